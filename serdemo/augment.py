@@ -1,0 +1,82 @@
+"""Rooms, noise, microphones and telephones for training clips, each drawn at random."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import soxr
+
+from serdemo.audio import SAMPLE_RATE
+from serdemo.options import Options, option
+
+
+@dataclass(frozen=True)
+class AugmentOptions(Options):
+    """How often each change is made to a training clip (probabilities)."""
+
+    speed: float = option(0.4, "speed and pitch changed by up to 12 %", low=0.0, high=1.0)
+    noise: float = option(0.3, "noise of a random colour at 3 to 35 dB", low=0.0, high=1.0)
+    reverberation: float = option(0.2, "a room of 0.1 to 0.8 s", low=0.0, high=1.0)
+    band: float = option(0.2, "a band limit, from a telephone's up", low=0.0, high=1.0)
+    gain: float = option(0.5, "level changed by up to 15 dB, at times clipped", low=0.0, high=1.0)
+
+
+def augment(wave: np.ndarray, options: AugmentOptions, rng: np.random.Generator) -> np.ndarray:
+    """(N,) float32 samples at 16 kHz -> (M,) float32 samples; silence stays as it is."""
+    if not np.any(wave):
+        return wave
+    if rng.random() < options.speed:
+        wave = speed(wave, rng.uniform(0.88, 1.12))
+    if rng.random() < options.reverberation:
+        wave = reverberate(wave, rng.uniform(0.1, 0.8), rng)
+    if rng.random() < options.noise:
+        wave = add_noise(wave, rng.uniform(3, 35), rng.uniform(0, 2), rng)
+    if rng.random() < options.band:
+        wave = limit_band(wave, rng.uniform(20, 350), rng.uniform(3000, 7900))
+    if rng.random() < options.gain:
+        wave = np.clip(wave * 10 ** (rng.uniform(-15, 15) / 20), -1, 1)
+    return np.ascontiguousarray(wave, dtype=np.float32)
+
+
+def speed(wave: np.ndarray, factor: float) -> np.ndarray:
+    """Played `factor` times as fast, the pitch with it."""
+    return soxr.resample(wave, SAMPLE_RATE * factor, SAMPLE_RATE, quality="MQ")
+
+
+def reverberate(wave: np.ndarray, seconds: float, rng: np.random.Generator) -> np.ndarray:
+    """A room whose echoes fall by 60 dB in `seconds`: the direct sound, then decaying noise."""
+    size = int(seconds * SAMPLE_RATE)
+    tail = rng.standard_normal(size, dtype=np.float32) * 10 ** (-3 * np.arange(size) / size)
+    tail *= 10 ** (-rng.uniform(0, 12) / 20) / np.sqrt(np.square(tail).sum())
+    tail[0] = 1.0
+    length = _fast_length(len(wave) + size)
+    spectrum = np.fft.rfft(wave, length) * np.fft.rfft(tail, length)
+    return np.fft.irfft(spectrum, length)[: len(wave)]
+
+
+def add_noise(
+    wave: np.ndarray, snr_db: float, slope: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Noise whose power falls as 1 / f ** slope (0 white, 1 pink, 2 brown), `snr_db` below."""
+    length = _fast_length(len(wave))
+    frequency = np.fft.rfftfreq(length, 1 / SAMPLE_RATE).clip(min=40.0)
+    spectrum = np.fft.rfft(rng.standard_normal(length, dtype=np.float32)) * frequency ** (
+        -slope / 2
+    )
+    noise = np.fft.irfft(spectrum, length)[: len(wave)]
+    ratio = np.sqrt(np.square(wave).mean() / np.square(noise).mean())
+    return wave + noise * ratio * 10 ** (-snr_db / 20)
+
+
+def limit_band(wave: np.ndarray, low_hz: float, high_hz: float) -> np.ndarray:
+    """Only what lies between two frequencies, with edges of a sixth-order Butterworth's slope."""
+    length = _fast_length(len(wave))
+    frequency = np.fft.rfftfreq(length, 1 / SAMPLE_RATE).clip(min=1.0)
+    response = 1 / np.sqrt((1 + (low_hz / frequency) ** 12) * (1 + (frequency / high_hz) ** 12))
+    return np.fft.irfft(np.fft.rfft(wave, length) * response, length)[: len(wave)]
+
+
+def _fast_length(size: int) -> int:
+    """A little over `size`, with small prime factors, for which the FFT is fast."""
+    return -(-size // 1000) * 1000

@@ -1,0 +1,272 @@
+"""Checkpoints on disk: weights in safetensors, everything else in JSON, never a pickle.
+
+A folder is written whole beside its place and then put there, so that a full disk or a killed
+process leaves the one before. `Description` is what `model.json` holds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from serdemo import encoders
+from serdemo.audio import SAMPLE_RATE
+from serdemo.model import HeadOptions, Model
+from serdemo.schema import SerdemoError, UsageError
+
+FORMAT = 1
+WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
+MAX_JSON_BYTES = 20_000_000
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+@dataclass(frozen=True)
+class Description:
+    """All that a checkpoint says of itself.
+
+    `trained_on` and `selected_on` map a corpus to its speakers; `split` is the fingerprint of the
+    split; `temperature` divides the logits; `unsure_below` is the confidence under which an answer
+    is "not sure". `metrics` holds figures as fractions, each with its protocol.
+    """
+
+    labels: tuple[str, ...]
+    encoder: str
+    encoder_options: dict[str, Any]
+    head_options: dict[str, Any]
+    name: str = "unnamed"
+    recipe: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+    temperature: float = 1.0
+    unsure_below: float = 0.0
+    trained_on: dict[str, list[str]] = field(default_factory=dict)
+    selected_on: dict[str, list[str]] = field(default_factory=dict)
+    split: str = ""
+    metrics: dict[str, Any] = field(default_factory=dict)
+    licence: str = ""
+    code_version: str = ""
+    sample_rate: int = SAMPLE_RATE
+    format: int = FORMAT
+
+    @classmethod
+    def from_json(cls, values: Any, where: str) -> Description:
+        """A description from parsed JSON; raises SerdemoError with a sentence that names `where`."""
+        if not isinstance(values, dict):
+            raise SerdemoError(f"{where} is not a checkpoint: its {DESCRIPTION} is no JSON table.")
+        if values.get("format") != FORMAT:
+            raise SerdemoError(
+                f"{where} has checkpoint format {values.get('format')!r}; this version reads"
+                f" {FORMAT}, so update serdemo or train again."
+            )
+        hints = {f.name: f for f in fields(cls)}
+        unknown = sorted(set(values) - set(hints))
+        missing = [
+            n for n in ("labels", "encoder", "encoder_options", "head_options") if n not in values
+        ]
+        if unknown or missing:
+            what = f"an unknown entry {unknown[0]!r}" if unknown else f"no {missing[0]!r}"
+            raise SerdemoError(f"{where} cannot be read: its {DESCRIPTION} has {what}.")
+        kinds = {
+            "dict": dict,
+            "str": str,
+            "float": (int, float),
+            "int": int,
+            "tuple": (list, tuple),
+        }
+        for name, value in values.items():
+            kind = kinds[str(hints[name].type).split("[")[0]]
+            if not isinstance(value, kind) or isinstance(value, bool):  # type: ignore[arg-type]
+                raise SerdemoError(
+                    f"{where} cannot be read: {name!r} in {DESCRIPTION} is malformed."
+                )
+        labels = tuple(values["labels"])
+        words = all(isinstance(label, str) and label for label in labels)
+        if not labels or not words or len(set(labels)) < len(labels):
+            raise SerdemoError(f"{where} cannot be read: its labels must be different words.")
+        if values.get("sample_rate", SAMPLE_RATE) != SAMPLE_RATE:
+            raise SerdemoError(
+                f"{where} was made for {values['sample_rate']} Hz; serdemo works at {SAMPLE_RATE} Hz."
+            )
+        if not 1e-3 <= values.get("temperature", 1.0) <= 1e3:
+            raise SerdemoError(f"{where} cannot be read: its temperature must be 0.001 to 1000.")
+        if not 0 <= values.get("unsure_below", 0.0) <= 1:
+            raise SerdemoError(f"{where} cannot be read: its unsure_below must be 0 to 1.")
+        for name in ("trained_on", "selected_on"):
+            ids = values.get(name, {}).values()
+            if not all(isinstance(x, list) and all(isinstance(y, str) for y in x) for x in ids):
+                raise SerdemoError(
+                    f"{where} cannot be read: {name!r} must map a corpus to its speakers."
+                )
+        return cls(**{**values, "labels": labels})
+
+
+def build(description: Description, where: str = "the checkpoint") -> Model:
+    """A fresh model of that description; raises SerdemoError when it cannot be built."""
+    try:
+        encoder = encoders.build(description.encoder, description.encoder_options)
+        heads = HeadOptions.from_json(description.head_options)
+        return Model(encoder, description.labels, heads)
+    except (UsageError, ValueError, TypeError) as problem:
+        raise SerdemoError(f"{where} cannot be built: {problem}") from problem
+
+
+def save(folder: Path, model: Model, description: Description, *, half: bool = True) -> None:
+    """Write a checkpoint folder in place of what stands there; other files in it are kept."""
+
+    folder = folder.resolve()
+
+    def write(target: Path) -> None:
+        for extra in folder.iterdir() if folder.exists() else ():
+            if extra.is_file() and extra.name not in (WEIGHTS, DESCRIPTION):
+                shutil.copy2(extra, target / extra.name)
+        state = {
+            name: (value.half() if half and value.is_floating_point() else value).contiguous().cpu()
+            for name, value in model.state_dict().items()
+        }
+        save_file(state, target / WEIGHTS)
+        write_json(target / DESCRIPTION, asdict(description))
+
+    replace_folder(folder, write)
+
+
+def load(folder: Path | str, device: str | torch.device = "cpu") -> tuple[Model, Description]:
+    """The model of a folder in float32, in evaluation mode; raises SerdemoError in a sentence."""
+    folder = Path(folder).resolve()
+    description = describe(folder)
+    model = build(description, folder.name)
+    state = read_tensors(folder / WEIGHTS)
+    expected = model.state_dict()
+    for name in sorted(set(expected) ^ set(state)):
+        problem = "lacks" if name in expected else "has an unexpected"
+        raise SerdemoError(
+            f"{folder.name} does not fit its description: it {problem} tensor {name}."
+        )
+    for name, value in state.items():
+        if value.shape != expected[name].shape:
+            shapes = f"{tuple(value.shape)}, not {tuple(expected[name].shape)}"
+            raise SerdemoError(f"{folder.name} does not fit its description: {name} is {shapes}.")
+        wanted = expected[name].dtype
+        if not (value.dtype in FLOATS if wanted.is_floating_point else value.dtype == wanted):
+            raise SerdemoError(f"{folder.name} is damaged: {name} is of type {value.dtype}.")
+        state[name] = value.to(wanted)
+        if not bool(torch.isfinite(state[name]).all()):
+            raise SerdemoError(
+                f"{folder.name} is damaged: {name} holds values that are not finite."
+            )
+    model.load_state_dict(state)
+    return model.to(device).eval(), description
+
+
+def describe(folder: Path) -> Description:
+    """Only the description of a checkpoint folder; raises SerdemoError in a sentence."""
+    folder = folder.resolve()
+    recover(folder)
+    if not folder.exists():
+        raise SerdemoError(f"There is no checkpoint {folder.name}: the folder does not exist.")
+    if not (folder / DESCRIPTION).is_file() or not (folder / WEIGHTS).is_file():
+        raise SerdemoError(
+            f"{folder.name} is not a checkpoint: it needs {WEIGHTS} and {DESCRIPTION}."
+        )
+    return Description.from_json(read_json(folder / DESCRIPTION), folder.name)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of a safetensors file; raises SerdemoError when it is none or is cut short."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            # Copied: a tensor that still maps the file keeps Windows from replacing it.
+            return {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as problem:
+        raise SerdemoError(
+            f"{path.name} is not a safetensors file or is damaged: {problem}."
+        ) from problem
+
+
+def read_json(path: Path) -> Any:
+    """Parsed JSON of bounded size; raises SerdemoError when it is none."""
+    try:
+        if path.stat().st_size > MAX_JSON_BYTES:
+            raise ValueError("too large")
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as problem:
+        raise SerdemoError(f"{path.name} cannot be read as JSON: {problem}.") from problem
+
+
+def write_json(path: Path, values: Any) -> None:
+    """JSON that a person can read, written at once or not at all."""
+    beside = path.with_name(path.name + ".part")
+    try:
+        beside.write_text(json.dumps(values, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        os.replace(beside, path)
+    except OSError as problem:
+        beside.unlink(missing_ok=True)
+        raise SerdemoError(f"{path.name} could not be written: {problem.strerror}.") from problem
+
+
+def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a new folder, then put it in place of `folder`.
+
+    Raises SerdemoError when it cannot be written; what stood there before is then untouched.
+    """
+    fresh, old = _beside(folder, "part"), _beside(folder, "old")
+    try:
+        recover(folder)
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(parents=True)
+        write(fresh)
+        if folder.exists():
+            os.replace(folder, old)
+        os.replace(fresh, folder)
+        shutil.rmtree(old, ignore_errors=True)
+    except BaseException as problem:
+        shutil.rmtree(fresh, ignore_errors=True)
+        recover(folder)
+        if not isinstance(problem, OSError | SafetensorError):
+            raise
+        raise SerdemoError(
+            f"{folder.name} could not be written ({problem}); what was saved before is untouched."
+        ) from problem
+
+
+def recover(folder: Path) -> None:
+    """Put back the folder that a kill between two renames left aside."""
+    old = _beside(folder, "old")
+    if old.exists():
+        if folder.exists():
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            os.replace(old, folder)
+
+
+def _beside(folder: Path, ending: str) -> Path:
+    return folder.with_name(f".{folder.name}.{ending}")
+
+
+def save_state(folder: Path, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+    """Tensors in full precision and JSON values, as one folder: what a run resumes from."""
+
+    def write(target: Path) -> None:
+        contiguous = {
+            name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()
+        }
+        save_file(contiguous, target / "state.safetensors")
+        write_json(target / "state.json", dict(values))
+
+    replace_folder(folder, write)
+
+
+def load_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """What `save_state` wrote, or None where nothing was; raises SerdemoError when damaged."""
+    recover(folder)
+    if not folder.exists():
+        return None
+    return read_tensors(folder / "state.safetensors"), read_json(folder / "state.json")

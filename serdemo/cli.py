@@ -1,0 +1,224 @@
+"""The command line: a table of commands. Each is a thin face on the core.
+
+Errors end in one sentence on stderr: exit code 2 for wrong usage, 1 for a failure.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from serdemo import __version__
+from serdemo.cli_train import TrainGroup
+from serdemo.flags import (
+    CHECKPOINT,
+    CORPUS,
+    DEVICE,
+    JSON,
+    PATH,
+    ROOT,
+    checkpoint_folder,
+    data_root,
+)
+from serdemo.schema import SerdemoError
+
+
+def print_json(values: Any) -> None:
+    """One JSON document on stdout, in ASCII so that any terminal, pipe and file name will do."""
+    click.echo(json.dumps(values, allow_nan=False, indent=1))
+
+
+@click.command()
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    help="Port to serve on [default: a free one from 7860].",
+)
+@click.option("--share", is_flag=True, help="Also offer a public link, through Gradio's servers.")
+@CHECKPOINT
+def app(port: int | None, share: bool, checkpoint: Path | None) -> None:
+    """Serve the page, to be opened in a browser."""
+    from serdemo import ui
+
+    folder = None
+    if checkpoint is not None:
+        from serdemo.checkpoint import describe
+
+        folder = checkpoint_folder(checkpoint)
+        describe(folder)  # so that a wrong one is told here, not only in the page
+    ui.launch(port=port, share=share, checkpoint=folder)
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=PATH)
+@CHECKPOINT
+@DEVICE
+@JSON
+def predict(files: Sequence[Path], checkpoint: Path | None, device: str, as_json: bool) -> None:
+    """Say which emotion the voice in each FILE (or in each sound file of a folder) carries."""
+    from serdemo.corpora.folder import audio_files
+    from serdemo.predict import Predictor
+    from serdemo.show import show_prediction
+
+    paths: list[Path] = []
+    for path in files:
+        found = list(audio_files(path)) if os.path.isdir(path) else [path]
+        if not found:
+            raise SerdemoError(f"There is no sound file in the folder {path}.")
+        paths += found
+    folder = None if checkpoint is None else checkpoint_folder(checkpoint)
+    predictor = Predictor(folder, device=device)
+    answers, failures = [], 0
+    for path, answer in zip(paths, predictor.predict_many(paths), strict=True):
+        if isinstance(answer, SerdemoError):
+            failures += 1
+            tell(str(answer))
+        elif as_json:
+            answers.append({**answer.to_json(), "file": str(path)})
+        else:
+            show_prediction(answer, str(path))
+    if as_json:
+        print_json(answers)
+    if failures:
+        sys.exit(1)
+
+
+@click.command()
+@ROOT
+@JSON
+def corpora(root: Path | None, as_json: bool) -> None:
+    """List the corpora that are known, what of them is found, and how to get the rest."""
+    from dataclasses import asdict
+
+    from serdemo import corpora as known
+    from serdemo.show import show_corpora
+
+    rows = known.status(data_root(root))
+    print_json([asdict(row) for row in rows]) if as_json else show_corpora(rows)
+
+
+@click.command()
+@click.argument("checkpoint", type=PATH)
+@CORPUS
+@ROOT
+@click.option(
+    "--speakers",
+    default="unseen",
+    show_default=True,
+    help="unseen, all, or ids with commas between.",
+)
+@DEVICE
+@JSON
+def evaluate(
+    checkpoint: Path, corpus: str, root: Path | None, speakers: str, device: str, as_json: bool
+) -> None:
+    """Score a CHECKPOINT (a folder, or the name of a shipped one) on labelled clips."""
+    from serdemo import corpora as known
+    from serdemo import evaluate as scoring
+    from serdemo.predict import Predictor
+    from serdemo.show import progress, show_report
+
+    folder = checkpoint_folder(checkpoint)
+    utterances = known.load_many(corpus, data_root(root))
+    predictor = Predictor(folder, device=device)
+    chosen = scoring.choose(utterances, speakers, predictor.description)
+    with progress("Scoring", len(chosen), hidden=as_json) as advance:
+        report = scoring.evaluate(predictor, corpus, chosen, advance)
+    print_json(report.to_json()) if as_json else show_report(report)
+
+
+@click.group()
+def bench() -> None:
+    """Measure, side by side with a peer, on this machine."""
+
+
+@bench.command("predict")
+@click.option(
+    "--clips",
+    default=24,
+    show_default=True,
+    type=click.IntRange(1, 10_000),
+    help="10 s clips in a round.",
+)
+@click.option(
+    "--rounds",
+    default=5,
+    show_default=True,
+    type=click.IntRange(1, 1000),
+    help="Rounds of each, in turn.",
+)
+@click.option(
+    "--threads", default=2, show_default=True, type=click.IntRange(1, 256), help="CPU threads."
+)
+@click.option("--no-peer", is_flag=True, help="Leave out the WavLM-base pipeline.")
+@JSON
+def bench_predict(clips: int, rounds: int, threads: int, no_peer: bool, as_json: bool) -> None:
+    """Times real time of the shipped model, beside transformers' WavLM-base pipeline."""
+    from serdemo import bench as measure
+
+    figures = measure.predict(clips=clips, rounds=rounds, threads=threads, peer=not no_peer)
+    if as_json:
+        print_json(figures)
+    else:
+        for key, value in figures.items():
+            click.echo(f"{key:24} {value if value is not None else '-'}")
+
+
+COMMANDS: dict[str, click.Command] = {
+    "app": app,
+    "predict": predict,
+    "corpora": corpora,
+    "train": TrainGroup("train", help="Train RECIPE on labelled clips; speakers are held out."),
+    "evaluate": evaluate,
+    "bench": bench,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run a command and exit with its code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without our glyphs shows `?`
+    group = click.Group("serdemo", commands=COMMANDS, help="Which emotion does a voice carry?")
+    group = click.version_option(__version__, prog_name="serdemo")(group)
+    line = shlex.join(["serdemo", *(sys.argv[1:] if arguments is None else arguments)])
+    try:
+        group.main(args=arguments, prog_name="serdemo", standalone_mode=False, obj=line)
+    except click.exceptions.NoArgsIsHelpError as problem:
+        problem.show()
+        sys.exit(2)
+    except click.ClickException as problem:
+        fail(problem.format_message(), 2)
+    except SerdemoError as problem:
+        fail(str(problem), problem.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        fail("Stopped.", 130)
+    except BrokenPipeError:
+        # The reader of our output went away; keep Python from complaining at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except MemoryError:
+        fail("This machine has too little memory for that; try a smaller batch or fewer clips.", 1)
+    except OSError as problem:
+        where = f"{problem.filename}: " if problem.filename else ""
+        fail(f"{where}{problem.strerror or problem}.", 1)
+    sys.exit(0)
+
+
+def tell(message: str) -> None:
+    """One line on stderr, whatever the message quotes."""
+    click.echo(f"serdemo: {' '.join(message.splitlines())}", err=True)
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """One sentence on stderr, then exit."""
+    tell(message)
+    sys.exit(code)

@@ -1,0 +1,195 @@
+"""The corpora we know: official file names -> utterances, found under one data folder."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from serdemo.corpora import aesdd, ased, cremad, emodb, folder, nemo, ravdess, table, urdu
+from serdemo.corpora.base import Corpus
+from serdemo.schema import SerdemoError, UsageError, Utterance
+
+CORPORA: dict[str, Corpus] = {
+    corpus.name: corpus
+    for corpus in (
+        ravdess.CORPUS,
+        cremad.CORPUS,
+        emodb.CORPUS,
+        nemo.CORPUS,
+        ased.CORPUS,
+        aesdd.CORPUS,
+        urdu.CORPUS,
+    )
+}
+
+
+def normalise_speaker(corpus: str, text: str) -> str:
+    """The canonical id of a speaker of `corpus`; other corpora's ids stay as they are."""
+    known = CORPORA.get(corpus)
+    return known.normalise_speaker(text) if known else text.strip()
+
+
+def same_speaker(corpus: str, one: str, other: str) -> bool:
+    """Whether two spellings name the same speaker of `corpus`."""
+    return normalise_speaker(corpus, one) == normalise_speaker(corpus, other)
+
+
+def find(root: Path, name: str) -> list[Utterance]:
+    """All clips of the corpus `name` under `root`, by official file name, sorted by stem.
+
+    Each folder in `root` that bears one of the corpus's usual names is searched, in any letter
+    case and to any depth; without such a folder `root` itself is. Files that are no clips of the
+    corpus are passed over, and a stem that occurs twice (packs often hold a second copy) counts
+    once. An empty list means that nothing was found.
+
+    Raises UsageError for an unknown name or a `root` that is no folder.
+    """
+    corpus, root = _known(name), _data_folder(root)
+    try:
+        children = sorted(root.iterdir())
+    except OSError as error:
+        raise SerdemoError(f"The data folder {root} cannot be read: {error.strerror}.") from None
+    folders = [
+        child for child in children if child.name.lower() in corpus.folders and child.is_dir()
+    ]
+    return _parse_all(corpus, folders or [root])
+
+
+def load(spec: str, root: Path | None = None) -> list[Utterance]:
+    """The clips of one `--corpus` item: a name in `CORPORA`, a folder, or a CSV file.
+
+    Folders and files are looked for as given, then under `root`. A folder may hold known corpora
+    or class names as folders (see `folder.read`), and whichever reading accounts for more clips
+    counts, official file names on a tie. A CSV is read by `table.read`, also `root/NAME.csv` where
+    a known corpus has no folder.
+
+    Raises UsageError when `spec` is none of these, SerdemoError when there is nothing in it.
+    """
+    name = spec.strip().lower()
+    if name in CORPORA:
+        if root is None:
+            raise UsageError(
+                f"Where {CORPORA[name].title} lies is not known: give --root or set SERDEMO_DATA."
+            )
+        utterances = find(root, name)
+        if utterances:
+            return utterances
+        if (root / f"{name}.csv").is_file():
+            return _load_table(root / f"{name}.csv")
+        raise SerdemoError(
+            f"No clip of {CORPORA[name].title} was found under {root}. {CORPORA[name].obtain}"
+        )
+    for path in [Path(spec), *([root / spec, root / f"{spec}.csv"] if root else [])]:
+        if name and os.path.isdir(path):
+            return _load_folder(path)
+        if os.path.isfile(path):
+            return _load_table(path)
+    raise UsageError(
+        f"There is no corpus, folder or CSV file called {spec!r}; the known corpora are "
+        f"{', '.join(CORPORA)}."
+    )
+
+
+def load_many(specs: str, root: Path | None = None) -> list[Utterance]:
+    """The clips of all items of a comma-separated `--corpus`, each file once."""
+    items = [item.strip() for item in specs.split(",") if item.strip()]
+    if not items:
+        raise UsageError(f"No corpus is named: give one or more of {', '.join(CORPORA)}.")
+    utterances = [utterance for item in items for utterance in load(item, root)]
+    return list({utterance.path.resolve(): utterance for utterance in utterances}.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What was found of one corpus, beside what there should be; `emotions` in our words.
+
+    `missing` is empty when the corpus is complete, else it says how to get the rest lawfully.
+    """
+
+    name: str
+    title: str
+    language: str
+    licence: str
+    citation: str
+    homepage: str
+    clips: int
+    expected_clips: int
+    speakers: int
+    expected_speakers: int
+    emotions: dict[str, int]
+    expected_emotions: dict[str, int]
+    complete: bool
+    missing: str
+
+
+def status(root: Path | None) -> list[Status]:
+    """One row for each known corpus; with `root` None nothing counts as found."""
+    return [_status(corpus, find(root, name) if root else []) for name, corpus in CORPORA.items()]
+
+
+def _status(corpus: Corpus, found: list[Utterance]) -> Status:
+    speakers = {utterance.speaker for utterance in found}
+    complete = len(found) >= corpus.clips and len(speakers) >= corpus.speakers
+    return Status(
+        name=corpus.name,
+        title=corpus.title,
+        language=corpus.language,
+        licence=corpus.licence,
+        citation=corpus.citation,
+        homepage=corpus.homepage,
+        clips=len(found),
+        expected_clips=corpus.clips,
+        speakers=len(speakers),
+        expected_speakers=corpus.speakers,
+        emotions=dict(Counter(utterance.emotion for utterance in found)),
+        expected_emotions=corpus.emotion_counts,
+        complete=complete,
+        missing="" if complete else f"{corpus.obtain} ({corpus.homepage})",
+    )
+
+
+def _known(name: str) -> Corpus:
+    try:
+        return CORPORA[name.strip().lower()]
+    except KeyError:
+        raise UsageError(
+            f"There is no corpus called {name!r}; the known ones are {', '.join(CORPORA)}."
+        ) from None
+
+
+def _data_folder(root: Path) -> Path:
+    if not root.is_dir():
+        raise UsageError(f"The data folder {root} does not exist: check --root or SERDEMO_DATA.")
+    return root
+
+
+def _parse_all(corpus: Corpus, folders: list[Path]) -> list[Utterance]:
+    found: dict[str, Utterance] = {}
+    for top in folders:
+        for path in folder.audio_files(top):
+            utterance = corpus.parse(path)
+            if utterance is not None:
+                found.setdefault(path.stem.lower(), utterance)
+    return [found[stem] for stem in sorted(found)]
+
+
+def _load_folder(path: Path) -> list[Utterance]:
+    official = [clip for corpus in CORPORA.values() for clip in _parse_all(corpus, [path])]
+    by_class = folder.read(path)
+    if not official and not by_class:
+        raise SerdemoError(
+            f"No clip under {path} lies in a folder named after an emotion: sort the audio into "
+            "folders such as angry, happy, neutral, sad, or describe it in a CSV file with the "
+            "columns path,speaker,emotion."
+        )
+    return by_class if len(by_class) > len(official) else official
+
+
+def _load_table(path: Path) -> list[Utterance]:
+    """The table's clips, speakers of a known corpus under their canonical ids."""
+    return [
+        replace(clip, speaker=normalise_speaker(clip.corpus, clip.speaker))
+        for clip in table.read(path)
+    ]

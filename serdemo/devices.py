@@ -1,0 +1,34 @@
+"""Where to compute, and in which number format."""
+
+from __future__ import annotations
+
+import torch
+
+from serdemo.schema import UsageError
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of that name, `auto` for the best there is; raises UsageError for no such one."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as problem:
+        raise UsageError(
+            f"There is no device {name!r} on this machine; try --device cpu."
+        ) from problem
+    return device
+
+
+def pick_precision(name: str, device: torch.device) -> torch.dtype:
+    """The format called fp32, bf16 or fp16; `auto` is the half format the device is fast in."""
+    named = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    if name != "auto":
+        return named[name]
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    fast = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+    return torch.bfloat16 if fast else torch.float32

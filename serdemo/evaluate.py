@@ -1,0 +1,112 @@
+"""Score a checkpoint on a corpus, as its user would meet it: through the Predictor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from serdemo import metrics
+from serdemo.checkpoint import Description
+from serdemo.corpora import normalise_speaker
+from serdemo.metrics import Scores
+from serdemo.predict import Predictor
+from serdemo.schema import SerdemoError, UsageError, Utterance
+from serdemo.splits import select
+
+
+@dataclass(frozen=True)
+class Report:
+    """Scores with what they are scores of; rates are fractions.
+
+    `unseen_speakers` is True only when the checkpoint was neither trained nor selected on any of
+    the scored speakers. `refused` names clips that could not be read, with the reason.
+    """
+
+    checkpoint: str
+    corpus: str
+    scores: Scores
+    unseen_speakers: bool
+    refused: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The keys that the command line documents."""
+        figures = {**self.scores.to_json(), "unseen_speakers": self.unseen_speakers}
+        return {
+            "checkpoint": self.checkpoint,
+            "corpus": self.corpus,
+            **figures,
+            "refused": list(self.refused),
+        }
+
+
+def seen_speakers(description: Description) -> frozenset[str]:
+    """`corpus/speaker` keys that the checkpoint was trained on or selected on."""
+    return frozenset(
+        f"{corpus}/{normalise_speaker(corpus, speaker)}"
+        for part in (description.trained_on, description.selected_on)
+        for corpus, speakers in part.items()
+        for speaker in speakers
+    )
+
+
+def choose(
+    utterances: Sequence[Utterance], speakers: str, description: Description
+) -> tuple[Utterance, ...]:
+    """The clips of `all` speakers, of those `unseen` by the checkpoint, or of a list of ids.
+
+    Raises SerdemoError when no speaker is unseen, UsageError for an id that is not there.
+    """
+    if speakers == "all":
+        return tuple(utterances)
+    if speakers != "unseen":
+        return select(utterances, [name.strip() for name in speakers.split(",") if name.strip()])
+    seen = seen_speakers(description)
+    left = tuple(u for u in utterances if u.speaker_key not in seen)
+    if not left:
+        raise SerdemoError(
+            f"{description.name} was trained or selected on every speaker here, so none is unseen;"
+            " give --speakers all to score it on them all the same."
+        )
+    return left
+
+
+def evaluate(
+    predictor: Predictor,
+    corpus: str,
+    utterances: Sequence[Utterance],
+    progress: Callable[[int], None] = lambda done: None,
+) -> Report:
+    """Score a checkpoint on labelled clips; `progress` is told the number of clips done.
+
+    The answer is the argmax over all labels of the checkpoint; recall is averaged over the classes
+    present. Raises UsageError without clips, SerdemoError when none can be scored.
+    """
+    known = [u for u in utterances if metrics.class_of(u.emotion, predictor.labels)]
+    if not known:
+        raise UsageError(
+            f"None of these clips carries an emotion that {predictor.name} knows"
+            f" ({', '.join(predictor.labels)})."
+        )
+    rows, scored, refused = [], [], []
+    answers = predictor.predict_many(u.path for u in known)
+    for done, (utterance, answer) in enumerate(zip(known, answers, strict=True), start=1):
+        if isinstance(answer, SerdemoError):
+            refused.append(str(answer))
+        else:
+            rows.append([answer.probabilities[label] for label in predictor.labels])
+            scored.append(utterance)
+        progress(done)
+    if not scored:
+        raise SerdemoError(f"None of the {len(known)} clips could be read; the first: {refused[0]}")
+    scores = metrics.score(
+        [u.emotion for u in scored],
+        np.array(rows),
+        predictor.labels,
+        [u.speaker_key for u in scored],
+    )
+    seen = seen_speakers(predictor.description)
+    unseen = not any(u.speaker_key in seen for u in scored)
+    return Report(predictor.name, corpus, scores, unseen, tuple(refused))

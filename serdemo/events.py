@@ -1,0 +1,149 @@
+"""What a training run says while it runs, and the JSON lines it is written to.
+
+`train.fit` yields these; the command line prints them and appends them to `events.jsonl`; the page
+reads that file. A run's state is the last event: nothing else says whether it finished.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from serdemo.schema import SerdemoError
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A run began, or went on (`resumed_epoch` > 0). `steps` counts all optimiser steps."""
+
+    recipe: str
+    stages: tuple[str, ...]
+    steps: int
+    parameters: int
+    train_clips: int
+    valid_clips: int
+    device: str
+    precision: str
+    resumed_step: int = 0
+    time: float = field(default_factory=time.time)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One reported optimiser step; `parts` are the terms of the loss, rates are per second."""
+
+    stage: str
+    epoch: int
+    step: int
+    loss: float
+    parts: dict[str, float]
+    learning_rate: float
+    clips_per_s: float
+    left_s: float
+    time: float = field(default_factory=time.time)
+
+
+@dataclass(frozen=True, slots=True)
+class EpochEnd:
+    """An epoch's validation figures (fractions); `confusion` rows are the true classes."""
+
+    stage: str
+    epoch: int
+    step: int
+    metrics: dict[str, float]
+    labels: tuple[str, ...] = ()
+    confusion: tuple[tuple[int, ...], ...] = ()
+    best: bool = False
+    time: float = field(default_factory=time.time)
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A state from which the run can go on is on disk; `best` says the model was replaced too."""
+
+    step: int
+    best: bool
+    time: float = field(default_factory=time.time)
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The run went through all its epochs."""
+
+    step: int
+    metrics: dict[str, float]
+    seconds: float
+    time: float = field(default_factory=time.time)
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The run was stopped on purpose; it is saved and can be resumed."""
+
+    step: int
+    reason: str
+    seconds: float
+    time: float = field(default_factory=time.time)
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The run broke off with an error, told in one sentence."""
+
+    message: str
+    time: float = field(default_factory=time.time)
+
+
+Event = Started | Step | EpochEnd | Saved | Finished | Stopped | Failed
+
+KINDS: dict[str, type[Any]] = {
+    kind.__name__: kind for kind in (Started, Step, EpochEnd, Saved, Finished, Stopped, Failed)
+}
+
+
+def to_line(event: Event) -> str:
+    """One JSON line, newline included."""
+    return json.dumps({"event": type(event).__name__, **asdict(event)}, allow_nan=False) + "\n"
+
+
+def from_line(line: str) -> Event:
+    """The event of one JSON line; raises SerdemoError when it is none."""
+    try:
+        values = json.loads(line)
+        kind = KINDS[values.pop("event")]
+        known = {f.name for f in fields(kind)}
+        if set(values) - known:
+            raise KeyError(sorted(set(values) - known)[0])
+        for name in ("stages", "labels"):
+            if name in values:
+                values[name] = tuple(values[name])
+        if "confusion" in values:
+            values["confusion"] = tuple(tuple(row) for row in values["confusion"])
+        event: Event = kind(**values)
+        return event
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
+        raise SerdemoError(f"This line is no event of a training run: {line[:80]!r}.") from problem
+
+
+def read(path: Path) -> Iterator[Event]:
+    """The events of a file, oldest first; a last line still being written is left out."""
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            if line.endswith("\n"):
+                yield from_line(line)
+
+
+def trim(path: Path) -> None:
+    """Cut off a last line that a kill left half-written, so that the next event gets its own."""
+    if path.exists():
+        data = path.read_bytes()
+        whole = data.rfind(b"\n") + 1
+        if whole < len(data):
+            os.truncate(path, whole)

@@ -1,0 +1,275 @@
+"""How good the answers are: recall, accuracy, F1, intervals over speakers, calibration.
+
+Rates lie in [0, 1]. Classification metrics are functions of a confusion matrix (K, K) with truth
+in rows and answers in columns, so that a bootstrap draw is a weighted sum of matrices. Every
+function raises SerdemoError on empty input or arrays that do not fit together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from serdemo.schema import SEVEN_CLASSES, SerdemoError
+
+Floats = NDArray[np.float64]
+Metric = Callable[[NDArray[Any]], float]
+
+TEMPERATURES = (0.05, 20.0)
+
+
+def class_of(emotion: str, labels: Sequence[str]) -> str | None:
+    """The label that counts as right for `emotion`, or None where the clip is to be left out.
+
+    A label itself where it is one of `labels`; else by `SEVEN_CLASSES`, so that calm counts as
+    neutral and boredom is left out.
+    """
+    if emotion in labels:
+        return emotion
+    counted_as = SEVEN_CLASSES.get(emotion)
+    return counted_as if counted_as in labels else None
+
+
+def confusion(
+    truth: Sequence[str], predicted: Sequence[str], labels: Sequence[str]
+) -> NDArray[np.int64]:
+    """Counts (K, K): row the true label, column the answer, in the order of `labels`.
+
+    Raises SerdemoError for a label that is not among `labels`.
+    """
+    index = {label: place for place, label in enumerate(labels)}
+    _same_length(truth=truth, predicted=predicted)
+    if strange := sorted({*truth, *predicted} - set(index)):
+        raise SerdemoError(
+            f"{strange[0]!r} is not among the labels {', '.join(labels)}: map or leave out such "
+            "clips first."
+        )
+    counts = np.zeros((len(labels), len(labels)), dtype=np.int64)
+    for true, answer in zip(truth, predicted, strict=True):
+        counts[index[true], index[answer]] += 1
+    return counts
+
+
+def uar(matrix: NDArray[Any]) -> float:
+    """Unweighted average recall over the classes present in the truth (balanced accuracy)."""
+    matrix, present = _with_truth(matrix)
+    return float(np.mean(matrix.diagonal()[present] / matrix.sum(1)[present]))
+
+
+def wa(matrix: NDArray[Any]) -> float:
+    """Weighted accuracy: the share of right answers."""
+    matrix, _ = _with_truth(matrix)
+    return float(matrix.trace() / matrix.sum())
+
+
+def macro_f1(matrix: NDArray[Any]) -> float:
+    """Mean F1 over the classes present in the truth; a class never answered has F1 zero."""
+    matrix, present = _with_truth(matrix)
+    return float(np.mean(2 * matrix.diagonal()[present] / (matrix.sum(0) + matrix.sum(1))[present]))
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A bootstrap interval; `over` says what was drawn, `draws_from` how many of them there are."""
+
+    low: float
+    high: float
+    over: Literal["speakers", "clips"]
+    draws_from: int
+
+
+def bootstrap_interval(
+    truth: Sequence[str],
+    predicted: Sequence[str],
+    groups: Sequence[str],
+    metric: Metric = uar,
+    *,
+    draws: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """Percentile interval of `metric`, drawing whole groups (speakers) with replacement.
+
+    Clips of one speaker are alike, so drawing clips would give too narrow an interval; with a
+    single speaker there is no other way, and the result's `over` then says `clips`.
+    """
+    _same_length(truth=truth, predicted=predicted, groups=groups)
+    if not 0 < level < 1 or draws < 1:
+        raise SerdemoError("An interval needs a level between 0 and 1 and at least one draw.")
+    labels = sorted({*truth, *predicted})
+    places: dict[str, list[int]] = {}
+    for place, group in enumerate(groups):
+        places.setdefault(group, []).append(place)
+    over: Literal["speakers", "clips"] = "clips" if len(places) == 1 else "speakers"
+    alone = [[place] for place in range(len(truth))]
+    drawn_from = alone if over == "clips" else [places[group] for group in sorted(places)]
+    counts = np.stack(
+        [confusion(_take(clips, truth), _take(clips, predicted), labels) for clips in drawn_from]
+    )
+    even = np.full(len(counts), 1 / len(counts))
+    weights = np.random.default_rng(seed).multinomial(len(counts), even, size=draws)
+    values = [metric(matrix) for matrix in np.tensordot(weights, counts, axes=1)]
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(low), float(high), over, len(counts))
+
+
+def calibration_error(probabilities: ArrayLike, truth_index: ArrayLike, bins: int = 15) -> float:
+    """Expected calibration error of (N, K) probabilities against (N,) true indices.
+
+    Clips are put into `bins` equally wide bins of confidence (the largest probability), open
+    below and closed above; the result is the mean gap between confidence and accuracy of a bin,
+    weighted by its clips.
+    """
+    rows, truth = _rows(probabilities, truth_index)
+    if bins < 1:
+        raise SerdemoError("A calibration error needs at least one bin.")
+    confidence = rows.max(1)
+    gap = (rows.argmax(1) == truth) - confidence
+    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    return float(np.abs(np.bincount(place, weights=gap, minlength=bins)).sum() / len(rows))
+
+
+def fit_temperature(logits: ArrayLike, truth_index: ArrayLike) -> float:
+    """The temperature T in `TEMPERATURES` for which softmax(logits / T) fits the truth best.
+
+    `logits` (N, K), `truth_index` (N,); the negative log-likelihood is minimised. Where it has no
+    minimum (every answer right, or no better than chance) T is at an end of the range.
+    """
+    from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
+
+    rows, truth = _rows(logits, truth_index)
+
+    def loss(log_temperature: float) -> float:
+        scores = log_softmax(rows / np.exp(log_temperature), axis=1)
+        return -float(scores[np.arange(len(truth)), truth].mean())
+
+    low, high = np.log(TEMPERATURES)
+    best = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-6})
+    return float(np.exp(best.x))
+
+
+def threshold_for_coverage(confidences: ArrayLike, coverage: float) -> float:
+    """The largest threshold that at least the share `coverage` of the `confidences` (N,) reaches.
+
+    An answer is sure where its confidence is not below the threshold. `coverage` lies in (0, 1].
+    """
+    values = np.sort(np.asarray(confidences, dtype=np.float64).ravel())[::-1]
+    if not len(values) or not np.isfinite(values).all():
+        raise SerdemoError("A threshold needs at least one confidence, and all of them finite.")
+    if not 0 < coverage <= 1:
+        raise SerdemoError(f"The coverage is {coverage}: it must lie above 0 and not above 1.")
+    # The small slack keeps 0.7 * 10 from rounding up to 8.
+    return float(values[max(int(np.ceil(coverage * len(values) - 1e-9)), 1) - 1])
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What a set of answers is worth; `n` counts the clips scored, `speakers` their speakers.
+
+    `uar_ci95` is drawn over `ci95_over`. `confusion` is (K, K), truth in rows, as nested tuples.
+    """
+
+    labels: tuple[str, ...]
+    n: int
+    speakers: int
+    uar: float
+    wa: float
+    macro_f1: float
+    uar_ci95: tuple[float, float]
+    ci95_over: Literal["speakers", "clips"]
+    ece: float
+    confusion: tuple[tuple[int, ...], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dictionary, ready for JSON."""
+        return asdict(self)
+
+
+def score(
+    truth: Sequence[str],
+    probabilities: ArrayLike,
+    labels: Sequence[str],
+    speakers: Sequence[str],
+    *,
+    draws: int = 1000,
+    seed: int = 0,
+) -> Scores:
+    """Score (N, K) probabilities of `labels` against N true emotions of N `speakers`.
+
+    The answer is the argmax over all K labels, whichever of them the truth holds. Emotions count
+    as `class_of` says; give speakers as `corpus/speaker`, since ids repeat across corpora.
+
+    Raises SerdemoError when no clip is left to score.
+    """
+    rows = np.asarray(probabilities, dtype=np.float64)
+    _same_length(truth=truth, speakers=speakers, probabilities=rows)
+    counted = [class_of(emotion, labels) for emotion in truth]
+    kept = [place for place, label in enumerate(counted) if label is not None]
+    if not kept:
+        raise SerdemoError(
+            f"No clip has an emotion that this model knows ({', '.join(labels)}): score it on "
+            "other clips."
+        )
+    right, who = [label for label in counted if label is not None], _take(kept, speakers)
+    truth_index = [labels.index(label) for label in right]
+    if rows.shape[1:] != (len(labels),):
+        raise SerdemoError(f"Probabilities of shape {rows.shape} do not fit {len(labels)} labels.")
+    rows, _ = _rows(rows[kept], truth_index)
+    predicted = [labels[place] for place in rows.argmax(1)]
+    matrix = confusion(right, predicted, labels)
+    interval = bootstrap_interval(right, predicted, who, uar, draws=draws, seed=seed)
+    return Scores(
+        labels=tuple(labels),
+        n=len(kept),
+        speakers=len(set(who)),
+        uar=uar(matrix),
+        wa=wa(matrix),
+        macro_f1=macro_f1(matrix),
+        uar_ci95=(interval.low, interval.high),
+        ci95_over=interval.over,
+        ece=calibration_error(rows, truth_index),
+        confusion=tuple(tuple(int(count) for count in row) for row in matrix),
+    )
+
+
+def _take(places: Sequence[int], column: Sequence[str]) -> list[str]:
+    return [column[place] for place in places]
+
+
+def _with_truth(matrix: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """The matrix and which of its classes the truth holds."""
+    matrix = np.asarray(matrix)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.sum() > 0:
+        raise SerdemoError("A score needs at least one clip, counted in a square matrix.")
+    return matrix, matrix.sum(1) > 0
+
+
+def _rows(values: ArrayLike, truth_index: ArrayLike) -> tuple[Floats, NDArray[np.intp]]:
+    """(N, K) finite values and (N,) indices below K, N and K at least one."""
+    rows = np.asarray(values, dtype=np.float64)
+    truth = np.asarray(truth_index)
+    if rows.ndim != 2 or not rows.size or truth.shape != rows.shape[:1]:
+        raise SerdemoError(
+            f"Values of shape {rows.shape} and truth of shape {truth.shape} do not fit: "
+            "(clips, labels) and (clips,) with at least one clip are needed."
+        )
+    if not np.isfinite(rows).all():
+        raise SerdemoError("The model's output holds values that are not finite.")
+    if truth.dtype.kind not in "iu" or truth.min() < 0 or truth.max() >= rows.shape[1]:
+        raise SerdemoError(f"A true index must be a whole number from 0 to {rows.shape[1] - 1}.")
+    return rows, truth.astype(np.intp)
+
+
+def _same_length(**columns: Any) -> None:
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) > 1 or 0 in lengths.values():
+        raise SerdemoError(
+            "A score needs at least one clip and the same number everywhere, not "
+            + ", ".join(f"{count} of {name}" for name, count in lengths.items())
+            + "."
+        )

@@ -1,0 +1,111 @@
+"""The contract of a recipe, and the table of recipes.
+
+A recipe turns a split into stages; `train.fit` owns optimiser, precision, clipping, checkpoints
+and events. A recipe's file reads as its paper.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any, ClassVar, Protocol, TypeVar
+
+from torch import Tensor
+
+from serdemo.batches import Batch
+from serdemo.checkpoint import Description
+from serdemo.model import Model
+from serdemo.options import Options, pick
+from serdemo.schema import UsageError
+from serdemo.splits import Split
+
+Group = TypeVar("Group", bound=Options)
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """What a look at the validation speakers found.
+
+    `score` is what runs are chosen by, higher is better; `metrics` are fractions; `temperature`
+    and `unsure_below` are fitted on the same clips.
+    """
+
+    score: float
+    metrics: dict[str, float]
+    confusion: tuple[tuple[int, ...], ...] = ()
+    temperature: float = 1.0
+    unsure_below: float = 0.0
+
+
+class Stage(Protocol):
+    """One stretch of training with its own parameters, batches and loss."""
+
+    name: str
+    epochs: int
+    steps_per_epoch: int
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Groups for the optimiser, each with `params` and its peak `lr`."""
+        ...
+
+    def batches(self, epoch: int, start: int) -> Iterable[Batch]:
+        """An epoch's batches from number `start` on, the same whenever they are asked for."""
+        ...
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        """The scalar loss of a batch and its named terms."""
+        ...
+
+    def validate(self, model: Model) -> Validation | None:
+        """Figures on the validation speakers; None where the split has none."""
+        ...
+
+
+@dataclass(frozen=True)
+class Recipe(ABC):
+    """A method with its options: subclasses name themselves and lay out their stages."""
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    groups: ClassVar[tuple[type[Options], ...]]
+
+    values: Mapping[type[Options], Options] = field(default_factory=dict)
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> Recipe:
+        """The recipe with a flat table of option values; raises UsageError for a bad one."""
+        return cls({type(group): group for group in pick(cls.groups, values)})
+
+    def of(self, kind: type[Group]) -> Group:
+        """This recipe's options of one group, the defaults where none were given."""
+        found = self.values.get(kind, kind())
+        assert isinstance(found, kind)
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """Every option of the recipe as one flat table."""
+        return {
+            key: value for kind in self.groups for key, value in self.of(kind).to_json().items()
+        }
+
+    @abstractmethod
+    def describe(self, split: Split) -> Description:
+        """The description of the model this recipe trains on a split."""
+
+    @abstractmethod
+    def stages(self, model: Model, split: Split, seed: int) -> list[Stage]:
+        """The stages in order."""
+
+
+RECIPES: dict[str, str] = {"supervised": "serdemo.recipes.supervised:Supervised"}
+
+
+def get(name: str) -> type[Recipe]:
+    """A recipe of the table by name; raises UsageError when there is none."""
+    if name not in RECIPES:
+        raise UsageError(f"There is no recipe {name!r}; known are {', '.join(RECIPES)}.")
+    module, kind = RECIPES[name].split(":")
+    found: type[Recipe] = getattr(import_module(module), kind)
+    return found

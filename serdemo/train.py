@@ -1,0 +1,202 @@
+"""The one training loop: `fit` runs a recipe's stages and yields events.
+
+A run folder holds `checkpoint/` (the best model so far, ready for use) and `resume/` (the state to
+go on from). A file named `stop` in it, looked for at every step, ends the run.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import torch
+
+from serdemo import __version__, checkpoint
+from serdemo.checkpoint import Description
+from serdemo.devices import pick_device, pick_precision
+from serdemo.events import EpochEnd, Event, Finished, Saved, Started, Step, Stopped
+from serdemo.recipes import Recipe, Validation
+from serdemo.schema import SerdemoError, UsageError, Utterance
+from serdemo.splits import Split
+from serdemo.trainer import Trainer, TrainOptions, rate
+
+STOP_FILE = "stop"
+
+
+@dataclass
+class _Position:
+    """Where a run stands: the next stage, epoch and batch, and the best score so far."""
+
+    stage: int = 0
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    best: float | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+class _Run:
+    """A run folder with what it takes to write to it."""
+
+    def __init__(self, folder: Path, description: Description, at: _Position) -> None:
+        self.folder, self.description, self.at = folder, description, at
+        self.began = self.saved = time.monotonic()
+        self.first_step = at.step
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.began
+
+    def save_state(self, trainer: Trainer) -> None:
+        values = {"at": asdict(self.at), "split": self.description.split}
+        values["scaler"] = trainer.scaler.state_dict()
+        checkpoint.save_state(self.folder / "resume", trainer.tensors(), values)
+        self.saved = time.monotonic()
+
+    def save_model(self, trainer: Trainer, found: Validation | None) -> None:
+        if found is not None:
+            self.at.best, self.at.metrics = found.score, found.metrics
+            self.description = replace(
+                self.description,
+                metrics={**self.description.metrics, "validation": found.metrics},
+                temperature=found.temperature,
+                unsure_below=found.unsure_below,
+            )
+        checkpoint.save(self.folder / "checkpoint", trainer.scored, self.description)
+
+
+def fit(
+    recipe: Recipe,
+    options: TrainOptions,
+    split: Split,
+    run_dir: Path,
+    stop: Callable[[], str | None] = lambda: None,
+    *,
+    resume: bool = False,
+) -> Iterator[Event]:
+    """Train a recipe on a split; yields events, the last one Finished or Stopped.
+
+    `stop` is asked at every step and ends the run with the reason it returns. Raises SerdemoError
+    when the data, the disk or the saved state do not allow to go on, UsageError for bad options.
+    """
+    run_dir = run_dir.resolve()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    torch.manual_seed(options.seed)
+    device = pick_device(options.device)
+    dtype = pick_precision(options.precision, device)
+    (run_dir / STOP_FILE).unlink(missing_ok=True)
+    description = replace(
+        recipe.describe(split),
+        name=run_dir.name,
+        recipe=recipe.name,
+        options={**recipe.to_json(), **options.to_json()},
+        trained_on=_speakers(split.train),
+        selected_on=_speakers(split.valid),
+        split=split.fingerprint,
+        code_version=__version__,
+    )
+    saved, at = None, _Position()
+    if resume and (saved := checkpoint.load_state(run_dir / "resume")):
+        try:
+            at, begun_on = _Position(**saved[1]["at"]), saved[1]["split"]
+        except (KeyError, TypeError) as problem:
+            raise SerdemoError(f"The saved state of {run_dir.name} is damaged.") from problem
+        if begun_on != split.fingerprint:
+            raise UsageError(
+                f"{run_dir.name} was begun on other clips; resume with the same --corpus and"
+                " speakers."
+            )
+    model = checkpoint.build(description).to(device)
+    parameters = sum(p.numel() for p in model.parameters())
+    description.metrics["parameters"] = parameters
+    stages = recipe.stages(model, split, options.seed)
+    run, first_stage = _Run(run_dir, description, at), at.stage
+    total = sum(stage.epochs * stage.steps_per_epoch for stage in stages)
+    yield Started(
+        recipe=recipe.name,
+        stages=tuple(stage.name for stage in stages),
+        steps=total,
+        parameters=parameters,
+        train_clips=len(split.train),
+        valid_clips=len(split.valid),
+        device=str(device),
+        precision=str(dtype).removeprefix("torch."),
+        resumed_step=run.at.step,
+    )
+    for number in range(first_stage, len(stages)):
+        trainer = Trainer(model, stages[number], options, dtype)
+        if saved and number == first_stage:
+            trainer.restore(saved[0], saved[1].get("scaler", {}))
+        while run.at.epoch < stages[number].epochs:
+            reason = yield from _epoch(run, trainer, total, stop)
+            if reason:
+                yield Stopped(run.at.step, reason, run.seconds)
+                return
+        model.load_state_dict(trainer.scored.state_dict())
+        run.at.stage, run.at.epoch = number + 1, 0
+    yield Finished(run.at.step, run.at.metrics, run.seconds)
+
+
+def _epoch(
+    run: _Run, trainer: Trainer, total: int, stop: Callable[[], str | None]
+) -> Generator[Event, None, str | None]:
+    """The rest of an epoch, with validation and saving; returns why to stop, if so."""
+    at, stage, options = run.at, trainer.stage, trainer.options
+    stage_steps = stage.epochs * stage.steps_per_epoch
+    trainer.model.train()
+    for batch in stage.batches(at.epoch, at.batch):
+        done = at.epoch * stage.steps_per_epoch + at.batch
+        loss, parts = trainer.step(batch, rate(done, stage_steps, options.warm_up))
+        at.batch += 1
+        at.step += 1
+        speed = (at.step - run.first_step) / max(run.seconds, 1e-3)  # coarse clocks may stand still
+        yield Step(
+            stage=stage.name,
+            epoch=at.epoch,
+            step=at.step,
+            loss=loss,
+            parts=parts,
+            learning_rate=trainer.optimizer.param_groups[0]["lr"],
+            clips_per_s=speed * len(batch),
+            left_s=(total - at.step) / speed,
+        )
+        reason = "asked to stop" if (run.folder / STOP_FILE).exists() else stop()
+        if reason:
+            unseen = at.best is None  # no epoch has ended yet: what there is must serve
+            if unseen:
+                run.save_model(trainer, None)
+            run.save_state(trainer)
+            yield Saved(at.step, unseen)
+            return reason
+        if time.monotonic() - run.saved > 60 * options.save_minutes:
+            run.save_state(trainer)
+            yield Saved(at.step, False)
+    found = trainer.validate()
+    better = found is None or at.best is None or found.score > at.best
+    if better:
+        run.save_model(trainer, found)
+    ended = at.epoch
+    at.epoch, at.batch = at.epoch + 1, 0
+    run.save_state(trainer)
+    if found is not None:
+        yield EpochEnd(
+            stage=stage.name,
+            epoch=ended,
+            step=at.step,
+            metrics=found.metrics,
+            labels=trainer.model.labels,
+            confusion=found.confusion,
+            best=better,
+        )
+    yield Saved(at.step, better)
+    return None
+
+
+def _speakers(utterances: tuple[Utterance, ...]) -> dict[str, list[str]]:
+    found: dict[str, set[str]] = {}
+    for utterance in utterances:
+        found.setdefault(utterance.corpus, set()).add(utterance.speaker)
+    return {corpus: sorted(names) for corpus, names in sorted(found.items())}

@@ -1,0 +1,132 @@
+"""The moving parts of one stage of training: averaged weights, optimiser, precision."""
+
+from __future__ import annotations
+
+import math
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.amp.grad_scaler import GradScaler
+from torch.optim.swa_utils import AveragedModel
+
+from serdemo.batches import Batch
+from serdemo.model import Model
+from serdemo.options import Options, option
+from serdemo.recipes import Stage, Validation
+from serdemo.schema import SerdemoError
+
+
+@dataclass(frozen=True)
+class TrainOptions(Options):
+    """How a run is carried out, whatever the recipe."""
+
+    seed: int = option(0, "seed of weights, order and augmentation", low=0, high=2**31 - 1)
+    device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps")
+    precision: str = option(
+        "auto", "number format of the forward pass", choices=("auto", "fp32", "bf16", "fp16")
+    )
+    weight_decay: float = option(0.05, "AdamW's weight decay", low=0.0, high=1.0)
+    warm_up: float = option(0.05, "share of the steps in which the rate rises", low=0.0, high=0.9)
+    clip_norm: float = option(1.0, "largest norm of the gradient", low=0.01, high=1000.0)
+    average: float = option(
+        0.998, "decay of the averaged weights that are scored and saved", low=0.0, high=0.99999
+    )
+    save_minutes: float = option(5.0, "longest time between saved states", low=0.01, high=1000.0)
+    threads: int = option(0, "CPU threads; 0 leaves it to torch", low=0, high=256)
+
+
+def rate(step: int, steps: int, warm_up: float) -> float:
+    """Share of the peak learning rate: a linear rise, then half a cosine down to 1 %."""
+    rise = max(1, round(steps * warm_up))
+    if step < rise:
+        return (step + 1) / rise
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
+
+
+class Trainer:
+    """The moving parts of one stage: averaged weights, optimiser, scaler, and their state."""
+
+    def __init__(
+        self, model: Model, stage: Stage, options: TrainOptions, dtype: torch.dtype
+    ) -> None:
+        self.model, self.stage, self.options, self.dtype = model, stage, options, dtype
+        self.device = next(model.parameters()).device
+        self.groups = stage.parameter_groups()
+        self.peaks = [group["lr"] for group in self.groups]
+        self.optimizer = torch.optim.AdamW(self.groups, weight_decay=options.weight_decay)
+        self.scaler = GradScaler(self.device.type, enabled=dtype == torch.float16)
+        self.averaged = AveragedModel(model, multi_avg_fn=self._average)
+        self.trained = [p for group in self.groups for p in group["params"]]
+
+    def _average(self, kept: Any, fresh: Any, count: Any) -> None:
+        # Early on the average must forget the random start, so the decay rises with the count.
+        decay = min(self.options.average, (1 + float(count)) / (10 + float(count)))
+        torch._foreach_lerp_(kept, fresh, 1 - decay)
+
+    @property
+    def scored(self) -> Model:
+        """The averaged weights: what is validated and saved."""
+        averaged: Model = self.averaged.module  # type: ignore[assignment]
+        return averaged
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+
+    def step(self, batch: Batch, share: float) -> tuple[float, dict[str, float]]:
+        for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
+            group["lr"] = peak * share
+        with self.autocast():
+            loss, parts = self.stage.loss(batch.to(self.device))
+        if not torch.isfinite(loss):
+            raise SerdemoError("The loss is no longer a number; try a lower --learning-rate.")
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        self.scaler.unscale_(self.optimizer)
+        torch.nn.utils.clip_grad_norm_(self.trained, self.options.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.averaged.update_parameters(self.model)
+        return float(loss.detach()), parts
+
+    def validate(self) -> Validation | None:
+        self.scored.eval()
+        with self.autocast():
+            return self.stage.validate(self.scored)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that the next step depends on, by name."""
+        state = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        state |= {f"average.{k}": v for k, v in self.averaged.state_dict().items()}
+        for number, values in self.optimizer.state_dict()["state"].items():
+            state |= {f"adamw.{number}.{key}": value for key, value in values.items()}
+        state["random.cpu"] = torch.get_rng_state()
+        if self.device.type == "cuda":
+            state["random.cuda"] = torch.cuda.get_rng_state(self.device)
+        return state
+
+    def restore(self, state: dict[str, Tensor], scaler: dict[str, Any]) -> None:
+        def under(prefix: str) -> dict[str, Tensor]:
+            return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+
+        try:
+            self.model.load_state_dict(under("model."))
+            self.averaged.load_state_dict(under("average."))
+            moments: dict[int, dict[str, Tensor]] = {}
+            for name, value in under("adamw.").items():
+                number, key = name.split(".")
+                moments.setdefault(int(number), {})[key] = value
+            whole = self.optimizer.state_dict()
+            self.optimizer.load_state_dict(
+                {"state": moments, "param_groups": whole["param_groups"]}
+            )
+            self.scaler.load_state_dict(scaler)
+            torch.set_rng_state(state["random.cpu"])
+            if "random.cuda" in state and self.device.type == "cuda":
+                torch.cuda.set_rng_state(state["random.cuda"], self.device)
+        except (RuntimeError, KeyError, ValueError) as problem:
+            raise SerdemoError(
+                "The saved state does not fit this model; resume with the options the run began with."
+            ) from problem

@@ -1,0 +1,210 @@
+"""The real page in a real browser: `app.py` as a child process, and Chromium driven by Playwright.
+
+Chromium is found on the PATH or through SERDEMO_CHROMIUM. Where it is missing these tests skip
+with that reason; in CI they fail instead.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+import soundfile
+
+from serdemo.predict import Predictor
+from serdemo.schema import Prediction
+from serdemo.ui.recognise import EXAMPLES, EXAMPLES_DIR
+
+ROOT = Path(__file__).parent.parent.parent
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+# Speakers 07, 11, 20 and 22, whom the shipped checkpoint was never trained on.
+CLIPS = (
+    "03-01-05-02-02-01-11.*",
+    "03-01-05-02-01-01-20.*",
+    "03-01-04-02-01-01-22.*",
+    "03-01-03-02-01-01-07.*",
+)
+
+
+def missing(reason: str) -> NoReturn:
+    """Skip with the reason; fail where everything is expected to be installed."""
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def chromium() -> str:
+    given = os.environ.get("SERDEMO_CHROMIUM")
+    found = given or next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
+    if not found or not Path(found).exists():
+        missing("needs Chromium: install it, or name it in SERDEMO_CHROMIUM")
+    return found
+
+
+@pytest.fixture(scope="session")
+def playwright() -> Iterator[Any]:
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        missing("needs playwright: pip install playwright")
+    with sync_playwright() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def launch(playwright: Any) -> Iterator[Callable[..., Any]]:
+    """A function that starts Chromium, with a fake microphone that plays a file once."""
+    started = []
+
+    def start(microphone: Path | None = None) -> Any:
+        arguments = [
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--autoplay-policy=no-user-gesture-required",
+            "--use-fake-device-for-media-stream",
+            "--use-fake-ui-for-media-stream",
+        ]
+        if microphone:
+            arguments.append(f"--use-file-for-fake-audio-capture={microphone}")
+        started.append(playwright.chromium.launch(executable_path=chromium(), args=arguments))
+        return started[-1]
+
+    yield start
+    for browser in started:
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def browser(launch: Callable[..., Any]) -> Any:
+    return launch()
+
+
+@pytest.fixture(scope="session")
+def uploads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the app under test keeps what visitors send."""
+    return tmp_path_factory.mktemp("uploads")
+
+
+@pytest.fixture(scope="session")
+def url(browser: Any, uploads: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of `python app.py`, started for these tests on a free port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = tmp_path_factory.mktemp("app") / "log.txt"
+    environment = {
+        **os.environ,
+        "GRADIO_SERVER_PORT": str(port),
+        "GRADIO_TEMP_DIR": str(uploads),
+        "PYTHONUNBUFFERED": "1",
+    }
+    environment.pop("GRADIO_SERVER_NAME", None)
+    address = f"http://127.0.0.1:{port}"
+    with log.open("w") as told:
+        app = subprocess.Popen(
+            [sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=told, stderr=told
+        )
+    try:
+        wait_until_served(address, app, log)
+        yield address
+    finally:
+        app.terminate()
+        app.wait(timeout=20)
+    assert "Traceback" not in log.read_text(), log.read_text()
+
+
+def wait_until_served(address: str, app: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if app.poll() is not None:
+            break
+        try:
+            urllib.request.urlopen(address, timeout=2).close()
+            return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    pytest.fail(f"app.py did not serve its page:\n{log.read_text()}")
+
+
+@pytest.fixture(scope="session")
+def predictor() -> Predictor:
+    return Predictor(device="cpu")
+
+
+@pytest.fixture(scope="session")
+def clips() -> list[Path]:
+    """Recordings of people, from SERDEMO_DATA; where there are none, the example voices."""
+    data = os.environ.get("SERDEMO_DATA")
+    found = [next(Path(data).rglob(name), None) for name in CLIPS] if data else []
+    return [clip for clip in found if clip] or [EXAMPLES_DIR / name for name in EXAMPLES.values()]
+
+
+@pytest.fixture(scope="session")
+def surest(clips: list[Path], predictor: Predictor) -> tuple[Path, Prediction]:
+    """The clip whose answer a small change of the sound is least likely to tip, and the answer."""
+    answered = [(clip, predictor.predict(clip)) for clip in clips]
+    return max(answered, key=lambda pair: pair[1].confidence)
+
+
+@pytest.fixture
+def visit(browser: Any, url: str) -> Iterator[Callable[..., Any]]:
+    """A function that opens the page and waits for its first answer.
+
+    No page may raise a script error, nor ask any other machine for anything.
+    """
+    contexts, errors, hosts = [], [], set()
+
+    def go(width: int = 1280, height: int = 900, **options: Any) -> Any:
+        with_browser = options.pop("browser", browser)
+        context = with_browser.new_context(
+            viewport={"width": width, "height": height}, accept_downloads=True, **options
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("request", lambda request: hosts.add(request.url.split("/")[2]))
+        page.goto(url)
+        page.wait_for_selector(".sd-says")
+        return page
+
+    yield go
+    for context in contexts:
+        context.close()
+    assert errors == []
+    assert {host for host in hosts if host} <= {url.split("/")[2]}
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Path:
+    path = tmp_path / "broken.wav"
+    path.write_bytes(b"this is no sound at all")
+    return path
+
+
+@pytest.fixture
+def as_wav(tmp_path: Path) -> Callable[[Path], Path]:
+    """A function that turns a clip into the 16-bit WAV that Chromium's fake microphone plays."""
+
+    def convert(clip: Path) -> Path:
+        samples, rate = soundfile.read(clip)
+        path = tmp_path / "microphone.wav"
+        soundfile.write(path, samples, rate, subtype="PCM_16")
+        return path
+
+    return convert

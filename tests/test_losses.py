@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+from math import e, exp, log
+
+import pytest
+import torch
+from torch import Tensor
+
+from serdemo.losses import cross_entropy, supervised_contrastive
+
+PAIRS = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+FAN = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])  # cosines 0, -1, 0
+FAR = log(1 + exp(-1.0))  # what the outer two of the fan have below the line, temperature 1
+
+
+def contrast(points: Tensor, labels: list[int], **more: object) -> float:
+    return supervised_contrastive(points, torch.tensor(labels), **more).item()  # type: ignore[arg-type]
+
+
+def test_two_pairs_by_hand() -> None:
+    # Each anchor: one positive at cosine 1, two negatives at cosine 0.
+    assert contrast(PAIRS, [0, 0, 1, 1], temperature=1.0) == pytest.approx(-1 + log(e + 2))
+    assert contrast(PAIRS, [0, 0, 1, 1], temperature=0.5) == pytest.approx(-2 + log(e**2 + 2))
+    # The other way about: the positive is at cosine 0, and so is one negative.
+    assert contrast(PAIRS, [0, 1, 0, 1], temperature=1.0) == pytest.approx(log(e + 2))
+
+
+def test_several_positives_are_averaged_outside_the_logarithm() -> None:
+    ends = 0.5 + FAR  # -(0 + -1) / 2 + log(e^0 + e^-1)
+    assert contrast(FAN, [0, 0, 0], temperature=1.0) == pytest.approx((2 * ends + log(2)) / 3)
+
+
+def test_anchors_without_a_positive_are_left_out_of_the_mean() -> None:
+    assert contrast(FAN, [0, 0, 1], temperature=1.0) == pytest.approx((FAR + log(2)) / 2)
+
+
+def test_positives_across_groups_only() -> None:
+    groups = torch.tensor([0, 0, 1])
+    # Anchor 0: positive 2. Anchor 1: positive 2. Anchor 2: positives 0 and 1.
+    expected = ((1 + FAR) + log(2) + (0.5 + FAR)) / 3
+    assert contrast(FAN, [0, 0, 0], temperature=1.0, groups=groups) == pytest.approx(expected)
+    alone = contrast(FAN, [0, 0, 1], temperature=1.0, groups=groups)
+    assert alone == 0.0  # the two of one label share a group
+
+
+def test_an_unknown_label_is_nobodys_positive_but_still_a_negative() -> None:
+    assert contrast(FAN, [-1, -1, -1]) == 0.0
+    known = contrast(PAIRS, [0, 0, -1, -1], temperature=1.0)
+    assert known == pytest.approx(-1 + log(e + 2))
+
+
+def test_scale_and_order_do_not_count() -> None:
+    points = torch.randn(12, 5, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(12) % 3
+    order = torch.randperm(12, generator=torch.Generator().manual_seed(1))
+    value = supervised_contrastive(points, labels)
+    scales = torch.linspace(0.01, 100, 12)[:, None]
+    assert supervised_contrastive(points * scales, labels).item() == pytest.approx(
+        value.item(), rel=1e-5
+    )
+    assert supervised_contrastive(points[order], labels[order]).item() == pytest.approx(
+        value.item(), rel=1e-5
+    )
+
+
+def test_a_step_down_the_gradient_helps() -> None:
+    points = torch.randn(12, 5, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    labels = torch.arange(12) % 3
+    before = supervised_contrastive(points, labels)
+    (slope,) = torch.autograd.grad(before, points)
+    after = supervised_contrastive(points - 0.05 * slope, labels)
+    assert after < before - 0.01
+
+
+DEGENERATE = {
+    "no-positive": (torch.eye(3), [0, 1, 2], None, 0.0),
+    "one-clip": (torch.ones(1, 4), [0], None, 0.0),
+    "empty": (torch.ones(0, 4), [], None, 0.0),
+    "one-group": (torch.eye(4), [0, 0, 1, 1], [5, 5, 5, 5], 0.0),
+    "groups-without-positive": (torch.eye(4), [0, 0, 1, 1], [0, 0, 1, 1], 0.0),
+    "one-class-one-place": (torch.ones(4, 3), [2, 2, 2, 2], None, log(3)),
+    "zero-vectors": (torch.zeros(4, 3), [0, 0, 1, 1], None, log(3)),
+    "huge": (torch.full((4, 3), 1e15), [0, 0, 1, 1], None, log(3)),
+    "tiny": (torch.full((4, 3), 1e-20), [0, 0, 1, 1], None, log(3)),
+}
+
+
+@pytest.mark.parametrize(
+    ("points", "labels", "groups", "expected"), DEGENERATE.values(), ids=DEGENERATE
+)
+def test_degenerate_batches_stay_finite(
+    points: Tensor, labels: list[int], groups: list[int] | None, expected: float
+) -> None:
+    points = points.clone().requires_grad_()
+    loss = supervised_contrastive(
+        points,
+        torch.tensor(labels, dtype=torch.long),
+        groups=None if groups is None else torch.tensor(groups),
+    )
+    loss.backward()
+    assert loss.item() == pytest.approx(expected, abs=1e-5)
+    assert points.grad is not None
+    assert torch.isfinite(points.grad).all()
+    if expected == 0.0:
+        assert not points.grad.any()
+
+
+def test_the_contrast_is_not_coarsened_by_autocast() -> None:
+    points = torch.randn(16, 32, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(16) % 4
+    plain = supervised_contrastive(points, labels)
+    with torch.autocast("cpu", torch.bfloat16):
+        under = supervised_contrastive(points, labels)
+    assert under.dtype == torch.float32
+    assert under.item() == pytest.approx(plain.item(), rel=1e-6)
+
+
+def test_cross_entropy_by_hand() -> None:
+    logits = torch.tensor([[0.0, 0.0], [log(3), 0.0]])
+    assert cross_entropy(logits, torch.tensor([0, 0])).item() == pytest.approx(
+        (log(2) - log(0.75)) / 2
+    )
+    assert cross_entropy(logits, torch.tensor([0, -1])).item() == pytest.approx(log(2))
+    smoothed = cross_entropy(logits, torch.tensor([-1, 0]), smoothing=0.2)
+    assert smoothed.item() == pytest.approx(-0.9 * log(0.75) - 0.1 * log(0.25))
+
+
+def test_cross_entropy_without_a_label_is_zero() -> None:
+    logits = torch.randn(3, 4, requires_grad=True)
+    loss = cross_entropy(logits, torch.tensor([-1, -1, -1]), smoothing=0.1)
+    loss.backward()
+    assert loss.item() == 0.0
+    assert logits.grad is not None
+    assert not logits.grad.any()
+
+
+def test_cross_entropy_is_computed_in_full_precision() -> None:
+    logits = torch.tensor([[6.0, 0.0]], dtype=torch.bfloat16)
+    loss = cross_entropy(logits, torch.tensor([0]))
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(log(1 + exp(-6.0)), rel=1e-3)

@@ -1,0 +1,151 @@
+"""The project as a whole: its dependencies, its own checks, and the wheel as a stranger gets it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+import zipfile
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from command import ROOT
+
+from serdemo import __version__
+from serdemo.schema import EMOTIONS
+
+MOST_BYTES = 10_000_000  # a Space refuses larger files outside of LFS
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def run(*command: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *command],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=300,
+    )
+
+
+def need(module: str) -> None:
+    """Skip without a module of the `test` extra; in CI, where all can be installed, fail."""
+    if find_spec(module) is None:
+        stop = pytest.fail if os.environ.get("CI") else pytest.skip
+        stop(f'{module} is not installed: python -m pip install -e ".[test]"')
+
+
+def test_a_space_installs_what_the_package_needs() -> None:
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").split("\n")
+    assert lines == [*PROJECT["project"]["dependencies"], ""]
+
+
+def test_torch_and_torchaudio_are_a_pair() -> None:
+    pinned = [line for line in PROJECT["project"]["dependencies"] if line.startswith("torch")]
+    assert pinned == ["torch>=2.11,<2.12", "torchaudio>=2.11,<2.12"]
+
+
+@pytest.mark.parametrize(
+    "check",
+    [("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",)],
+    ids=" ".join,
+)
+def test_the_sources_are_clean(check: tuple[str, ...]) -> None:
+    need(check[0])
+    done = run("-m", *check, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def shipped_files() -> list[Path]:
+    """The files under git's care, or those not ignored where this is no clone."""
+    git = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    try:
+        done = subprocess.run(git, cwd=ROOT, capture_output=True, check=True, encoding="utf-8")
+    except (OSError, subprocess.CalledProcessError) as problem:
+        pytest.skip(f"this is no git clone, or there is no git: {problem}")
+    return [path for name in done.stdout.split("\0") if name and (path := ROOT / name).is_file()]
+
+
+def test_no_file_is_too_large_for_a_space() -> None:
+    files = shipped_files()
+    assert ROOT / "pyproject.toml" in files
+    assert {path: size for path in files if (size := path.stat().st_size) >= MOST_BYTES} == {}
+
+
+def test_every_checkpoint_is_whole_and_small() -> None:
+    folders = sorted(path for path in (ROOT / "checkpoints").iterdir() if path.is_dir())
+    assert "compact" in [folder.name for folder in folders]
+    for folder in folders:
+        names = {path.name for path in folder.iterdir()}
+        assert names == {
+            "README.md",
+            "events.jsonl",
+            "model.json",
+            "model.safetensors",
+            "report.json",
+        }
+        assert (folder / "model.safetensors").stat().st_size < MOST_BYTES
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built without the network by the backend that is installed."""
+    need("build")
+    need("hatchling")
+    folder = tmp_path_factory.mktemp("wheel")
+    done = run(
+        "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT), cwd=folder
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def test_the_wheel_carries_what_is_used_and_no_more(wheel: Path) -> None:
+    assert wheel.name == f"serdemo-{__version__}-py3-none-any.whl"
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    info = f"serdemo-{__version__}.dist-info/"
+    expected = {
+        f"serdemo/{path.relative_to(ROOT / 'serdemo').as_posix()}"
+        for path in (ROOT / "serdemo").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts and path.name != "screenshot.png"
+    } | {path.relative_to(ROOT).as_posix() for path in (ROOT / "checkpoints").rglob("*.*")}
+    expected = {
+        f"serdemo/{name}" if name.startswith("checkpoints/") else name for name in expected
+    } | {info + name for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt")}
+    assert names == expected | {f"{info}licenses/LICENSE"}
+    assert {
+        "serdemo/checkpoints/compact/model.safetensors",
+        "serdemo/checkpoints/compact/model.json",
+        "serdemo/corpora/held_out.json",
+        "serdemo/ui/style.css",
+    } <= names
+    assert sum(name.startswith("serdemo/ui/examples/") for name in names) >= 3
+    assert not [name for name in names if "/tests/" in name or "/runs/" in name]
+
+
+def test_the_wheel_answers_in_an_empty_folder(wheel: Path, tmp_path: Path) -> None:
+    target, empty = tmp_path / "installed", tmp_path / "empty"
+    empty.mkdir()
+    install = ("-m", "pip", "install", "--no-deps", "--no-index", "--target", str(target))
+    done = run(*install, str(wheel), cwd=empty)
+    if "No module named pip" in done.stderr:
+        pytest.skip("this Python has no pip")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    where = "import serdemo.predict as p; print(p.__file__); print(p.shipped())"
+    done = run("-c", where, cwd=empty, PYTHONPATH=str(target))
+    assert [Path(line).is_relative_to(target) for line in done.stdout.splitlines()] == [True] * 2
+
+    example = sorted((target / "serdemo" / "ui" / "examples").glob("*.ogg"))[0]
+    command = ("-m", "serdemo", "predict", str(example), "--json", "--device", "cpu")
+    done = run(*command, cwd=empty, PYTHONPATH=str(target))
+    assert done.returncode == 0, done.stderr
+    (answer,) = json.loads(done.stdout)
+    assert answer["label"] in EMOTIONS
+    assert list(empty.iterdir()) == []
