@@ -188,6 +188,9 @@ class LogMel(torch.nn.Module):
             power=2.0,
             center=False,
         )
+        # Made anew, in full precision, wherever a model is built: no checkpoint holds them.
+        for part, name in ((self.mel.spectrogram, "window"), (self.mel.mel_scale, "fb")):
+            part.register_buffer(name, getattr(part, name), persistent=False)
 
     def forward(
         self, wave: torch.Tensor, lengths: torch.Tensor

@@ -7,6 +7,7 @@ would have seen.
 from __future__ import annotations
 
 import math
+import signal
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -76,8 +77,8 @@ def collate(waves: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
 class Clips(Dataset[tuple[np.ndarray, int]]):
     """Utterances with their decoded samples, kept as 16-bit integers up to a memory bound.
 
-    Clips beyond the bound are decoded again each time. One flat shared tensor holds the samples,
-    so that worker processes share it in place of copying it.
+    Clips beyond the bound are decoded again each time. One flat tensor holds the samples: worker
+    processes share it in place of copying it.
     """
 
     def __init__(
@@ -88,19 +89,20 @@ class Clips(Dataset[tuple[np.ndarray, int]]):
         self.emotion = torch.tensor([order.get(u.emotion, -1) for u in utterances])
         self.corpus = _codes(u.corpus for u in utterances)
         self.speaker = _codes(u.speaker_key for u in utterances)
-        bound, total, kept, scales = int(memory_gb * 5e8), 0, [], []
+        bound, kept, scales, ends = int(memory_gb * 1e9), bytearray(), [], [0]
         with ThreadPoolExecutor(4) as pool:
-            for clip in pool.map(self._decode, utterances[: _prefix(utterances, bound)]):
-                if total + len(clip) > bound:
+            for clip in pool.map(self._decode, utterances[: _prefix(utterances, bound // 2)]):
+                if len(kept) + 2 * len(clip) > bound:
                     break
                 # Scaled to its own peak, so that 16 bits serve the quietest clip too.
                 scale = float(np.abs(clip).max()) / 32767 or 1.0
-                kept.append(torch.from_numpy((clip / scale).round().astype(np.int16)))
+                kept += (clip / scale).round().astype(np.int16).tobytes()
                 scales.append(scale)
-                total += len(clip)
-        self.samples = torch.cat(kept or [torch.empty(0, dtype=torch.int16)]).share_memory_()
+                ends.append(len(kept) // 2)
+        stored = np.frombuffer(kept, dtype=np.int16)
+        self.samples = torch.from_numpy(stored)
         self.scales = np.array(scales, np.float32)
-        self.ends = np.cumsum([0, *(len(clip) for clip in kept)])
+        self.ends = np.array(ends)
 
     @staticmethod
     def _decode(utterance: Utterance) -> np.ndarray:
@@ -163,7 +165,7 @@ def draws(weights: np.ndarray, options: BatchOptions, seed: int, epoch: int) -> 
     points = (np.arange(len(weights)) + rng.random()) / len(weights)
     chosen = order[np.searchsorted(np.cumsum(weights[order]), points).clip(max=len(weights) - 1)]
     chosen = rng.permutation(chosen)
-    count = max(1, round(len(chosen) / options.batch_size))
+    count = math.ceil(len(chosen) / options.batch_size)
     batches = []
     for part in np.array_split(chosen, count):
         crop = float(rng.uniform(options.crop_low, max(options.crop_low, options.crop_high)))
@@ -198,6 +200,11 @@ def crop(wave: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
     return wave[start : start + size]
 
 
+def _ignore_interrupts(worker: int) -> None:
+    """Ctrl-C reaches every process of a terminal; the run's own decides what becomes of it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def training_batches(
     clips: Clips, plan: list[list[Draw]], workers: int, options: AugmentOptions
 ) -> Iterator[Batch]:
@@ -210,6 +217,7 @@ def training_batches(
         batch_size=None,
         num_workers=workers,
         prefetch_factor=4 if workers else None,
+        worker_init_fn=_ignore_interrupts,
         # Its own, as a DataLoader draws a seed from torch's generator, which a resumed epoch
         # would then draw once more than an unbroken one.
         generator=torch.Generator(),
@@ -225,8 +233,8 @@ def scoring_batches(
 ) -> Iterator[Batch]:
     """Every clip once, whole or its first `max_seconds`, in batches of like length."""
     limit = None if max_seconds is None else round(max_seconds * audio.SAMPLE_RATE)
-    waves = {i: clips.wave(i)[:limit] for i in range(len(clips))}
-    order = sorted(waves, key=lambda i: len(waves[i]))
+    known = np.diff(clips.ends)  # clips not kept come last, in their own order
+    order = [*np.argsort(known, kind="stable"), *range(len(known), len(clips))]
     for start in range(0, len(order), batch_size):
-        part = order[start : start + batch_size]
-        yield clips.batch(part, [waves[i] for i in part])
+        part = [int(i) for i in order[start : start + batch_size]]
+        yield clips.batch(part, [clips.wave(i)[:limit] for i in part])

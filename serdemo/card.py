@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
 from serdemo.checkpoint import Description
 from serdemo.corpora import CORPORA
@@ -15,11 +17,26 @@ what a voice sounds like to this model, not what a person feels. Not for medical
 policing, education or any decision about a person."""
 
 
+def portable(command: str) -> str:
+    """A command without the folders of the machine it was given on."""
+    words = shlex.split(command)
+    kept: list[str] = []
+    for before, word in zip(["", *words], words, strict=False):
+        if word == "--root" or before == "--root" or word.startswith("--root="):
+            continue
+        if before == "--run":
+            word = f"runs/{Path(word).name}"
+        elif before == "--corpus":
+            word = ",".join(Path(item).name for item in word.split(","))
+        kept.append(word)
+    return shlex.join(kept)
+
+
 def licence(corpora: Sequence[str]) -> str:
-    """The licence of weights trained on these corpora: the strictest of theirs."""
-    known = [CORPORA[name] for name in corpora if name in CORPORA]
-    if not known:
-        return "as the clips it was trained on allow"
+    """The licence of weights trained on these corpora: that of the only one, or the strictest."""
+    terms = {CORPORA[name].licence if name in CORPORA else "" for name in corpora}
+    if len(terms) == 1:
+        return terms.pop() or "as the clips it was trained on allow"
     return "CC BY-NC-SA 4.0, research use only"
 
 
@@ -91,7 +108,7 @@ def write(description: Description, reports: Sequence[Report], command: str) -> 
         "",
         "## Made by",
         "",
-        f"```\n{command}\n```",
+        f"```\n{portable(command)}\n```",
         "",
         f"Split fingerprint `{description.split[:16]}`, serdemo {description.code_version}.",
         "",

@@ -1,21 +1,16 @@
-"""Checkpoints on disk: weights in safetensors, everything else in JSON, never a pickle.
-
-A folder is written whole beside its place and then put there, so that a full disk or a killed
-process leaves the one before. `Description` is what `model.json` holds.
+"""Checkpoints on disk: weights in safetensors, everything else in JSON. `Description` is what
+`model.json` holds.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -23,10 +18,10 @@ from serdemo import encoders
 from serdemo.audio import SAMPLE_RATE
 from serdemo.model import HeadOptions, Model
 from serdemo.schema import SerdemoError, UsageError
+from serdemo.storage import present, read_json, read_tensors, replace_folder, write_json
 
 FORMAT = 1
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
-MAX_JSON_BYTES = 20_000_000
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -121,7 +116,6 @@ def build(description: Description, where: str = "the checkpoint") -> Model:
 
 def save(folder: Path, model: Model, description: Description, *, half: bool = True) -> None:
     """Write a checkpoint folder in place of what stands there; other files in it are kept."""
-
     folder = folder.resolve()
 
     def write(target: Path) -> None:
@@ -143,7 +137,7 @@ def load(folder: Path | str, device: str | torch.device = "cpu") -> tuple[Model,
     folder = Path(folder).resolve()
     description = describe(folder)
     model = build(description, folder.name)
-    state = read_tensors(folder / WEIGHTS)
+    state = read_tensors(present(folder) / WEIGHTS)
     expected = model.state_dict()
     for name in sorted(set(expected) ^ set(state)):
         problem = "lacks" if name in expected else "has an unexpected"
@@ -168,87 +162,17 @@ def load(folder: Path | str, device: str | torch.device = "cpu") -> tuple[Model,
 
 def describe(folder: Path) -> Description:
     """Only the description of a checkpoint folder; raises SerdemoError in a sentence."""
-    folder = folder.resolve()
-    recover(folder)
+    name, folder = folder.resolve().name, present(folder)
     if not folder.exists():
-        raise SerdemoError(f"There is no checkpoint {folder.name}: the folder does not exist.")
+        raise SerdemoError(f"There is no checkpoint {name}: the folder does not exist.")
     if not (folder / DESCRIPTION).is_file() or not (folder / WEIGHTS).is_file():
-        raise SerdemoError(
-            f"{folder.name} is not a checkpoint: it needs {WEIGHTS} and {DESCRIPTION}."
-        )
-    return Description.from_json(read_json(folder / DESCRIPTION), folder.name)
+        raise SerdemoError(f"{name} is not a checkpoint: it needs {WEIGHTS} and {DESCRIPTION}.")
+    return Description.from_json(read_json(folder / DESCRIPTION), name)
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """All tensors of a safetensors file; raises SerdemoError when it is none or is cut short."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            # Copied: a tensor that still maps the file keeps Windows from replacing it.
-            return {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as problem:
-        raise SerdemoError(
-            f"{path.name} is not a safetensors file or is damaged: {problem}."
-        ) from problem
-
-
-def read_json(path: Path) -> Any:
-    """Parsed JSON of bounded size; raises SerdemoError when it is none."""
-    try:
-        if path.stat().st_size > MAX_JSON_BYTES:
-            raise ValueError("too large")
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as problem:
-        raise SerdemoError(f"{path.name} cannot be read as JSON: {problem}.") from problem
-
-
-def write_json(path: Path, values: Any) -> None:
-    """JSON that a person can read, written at once or not at all."""
-    beside = path.with_name(path.name + ".part")
-    try:
-        beside.write_text(json.dumps(values, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        os.replace(beside, path)
-    except OSError as problem:
-        beside.unlink(missing_ok=True)
-        raise SerdemoError(f"{path.name} could not be written: {problem.strerror}.") from problem
-
-
-def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a new folder, then put it in place of `folder`.
-
-    Raises SerdemoError when it cannot be written; what stood there before is then untouched.
-    """
-    fresh, old = _beside(folder, "part"), _beside(folder, "old")
-    try:
-        recover(folder)
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir(parents=True)
-        write(fresh)
-        if folder.exists():
-            os.replace(folder, old)
-        os.replace(fresh, folder)
-        shutil.rmtree(old, ignore_errors=True)
-    except BaseException as problem:
-        shutil.rmtree(fresh, ignore_errors=True)
-        recover(folder)
-        if not isinstance(problem, OSError | SafetensorError):
-            raise
-        raise SerdemoError(
-            f"{folder.name} could not be written ({problem}); what was saved before is untouched."
-        ) from problem
-
-
-def recover(folder: Path) -> None:
-    """Put back the folder that a kill between two renames left aside."""
-    old = _beside(folder, "old")
-    if old.exists():
-        if folder.exists():
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            os.replace(old, folder)
-
-
-def _beside(folder: Path, ending: str) -> Path:
-    return folder.with_name(f".{folder.name}.{ending}")
+def redescribe(folder: Path, description: Description) -> None:
+    """Replace the description of a checkpoint, the weights left as they are."""
+    write_json(folder / DESCRIPTION, asdict(description))
 
 
 def save_state(folder: Path, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
@@ -266,7 +190,7 @@ def save_state(folder: Path, tensors: Mapping[str, Tensor], values: Mapping[str,
 
 def load_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     """What `save_state` wrote, or None where nothing was; raises SerdemoError when damaged."""
-    recover(folder)
+    folder = present(folder)
     if not folder.exists():
         return None
     return read_tensors(folder / "state.safetensors"), read_json(folder / "state.json")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from serdemo.schema import UsageError
@@ -21,6 +24,20 @@ def pick_device(name: str) -> torch.device:
             f"There is no device {name!r} on this machine; try --device cpu."
         ) from problem
     return device
+
+
+@contextmanager
+def flushed_denormals() -> Iterator[None]:
+    """While inside, numbers too small for full precision count as zero.
+
+    As training goes on, moments and activations shrink to such numbers, with which a CPU is many
+    times slower. Threads that torch starts meanwhile inherit it.
+    """
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def pick_precision(name: str, device: torch.device) -> torch.dtype:

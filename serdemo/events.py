@@ -19,7 +19,9 @@ from serdemo.schema import SerdemoError
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A run began, or went on (`resumed_epoch` > 0). `steps` counts all optimiser steps."""
+    """A run began, or went on (`resumed_step` > 0). `steps` counts all optimiser steps; the clips
+    are the split's, of which a recipe may leave some out (those without a class it knows).
+    """
 
     recipe: str
     stages: tuple[str, ...]
@@ -73,11 +75,12 @@ class Saved:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The run went through all its epochs."""
+    """The run went through all its epochs; `note` says what did not work out at its end."""
 
     step: int
     metrics: dict[str, float]
     seconds: float
+    note: str = ""
     time: float = field(default_factory=time.time)
 
 

@@ -1,4 +1,4 @@
-"""How good the answers are: recall, accuracy, F1, intervals over speakers, calibration.
+"""How good the answers are: recall, accuracy, F1, intervals over speakers.
 
 Rates lie in [0, 1]. Classification metrics are functions of a confusion matrix (K, K) with truth
 in rows and answers in columns, so that a bootstrap draw is a weighted sum of matrices. Every
@@ -14,12 +14,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from serdemo.calibration import calibration_error, rows_and_truth
 from serdemo.schema import SEVEN_CLASSES, SerdemoError
 
-Floats = NDArray[np.float64]
 Metric = Callable[[NDArray[Any]], float]
-
-TEMPERATURES = (0.05, 20.0)
 
 
 def class_of(emotion: str, labels: Sequence[str]) -> str | None:
@@ -117,56 +115,6 @@ def bootstrap_interval(
     return Interval(float(low), float(high), over, len(counts))
 
 
-def calibration_error(probabilities: ArrayLike, truth_index: ArrayLike, bins: int = 15) -> float:
-    """Expected calibration error of (N, K) probabilities against (N,) true indices.
-
-    Clips are put into `bins` equally wide bins of confidence (the largest probability), open
-    below and closed above; the result is the mean gap between confidence and accuracy of a bin,
-    weighted by its clips.
-    """
-    rows, truth = _rows(probabilities, truth_index)
-    if bins < 1:
-        raise SerdemoError("A calibration error needs at least one bin.")
-    confidence = rows.max(1)
-    gap = (rows.argmax(1) == truth) - confidence
-    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    return float(np.abs(np.bincount(place, weights=gap, minlength=bins)).sum() / len(rows))
-
-
-def fit_temperature(logits: ArrayLike, truth_index: ArrayLike) -> float:
-    """The temperature T in `TEMPERATURES` for which softmax(logits / T) fits the truth best.
-
-    `logits` (N, K), `truth_index` (N,); the negative log-likelihood is minimised. Where it has no
-    minimum (every answer right, or no better than chance) T is at an end of the range.
-    """
-    from scipy.optimize import minimize_scalar
-    from scipy.special import log_softmax
-
-    rows, truth = _rows(logits, truth_index)
-
-    def loss(log_temperature: float) -> float:
-        scores = log_softmax(rows / np.exp(log_temperature), axis=1)
-        return -float(scores[np.arange(len(truth)), truth].mean())
-
-    low, high = np.log(TEMPERATURES)
-    best = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-6})
-    return float(np.exp(best.x))
-
-
-def threshold_for_coverage(confidences: ArrayLike, coverage: float) -> float:
-    """The largest threshold that at least the share `coverage` of the `confidences` (N,) reaches.
-
-    An answer is sure where its confidence is not below the threshold. `coverage` lies in (0, 1].
-    """
-    values = np.sort(np.asarray(confidences, dtype=np.float64).ravel())[::-1]
-    if not len(values) or not np.isfinite(values).all():
-        raise SerdemoError("A threshold needs at least one confidence, and all of them finite.")
-    if not 0 < coverage <= 1:
-        raise SerdemoError(f"The coverage is {coverage}: it must lie above 0 and not above 1.")
-    # The small slack keeps 0.7 * 10 from rounding up to 8.
-    return float(values[max(int(np.ceil(coverage * len(values) - 1e-9)), 1) - 1])
-
-
 @dataclass(frozen=True, slots=True)
 class Scores:
     """What a set of answers is worth; `n` counts the clips scored, `speakers` their speakers.
@@ -219,7 +167,7 @@ def score(
     truth_index = [labels.index(label) for label in right]
     if rows.shape[1:] != (len(labels),):
         raise SerdemoError(f"Probabilities of shape {rows.shape} do not fit {len(labels)} labels.")
-    rows, _ = _rows(rows[kept], truth_index)
+    rows, _ = rows_and_truth(rows[kept], truth_index)
     predicted = [labels[place] for place in rows.argmax(1)]
     matrix = confusion(right, predicted, labels)
     interval = bootstrap_interval(right, predicted, who, uar, draws=draws, seed=seed)
@@ -247,22 +195,6 @@ def _with_truth(matrix: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.sum() > 0:
         raise SerdemoError("A score needs at least one clip, counted in a square matrix.")
     return matrix, matrix.sum(1) > 0
-
-
-def _rows(values: ArrayLike, truth_index: ArrayLike) -> tuple[Floats, NDArray[np.intp]]:
-    """(N, K) finite values and (N,) indices below K, N and K at least one."""
-    rows = np.asarray(values, dtype=np.float64)
-    truth = np.asarray(truth_index)
-    if rows.ndim != 2 or not rows.size or truth.shape != rows.shape[:1]:
-        raise SerdemoError(
-            f"Values of shape {rows.shape} and truth of shape {truth.shape} do not fit: "
-            "(clips, labels) and (clips,) with at least one clip are needed."
-        )
-    if not np.isfinite(rows).all():
-        raise SerdemoError("The model's output holds values that are not finite.")
-    if truth.dtype.kind not in "iu" or truth.min() < 0 or truth.max() >= rows.shape[1]:
-        raise SerdemoError(f"A true index must be a whole number from 0 to {rows.shape[1] - 1}.")
-    return rows, truth.astype(np.intp)
 
 
 def _same_length(**columns: Any) -> None:

@@ -38,7 +38,7 @@ class AttentiveStatistics(nn.Module):
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
         self.inner = nn.Linear(width, hidden)
-        self.outer = nn.Linear(hidden, width)
+        self.outer = nn.Linear(hidden, width, bias=False)  # a bias would leave the softmax alone
 
     def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
         frames = frames.float()

@@ -7,19 +7,21 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from serdemo import card, checkpoint, events, recipes
+from serdemo.devices import pick_device
 from serdemo.evaluate import Report, evaluate
 from serdemo.events import Event, Failed, Finished
 from serdemo.options import pick
 from serdemo.predict import Predictor
 from serdemo.schema import SerdemoError, UsageError
 from serdemo.splits import Split
+from serdemo.storage import read_json, write_json
 from serdemo.train import fit
 from serdemo.trainer import TrainOptions
 
@@ -48,8 +50,10 @@ def train(
     *groups, options = pick((*kind.groups, TrainOptions), config["options"])
     assert isinstance(options, TrainOptions)
     recipe = kind({type(group): group for group in groups})
+    recipe.describe(split)  # what is plainly wrong is told before a folder is made
+    pick_device(options.device)
     _prepare(run_dir, resume)
-    checkpoint.write_json(run_dir / CONFIG, config)
+    write_json(run_dir / CONFIG, config)
     events.trim(run_dir / EVENTS)
     with _interrupts() as interrupted, (run_dir / EVENTS).open("a", encoding="utf-8") as log:
 
@@ -72,7 +76,7 @@ def train(
         try:
             for event in fit(recipe, options, split, run_dir, stop, resume=resume):
                 if isinstance(event, Finished):
-                    report(run_dir, split, config["command"], options.device)
+                    event = _score(event, run_dir, split, config["command"], options.device)
                 write(event)
                 if isinstance(event, Finished):  # with its end, the log belongs to the model
                     shutil.copyfile(run_dir / EVENTS, run_dir / "checkpoint" / EVENTS)
@@ -87,13 +91,22 @@ def train(
             raise
 
 
+def _score(event: Finished, run_dir: Path, split: Split, command: str, device: str) -> Finished:
+    """The last event, with a note where the trained model could not be scored."""
+    try:
+        report(run_dir, split, command, device)
+    except SerdemoError as problem:
+        return replace(event, note=f"The model is trained and saved, but not scored: {problem}")
+    return event
+
+
 def _config(
     recipe_name: str, values: Mapping[str, Any], command: str, run_dir: Path, resume: bool
 ) -> dict[str, Any]:
     """What `config.json` holds: a resumed run keeps what it began with, but for values given."""
     if not resume or not (run_dir / CONFIG).exists():
         return {"recipe": recipe_name, "command": command, "options": dict(values)}
-    before = checkpoint.read_json(run_dir / CONFIG)
+    before = read_json(run_dir / CONFIG)
     kinds = {"options": dict, "command": str}
     if not isinstance(before, dict) or any(
         not isinstance(before.get(name), kind) for name, kind in kinds.items()
@@ -151,7 +164,7 @@ def report(run_dir: Path, split: Split, command: str, device: str = "auto") -> l
         except UsageError:
             continue  # no clip of this corpus has an emotion the model knows
     figures = {one.corpus: one.to_json() for one in reports}
-    checkpoint.write_json(folder / REPORT, list(figures.values()))
+    write_json(folder / REPORT, list(figures.values()))
     described = replace(
         predictor.description,
         metrics={
@@ -161,7 +174,7 @@ def report(run_dir: Path, split: Split, command: str, device: str = "auto") -> l
             },
         },
     )
-    checkpoint.write_json(folder / checkpoint.DESCRIPTION, asdict(described))
+    checkpoint.redescribe(folder, described)
     text = card.write(described, reports, command)
     (folder / "README.md").write_text(text, encoding="utf-8")
     return reports

@@ -72,7 +72,8 @@ def show_report(report: Report) -> None:
     low, high = scores.uar_ci95
     out.print(
         f"  UAR {scores.uar:.1%} (95 % interval over {scores.ci95_over} {low:.1%} to {high:.1%}),"
-        f" WA {scores.wa:.1%}, macro F1 {scores.macro_f1:.1%}, calibration error {scores.ece:.3f}"
+        f" WA {scores.wa:.1%}, macro F1 {scores.macro_f1:.1%}, calibration error {scores.ece:.3f}",
+        soft_wrap=True,
     )
     table = Table("true \\ answer", *scores.labels, box=None)
     for label, row in zip(scores.labels, scores.confusion, strict=True):
@@ -113,7 +114,7 @@ def show_training(happening: Iterable[Event]) -> None:
             elif isinstance(event, Stopped):
                 bar.console.print(f"Stopped {event.reason}; saved, go on with --resume.")
             elif isinstance(event, Finished):
-                bar.console.print(f"Finished in {event.seconds:.0f} s.")
+                bar.console.print(f"Finished in {event.seconds:.0f} s. {event.note}".strip())
             else:
                 assert isinstance(event, Saved | Failed)  # told by the bar's lines and the error
 

@@ -15,7 +15,7 @@ import torch
 
 from serdemo import __version__, checkpoint
 from serdemo.checkpoint import Description
-from serdemo.devices import pick_device, pick_precision
+from serdemo.devices import flushed_denormals, pick_device, pick_precision
 from serdemo.events import EpochEnd, Event, Finished, Saved, Started, Step, Stopped
 from serdemo.recipes import Recipe, Validation
 from serdemo.schema import SerdemoError, UsageError, Utterance
@@ -126,17 +126,18 @@ def fit(
         precision=str(dtype).removeprefix("torch."),
         resumed_step=run.at.step,
     )
-    for number in range(first_stage, len(stages)):
-        trainer = Trainer(model, stages[number], options, dtype)
-        if saved and number == first_stage:
-            trainer.restore(saved[0], saved[1].get("scaler", {}))
-        while run.at.epoch < stages[number].epochs:
-            reason = yield from _epoch(run, trainer, total, stop)
-            if reason:
-                yield Stopped(run.at.step, reason, run.seconds)
-                return
-        model.load_state_dict(trainer.scored.state_dict())
-        run.at.stage, run.at.epoch = number + 1, 0
+    with flushed_denormals():
+        for number in range(first_stage, len(stages)):
+            trainer = Trainer(model, stages[number], options, dtype)
+            if saved and number == first_stage:
+                trainer.restore(saved[0], saved[1].get("scaler", {}))
+            while run.at.epoch < stages[number].epochs:
+                reason = yield from _epoch(run, trainer, total, stop)
+                if reason:
+                    yield Stopped(run.at.step, reason, run.seconds)
+                    return
+            model.load_state_dict(trainer.scored.state_dict())
+            run.at.stage, run.at.epoch = number + 1, 0
     yield Finished(run.at.step, run.at.metrics, run.seconds)
 
 

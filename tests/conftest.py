@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -86,3 +87,14 @@ def data_root() -> Path:
     if not root or not Path(root).is_dir():
         pytest.skip("SERDEMO_DATA names no folder with corpora")
     return Path(root)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Tiny tensors are computed soonest by one thread, most of all on a busy machine."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

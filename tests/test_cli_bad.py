@@ -21,8 +21,6 @@ from command import EXAMPLES, Ran, clips, here, there
 from safetensors.torch import load, save_file
 
 from serdemo import checkpoint
-from serdemo.checkpoint import Description
-from serdemo.schema import EMOTIONS
 
 VOICE = str(sorted(EXAMPLES.glob("*.ogg"))[0])
 
@@ -184,18 +182,12 @@ def break_checkpoint(good: Path, name: str, folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def workshop(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> Path:
     """A folder with everything that the rows name."""
     folder = tmp_path_factory.mktemp("bad")
     (folder / "audio").mkdir()
     make_refused(folder / "audio")
-    description = Description(
-        labels=EMOTIONS,
-        encoder="compact",
-        encoder_options={"width": 16, "layers": 1, "heads": 2},
-        head_options={},
-    )
-    checkpoint.save(folder / "good", checkpoint.build(description), description)
+    shutil.copytree(tiny_checkpoint, folder / "good")
     for name in BAD_CHECKPOINTS:
         break_checkpoint(folder / "good", name, folder / name)
     (folder / "tables").mkdir()

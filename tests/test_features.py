@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import bad_audio
 import pytest
 import torch
@@ -32,7 +34,13 @@ def test_features_forget_the_gain_but_not_the_spectrum(log_mel: audio.LogMel) ->
     loud, _ = log_mel(voice, length)
     quiet, _ = log_mel(voice * 0.003, length)
     torch.testing.assert_close(loud, quiet, atol=1e-3, rtol=0)
-    assert float(loud.mean()) == pytest.approx(0, abs=1e-4)
+    # The mean power of a clip is 1 on the scale of the features, whatever share is silence.
+    powers = torch.exp(loud * log_mel.SCALE + log_mel.CENTRE) - log_mel.FLOOR
+    assert float(powers.mean()) == pytest.approx(1, rel=1e-3)
+    paused = torch.cat((voice, torch.zeros_like(voice)), dim=1)
+    longer, _ = log_mel(paused, 2 * length)
+    moved = (longer[:, : loud.shape[1]] - loud)[loud > 0]
+    assert float(moved.mean()) == pytest.approx(math.log(2) / log_mel.SCALE, abs=0.02)
     assert 0.3 < float(loud.std()) < 3
     bands = []
     for frequency in (200.0, 1_000.0, 4_000.0):

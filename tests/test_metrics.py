@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
-from serdemo import metrics
+from serdemo import calibration, metrics
 from serdemo.schema import EMOTIONS, SerdemoError
 
 ABC = ("a", "b", "c")
@@ -115,19 +115,19 @@ def test_interval_of_one_clip_is_a_point():
         lambda: metrics.bootstrap_interval(["a"], ["a"], ["x", "y"]),
         lambda: metrics.bootstrap_interval(["a"], ["a"], ["x"], level=1.0),
         lambda: metrics.bootstrap_interval(["a"], ["a"], ["x"], draws=0),
-        lambda: metrics.calibration_error(np.zeros((0, 3)), []),
-        lambda: metrics.calibration_error([[0.5, 0.5]], [2]),
-        lambda: metrics.calibration_error([[0.5, 0.5]], [-1]),
-        lambda: metrics.calibration_error([[0.5, 0.5]], [0.5]),
-        lambda: metrics.calibration_error([[0.5, math.nan]], [0]),
-        lambda: metrics.calibration_error([[0.5, 0.5]], [0], bins=0),
-        lambda: metrics.calibration_error([0.5, 0.5], [0, 1]),
-        lambda: metrics.fit_temperature([[1.0, math.inf]], [0]),
-        lambda: metrics.fit_temperature([[1.0, 2.0]], [0, 1]),
-        lambda: metrics.threshold_for_coverage([], 0.5),
-        lambda: metrics.threshold_for_coverage([0.5], 0.0),
-        lambda: metrics.threshold_for_coverage([0.5], 1.1),
-        lambda: metrics.threshold_for_coverage([0.5, math.nan], 0.5),
+        lambda: calibration.calibration_error(np.zeros((0, 3)), []),
+        lambda: calibration.calibration_error([[0.5, 0.5]], [2]),
+        lambda: calibration.calibration_error([[0.5, 0.5]], [-1]),
+        lambda: calibration.calibration_error([[0.5, 0.5]], [0.5]),
+        lambda: calibration.calibration_error([[0.5, math.nan]], [0]),
+        lambda: calibration.calibration_error([[0.5, 0.5]], [0], bins=0),
+        lambda: calibration.calibration_error([0.5, 0.5], [0, 1]),
+        lambda: calibration.fit_temperature([[1.0, math.inf]], [0]),
+        lambda: calibration.fit_temperature([[1.0, 2.0]], [0, 1]),
+        lambda: calibration.threshold_for_coverage([], 0.5),
+        lambda: calibration.threshold_for_coverage([0.5], 0.0),
+        lambda: calibration.threshold_for_coverage([0.5], 1.1),
+        lambda: calibration.threshold_for_coverage([0.5, math.nan], 0.5),
         lambda: metrics.score([], np.zeros((0, 3)), ABC, []),
         lambda: metrics.score(["boredom"], np.full((1, 7), 1 / 7), EMOTIONS, ["x"]),
         lambda: metrics.score(["a"], [[0.5, 0.5]], ABC, ["x"]),
@@ -146,11 +146,11 @@ def test_calibration_error_by_hand():
     # Bin (0.8, 0.9]: confidence 0.9 twice, one right -> gap 0.4 on 2 of 4 clips.
     # Bin (0.5, 0.6]: confidence 0.6 twice, both right -> gap 0.4 on 2 of 4 clips.
     rows = [[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.6, 0.4]]
-    assert metrics.calibration_error(rows, [0, 1, 0, 0], bins=10) == pytest.approx(0.4)
+    assert calibration.calibration_error(rows, [0, 1, 0, 0], bins=10) == pytest.approx(0.4)
     # In one bin the gaps cancel: mean confidence 0.75, accuracy 0.75.
-    assert metrics.calibration_error(rows, [0, 1, 0, 0], bins=1) == pytest.approx(0.0)
-    assert metrics.calibration_error([[1.0, 0.0]], [0]) == 0.0
-    assert metrics.calibration_error([[1.0, 0.0]], [1]) == 1.0
+    assert calibration.calibration_error(rows, [0, 1, 0, 0], bins=1) == pytest.approx(0.0)
+    assert calibration.calibration_error([[1.0, 0.0]], [0]) == 0.0
+    assert calibration.calibration_error([[1.0, 0.0]], [1]) == 1.0
 
 
 def test_temperature_is_found_again():
@@ -158,29 +158,29 @@ def test_temperature_is_found_again():
     logits = rng.normal(size=(20_000, 4)) * 2
     chance = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     truth = (chance.cumsum(1) < rng.random((len(logits), 1))).sum(1)
-    assert metrics.fit_temperature(logits, truth) == pytest.approx(1.0, rel=0.05)
-    assert metrics.fit_temperature(logits * 3, truth) == pytest.approx(3.0, rel=0.05)
-    assert metrics.fit_temperature(logits / 2, truth) == pytest.approx(0.5, rel=0.05)
+    assert calibration.fit_temperature(logits, truth) == pytest.approx(1.0, rel=0.05)
+    assert calibration.fit_temperature(logits * 3, truth) == pytest.approx(3.0, rel=0.05)
+    assert calibration.fit_temperature(logits / 2, truth) == pytest.approx(0.5, rel=0.05)
 
 
 def test_temperature_by_hand():
     # Log-odds 2 and right 3 of 4 times: the best fit makes the odds 3, so T = 2 / ln 3.
     logits = [[2.0, 0.0]] * 4
-    best = metrics.fit_temperature(logits, [0, 0, 0, 1])
+    best = calibration.fit_temperature(logits, [0, 0, 0, 1])
     assert best == pytest.approx(2 / math.log(3), rel=1e-3)
 
 
 def test_temperature_without_a_best_one_stays_in_range():
-    low, high = metrics.TEMPERATURES
-    assert metrics.fit_temperature([[0.1, 0.0]], [0]) == pytest.approx(low, rel=0.01)
-    assert metrics.fit_temperature([[9.0, 0.0]], [1]) == pytest.approx(high, rel=0.01)
+    low, high = calibration.TEMPERATURES
+    assert calibration.fit_temperature([[0.1, 0.0]], [0]) == pytest.approx(low, rel=0.01)
+    assert calibration.fit_temperature([[9.0, 0.0]], [1]) == pytest.approx(high, rel=0.01)
 
 
 @pytest.mark.parametrize(
     ("coverage", "threshold"), [(0.1, 0.9), (0.5, 0.9), (0.51, 0.8), (0.75, 0.8), (1.0, 0.2)]
 )
 def test_threshold_by_hand(coverage, threshold):
-    assert metrics.threshold_for_coverage([0.2, 0.9, 0.8, 0.9], coverage) == threshold
+    assert calibration.threshold_for_coverage([0.2, 0.9, 0.8, 0.9], coverage) == threshold
 
 
 @given(
@@ -188,7 +188,7 @@ def test_threshold_by_hand(coverage, threshold):
     st.floats(0.01, 1),
 )
 def test_threshold_reaches_its_coverage(confidences, coverage):
-    threshold = metrics.threshold_for_coverage(confidences, coverage)
+    threshold = calibration.threshold_for_coverage(confidences, coverage)
     assert np.mean(np.array(confidences) >= threshold) >= coverage - 1e-8
     above = [value for value in confidences if value > threshold]
     assert len(above) / len(confidences) < coverage

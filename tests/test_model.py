@@ -13,6 +13,8 @@ from serdemo.encoders.compact import CompactEncoder, CompactOptions
 from serdemo.model import AttentiveStatistics, HeadOptions, Model
 from serdemo.schema import EMOTIONS, UsageError
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 LENGTHS = (1, 399, 401, 1600, 5000, 16_000, 40_123)
 SMALL = CompactOptions(width=32, layers=2, heads=2, expansion=2, kernel=5)
 
@@ -177,7 +179,7 @@ def test_shapes_and_labels() -> None:
     [
         ({"heads": 5}, "--heads must divide --width: 5 does not 192"),
         ({"kernel": 4}, "--kernel must be odd, not 4"),
-        ({"width": 8}, "--width must lie between 16 and 1024"),
+        ({"width": 8}, "--width must lie between 16 and 512"),
         ({"layers": 2.5}, "--layers must be a whole number"),
         ({"colour": 1}, "no option 'colour'"),
     ],

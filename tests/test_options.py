@@ -110,7 +110,7 @@ def test_a_flat_table_is_dealt_out() -> None:
     assert isinstance(kitchen, Kitchen)
     assert isinstance(cellar, Cellar)
     assert (kitchen.pan, kitchen.eggs, cellar.bottles) == ("steel", 2, 9)
-    with pytest.raises(UsageError, match="no option 'spoons'; known are eggs, .*bottles"):
+    with pytest.raises(UsageError, match=r"no option 'spoons'; known are eggs, .*bottles"):
         pick([Kitchen, Cellar], {"spoons": 1})
     with pytest.raises(UsageError, match="--bottles must be a whole number"):
         pick([Kitchen, Cellar], {"bottles": "many"})

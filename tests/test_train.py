@@ -21,6 +21,8 @@ from serdemo.splits import Split, by_speakers
 from serdemo.train import STOP_FILE, fit
 from serdemo.trainer import Trainer, TrainOptions, rate
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CALM = dict(speed=0.0, noise=0.0, reverberation=0.0, band=0.0, gain=0.0, dropout=0.0, masks=0)
 
 
@@ -42,7 +44,9 @@ Begin = Callable[..., Iterator[Event]]
 def begin(tiny_values: dict[str, Any], split: Split) -> Begin:
     """`fit` on the tiny corpus, with option values on top of the tiny ones."""
 
-    def begin(run: Path, *, of: Split = split, resume: bool = False, **more: Any) -> Iterator[Event]:
+    def begin(
+        run: Path, *, of: Split = split, resume: bool = False, **more: Any
+    ) -> Iterator[Event]:
         stop = more.pop("stop", lambda: None)
         values = {**tiny_values, **more}
         own = {name: values.pop(name) for name in list(values) if name in TrainOptions().to_json()}
@@ -75,9 +79,7 @@ def steps(events: list[Event]) -> list[Step]:
         (0, 1, 0.9, 1.0),
     ],
 )
-def test_the_learning_rates_by_hand(
-    step: int, steps: int, warm_up: float, expected: float
-) -> None:
+def test_the_learning_rates_by_hand(step: int, steps: int, warm_up: float, expected: float) -> None:
     assert rate(step, steps, warm_up) == pytest.approx(expected)
 
 
@@ -93,7 +95,7 @@ def test_eight_clips_are_learnt_by_heart(
 ) -> None:
     eight = tuple(u for u in utterances if u.emotion != "happy" and u.speaker in ("anna", "bert"))
     assert len(eight) == 8
-    quick = dict(batch_size=8, epochs=40, learning_rate=5e-3, average=0.5)
+    quick = dict(batch_size=8, epochs=30, learning_rate=5e-3, average=0.5)
     events = list(begin(tmp_path / "run", of=Split(train=eight), **CALM, **quick))
     losses = [event.loss for event in steps(events)]
     assert losses[-1] < 0.6 * losses[0]
@@ -401,20 +403,20 @@ class Slope:
 def test_averages_and_clipping_by_hand() -> None:
     model = torch.nn.Linear(2, 1, bias=False)
     stage = Slope(model)
-    options = TrainOptions(average=0.15, clip_norm=0.5, weight_decay=0.0)
+    options = TrainOptions(average=0.2, clip_norm=0.5, weight_decay=0.0)
     trainer = Trainer(model, stage, options, torch.float32)  # type: ignore[arg-type]
     batch: Any = SimpleNamespace(to=lambda device: None)
     seen = []
     for _ in range(4):
-        assert trainer.step(batch, 0.5)[0] == pytest.approx(
-            1000 * (float(model.weight.sum()) + 2 * 0.05), abs=0.5
-        )
+        height = 1000 * model.weight.sum().item()
+        assert trainer.step(batch, 0.5)[0] == pytest.approx(height)
         assert model.weight.grad is not None
         assert model.weight.grad.norm() <= 0.5001
         seen.append(model.weight.detach().clone())
+        assert 1000 * seen[-1].sum().item() == pytest.approx(height - 100, abs=1)  # 2 steps of 0.05
     assert trainer.optimizer.param_groups[0]["lr"] == 0.05
-    # The first step is taken over; then the decay is 2 / 11, 3 / 12, ... but at most 0.15.
+    # The first step is taken over; then the decay is 2 / 11, 3 / 12, ... but at most 0.2.
     average = seen[0]
-    for fresh in seen[1:]:
-        average = 0.15 * average + 0.85 * fresh
+    for decay, fresh in zip((2 / 11, 0.2, 0.2), seen[1:], strict=True):
+        average = decay * average + (1 - decay) * fresh
     torch.testing.assert_close(trainer.scored.weight, average)

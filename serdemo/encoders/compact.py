@@ -25,8 +25,8 @@ from serdemo.schema import UsageError
 class CompactOptions(Options):
     """Size and regularisation of the compact encoder."""
 
-    width: int = option(192, "channels of every frame", low=16, high=1024)
-    layers: int = option(5, "conformer blocks", low=1, high=24)
+    width: int = option(192, "channels of every frame", low=16, high=512)
+    layers: int = option(5, "conformer blocks", low=1, high=16)
     heads: int = option(4, "attention heads", low=1, high=16)
     expansion: int = option(4, "feed-forward width as a multiple of the frame width", low=1, high=8)
     kernel: int = option(11, "frames seen by each depthwise convolution (odd)", low=3, high=63)
@@ -95,6 +95,8 @@ class ClipDropout(nn.Module):
 
 
 class FeedForward(nn.Sequential):
+    """Norm, widen, SiLU, narrow: (B, F, D) -> (B, F, D)."""
+
     def __init__(self, width: int, expansion: int, dropout: float) -> None:
         super().__init__(
             nn.LayerNorm(width),
@@ -107,6 +109,8 @@ class FeedForward(nn.Sequential):
 
 
 class Attention(nn.Module):
+    """Multi-head self-attention over a clip's own frames: (B, F, D), (B, F) -> (B, F, D)."""
+
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.heads = heads
@@ -127,6 +131,8 @@ class Attention(nn.Module):
 
 
 class Convolution(nn.Module):
+    """The conformer's convolution: gate, depthwise over time, SiLU: (B, F, D) -> (B, F, D)."""
+
     def __init__(self, width: int, kernel: int, dropout: float) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
@@ -143,6 +149,8 @@ class Convolution(nn.Module):
 
 
 class Block(nn.Module):
+    """A conformer block: half a feed-forward, attention, convolution, half a feed-forward."""
+
     def __init__(self, options: CompactOptions) -> None:
         super().__init__()
         width, dropout = options.width, options.dropout

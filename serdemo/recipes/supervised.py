@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from serdemo import losses, metrics
+from serdemo import calibration, losses, metrics
 from serdemo.augment import AugmentOptions
 from serdemo.batches import (
     Batch,
@@ -112,14 +112,14 @@ def validate(model: Model, clips: Clips, batch_size: int) -> Validation | None:
         for name in sorted(set(corpus))
     }
     figures = {"uar": float(np.mean(list(by_corpus.values()))), **by_corpus}
-    temperature = metrics.fit_temperature(logits.numpy(), truth)
+    temperature = calibration.fit_temperature(logits.numpy(), truth)
     confidence = (logits / temperature).softmax(1).amax(1).numpy()
     return Validation(
         score=figures["uar"],
         metrics=figures,
         confusion=tuple(tuple(int(n) for n in row) for row in matrix),
         temperature=temperature,
-        unsure_below=metrics.threshold_for_coverage(confidence, COVERAGE),
+        unsure_below=calibration.threshold_for_coverage(confidence, COVERAGE),
     )
 
 
