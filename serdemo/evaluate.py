@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy.special import softmax
 
-from serdemo import metrics
+from serdemo import calibration, metrics
 from serdemo.checkpoint import Description
 from serdemo.corpora import normalise_speaker
 from serdemo.metrics import Scores
 from serdemo.predict import Predictor
 from serdemo.schema import SerdemoError, UsageError, Utterance
 from serdemo.splits import select
+
+COVERAGE = 0.85  # the share of answers that are told as sure
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,11 @@ def choose(
     if speakers == "all":
         return tuple(utterances)
     if speakers != "unseen":
-        return select(utterances, [name.strip() for name in speakers.split(",") if name.strip()])
+        if not speakers.replace(",", "").strip():
+            raise UsageError(
+                "--speakers names nobody: give unseen, all, or ids with commas between."
+            )
+        return select(utterances, speakers)
     seen = seen_speakers(description)
     left = tuple(u for u in utterances if u.speaker_key not in seen)
     if not left:
@@ -71,6 +78,35 @@ def choose(
             " give --speakers all to score it on them all the same."
         )
     return left
+
+
+def calibrate(
+    predictor: Predictor, utterances: Sequence[Utterance], coverage: float = COVERAGE
+) -> Description:
+    """The predictor's description with temperature and `unsure_below` fitted on labelled clips.
+
+    Fitted on the answers a user gets, windows and all, so give clips the model was not trained on.
+    At least the share `coverage` of them stays sure. Without a clip that has an emotion the model
+    knows, the description comes back as it is.
+    """
+    labels, before = predictor.labels, predictor.description.temperature
+    known = [u for u in utterances if metrics.class_of(u.emotion, labels)]
+    answers = predictor.predict_many(u.path for u in known)
+    rows, truth = [], []
+    for utterance, answer in zip(known, answers, strict=True):
+        if not isinstance(answer, SerdemoError):
+            rows.append([answer.probabilities[label] for label in labels])
+            truth.append(labels.index(metrics.class_of(utterance.emotion, labels) or ""))
+    if not rows:
+        return predictor.description
+    logits = before * np.log(np.clip(rows, 1e-12, None))
+    temperature = calibration.fit_temperature(logits, truth)
+    confidence = softmax(logits / temperature, axis=1).max(axis=1)
+    return replace(
+        predictor.description,
+        temperature=temperature,
+        unsure_below=calibration.threshold_for_coverage(confidence, coverage),
+    )
 
 
 def evaluate(

@@ -15,7 +15,7 @@ import torch
 
 from serdemo import card, checkpoint, events, recipes
 from serdemo.devices import pick_device
-from serdemo.evaluate import Report, evaluate
+from serdemo.evaluate import Report, calibrate, evaluate
 from serdemo.events import Event, Failed, Finished
 from serdemo.options import pick
 from serdemo.predict import Predictor
@@ -153,8 +153,12 @@ def _interrupts() -> Iterator[Callable[[], bool]]:
 
 
 def report(run_dir: Path, split: Split, command: str, device: str = "auto") -> list[Report]:
-    """Score a run's checkpoint on the split's test speakers and write report and card beside it."""
+    """Score a run's checkpoint on the split's test speakers and write report and card beside it.
+
+    Its temperature and its "not sure" are fitted first, on the speakers it was chosen by.
+    """
     folder = run_dir / "checkpoint"
+    checkpoint.redescribe(folder, calibrate(Predictor(folder, device=device), split.valid))
     predictor = Predictor(folder, device=device)
     reports = []
     for corpus in sorted({u.corpus for u in split.test}):

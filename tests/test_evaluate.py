@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 
 from serdemo import corpora
 from serdemo.checkpoint import Description
-from serdemo.evaluate import choose, evaluate, seen_speakers
+from serdemo.evaluate import calibrate, choose, evaluate, seen_speakers
 from serdemo.predict import Predictor
 from serdemo.schema import Prediction, SerdemoError, UsageError, Utterance
 
@@ -148,3 +149,25 @@ def test_a_real_predictor_scores_real_files(tiny_checkpoint: Path, corpus_root: 
     everyone = evaluate(predictor, "simple", choose(clips, "all", predictor.description))
     assert everyone.scores.n == 24
     assert not everyone.unseen_speakers
+
+
+def test_calibration_by_hand() -> None:
+    """Of ten equally confident answers six are right, so the confidence becomes 0.6."""
+    clips = [
+        clip("angry" if n < 6 else ("happy", "neutral")[n % 2], str(n), says="angry")
+        for n in range(10)
+    ]
+    clips += [clip("angry", "11", says="broken"), clip("boredom", "12")]
+    for before in (1.0, 2.5):  # what was fitted before must not matter
+        shown = ByName(described(temperature=before))
+        fitted = calibrate(shown, clips, coverage=0.5)  # type: ignore[arg-type]
+        # 0.8 against 0.1 becomes 0.6 against 0.2: log 8 / T = log 3, on the logits as they were.
+        assert fitted.temperature == pytest.approx(before * math.log(8) / math.log(3), rel=1e-4)
+        assert fitted.unsure_below == pytest.approx(0.6, abs=1e-4)
+        assert fitted.labels == LABELS
+
+
+def test_calibration_without_clips_changes_nothing() -> None:
+    before = described(temperature=1.7, unsure_below=0.3)
+    assert calibrate(ByName(before), []) == before  # type: ignore[arg-type]
+    assert calibrate(ByName(before), [clip("boredom")]) == before  # type: ignore[arg-type]
