@@ -31,7 +31,8 @@ class Description:
 
     `trained_on` and `selected_on` map a corpus to its speakers; `split` is the fingerprint of the
     split; `temperature` divides the logits; `unsure_below` is the confidence under which an answer
-    is "not sure". `metrics` holds figures as fractions, each with its protocol.
+    is "not sure"; `neutral` is the mean embedding (E,) of neutral training speech, empty where it
+    is not known. `metrics` holds figures as fractions, each with its protocol.
     """
 
     labels: tuple[str, ...]
@@ -43,6 +44,7 @@ class Description:
     options: dict[str, Any] = field(default_factory=dict)
     temperature: float = 1.0
     unsure_below: float = 0.0
+    neutral: list[float] = field(default_factory=list)
     trained_on: dict[str, list[str]] = field(default_factory=dict)
     selected_on: dict[str, list[str]] = field(default_factory=dict)
     split: str = ""
@@ -76,6 +78,7 @@ class Description:
             "float": (int, float),
             "int": int,
             "tuple": (list, tuple),
+            "list": list,
         }
         for name, value in values.items():
             kind = kinds[str(hints[name].type).split("[")[0]]
@@ -95,6 +98,8 @@ class Description:
             raise SerdemoError(f"{where} cannot be read: its temperature must be 0.001 to 1000.")
         if not 0 <= values.get("unsure_below", 0.0) <= 1:
             raise SerdemoError(f"{where} cannot be read: its unsure_below must be 0 to 1.")
+        if not all(isinstance(x, float) and abs(x) < 1e4 for x in values.get("neutral", [])):
+            raise SerdemoError(f"{where} cannot be read: 'neutral' must be a list of numbers.")
         for name in ("trained_on", "selected_on"):
             ids = values.get(name, {}).values()
             if not all(isinstance(x, list) and all(isinstance(y, str) for y in x) for x in ids):
@@ -156,6 +161,11 @@ def load(folder: Path | str, device: str | torch.device = "cpu") -> tuple[Model,
             raise SerdemoError(
                 f"{folder.name} is damaged: {name} holds values that are not finite."
             )
+    if len(description.neutral) not in (0, model.options.embedding):
+        raise SerdemoError(
+            f"{folder.name} does not fit its description: 'neutral' has {len(description.neutral)}"
+            f" numbers, an embedding {model.options.embedding}."
+        )
     model.load_state_dict(state)
     return model.to(device).eval(), description
 

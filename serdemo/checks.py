@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
@@ -26,6 +28,10 @@ SHORT_CLIP_S = 1.0
 LONG_CLIP_S = 600.0
 TELEPHONE_RATE = 8_000
 MAX_WARNINGS = 3
+
+# Over how long a meter looks back.
+LEVEL_S = 0.3
+CLIPPING_S = 3.0
 
 _CONTEXT = 64  # samples of the past that the detector sees before each chunk
 _BATCH = 1024  # chunks computed at once, which bounds the memory for long recordings
@@ -106,6 +112,33 @@ class SpeechSession:
     def finish(self) -> NDArray[np.float32]:
         """The probability of an unfinished last chunk, filled up with zeros: (1,) or (0,)."""
         return self.push(np.zeros(-len(self._rest) % CHUNK, np.float32))
+
+
+@dataclass(slots=True)
+class Meter:
+    """What sound that arrives in pieces is like now; the older it is, the less it counts.
+
+    `power` is the mean square, `peak` the largest value as a share of full scale, `clipped` the
+    share in [0, 1] of values at full scale.
+    """
+
+    power: float = 0.0
+    peak: float = 0.0
+    clipped: float = 0.0
+
+    def update(self, mono: Samples, clipped: float, rate: int) -> None:
+        """Take the newest sound (N,) at `rate` Hz, of which the share `clipped` is clipped."""
+        seconds = len(mono) / rate
+        recent = mono[-max(1, round(LEVEL_S * rate)) :]
+        fade, slow = math.exp(-seconds / LEVEL_S), math.exp(-seconds / CLIPPING_S)
+        self.power = fade * self.power + (1 - fade) * float(np.dot(recent, recent)) / len(recent)
+        self.peak = max(fade * self.peak, float(np.abs(recent).max()))
+        self.clipped = slow * self.clipped + (1 - slow) * clipped
+
+    @property
+    def level_dbfs(self) -> float:
+        """The RMS level in dB relative to full scale, -120 for digital silence."""
+        return _decibels(self.power)
 
 
 def speech_share(probabilities: NDArray[np.float32], start: int, stop: int) -> float:

@@ -6,17 +6,18 @@ Errors end in one sentence on stderr: exit code 2 for wrong usage, 1 for a failu
 from __future__ import annotations
 
 import io
-import json
 import os
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import click
 
 from serdemo import __version__
+from serdemo.cli_bench import bench
+from serdemo.cli_listen import listen
 from serdemo.cli_train import TrainGroup
 from serdemo.flags import (
     CHECKPOINT,
@@ -27,13 +28,9 @@ from serdemo.flags import (
     ROOT,
     checkpoint_folder,
     data_root,
+    print_json,
 )
 from serdemo.schema import SerdemoError
-
-
-def print_json(values: Any) -> None:
-    """One JSON document on stdout, in ASCII so that any terminal, pipe and file name will do."""
-    click.echo(json.dumps(values, allow_nan=False, indent=1))
 
 
 @click.command()
@@ -135,46 +132,10 @@ def evaluate(
     print_json(report.to_json()) if as_json else show_report(report)
 
 
-@click.group()
-def bench() -> None:
-    """Measure, side by side with a peer, on this machine."""
-
-
-@bench.command("predict")
-@click.option(
-    "--clips",
-    default=24,
-    show_default=True,
-    type=click.IntRange(1, 10_000),
-    help="10 s clips in a round.",
-)
-@click.option(
-    "--rounds",
-    default=5,
-    show_default=True,
-    type=click.IntRange(1, 1000),
-    help="Rounds of each, in turn.",
-)
-@click.option(
-    "--threads", default=2, show_default=True, type=click.IntRange(1, 256), help="CPU threads."
-)
-@click.option("--no-peer", is_flag=True, help="Leave out the WavLM-base pipeline.")
-@JSON
-def bench_predict(clips: int, rounds: int, threads: int, no_peer: bool, as_json: bool) -> None:
-    """Times real time of the shipped model, beside transformers' WavLM-base pipeline."""
-    from serdemo import bench as measure
-
-    figures = measure.predict(clips=clips, rounds=rounds, threads=threads, peer=not no_peer)
-    if as_json:
-        print_json(figures)
-    else:
-        for key, value in figures.items():
-            click.echo(f"{key:24} {value if value is not None else '-'}")
-
-
 COMMANDS: dict[str, click.Command] = {
     "app": app,
     "predict": predict,
+    "listen": listen,
     "corpora": corpora,
     "train": TrainGroup("train", help="Train RECIPE on labelled clips; speakers are held out."),
     "evaluate": evaluate,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -22,6 +24,11 @@ DEVICE = click.option("--device", default="auto", show_default=True, help="auto,
 JSON = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document and nothing else."
 )
+
+
+def print_json(values: Any) -> None:
+    """One JSON document on stdout, in ASCII so that any terminal, pipe and file name will do."""
+    click.echo(json.dumps(values, allow_nan=False, indent=1))
 
 
 def data_root(root: Path | None) -> Path | None:

@@ -78,11 +78,7 @@ class Model(nn.Module):
     def forward(self, wave: Tensor, lengths: Tensor) -> Output:
         """`wave` (B, T) float32 at 16 kHz, zero-padded; `lengths` (B,) valid samples."""
         embedding = self.embed(wave, lengths)
-        return Output(
-            embedding,
-            self.classifier(F.silu(embedding)).float(),
-            self.projection(F.silu(embedding)),
-        )
+        return Output(embedding, self.classify(embedding), self.projection(F.silu(embedding)))
 
     def embed(self, wave: Tensor, lengths: Tensor) -> Tensor:
         """The (B, E) embeddings of a batch of clips."""
@@ -91,4 +87,9 @@ class Model(nn.Module):
 
     def logits(self, wave: Tensor, lengths: Tensor) -> Tensor:
         """The (B, C) logits of a batch of clips, float32."""
-        return self.classifier(F.silu(self.embed(wave, lengths))).float()
+        return self.classify(self.embed(wave, lengths))
+
+    def classify(self, embedding: Tensor) -> Tensor:
+        """(B, E) embeddings -> (B, C) logits, float32."""
+        logits: Tensor = self.classifier(F.silu(embedding)).float()
+        return logits

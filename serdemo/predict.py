@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import resources
@@ -15,7 +16,9 @@ from numpy.typing import NDArray
 from serdemo import audio, checkpoint, checks
 from serdemo.batches import collate
 from serdemo.devices import pick_device
-from serdemo.schema import Prediction, Segment, SerdemoError
+from serdemo.schema import Prediction, SerdemoError
+from serdemo.stream import Stream
+from serdemo.tally import Window
 
 SHIPPED = "compact"
 Source = str | Path | audio.Clip
@@ -79,64 +82,74 @@ class Predictor:
         except SerdemoError as problem:
             return problem
 
+    def stream(self, rate: int, **times: float) -> Stream:
+        """A stream of sound at `rate` Hz whose windows are for `probabilities` to score.
+
+        `times` are those of `Stream`.
+        """
+        return Stream(
+            rate,
+            labels=self.labels,
+            unsure_below=self.unsure_below,
+            detector=self.speech,
+            **times,
+        )
+
+    def windows(self, clip: audio.Clip) -> list[Window]:
+        """The windows by which a clip is answered, for `embeddings` and `Tally`."""
+        return self._whole(clip).due()
+
     def _answer(self, clips: Sequence[audio.Clip]) -> list[Prediction]:
-        spans = [audio.windows(len(clip.samples)) for clip in clips]
-        waves = [
-            clip.samples[start:stop]
-            for clip, windows in zip(clips, spans, strict=True)
-            for start, stop in windows
-        ]
-        rows = self.probabilities(waves)
-        ends = np.cumsum([0, *map(len, spans)])
+        streams = [self._whole(clip) for clip in clips]
+        due = [(stream, window) for stream in streams for window in stream.due()]
+        rows = self.probabilities([window.wave for _, window in due])
+        for (stream, window), row in zip(due, rows, strict=True):
+            stream.accept(window, row)
         return [
-            self._sum_up(clip, windows, rows[ends[i] : ends[i + 1]])
-            for i, (clip, windows) in enumerate(zip(clips, spans, strict=True))
+            stream.summary(clip.name, checks.warnings(clip, stream.speech))
+            for clip, stream in zip(clips, streams, strict=True)
         ]
 
-    def probabilities(self, waves: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
-        """Score windows of 16 kHz samples, each (N,), in batches of like length; returns (n, C)."""
-        rows = np.zeros((len(waves), len(self.labels)))
+    def _whole(self, clip: audio.Clip) -> Stream:
+        """The stream of a clip that has come to its end."""
+        stream = self.stream(
+            audio.SAMPLE_RATE, hop_s=audio.HOP_S, first_s=audio.WINDOW_S, keep_s=math.inf
+        )
+        stream.push(clip.samples)
+        stream.finish()
+        return stream
+
+    def probabilities(
+        self,
+        waves: Sequence[NDArray[np.float32]],
+        shifts: Sequence[NDArray[np.float32] | None] | None = None,
+    ) -> NDArray[np.float64]:
+        """Score windows of 16 kHz samples, each (N,), in batches of like length; returns (n, C).
+
+        `shifts` holds for each window what to subtract from its embedding, (E,) or None.
+        """
+        embeddings = self.embeddings(waves)
+        for row, shift in zip(embeddings, shifts or (), strict=False):
+            if shift is not None:
+                row -= shift
+        return self.classify(embeddings)
+
+    def classify(self, embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Probabilities (n, C) of embeddings (n, E)."""
+        with self._lock, torch.inference_mode():
+            logits = self.model.classify(torch.from_numpy(embeddings).to(self.device))
+        # To the CPU first: not every device knows double precision.
+        scaled = logits.cpu().double() / self.description.temperature
+        return scaled.softmax(dim=1).numpy()
+
+    def embeddings(self, waves: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Embed windows of 16 kHz samples, each (N,), in batches of like length; returns (n, E)."""
+        rows = np.zeros((len(waves), self.model.options.embedding), np.float32)
         order = sorted(range(len(waves)), key=lambda i: len(waves[i]))
         for start in range(0, len(order), _WINDOWS_AT_ONCE):
             part = order[start : start + _WINDOWS_AT_ONCE]
             wave, lengths = collate([waves[i] for i in part])
             with self._lock, torch.inference_mode():
-                logits = self.model.logits(wave.to(self.device), lengths.to(self.device))
-            # To the CPU first: not every device knows double precision.
-            scaled = logits.cpu().double() / self.description.temperature
-            rows[part] = scaled.softmax(dim=1).numpy()
+                found = self.model.embed(wave.to(self.device), lengths.to(self.device))
+            rows[part] = found.float().cpu().numpy()
         return rows
-
-    def _sum_up(
-        self, clip: audio.Clip, spans: list[tuple[int, int]], rows: NDArray[np.float64]
-    ) -> Prediction:
-        """One answer of a clip's windows, each counting by the speech in it."""
-        speech = self.speech.probabilities(clip.samples)
-        share = np.array([checks.speech_share(speech, start, stop) for start, stop in spans])
-        heard = checks.speech_s(speech) >= checks.NO_SPEECH_S
-        weight = share if heard and share.any() else np.ones(len(spans))
-        whole = weight @ rows / weight.sum()
-        best = int(whole.argmax())
-        return Prediction(
-            file=clip.name,
-            duration_s=round(clip.duration_s, 3),
-            label=self.labels[best],
-            confidence=float(whole[best]),
-            unsure=not heard or bool(whole[best] < self.unsure_below),
-            probabilities=self._named(whole),
-            segments=tuple(
-                Segment(
-                    start_s=round(start / audio.SAMPLE_RATE, 3),
-                    end_s=round(stop / audio.SAMPLE_RATE, 3),
-                    label=self.labels[int(row.argmax())],
-                    confidence=float(row.max()),
-                    probabilities=self._named(row),
-                    speech=round(float(part), 3) if heard else 0.0,
-                )
-                for (start, stop), row, part in zip(spans, rows, share, strict=True)
-            ),
-            warnings=checks.warnings(clip, speech),
-        )
-
-    def _named(self, row: NDArray[np.float64]) -> dict[str, float]:
-        return {label: float(value) for label, value in zip(self.labels, row, strict=True)}

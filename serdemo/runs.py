@@ -17,6 +17,7 @@ from serdemo import card, checkpoint, events, recipes
 from serdemo.devices import pick_device
 from serdemo.evaluate import Report, calibrate, evaluate
 from serdemo.events import Event, Failed, Finished
+from serdemo.neutral import reference
 from serdemo.options import pick
 from serdemo.predict import Predictor
 from serdemo.schema import SerdemoError, UsageError
@@ -155,10 +156,13 @@ def _interrupts() -> Iterator[Callable[[], bool]]:
 def report(run_dir: Path, split: Split, command: str, device: str = "auto") -> list[Report]:
     """Score a run's checkpoint on the split's test speakers and write report and card beside it.
 
-    Its temperature and its "not sure" are fitted first, on the speakers it was chosen by.
+    First its temperature and its "not sure" are fitted on the speakers it was chosen by, and its
+    reference of neutral speech is taken from those it was trained on.
     """
     folder = run_dir / "checkpoint"
-    checkpoint.redescribe(folder, calibrate(Predictor(folder, device=device), split.valid))
+    predictor = Predictor(folder, device=device)
+    fitted = calibrate(predictor, split.valid)
+    checkpoint.redescribe(folder, replace(fitted, neutral=reference(predictor, split.train)))
     predictor = Predictor(folder, device=device)
     reports = []
     for corpus in sorted({u.corpus for u in split.test}):

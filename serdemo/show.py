@@ -34,7 +34,7 @@ def show_prediction(answer: Prediction, file: str) -> None:
             for segment in answer.segments:
                 name = segment.label if segment.speech > 0 else "no speech"
                 course.append(
-                    f"{segment.start_s:.0f}-{segment.end_s:.0f} s {name}",
+                    f"{segment.start_s:.1f}-{segment.end_s:.1f} s {name}",
                     style=palette.look(name).colour,
                 )
                 course.append("  ")

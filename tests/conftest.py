@@ -49,7 +49,9 @@ def corpus_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory, tiny_values: dict[str, Any]) -> Path:
+def tiny_checkpoint(
+    tmp_path_factory: pytest.TempPathFactory, tiny_values: dict[str, Any], corpus_root: Path
+) -> Path:
     """A checkpoint folder of random weights whose answers differ clearly; copy it to change it."""
     import torch
 
@@ -75,7 +77,15 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory, tiny_values: dict[
     model = checkpoint.build(description)
     torch.set_rng_state(state)
     with torch.no_grad():
-        model.classifier.weight.mul_(40)
+        # Far apart and none the favourite: random weights would give one answer to everything.
+        waves = [
+            soundfile.read(path, 8_000, dtype="float32")[0] for path in corpus_root.rglob("*.wav")
+        ]
+        batch = torch.from_numpy(np.stack(waves))
+        logits = model.eval().logits(batch, torch.full((len(batch),), batch.shape[1]))
+        spread = float(logits.std(dim=0).mean())
+        model.classifier.bias.sub_(logits.mean(dim=0)).div_(spread)
+        model.classifier.weight.div_(spread)
     checkpoint.save(folder, model, description)
     return folder
 

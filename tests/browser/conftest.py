@@ -63,10 +63,13 @@ def playwright() -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def launch(playwright: Any) -> Iterator[Callable[..., Any]]:
-    """A function that starts Chromium, with a fake microphone that plays a file once."""
+    """A function that starts Chromium, with a fake microphone that plays a file over and over.
+
+    Unless `allowed`, every page that asks for the microphone is refused.
+    """
     started = []
 
-    def start(microphone: Path | None = None) -> Any:
+    def start(microphone: Path | None = None, allowed: bool = True) -> Any:
         arguments = [
             "--no-sandbox",
             "--disable-gpu",
@@ -77,7 +80,7 @@ def launch(playwright: Any) -> Iterator[Callable[..., Any]]:
             "--disable-sync",
             "--autoplay-policy=no-user-gesture-required",
             "--use-fake-device-for-media-stream",
-            "--use-fake-ui-for-media-stream",
+            "--use-fake-ui-for-media-stream" if allowed else "--deny-permission-prompts",
         ]
         if microphone:
             arguments.append(f"--use-file-for-fake-audio-capture={microphone}")

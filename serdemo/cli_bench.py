@@ -1,0 +1,104 @@
+"""`bench`: measurements on this machine, each beside what it is to be compared with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from serdemo.cli_listen import bench_live
+from serdemo.cli_load import bench_load
+from serdemo.flags import CHECKPOINT, JSON, ROOT, checkpoint_folder, data_root, print_json
+
+
+@click.group()
+def bench() -> None:
+    """Measure, side by side with a peer, on this machine."""
+
+
+@bench.command("predict")
+@click.option(
+    "--clips",
+    default=24,
+    show_default=True,
+    type=click.IntRange(1, 10_000),
+    help="10 s clips in a round.",
+)
+@click.option(
+    "--rounds",
+    default=5,
+    show_default=True,
+    type=click.IntRange(1, 1000),
+    help="Rounds of each, in turn.",
+)
+@click.option(
+    "--threads", default=2, show_default=True, type=click.IntRange(1, 256), help="CPU threads."
+)
+@click.option("--no-peer", is_flag=True, help="Leave out the WavLM-base pipeline.")
+@JSON
+def bench_predict(clips: int, rounds: int, threads: int, no_peer: bool, as_json: bool) -> None:
+    """Times real time of the shipped model, beside transformers' WavLM-base pipeline."""
+    from serdemo import bench as measure
+
+    figures = measure.predict(clips=clips, rounds=rounds, threads=threads, peer=not no_peer)
+    if as_json:
+        print_json(figures)
+    else:
+        for key, value in figures.items():
+            click.echo(f"{key:24} {value if value is not None else '-'}")
+
+
+@bench.command("neutral")
+@CHECKPOINT
+@ROOT
+@click.option(
+    "--corpus",
+    default="ravdess,emodb,aesdd",
+    show_default=True,
+    help="Names, folders or CSV files.",
+)
+@click.option(
+    "--draws", default=20, show_default=True, type=click.IntRange(1, 1000), help="Draws of speech."
+)
+@click.option(
+    "--seconds",
+    default=6.0,
+    show_default=True,
+    type=click.FloatRange(1, 60),
+    help="Neutral speech of each speaker.",
+)
+@JSON
+def bench_neutral(
+    checkpoint: Path | None,
+    root: Path | None,
+    corpus: str,
+    draws: int,
+    seconds: float,
+    as_json: bool,
+) -> None:
+    """UAR with and without calibration to each unseen speaker's neutral voice."""
+    from serdemo import corpora
+    from serdemo.evaluate import choose
+    from serdemo.neutral_bench import measure
+    from serdemo.predict import Predictor
+
+    predictor = Predictor(checkpoint and checkpoint_folder(checkpoint))
+    unseen = choose(corpora.load_many(corpus, data_root(root)), "unseen", predictor.description)
+    found = measure(predictor, unseen, draws=draws, seconds=seconds)
+    if as_json:
+        print_json(found)
+        return
+    for name, row in found.items():
+        if "note" in row:
+            click.echo(f"{name}: {row['note']}")
+            continue
+        low, high = row["gain_p05_p95"]
+        click.echo(
+            f"{name}: UAR {row['uar']:.1%} without, {row['uar_calibrated']:.1%} with; gain"
+            f" {100 * row['gain']:+.1f} points (5 to 95 % of draws: {100 * low:+.1f} to"
+            f" {100 * high:+.1f})"
+        )
+
+
+bench.add_command(bench_live)
+bench.add_command(bench_load)

@@ -1,0 +1,463 @@
+"""Live as a visitor meets it: allow, speak, watch, pause, hear again, save, leave."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+from test_recognise import FAINT_TEXTS
+
+from serdemo import audio
+from serdemo.predict import Predictor
+from serdemo.schema import EMOTIONS
+
+RATE = 48_000
+BEFORE_S, BETWEEN_S = 1.0, 2.5
+RUN_S = 20.0
+# A label the file is less sure of may well tip when the cuts of the windows move.
+SURE = 0.6
+
+# Writes down when sound came in, when an answer was shown and how it was told.
+WATCHER = """() => {
+  window.seen = [];
+  const part = (name) => document.querySelector(`[data-part=${name}]`);
+  const look = () => {
+    const level = parseFloat(part("level").textContent.replace("−", "-"));
+    const now = { at: performance.now() / 1000, level, says: part("says").textContent,
+      answered: Boolean(part("marks").children.length), status: part("status").textContent };
+    const last = window.seen[window.seen.length - 1];
+    if (!last || ["level", "says", "status"].some((key) => !Object.is(last[key], now[key])))
+      window.seen.push(now);
+  };
+  setInterval(look, 20);
+}"""
+
+# A microphone whose permission and plug are in the hands of the test.
+REFUSING = """navigator.mediaDevices.getUserMedia = async () => {
+  throw new DOMException("no", "%s");
+};"""
+
+
+@pytest.fixture(scope="module")
+def spoken(
+    clips: list[Path], predictor: Predictor, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, list[tuple[float, float, str]]]:
+    """A recording to play into the microphone: clips with pauses between, and for those that
+    the file's answer is sure of, from when to when and which label."""
+    sound, expected = [np.zeros(round(BEFORE_S * RATE), np.float32)], []
+    for path in clips:
+        clip = audio.decode(path)
+        start = sum(map(len, sound)) / RATE
+        if start + clip.duration_s > RUN_S - 1:
+            break
+        answer = predictor.predict(clip)
+        if answer.confidence >= SURE:
+            expected.append((start, start + clip.duration_s, answer.label))
+        sound.append(soxr.resample(clip.samples, audio.SAMPLE_RATE, RATE))
+        sound.append(np.zeros(round(BETWEEN_S * RATE), np.float32))
+    assert expected, "no clip has a sure answer"
+    path = tmp_path_factory.mktemp("microphone") / "spoken.wav"
+    soundfile.write(path, np.clip(np.concatenate(sound), -1, 1), RATE, subtype="PCM_16")
+    return path, expected
+
+
+@pytest.fixture(scope="module")
+def silent(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("microphone") / "silent.wav"
+    soundfile.write(path, np.zeros(RATE), RATE, subtype="PCM_16")
+    return path
+
+
+@pytest.fixture(scope="module")
+def speaking(launch: Callable[..., Any], spoken: Any) -> Any:
+    """A browser whose microphone hears the recording, again and again."""
+    return launch(spoken[0])
+
+
+@pytest.fixture
+def visit_live(visit: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that opens the tab Live; `script` runs before the page does."""
+
+    def go(**options: Any) -> Any:
+        page = visit(**{"permissions": ["microphone"], **options})
+        page.get_by_role("tab", name="Live").click()
+        page.wait_for_selector(".sd-live")
+        return page
+
+    return go
+
+
+@pytest.fixture(scope="module")
+def session(url: str, speaking: Any) -> Iterator[tuple[Any, list[dict[str, Any]]]]:
+    """A page after 20 s of listening, paused, with what was seen on it meanwhile."""
+    context = speaking.new_context(permissions=["microphone"], accept_downloads=True)
+    page = context.new_page()
+    page.set_default_timeout(20_000)
+    page.goto(url)
+    page.get_by_role("tab", name="Live").click()
+    page.get_by_role("button", name="Start listening").wait_for()
+    page.evaluate(f"({WATCHER})()")
+    start(page)
+    page.wait_for_timeout(1000 * RUN_S)
+    page.get_by_role("button", name="Pause", exact=True).click()
+    page.wait_for_timeout(700)
+    yield page, page.evaluate("window.seen")
+    context.close()
+
+
+def start(page: Any) -> None:
+    page.get_by_role("button", name="Start listening").click()
+    page.locator(".sd-live[data-state=live]").wait_for()
+
+
+def part(page: Any, name: str) -> Any:
+    return page.locator(f"[data-part={name}]")
+
+
+def says(page: Any) -> str:
+    return str(part(page, "says").inner_text())
+
+
+def note(page: Any, text: str) -> None:
+    part(page, "note").filter(has_text=text).wait_for()
+
+
+def fact(page: Any, name: str) -> int:
+    return int(part(page, f"detail-{name}").text_content().replace(",", "") or -1)
+
+
+def saved(page: Any, kind: str, folder: Path) -> Path:
+    with page.expect_download() as download:
+        page.get_by_role("button", name=f"Download {kind}").click()
+    path = folder / download.value.suggested_filename
+    download.value.save_as(path)
+    return path
+
+
+# The 20 s run
+
+
+def test_each_clip_gets_the_label_that_its_file_gets(
+    session: Any, spoken: Any, tmp_path: Path
+) -> None:
+    page, _ = session
+    told = json.loads(saved(page, "JSON", tmp_path).read_text(encoding="utf-8"))
+    heard, rate = soundfile.read(saved(page, "WAV", tmp_path))
+    # The microphone began to play somewhat before the page began to hear.
+    played, played_rate = soundfile.read(spoken[0])
+    late = BEFORE_S - onset(heard, rate) + onset(played, played_rate) - BEFORE_S
+    for begin, end, label in spoken[1]:
+        stretches = [
+            (min(end - late, s["end"]) - max(begin - late, s["start"]), s["label"])
+            for s in told["stretches"]
+        ]
+        seconds = {name: sum(s for s, n in stretches if n == name and s > 0) for name in EMOTIONS}
+        assert max(seconds, key=seconds.__getitem__) == label, (begin, end, seconds)
+
+
+def onset(samples: np.ndarray[Any, Any], rate: int) -> float:
+    """Seconds until the sound first gets loud."""
+    return float(np.argmax(np.abs(samples) > 0.2 * np.abs(samples).max())) / rate
+
+
+def test_the_first_answer_comes_soon_after_the_first_word(session: Any) -> None:
+    _, seen = session
+    loud = next(moment["at"] for moment in seen if moment["level"] > -40)
+    answered = next(moment["at"] for moment in seen if moment["answered"])
+    assert answered - loud < 1.5
+
+
+def test_the_delay_is_shown_and_short(session: Any) -> None:
+    _, seen = session
+    shown = [re.search(r"answers lag (\d\.\d) s", moment["status"]) for moment in seen]
+    delays = [float(found[1]) for found in shown if found]
+    assert delays
+    assert max(delays[len(delays) // 2 :]) < 0.5
+
+
+def test_no_sample_is_lost(session: Any) -> None:
+    page, _ = session
+    assert fact(page, "lost") == 0
+    assert fact(page, "captured") >= (RUN_S - 0.5) * 16_000
+    # What was on its way when the page was read is not lost: some tenths of a second.
+    assert fact(page, "captured") - fact(page, "received") < 0.5 * 16_000
+
+
+def test_downloads_hold_the_last_minute(session: Any, tmp_path: Path) -> None:
+    page, _ = session
+    rows = list(csv.DictReader(io.StringIO(saved(page, "CSV", tmp_path).read_text("utf-8"))))
+    told = json.loads((saved(page, "JSON", tmp_path)).read_text(encoding="utf-8"))
+    heard, rate = soundfile.read(saved(page, "WAV", tmp_path))
+    assert len(heard) / rate == pytest.approx(told["sound_end_s"] - told["sound_start_s"], abs=1e-3)
+    assert len(heard) / rate == pytest.approx(RUN_S, abs=1.5)
+    assert np.abs(heard).max() > 0.05
+    assert [float(row["end_s"]) for row in rows] == [s["end_s"] for s in told["segments"]]
+    ends = np.diff([segment["end_s"] for segment in told["segments"]])
+    assert ends == pytest.approx(0.5)
+    spoken = [segment for segment in told["segments"] if segment["speech"] > 0]
+    assert len(spoken) > 10
+    for segment in spoken:
+        assert sum(segment["probabilities"].values()) == pytest.approx(1, abs=1e-3)
+
+
+def test_a_paused_timeline_stands_still_and_is_heard_again(session: Any) -> None:
+    page, _ = session
+    before = page.locator(".sd-live .sd-wave").inner_html()
+    page.wait_for_timeout(400)
+    assert page.locator(".sd-live .sd-wave").inner_html() == before
+    assert part(page, "status").inner_text() == "Paused"
+    box = page.locator(".sd-live .sd-span").nth(1).bounding_box()
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + 60)
+    page.wait_for_selector(".sd-live .sd-playing")
+    sound = "document.querySelector('.sd-live audio')"
+    stage = page.locator(".sd-live .sd-spans").bounding_box()
+    pressed = 60 * (box["x"] + box["width"] / 2 - stage["x"]) / stage["width"]
+    page.wait_for_function(f"{sound}.currentTime > {pressed}")
+    assert page.evaluate(f"{sound}.currentTime") < pressed + 3
+    page.locator(".sd-live").get_by_role("button", name="Pause", exact=True).click()
+    page.wait_for_selector(".sd-live .sd-timeline:not(.sd-playing)")
+
+
+def test_stop_gives_the_answer_for_the_whole_and_counts_agree(session: Any) -> None:
+    page, _ = session
+    page.get_by_role("button", name="Go on listening").click()
+    page.locator(".sd-live[data-state=live]").wait_for()
+    page.wait_for_timeout(1500)
+    page.get_by_role("button", name="Stop", exact=True).click()
+    page.get_by_role("button", name="Start listening").wait_for()
+    assert part(page, "scope").inner_text() == "Taken as a whole"
+    assert part(page, "status").inner_text().startswith("Stopped after 0:2")
+    assert fact(page, "captured") == fact(page, "received")
+    assert fact(page, "lost") == 0
+    assert page.get_by_role("button", name="Download WAV").is_enabled()
+
+
+# Visitors
+
+
+def test_two_visitors_do_not_mix(
+    visit_live: Callable[..., Any], launch: Callable[..., Any], speaking: Any, silent: Path
+) -> None:
+    pages = [visit_live(browser=speaking), visit_live(browser=launch(silent))]
+    for page in pages:
+        start(page)
+    note(pages[1], "The microphone gives no sound: check that it is not muted")
+    part(pages[0], "marks").locator("svg").first.wait_for()
+    assert re.match("Sounds |Not sure: ", says(pages[0]))
+    assert says(pages[1]) == "No voice heard"
+    assert part(pages[1], "marks").locator("svg").count() == 0
+    assert int(part(pages[1], "detail-streams").text_content()) >= 2
+
+
+@pytest.mark.parametrize("leave", ["reload", "close"])
+def test_leaving_frees_the_stream(
+    visit_live: Callable[..., Any], speaking: Any, url: str, leave: str
+) -> None:
+    page = visit_live(browser=speaking)
+    calls: list[dict[str, Any]] = []
+    page.on(
+        "request",
+        lambda request: (
+            calls.append(request.post_data_json) if "component_server" in request.url else None
+        ),
+    )
+    start(page)
+    page.wait_for_timeout(500)
+    pushed = next(call for call in calls if call["data"]["call"] == "push")
+    assert "gone" not in call_again(url, pushed)
+    page.reload() if leave == "reload" else page.close(run_before_unload=True)
+    until = time.monotonic() + 5
+    while not call_again(url, pushed).get("gone"):
+        assert time.monotonic() < until, "the stream is still there"
+        time.sleep(0.1)
+
+
+def call_again(url: str, pushed: dict[str, Any]) -> Any:
+    """The answer to a piece that came before: it is taken but once, so this only looks."""
+    request = urllib.request.Request(
+        f"{url}/gradio_api/component_server/",
+        json.dumps(pushed).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=5) as reply:
+        return json.load(reply)
+
+
+def test_a_lost_connection_is_told_and_made_up_for(
+    visit_live: Callable[..., Any], speaking: Any
+) -> None:
+    page = visit_live(browser=speaking)
+    start(page)
+    page.wait_for_timeout(1000)
+    page.context.set_offline(True)
+    note(page, "The connection is lost: trying again")
+    page.wait_for_timeout(1500)
+    page.context.set_offline(False)
+    note(page, "Each colour is an emotion")
+    page.get_by_role("button", name="Stop", exact=True).click()
+    page.get_by_role("button", name="Start listening").wait_for()
+    assert fact(page, "captured") == fact(page, "received") > 3 * 16_000
+    assert fact(page, "lost") == 0
+
+
+# When there is no microphone
+
+
+@pytest.fixture(scope="module")
+def refusing(launch: Callable[..., Any]) -> Any:
+    return launch(allowed=False)
+
+
+def test_a_refused_microphone_says_what_to_do(
+    visit_live: Callable[..., Any], refusing: Any
+) -> None:
+    page = visit_live(browser=refusing, permissions=[])
+    page.get_by_role("button", name="Start listening").click()
+    note(page, "allow the microphone, then press Start again")
+    assert "allow the microphone" in part(page, "spoken").text_content()
+    assert page.get_by_role("button", name="Start listening").is_enabled()
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        ("NotFoundError", "No microphone was found: connect one, then press Start again."),
+        ("NotReadableError", "close other programs that use it, then press Start again."),
+        ("OverconstrainedError", "choose another one, then press Start again."),
+    ],
+)
+def test_each_failure_of_the_microphone_says_what_to_do(
+    visit_live: Callable[..., Any], error: str, sentence: str
+) -> None:
+    page = visit_live()
+    page.evaluate(f"() => {{ {REFUSING % error} }}")
+    page.get_by_role("button", name="Start listening").click()
+    note(page, sentence)
+
+
+def test_without_https_it_says_where_to_open_the_page(visit_live: Callable[..., Any]) -> None:
+    page = visit_live()
+    page.evaluate("() => Object.defineProperty(window, 'isSecureContext', { value: false })")
+    page.get_by_role("button", name="Start listening").click()
+    note(page, "Browsers give a microphone only to pages on https or on localhost")
+
+
+def test_an_unplugged_microphone_ends_the_run_and_says_so(
+    visit_live: Callable[..., Any], speaking: Any
+) -> None:
+    page = visit_live(browser=speaking)
+    page.evaluate(
+        """() => { const open = navigator.mediaDevices.getUserMedia;
+          navigator.mediaDevices.getUserMedia = async (wanted) => {
+            const stream = await open(wanted);
+            window.track = stream.getAudioTracks()[0];
+            return stream; }; }"""
+    )
+    start(page)
+    page.wait_for_timeout(1500)
+    page.evaluate("() => { track.stop(); track.dispatchEvent(new Event('ended')); }")
+    note(page, "The microphone was unplugged or taken away: connect it again, then press Start.")
+    assert part(page, "status").inner_text().startswith("Stopped after")
+    assert page.get_by_role("button", name="Download WAV").is_enabled()
+
+
+def test_the_browser_touches_the_sound_only_when_asked_to(
+    visit_live: Callable[..., Any], speaking: Any
+) -> None:
+    page = visit_live(browser=speaking)
+    start(page)
+    untouched = part(page, "detail-rate").filter(has_text="untouched by the browser")
+    untouched.wait_for(state="attached")
+    page.get_by_role("switch", name="Let the browser clean up the sound").check()
+    cleaned = part(page, "detail-rate").filter(has_text="with the browser's gain control")
+    cleaned.wait_for(state="attached")
+    before = fact(page, "captured")
+    page.wait_for_timeout(500)
+    assert fact(page, "captured") > before
+
+
+# The look
+
+
+def test_the_example_voice_needs_no_microphone(
+    visit_live: Callable[..., Any], refusing: Any
+) -> None:
+    page = visit_live(browser=refusing, permissions=[])
+    page.get_by_role("button", name="Watch an example voice").click()
+    part(page, "marks").locator("svg").first.wait_for()
+    assert re.match("Sounds |Not sure: ", says(page))
+    page.locator(".sd-live .sd-span").first.wait_for()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_is_readable(visit_live: Callable[..., Any], speaking: Any, scheme: str) -> None:
+    page = visit_live(browser=speaking, color_scheme=scheme)
+    page.locator(".sd-live summary").click()
+    start(page)
+    part(page, "marks").locator("svg").first.wait_for()
+    page.get_by_role("button", name="Pause", exact=True).click()
+    page.wait_for_timeout(400)
+    found = page.evaluate(FAINT_TEXTS)
+    assert found["seen"] > 30
+    assert found["faint"] == []
+
+
+def test_a_phone_needs_no_sideways_scroll_and_nothing_jumps(
+    visit_live: Callable[..., Any], speaking: Any
+) -> None:
+    page = visit_live(browser=speaking, width=390, height=844)
+    places = """() => [".sd-live .sd-answers", ".sd-live .sd-stage", ".sd-live .sd-bars",
+      ".sd-live .sd-downloads", ".sd-footer"].map((one) =>
+        Math.round(document.querySelector(one).getBoundingClientRect().top + scrollY))"""
+    before = page.evaluate(places)
+    start(page)
+    for _ in range(8):
+        page.wait_for_timeout(400)
+        assert page.evaluate(places) == before
+        assert page.evaluate("document.scrollingElement.scrollWidth <= innerWidth")
+    inside = "(n) => n.getBoundingClientRect().right <= innerWidth + 0.5"
+    for name in (".sd-live-card", ".sd-stage", ".sd-bars", ".sd-downloads", ".sd-player"):
+        assert page.locator(f".sd-live {name}").evaluate(inside), name
+
+
+def test_everything_is_reached_by_keyboard(visit_live: Callable[..., Any], speaking: Any) -> None:
+    page = visit_live(browser=speaking)
+    page.get_by_role("tab", name="Live").focus()
+    reached = tab_through(page, "start listening")
+    page.keyboard.press("Enter")
+    page.locator(".sd-live .sd-span").first.wait_for()
+    page.keyboard.press("Tab")
+    reached += tab_through(page, "details")
+    wanted = ["start listening", "let the browser clean up", "play from here", "play", "pause"]
+    for name in [*wanted, "download csv", "download json", "download wav", "details"]:
+        assert name in reached, f"{name} in {reached}"
+    page.locator(".sd-live .sd-span").first.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".sd-live .sd-playing")
+    assert part(page, "status").inner_text() == "Paused"
+
+
+def tab_through(page: Any, last: str) -> str:
+    """What the Tab key comes by, until it comes to `last`."""
+    reached = ""
+    for _ in range(30):
+        reached += page.evaluate(
+            """() => { const at = document.activeElement; const label = at.closest("label");
+                 return "|" + (at.getAttribute("aria-label") || (label || at).innerText || "")
+                   .toLowerCase(); }"""
+        )
+        if last in reached:
+            break
+        page.keyboard.press("Tab")
+    return reached
