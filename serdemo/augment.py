@@ -15,10 +15,10 @@ from serdemo.options import Options, option
 class AugmentOptions(Options):
     """How often each change is made to a training clip (probabilities)."""
 
-    speed: float = option(0.5, "speed and pitch changed by up to 12 %", low=0.0, high=1.0)
-    noise: float = option(0.4, "noise of a random colour at 3 to 35 dB", low=0.0, high=1.0)
-    reverberation: float = option(0.3, "a room of 0.1 to 0.8 s", low=0.0, high=1.0)
-    band: float = option(0.3, "a band limit, from a telephone's up", low=0.0, high=1.0)
+    speed: float = option(0.4, "speed and pitch changed by up to 12 %", low=0.0, high=1.0)
+    noise: float = option(0.3, "noise of a random colour at 3 to 35 dB", low=0.0, high=1.0)
+    reverberation: float = option(0.2, "a room of 0.1 to 0.8 s", low=0.0, high=1.0)
+    band: float = option(0.2, "a band limit, from a telephone's up", low=0.0, high=1.0)
     gain: float = option(0.5, "level changed by up to 15 dB, at times clipped", low=0.0, high=1.0)
 
 

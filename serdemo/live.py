@@ -83,6 +83,7 @@ class LiveSession:
         self.ending = False  # nothing more will arrive
         self.ended = threading.Event()  # and all of it is answered
         self.failure: SerdemoError | None = None
+        self.shift: NDArray[np.float32] | None = None  # the calibration, while it is switched on
         self._rate = rate
         self._inbox: list[Piece] = []
         self._waiting_s = self._arrived_s = 0.0

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from serdemo import audio
 from serdemo.live import LiveSession, LiveState, Piece
+from serdemo.neutral import NeutralVoice, neutral_voice
 from serdemo.predict import Predictor
 from serdemo.schema import Prediction, SerdemoError
 from serdemo.tally import Window
@@ -103,6 +104,29 @@ class Service:
         with self._wake:
             return self._find(handle).state(time.monotonic())
 
+    def calibrate(self, handle: str) -> NeutralVoice:
+        """Take the last 6 s of the stream for this speaker's neutral voice, and use it from now on.
+
+        Raises SerdemoError when they hold too little speech; what was used before stays.
+        """
+        with self._wake:
+            session = self._find(handle)
+        clip = audio.from_array(session.stream.recent, audio.SAMPLE_RATE, "the sound")
+        voice = neutral_voice(self._predictor, clip)
+        self.adjust(handle, voice.shift)
+        return voice
+
+    def adjust(self, handle: str, shift: NDArray[np.float32] | None) -> None:
+        """Subtract a `NeutralVoice.shift` (E,) from the stream's embeddings; None for no more.
+
+        Raises SerdemoError for one that is not of this model.
+        """
+        size = self._predictor.model.options.embedding
+        if shift is not None and (shift.shape != (size,) or not np.isfinite(shift).all()):
+            raise SerdemoError("This calibration is not of this model: calibrate once more.")
+        with self._wake:
+            self._find(handle).shift = shift
+
     def finish(self, handle: str, *, name: str = "live", timeout_s: float = 30.0) -> Prediction:
         """Answer what is left, close the stream and give the answer for the whole of it.
 
@@ -144,7 +168,7 @@ class Service:
 
     def _work(self) -> None:
         # The first pass through the network is slow, and would be so for the first visitor.
-        self._score([np.zeros(audio.SAMPLE_RATE, np.float32)])
+        self._score([np.zeros(audio.SAMPLE_RATE, np.float32)], [None])
         while (jobs := self._wait()) is not None:
             due = {session: self._take(session, *arrived) for session, arrived in jobs.items()}
             self._answer({session: windows for session, windows in due.items() if windows})
@@ -196,7 +220,9 @@ class Service:
             if left_out:
                 session.skip(left_out, began)
             chosen += [(session, window) for window in windows[left_out:]]
-        rows = self._score([window.wave for _, window in chosen])
+        rows = self._score(
+            [window.wave for _, window in chosen], [session.shift for session, _ in chosen]
+        )
         now = time.monotonic()
         cost = (now - began) / len(chosen)
         self._cost_s = 0.8 * self._cost_s + 0.2 * cost if self._cost_s else cost
@@ -207,10 +233,17 @@ class Service:
             session.stream.accept(window, row)
             self._delays.append(session.answered(window.stop, now))
 
-    def _score(self, waves: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float64] | None]:
+    def _score(
+        self,
+        waves: Sequence[NDArray[np.float32]],
+        shifts: Sequence[NDArray[np.float32] | None],
+    ) -> list[NDArray[np.float64] | None]:
         """A row of probabilities (C,) for each window; None where the model cannot answer it."""
         try:
-            return list(self._predictor.probabilities(waves))
+            return list(self._predictor.probabilities(waves, shifts))
         except Exception:
             log.exception("scoring failed")
-            return [None] if len(waves) == 1 else [self._score([wave])[0] for wave in waves]
+            if len(waves) == 1:
+                return [None]
+            pairs = zip(waves, shifts, strict=True)
+            return [self._score([wave], [shift])[0] for wave, shift in pairs]

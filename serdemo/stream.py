@@ -179,6 +179,11 @@ class Stream:
         return self._speech
 
     @property
+    def recent(self) -> Samples:
+        """The newest samples at 16 kHz, at most `WHOLE_S` of them, that windows were cut from."""
+        return self._sound[-WHOLE_SAMPLES:]
+
+    @property
     def speaking(self) -> bool:
         """Whether someone spoke at the end of the newest window."""
         return checks.speech_s(self._speech[-SPEAKING_CHUNKS:]) >= checks.NO_SPEECH_S

@@ -28,11 +28,11 @@ class TrainOptions(Options):
     precision: str = option(
         "auto", "number format of the forward pass", choices=("auto", "fp32", "bf16", "fp16")
     )
-    weight_decay: float = option(0.1, "AdamW's weight decay", low=0.0, high=1.0)
+    weight_decay: float = option(0.05, "AdamW's weight decay", low=0.0, high=1.0)
     warm_up: float = option(0.05, "share of the steps in which the rate rises", low=0.0, high=0.9)
     clip_norm: float = option(1.0, "largest norm of the gradient", low=0.01, high=1000.0)
     average: float = option(
-        0.999, "decay of the averaged weights that are scored and saved", low=0.0, high=0.99999
+        0.998, "decay of the averaged weights that are scored and saved", low=0.0, high=0.99999
     )
     save_minutes: float = option(5.0, "longest time between saved states", low=0.01, high=1000.0)
     threads: int = option(0, "CPU threads; 0 leaves it to torch", low=0, high=256)

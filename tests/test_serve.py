@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import gc
+import shutil
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import pytest
 import torch
 from test_stream import Hears
 
-from serdemo import audio
+from serdemo import audio, checkpoint
 from serdemo.live_bench import live
 from serdemo.predict import Predictor
 from serdemo.schema import SerdemoError
@@ -41,7 +43,7 @@ class Fake:
             rate, labels=LABELS, unsure_below=self.unsure_below, detector=Hears(), **times
         )
 
-    def probabilities(self, waves: Any) -> np.ndarray:
+    def probabilities(self, waves: Any, shifts: Any = None) -> np.ndarray:
         if self.breaks and any(np.abs(wave).max() > 0.9 for wave in waves):
             raise RuntimeError("the model broke")
         self.batches.append(len(waves))
@@ -359,3 +361,41 @@ def test_the_bench_loses_nothing(tiny_checkpoint: Path) -> None:
     assert windows["scored"] > 0
     assert 0.03 < figures["delay_s"]["p50"] <= figures["delay_s"]["p99"] < 2
     assert figures["cpu_share"] > 0
+
+
+def test_calibration_moves_the_answers_of_one_stream_alone(
+    tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "tiny"
+    shutil.copytree(tiny_checkpoint, folder)
+    described = checkpoint.describe(folder)
+    checkpoint.redescribe(folder, replace(described, neutral=[3.0] * 8))
+    voice = bad_audio.voice(6.0)
+    with Service(Predictor(folder, device="cpu")) as service:
+        handles = [service.open(RATE) for _ in range(2)]
+        for handle in handles:
+            service.push(handle, voice)
+            until(lambda handle=handle: service.state(handle).scored >= 10)  # type: ignore[misc]
+        plain = service.state(handles[1]).probabilities
+        found = service.calibrate(handles[0])
+        assert found.speech_s > 4
+        for handle in handles:
+            service.push(handle, voice)
+            until(lambda handle=handle: service.state(handle).scored >= 22)  # type: ignore[misc]
+        one, other = (service.state(handle).probabilities for handle in handles)
+        assert other == pytest.approx(plain, abs=0.05)
+        assert max(abs(one[label] - other[label]) for label in one) > 0.1
+        # Switched off, its answers are those of the other again.
+        service.adjust(handles[0], None)
+        for handle in handles:
+            service.push(handle, voice)
+            until(lambda handle=handle: service.state(handle).scored >= 34)  # type: ignore[misc]
+        one, other = (service.state(handle).probabilities for handle in handles)
+        assert one == pytest.approx(other, abs=1e-3)
+        with pytest.raises(SerdemoError, match="not of this model"):
+            service.adjust(handles[0], np.zeros(5, np.float32))
+        silent = service.open(RATE)
+        service.push(silent, np.zeros(6 * RATE, np.float32))
+        until(lambda: service.state(silent).gated >= 10)
+        with pytest.raises(SerdemoError, match=r"Only 0\.0 s of speech were heard"):
+            service.calibrate(silent)

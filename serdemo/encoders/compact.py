@@ -30,7 +30,7 @@ class CompactOptions(Options):
     heads: int = option(4, "attention heads", low=1, high=16)
     expansion: int = option(4, "feed-forward width as a multiple of the frame width", low=1, high=8)
     kernel: int = option(11, "frames seen by each depthwise convolution (odd)", low=3, high=63)
-    dropout: float = option(0.2, "dropout in every block", low=0.0, high=0.9)
+    dropout: float = option(0.1, "dropout in every block", low=0.0, high=0.9)
     time_mask: int = option(
         20, "SpecAugment: longest masked span, in 10 ms frames", low=0, high=200
     )

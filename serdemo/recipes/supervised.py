@@ -44,7 +44,7 @@ COVERAGE = 0.85
 class SupervisedOptions(Options):
     """What the recipe itself weighs."""
 
-    epochs: int = option(24, "passes over the training clips", low=1, high=10_000, advanced=False)
+    epochs: int = option(45, "passes over the training clips", low=1, high=10_000, advanced=False)
     learning_rate: float = option(5e-4, "peak learning rate", low=1e-7, high=1.0, advanced=False)
     contrastive: float = option(0.5, "weight of the contrastive term", low=0.0, high=10.0)
     contrastive_temperature: float = option(0.1, "its temperature", low=0.01, high=1.0)
