@@ -61,7 +61,7 @@ def test_predict_tells_the_answer_its_probabilities_and_course(tmp_path: Path) -
     shares = [int(line.split()[1].rstrip("%")) for line in bars[:7]]
     assert shares == sorted(shares, reverse=True)
     assert 97 <= sum(shares) <= 103
-    assert "0-3 s" in ran.out
+    assert "0.0-3.0 s" in ran.out
 
 
 def test_predict_gives_one_json_document(tmp_path: Path) -> None:

@@ -185,17 +185,17 @@ def test_threads_share_a_predictor(
     predictor: Predictor, files: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alone = [predictor.predict(path) for path in files[:12]]
-    score, inside, most = predictor.model.logits, [], []
+    embed, inside, most = predictor.model.embed, [], []
 
     def watched(wave: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         inside.append(1)
         most.append(len(inside))
         time.sleep(0.005)
-        result = score(wave, lengths)
+        result = embed(wave, lengths)
         inside.pop()
         return result
 
-    monkeypatch.setattr(predictor.model, "logits", watched)
+    monkeypatch.setattr(predictor.model, "embed", watched)
     with ThreadPoolExecutor(4) as pool:
         for _ in range(2):
             together = list(pool.map(predictor.predict, files[:12]))

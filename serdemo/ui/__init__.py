@@ -13,7 +13,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 import gradio as gr
 
 from serdemo.schema import SerdemoError
-from serdemo.ui import answers, recognise, tab_recognise, theme
+from serdemo.ui import answers, recognise, tab_live, tab_recognise, theme
 from serdemo.ui.session import WarmPredictor
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 TABS: dict[str, Callable[[gr.Blocks, WarmPredictor], None]] = {
     "Recognise": tab_recognise.build,
+    "Live": tab_live.build,
 }
 
 HEADER = """<header class="sd-header"><h1>serdemo</h1>

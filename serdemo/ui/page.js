@@ -11,7 +11,7 @@
     devices.getUserMedia = (wanted) => {
       if (!wanted || !wanted.audio) return open(wanted);
       const audio = wanted.audio === true ? {} : wanted.audio;
-      return open({ ...wanted, audio: { ...audio, ...untouched } });
+      return open({ ...wanted, audio: { ...untouched, ...audio } });
     };
   }
 
@@ -29,7 +29,8 @@
     if (!audio) return false;
     const share = Math.min(1, audio.currentTime / Number(timeline.dataset.duration));
     timeline.querySelector(".sd-playhead").style.left = `${100 * share}%`;
-    timeline.querySelector("[data-now]").textContent = clock(audio.currentTime);
+    const start = Number(timeline.dataset.start || 0);
+    timeline.querySelector("[data-now]").textContent = clock(start + audio.currentTime);
     timeline.classList.toggle("sd-playing", !audio.paused);
     timeline.querySelector(".sd-play").setAttribute("aria-label", audio.paused ? "Play" : "Pause");
     return timeline.isConnected && !audio.paused;

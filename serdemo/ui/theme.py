@@ -48,10 +48,10 @@ def theme() -> gr.themes.Base:
 
 
 def css() -> str:
-    """The style sheet beside this file."""
-    return (HERE / "style.css").read_text(encoding="utf-8")
+    """The style sheets beside this file."""
+    return "".join(script(name) for name in ("style.css", "live.css"))
 
 
 def script(name: str) -> str:
-    """A script beside this file."""
+    """A script, style sheet or page beside this file."""
     return (HERE / name).read_text(encoding="utf-8")

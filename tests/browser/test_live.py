@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import re
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -18,14 +20,15 @@ import soundfile
 import soxr
 from test_recognise import FAINT_TEXTS
 
-from serdemo import audio
+from serdemo import audio, microphone
 from serdemo.predict import Predictor
 from serdemo.schema import EMOTIONS
+from serdemo.ui import build
 
 RATE = 48_000
 BEFORE_S, BETWEEN_S = 1.0, 2.5
 RUN_S = 20.0
-# A label the file is less sure of may well tip when the cuts of the windows move.
+# A label that a window of the file is less sure of may well tip when the windows' cuts move.
 SURE = 0.6
 
 # Writes down when sound came in, when an answer was shown and how it was told.
@@ -53,8 +56,8 @@ REFUSING = """navigator.mediaDevices.getUserMedia = async () => {
 def spoken(
     clips: list[Path], predictor: Predictor, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, list[tuple[float, float, str]]]:
-    """A recording to play into the microphone: clips with pauses between, and for those that
-    the file's answer is sure of, from when to when and which label."""
+    """A recording to play into the microphone: clips with pauses between, and for those whose
+    file is sure of its label throughout, from when to when and which label."""
     sound, expected = [np.zeros(round(BEFORE_S * RATE), np.float32)], []
     for path in clips:
         clip = audio.decode(path)
@@ -62,11 +65,10 @@ def spoken(
         if start + clip.duration_s > RUN_S - 1:
             break
         answer = predictor.predict(clip)
-        if answer.confidence >= SURE:
+        if all(s.label == answer.label and s.confidence >= SURE for s in answer.segments):
             expected.append((start, start + clip.duration_s, answer.label))
         sound.append(soxr.resample(clip.samples, audio.SAMPLE_RATE, RATE))
         sound.append(np.zeros(round(BETWEEN_S * RATE), np.float32))
-    assert expected, "no clip has a sure answer"
     path = tmp_path_factory.mktemp("microphone") / "spoken.wav"
     soundfile.write(path, np.clip(np.concatenate(sound), -1, 1), RATE, subtype="PCM_16")
     return path, expected
@@ -152,11 +154,13 @@ def test_each_clip_gets_the_label_that_its_file_gets(
     session: Any, spoken: Any, tmp_path: Path
 ) -> None:
     page, _ = session
+    if not spoken[1]:
+        pytest.skip("no clip has an answer sure enough to compare: name corpora in SERDEMO_DATA")
     told = json.loads(saved(page, "JSON", tmp_path).read_text(encoding="utf-8"))
     heard, rate = soundfile.read(saved(page, "WAV", tmp_path))
     # The microphone began to play somewhat before the page began to hear.
     played, played_rate = soundfile.read(spoken[0])
-    late = BEFORE_S - onset(heard, rate) + onset(played, played_rate) - BEFORE_S
+    late = onset(played, played_rate) - onset(heard, rate)
     for begin, end, label in spoken[1]:
         stretches = [
             (min(end - late, s["end"]) - max(begin - late, s["start"]), s["label"])
@@ -385,6 +389,64 @@ def test_the_browser_touches_the_sound_only_when_asked_to(
     before = fact(page, "captured")
     page.wait_for_timeout(500)
     assert fact(page, "captured") > before
+
+
+# The microphone of the machine that serves the page
+
+
+class DeskMicrophone:
+    """Stands in for an input of this machine: it hears a clip again and again."""
+
+    rate = audio.SAMPLE_RATE
+    lost_samples = 0
+
+    def __init__(self, samples: audio.Samples) -> None:
+        self.samples = samples
+        self.closed = threading.Event()
+
+    def __iter__(self) -> Iterator[audio.Samples]:
+        for at in itertools.count(0, 1600):
+            if self.closed.wait(0.1):
+                return
+            yield np.take(self.samples, range(at, at + 1600), mode="wrap")[:, None]
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+def test_who_sits_at_the_desk_may_use_its_microphone(
+    browser: Any, clips: list[Path], predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[DeskMicrophone] = []
+
+    def plug_in(device: int) -> DeskMicrophone:
+        assert device == 3
+        heard.append(DeskMicrophone(audio.decode(clips[0]).samples))
+        return heard[-1]
+
+    found = microphone.Device(3, "Desk mic", 1, audio.SAMPLE_RATE, True)
+    monkeypatch.setattr(microphone, "devices", lambda: [found])
+    monkeypatch.setattr(microphone, "open_microphone", plug_in)
+    served = build(lambda: predictor)
+    _, address, _ = served.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
+    page = browser.new_context().new_page()
+    page.goto(address)
+    page.get_by_role("tab", name="Live").click()
+    page.get_by_label("Microphone").select_option("Desk mic")
+    start(page)
+    part(page, "marks").locator("svg").first.wait_for()
+    page.get_by_role("button", name="Pause", exact=True).click()
+    assert heard[0].closed.wait(2)
+    page.get_by_role("button", name="Go on listening").click()
+    page.wait_for_timeout(700)
+    page.get_by_role("button", name="Stop", exact=True).click()
+    page.get_by_role("button", name="Start listening").wait_for()
+    assert len(heard) == 2
+    assert heard[1].closed.wait(2)
+    assert fact(page, "captured") > 16_000
+    assert part(page, "scope").inner_text() == "Taken as a whole"
+    page.context.close()
+    served.close()
 
 
 # The look

@@ -1,0 +1,221 @@
+"""Live sound from the page: each call of a visitor's browser is one function here.
+
+The browser sends numbered pieces and gets the newest answers back, so it needs no other timer.
+A stream is known by its unguessable handle alone. Nothing is kept of it once it is closed.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import gradio as gr
+import numpy as np
+from numpy.typing import NDArray
+
+from serdemo import palette
+from serdemo.schema import Prediction, Segment, SerdemoError, UsageError
+from serdemo.ui import desk
+from serdemo.ui.recognise import EXAMPLES, EXAMPLES_DIR, FAULT
+
+if TYPE_CHECKING:
+    from serdemo.live import LiveState
+    from serdemo.serve import Service
+    from serdemo.ui.session import WarmPredictor
+
+MOST_LETTERS = 4_000_000  # of one piece in base64: some seconds at any rate a browser knows
+SPOKEN = ("English, quick and high", "German, slow and low", "Greek, lively")  # as the example
+PAUSE_S = 1.2  # between example voices
+
+Asked = dict[str, Any]
+Answer = dict[str, Any]
+Kind = TypeVar("Kind", int, float, str)
+
+log = logging.getLogger(__name__)
+
+
+class Live:
+    """The live streams of one page, served by one worker that starts with the first visitor."""
+
+    def __init__(self, model: WarmPredictor) -> None:
+        self._model = model
+        self._lock = threading.Lock()
+        self._service: Service | None = None
+        self._desk = desk.Desk(lambda: self.service)
+        self._calls: dict[str, Callable[[Asked, gr.Request], Answer]] = {
+            "open": self._open,
+            "push": self._push,
+            "close": self._close,
+            "example": self._example,
+            "list_desk": self._list_desk,
+            "open_desk": self._open_desk,
+            "hear_desk": self._hear_desk,
+        }
+
+    @property
+    def service(self) -> Service:
+        """Waits for the model; raises SerdemoError when there is none."""
+        from serdemo.serve import Service
+
+        predictor = self._model.get()
+        with self._lock:
+            if self._service is None:
+                self._service = Service(predictor)
+            return self._service
+
+    def call(self, asked: Any, request: gr.Request) -> Answer:
+        """Answer the call that `asked["call"]` names.
+
+        A failure is the sentence `refused`; `gone` says that the stream asked for is no more.
+        """
+        try:
+            name = given(asked, "call", str)
+            if name not in self._calls:
+                raise UsageError(f"There is no call {name!r}: reload the page.")
+            return self._calls[name](asked, request)
+        except SerdemoError as problem:
+            return {"refused": str(problem), "gone": self._is_gone(asked)}
+        except Exception:
+            log.exception("a live call failed")
+            return {"refused": FAULT}
+
+    def _open(self, asked: Asked, _: gr.Request) -> Answer:
+        """Begin a stream of sound at `rate` Hz: gives its handle as `stream`."""
+        return {"stream": self.service.open(given(asked, "rate", int))}
+
+    def _push(self, asked: Asked, _: gr.Request) -> Answer:
+        """Take the piece `sequence` of `stream`: 16-bit mono `samples` in base64.
+
+        Gives what is known of the stream, with the segments that end after `since` seconds.
+        """
+        stream = given(asked, "stream", str)
+        samples = from_base64(given(asked, "samples", str))
+        self.service.push(stream, samples, sequence=given(asked, "sequence", int))
+        return self._known(stream, given(asked, "since", float))
+
+    def _close(self, asked: Asked, _: gr.Request) -> Answer:
+        """End `stream` and forget it. With `since`, give the answer for all of it."""
+        stream = given(asked, "stream", str)
+        self._desk.close(stream)
+        if "since" in asked:
+            return answer(self.service.finish(stream), given(asked, "since", float))
+        self.service.close(stream)
+        return {}
+
+    def _example(self, _: Asked, __: gr.Request) -> Answer:
+        """Example voices one after another, as 16-bit samples in base64 at `rate` Hz."""
+        from serdemo import audio
+
+        pause = np.zeros(round(PAUSE_S * audio.SAMPLE_RATE), np.float32)
+        voices = [audio.decode(EXAMPLES_DIR / EXAMPLES[name]).samples for name in SPOKEN]
+        sound = np.concatenate([part for voice in voices for part in (pause, voice)])
+        samples = base64.b64encode(desk.to_bytes(sound)).decode()
+        return {"samples": samples, "rate": audio.SAMPLE_RATE}
+
+    def _list_desk(self, _: Asked, request: gr.Request) -> Answer:
+        """The machine's own microphones, for a visitor who sits at it."""
+        return {"microphones": desk.microphones() if desk.sits_here(request) else []}
+
+    def _open_desk(self, asked: Asked, request: gr.Request) -> Answer:
+        """Begin a stream of what the machine's microphone `device` hears, at `rate` Hz."""
+        if not desk.sits_here(request):
+            raise UsageError("This microphone can be heard only at the computer it belongs to.")
+        listening = self._desk.open(given(asked, "device", int))
+        return {"stream": listening.stream, "rate": listening.microphone.rate}
+
+    def _hear_desk(self, asked: Asked, _: gr.Request) -> Answer:
+        """What is known of such a stream, and its samples from number `first` on."""
+        stream = given(asked, "stream", str)
+        listening = self._desk.find(stream)
+        return {
+            **self._known(stream, given(asked, "since", float)),
+            "samples": base64.b64encode(listening.fetch(given(asked, "first", int))).decode(),
+            "lost": listening.microphone.lost_samples,
+        }
+
+    def _known(self, stream: str, since: float) -> Answer:
+        """The newest answer of a stream, its counts, and how many streams there are."""
+        state = self.service.state(stream)
+        return {
+            **answer(newest(state), since),
+            "speech": state.speech,
+            "heard_s": state.received_s,
+            "received": state.received_samples,
+            "delay_s": state.delay_s,
+            "scored": state.scored,
+            "skipped": state.skipped,
+            "streams": len(self.service),
+        }
+
+    def _is_gone(self, asked: Any) -> bool:
+        if self._service is None or not isinstance(asked, dict) or "stream" not in asked:
+            return False
+        try:
+            self._service.state(str(asked["stream"]))
+        except SerdemoError:
+            return True
+        return False
+
+
+def given(asked: Any, name: str, kind: type[Kind]) -> Kind:
+    """One value of a call; the browser is not trusted, so its type is checked."""
+    value = asked.get(name) if isinstance(asked, dict) else None
+    if kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kind:
+        raise UsageError(f"This call needs {name} of type {kind.__name__}: reload the page.")
+    return value
+
+
+def from_base64(text: str) -> NDArray[np.int16]:
+    """16-bit samples (N,) out of base64; raises UsageError for anything else."""
+    if len(text) > MOST_LETTERS:
+        raise UsageError(f"A piece of sound may have {MOST_LETTERS} letters: send shorter ones.")
+    try:
+        return np.frombuffer(base64.b64decode(text, validate=True), dtype="<i2")
+    except (binascii.Error, ValueError) as problem:
+        raise UsageError("The samples are no 16-bit sound in base64: reload the page.") from problem
+
+
+def newest(state: LiveState) -> Prediction:
+    """What is known now, in the form of an answer for a recording."""
+    from serdemo import checks
+
+    # A pause between words may be wholly silent: the page itself says when it lasts too long.
+    pausing = state.level_dbfs < checks.SILENT_DBFS
+    return Prediction(
+        file="live",
+        duration_s=state.received_s,
+        label=state.label,
+        confidence=state.confidence,
+        unsure=state.unsure,
+        probabilities=state.probabilities,
+        segments=state.segments,
+        warnings=() if pausing else state.warnings,
+    )
+
+
+def answer(prediction: Prediction, since: float) -> Answer:
+    """An answer as the page shows it: the sentence, the labels it names and their shares."""
+    told = prediction.label in prediction.probabilities and prediction.has_speech
+    labels = prediction.nearest(2 if prediction.unsure else 1) if told else []
+    return {
+        "says": palette.sentence(prediction) if told else "No voice heard",
+        "labels": labels,
+        "shares": [prediction.probabilities[label] for label in labels],
+        "probabilities": prediction.probabilities if told else {},
+        "segments": [row(part) for part in prediction.segments if part.end_s > since],
+        "warnings": list(prediction.warnings),
+    }
+
+
+def row(segment: Segment) -> Answer:
+    """A segment with as many digits as are of use, since many are sent."""
+    shares = {label: round(share, 4) for label, share in segment.probabilities.items()}
+    confidence = round(segment.confidence, 4)
+    return {**asdict(segment), "confidence": confidence, "probabilities": shares}
