@@ -16,7 +16,8 @@ from serdemo.schema import Prediction, Segment, SerdemoError
 from serdemo.stream import Stream
 
 WAITING_S = 60.0  # of sound that was not looked at yet, at most
-NO_SOUND_S = 2.0  # without any sound for so long, something is wrong
+NO_SOUND_S = 2.0  # when nothing arrives for so long, something is wrong
+SILENT_S = 3.0  # of digital silence, longer than a pause between words
 TELL_S = 5.0  # a fault is told for so long after it happened
 CLOCK_S = 10.0
 REORDER = 8  # pieces that may overtake a late one before that one counts as lost
@@ -92,6 +93,7 @@ class LiveSession:
         self._expected = self._lost = self._skipped = 0
         self._early: dict[int, Piece] = {}
         self._lost_at = self._skipped_at = -TELL_S
+        self._loud_s = 0.0  # where in the sound it was last not silent
         self._delay_s: float | None = None
         self._state = LiveState()
 
@@ -156,6 +158,8 @@ class LiveSession:
     def publish(self) -> None:
         """Make what the stream knows visible in `state`."""
         stream, segments = self.stream, self.stream.segments
+        if stream.meter.level_dbfs >= checks.SILENT_DBFS:
+            self._loud_s = stream.received_s
         newest = segments[-1] if segments else Segment(0.0, 0.0, "", 0.0, {}, 0.0)
         self._state = LiveState(
             label=newest.label,
@@ -207,7 +211,7 @@ class LiveSession:
             return
         if now - self.heard_at > NO_SOUND_S:
             yield "No sound arrives: check that the microphone is connected and allowed."
-        elif state.received_s > NO_SOUND_S and state.level_dbfs < checks.SILENT_DBFS:
+        elif state.received_s - self._loud_s >= SILENT_S:
             yield "The microphone is silent: check that it is on and not muted."
         if now - self._lost_at < TELL_S:
             yield "Some sound was lost on its way here: use a steadier connection."

@@ -111,7 +111,10 @@ class Service:
         """
         with self._wake:
             session = self._find(handle)
-        clip = audio.from_array(session.stream.recent, audio.SAMPLE_RATE, "the sound")
+        recent = session.stream.recent
+        if not len(recent):
+            raise SerdemoError("Nothing was heard yet: speak, then calibrate.")
+        clip = audio.from_array(recent, audio.SAMPLE_RATE, "the sound")
         voice = neutral_voice(self._predictor, clip)
         self.adjust(handle, voice.shift)
         return voice

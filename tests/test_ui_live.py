@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +18,7 @@ import numpy as np
 import pytest
 from command import here
 
-from serdemo import audio, load_bench, microphone, palette
+from serdemo import audio, checkpoint, load_bench, microphone, palette
 from serdemo.predict import Predictor
 from serdemo.schema import EMOTIONS, Prediction, Segment, SerdemoError
 from serdemo.ui import build, desk, live, recognise, tab_live
@@ -411,3 +413,42 @@ def test_bench_load_says_what_is_wrong_with_an_address(unused_tcp_port: int) -> 
 def unused_tcp_port() -> int:
     with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as probe:
         return probe.server_port
+
+
+def test_a_calibration_is_given_to_the_page_and_taken_back_from_it(
+    tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "tiny"
+    shutil.copytree(tiny_checkpoint, folder)
+    described = checkpoint.describe(folder)
+    checkpoint.redescribe(folder, replace(described, neutral=[3.0] * 8))
+    model = Predictor(folder, device="cpu")
+    page = Live(WarmPredictor(lambda: model))
+    sound = np.concatenate([voice(), voice()])
+    first = call(page, "open", rate=audio.SAMPLE_RATE)["stream"]
+    plain = say(page, first, sound)["probabilities"]
+    told = call(page, "calibrate", stream=first)
+    assert len(told["neutral"]) == 8
+    assert all(isinstance(warning, str) for warning in told["warnings"])
+
+    # Another stream of the same visitor brings it along; switched off, it counts no more.
+    second = call(page, "open", rate=audio.SAMPLE_RATE, neutral=told["neutral"])["stream"]
+    moved = say(page, second, sound)["probabilities"]
+    assert max(abs(moved[label] - plain[label]) for label in plain) > 0.05
+    assert call(page, "adjust", stream=second, neutral=None) == {}
+    third = call(page, "open", rate=audio.SAMPLE_RATE, neutral=None)["stream"]
+    assert say(page, third, sound)["probabilities"] == pytest.approx(plain, abs=1e-6)
+
+    for wrong, says in (
+        ("text", "A calibration is a list of numbers"),
+        ([0.0, "x"], "A calibration is a list of numbers"),
+        ([0.0] * 7, "not of this model"),
+        ([1e400] * 8, "not of this model"),
+    ):
+        refused = page.call({"call": "adjust", "stream": third, "neutral": wrong}, visitor())
+        assert says in refused["refused"]
+    silent = call(page, "open", rate=audio.SAMPLE_RATE)["stream"]
+    assert "Nothing was heard yet" in call(page, "calibrate", stream=silent)["refused"]
+    say(page, silent, np.zeros(audio.SAMPLE_RATE, np.float32))
+    assert "speech were heard" in call(page, "calibrate", stream=silent)["refused"]
+    page.service.shutdown()

@@ -102,6 +102,7 @@ const enter = (next) => {
   part("pause").disabled = !on;
   put(part("pause"), state === "paused" ? "Go on listening" : "Pause");
   part("example").disabled = state !== "idle";
+  neutral.offer(state === "live");
   offer();
   if (state !== "live") {
     meter.rest();
@@ -259,10 +260,15 @@ element.addEventListener("click", (event) => {
     begin(true);
   }
   if (act === "pause") state === "live" ? hold() : goOn();
+  if (act === "calibrate") {
+    const own = link;
+    neutral.calibrate(own, () => link === own && state === "live");
+  }
   if (downloads[act]) downloads[act]();
 });
 part("device").addEventListener("change", change);
 part("clean").addEventListener("change", change);
+part("neutral").addEventListener("change", () => link && link.stream && neutral.apply(link));
 addEventListener("pagehide", () => {
   if (!link || state === "idle") return;
   link.leave();
@@ -270,6 +276,7 @@ addEventListener("pagehide", () => {
 });
 setInterval(() => state === "live" && stalled() && note(), 1000);
 showBars(Object.fromEntries(LABELS.map((label) => [label, null])));
+neutral.tell("");
 enter("idle");
 showAnswer("Ready when you are", [], []);
 listDesk();

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 MOST_LETTERS = 4_000_000  # of one piece in base64: some seconds at any rate a browser knows
 SPOKEN = ("English, quick and high", "German, slow and low", "Greek, lively")  # as the example
+MOST_NUMBERS = 4096  # of one calibration
 PAUSE_S = 1.2  # between example voices
 
 Asked = dict[str, Any]
@@ -51,6 +52,8 @@ class Live:
             "open": self._open,
             "push": self._push,
             "close": self._close,
+            "calibrate": self._calibrate,
+            "adjust": self._adjust,
             "example": self._example,
             "list_desk": self._list_desk,
             "open_desk": self._open_desk,
@@ -85,8 +88,29 @@ class Live:
             return {"refused": FAULT}
 
     def _open(self, asked: Asked, _: gr.Request) -> Answer:
-        """Begin a stream of sound at `rate` Hz: gives its handle as `stream`."""
-        return {"stream": self.service.open(given(asked, "rate", int))}
+        """Begin a stream of sound at `rate` Hz: gives its handle as `stream`.
+
+        `neutral` is what `calibrate` gave to this visitor before, if that is to be used.
+        """
+        return self._begun(self.service.open(given(asked, "rate", int)), asked)
+
+    def _begun(self, stream: str, asked: Asked) -> Answer:
+        self.service.adjust(stream, shift_of(asked))
+        return {"stream": stream}
+
+    def _calibrate(self, asked: Asked, _: gr.Request) -> Answer:
+        """Take the last seconds of `stream` for the visitor's neutral voice, from now on.
+
+        Gives the numbers it is made of as `neutral`, for the page to keep: the server forgets them
+        with the stream.
+        """
+        voice = self.service.calibrate(given(asked, "stream", str))
+        return {"neutral": voice.shift.tolist(), "warnings": list(voice.warnings)}
+
+    def _adjust(self, asked: Asked, _: gr.Request) -> Answer:
+        """Use `neutral` in `stream` from now on; null switches calibration off."""
+        self.service.adjust(given(asked, "stream", str), shift_of(asked))
+        return {}
 
     def _push(self, asked: Asked, _: gr.Request) -> Answer:
         """Take the piece `sequence` of `stream`: 16-bit mono `samples` in base64.
@@ -126,7 +150,8 @@ class Live:
         if not desk.sits_here(request):
             raise UsageError("This microphone can be heard only at the computer it belongs to.")
         listening = self._desk.open(given(asked, "device", int))
-        return {"stream": listening.stream, "rate": listening.microphone.rate}
+        begun = self._begun(listening.stream, asked)
+        return {**begun, "rate": listening.microphone.rate}
 
     def _hear_desk(self, asked: Asked, _: gr.Request) -> Answer:
         """What is known of such a stream, and its samples from number `first` on."""
@@ -170,6 +195,20 @@ def given(asked: Any, name: str, kind: type[Kind]) -> Kind:
     if type(value) is not kind:
         raise UsageError(f"This call needs {name} of type {kind.__name__}: reload the page.")
     return value
+
+
+def shift_of(asked: Asked) -> NDArray[np.float32] | None:
+    """The calibration that a call brings along, (E,); None where it brings none.
+
+    Raises UsageError for anything but a list of numbers.
+    """
+    numbers = asked.get("neutral")
+    if numbers is None:
+        return None
+    if not isinstance(numbers, list) or not all(type(x) in (int, float) for x in numbers):
+        raise UsageError("A calibration is a list of numbers: calibrate once more.")
+    with np.errstate(over="ignore"):  # becomes infinite, which the service refuses
+        return np.array(numbers[:MOST_NUMBERS], np.float32)
 
 
 def from_base64(text: str) -> NDArray[np.int16]:

@@ -15,7 +15,7 @@ class DeskLink {
   }
 
   async begin() {
-    const told = await ask("open_desk", { device: this.device }, WAKE_MS);
+    const told = await ask("open_desk", { device: this.device, neutral: neutral.used }, WAKE_MS);
     if (!told || told.refused) return told ? told.refused : UNREACHED;
     this.rate = told.rate;
     this.stream = told.stream;

@@ -58,7 +58,7 @@ class BrowserLink {
 
   // A stream on the server that begins with the first sample not sent yet.
   async begin() {
-    const told = await ask("open", { rate: this.rate }, WAKE_MS);
+    const told = await ask("open", { rate: this.rate, neutral: neutral.used }, WAKE_MS);
     if (!told) return UNREACHED;
     if (told.refused) return told.refused;
     this.stream = told.stream;

@@ -13,7 +13,7 @@ from serdemo.ui import figures, theme
 from serdemo.ui.live import Live
 from serdemo.ui.session import WarmPredictor
 
-PARTS = ("sound", "microphone", "link", "desk", "view", "timeline", "devices", "save")
+PARTS = ("sound", "microphone", "link", "desk", "view", "neutral", "timeline", "devices", "save")
 SCRIPTS = (*(f"live_{part}.js" for part in PARTS), "live.js")
 
 

@@ -523,3 +523,32 @@ def tab_through(page: Any, last: str) -> str:
             break
         page.keyboard.press("Tab")
     return reached
+
+
+def test_calibration_to_the_neutral_voice(visit_live: Callable[..., Any], speaking: Any) -> None:
+    page = visit_live(browser=speaking)
+    button = page.get_by_role("button", name="Calibrate to my neutral voice")
+    switch = page.get_by_role("switch", name="Use my neutral voice")
+    assert button.is_disabled()
+    assert switch.is_disabled()
+    start(page)
+    button.click()
+    page.get_by_text(re.compile(r"everyday voice: \d s more")).wait_for()
+    assert button.is_disabled()
+    page.wait_for_function(
+        "() => !document.querySelector('[data-part=calibrate]').disabled", timeout=15_000
+    )
+    told = part(page, "neutral-told").inner_text()
+    assert switch.is_enabled(), told
+    assert switch.is_checked()
+    assert re.match(r"Calibrated|Only \d\.\d s of speech|This sounds", told)
+    switch.uncheck()
+    switch.check()
+    # It is kept for the next start of this visit, and gone with the page.
+    page.get_by_role("button", name="Stop").click()
+    page.wait_for_selector(".sd-live[data-state=idle]")
+    assert button.is_disabled()
+    assert switch.is_checked()
+    page.reload()
+    page.get_by_role("tab", name="Live").click()
+    assert page.get_by_role("switch", name="Use my neutral voice").is_disabled()
