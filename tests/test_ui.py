@@ -436,3 +436,16 @@ def test_a_port_in_use_and_a_missing_checkpoint_are_told_in_a_sentence(tmp_path:
             launch(port=port, page=build(LoudnessPredictor))  # type: ignore[arg-type]
     with pytest.raises(SerdemoError):
         launch(checkpoint=tmp_path / "nothing here")
+
+
+def test_the_first_screen_gives_way_to_whoever_asks() -> None:
+    runs = Runs()
+    first = runs.begin("one", yielding=True)
+    asked = runs.begin("one")
+    assert first.replaced and not asked.replaced
+    first.end()
+    late = runs.begin("one", yielding=True)
+    assert late.replaced and not asked.replaced
+    late.end()
+    asked.end()
+    assert not runs.begin("one", yielding=True).replaced

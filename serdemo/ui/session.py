@@ -59,10 +59,16 @@ class Runs:
     def __init__(self) -> None:
         self._running: dict[str, Run] = {}
 
-    def begin(self, session: str | None) -> Run:
-        """A new run; the visitor's earlier one, if any, ends without showing an answer."""
+    def begin(self, session: str | None, *, yielding: bool = False) -> Run:
+        """A new run; the visitor's earlier one, if any, ends without showing an answer.
+
+        One that is `yielding` gives way to an earlier one too.
+        """
         run = Run(self, session or "")
         earlier = self._running.get(run.session)
+        if earlier and yielding:
+            run.stopped = run.replaced = True
+            return run
         if earlier:
             earlier.stopped = earlier.replaced = True
         self._running[run.session] = run

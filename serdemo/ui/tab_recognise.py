@@ -92,8 +92,12 @@ def _wire(
 ) -> None:
     runs = Runs()
 
-    def on_load() -> str:
-        return first_screen(model)
+    def on_load(request: gr.Request) -> Any:
+        run = runs.begin(request.session_hash, yielding=True)
+        shown = first_screen(model)
+        run.end()
+        # Whoever was quick to ask keeps the answer to that.
+        return gr.skip() if run.replaced else shown
 
     def on_upload(event: gr.EventData, request: gr.Request) -> Iterator[str]:
         sent = event._data["files"]
