@@ -6,7 +6,6 @@ import math
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import resources
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +24,7 @@ Source = str | Path | audio.Clip
 
 _WINDOWS_AT_ONCE = 16
 _FILES_AT_ONCE = 16
+_SECONDS_AT_ONCE = 600.0  # of sound held in memory, but for a single longer file
 
 
 def shipped(name: str = SHIPPED) -> Path:
@@ -68,12 +68,21 @@ class Predictor:
 
     def predict_many(self, sources: Iterable[Source]) -> Iterator[Prediction | SerdemoError]:
         """Answers in the order of the sources; a source that cannot be read gives its error."""
-        remaining = iter(sources)
-        while batch := list(islice(remaining, _FILES_AT_ONCE)):
-            found: list[audio.Clip | SerdemoError] = [self._decode(source) for source in batch]
-            answers = iter(self._answer([clip for clip in found if isinstance(clip, audio.Clip)]))
-            for one in found:
-                yield one if isinstance(one, SerdemoError) else next(answers)
+        found: list[audio.Clip | SerdemoError] = []
+        for source in sources:
+            found.append(self._decode(source))
+            seconds = sum(one.duration_s for one in found if isinstance(one, audio.Clip))
+            if len(found) == _FILES_AT_ONCE or seconds > _SECONDS_AT_ONCE:
+                yield from self._answer_all(found)
+                found = []
+        yield from self._answer_all(found)
+
+    def _answer_all(
+        self, found: Sequence[audio.Clip | SerdemoError]
+    ) -> Iterator[Prediction | SerdemoError]:
+        answers = iter(self._answer([one for one in found if isinstance(one, audio.Clip)]))
+        for one in found:
+            yield one if isinstance(one, SerdemoError) else next(answers)
 
     @staticmethod
     def _decode(source: Source) -> audio.Clip | SerdemoError:

@@ -149,3 +149,17 @@ def test_the_wheel_answers_in_an_empty_folder(wheel: Path, tmp_path: Path) -> No
     (answer,) = json.loads(done.stdout)
     assert answer["label"] in EMOTIONS
     assert list(empty.iterdir()) == []
+
+
+def test_the_public_names_are_found_when_asked_for() -> None:
+    """And not before: importing serdemo alone costs nothing."""
+    asked = "import sys, serdemo; assert 'torch' not in sys.modules; print(len(serdemo.__all__))"
+    ran = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, cwd=ROOT)
+    assert (ran.returncode, ran.stdout.strip()) == (0, "5"), ran.stderr
+    import serdemo
+    from serdemo.predict import Predictor
+
+    assert serdemo.Predictor is Predictor
+    assert all(getattr(serdemo, name) for name in serdemo.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        serdemo.nothing  # noqa: B018
