@@ -13,6 +13,7 @@ from serdemo.schema import SerdemoError
 Floats = NDArray[np.float64]
 
 TEMPERATURES = (0.05, 20.0)
+COVERAGE = 0.85  # the share of answers that are told as sure
 
 
 def calibration_error(probabilities: ArrayLike, truth_index: ArrayLike, bins: int = 15) -> float:

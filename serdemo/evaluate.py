@@ -17,8 +17,6 @@ from serdemo.predict import Predictor
 from serdemo.schema import SerdemoError, UsageError, Utterance
 from serdemo.splits import select
 
-COVERAGE = 0.85  # the share of answers that are told as sure
-
 
 @dataclass(frozen=True)
 class Report:
@@ -81,7 +79,7 @@ def choose(
 
 
 def calibrate(
-    predictor: Predictor, utterances: Sequence[Utterance], coverage: float = COVERAGE
+    predictor: Predictor, utterances: Sequence[Utterance], coverage: float = calibration.COVERAGE
 ) -> Description:
     """The predictor's description with temperature and `unsure_below` fitted on labelled clips.
 

@@ -37,7 +37,6 @@ from serdemo.schema import EMOTIONS, UsageError, Utterance
 from serdemo.splits import Split
 
 SCORED_SECONDS = 6.0
-COVERAGE = 0.85
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,7 @@ def validate(model: Model, clips: Clips, batch_size: int) -> Validation | None:
         metrics=figures,
         confusion=tuple(tuple(int(n) for n in row) for row in matrix),
         temperature=temperature,
-        unsure_below=calibration.threshold_for_coverage(confidence, COVERAGE),
+        unsure_below=calibration.threshold_for_coverage(confidence, calibration.COVERAGE),
     )
 
 
