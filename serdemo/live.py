@@ -17,7 +17,7 @@ from serdemo.stream import Stream
 
 WAITING_S = 60.0  # of sound that was not looked at yet, at most
 NO_SOUND_S = 2.0  # when nothing arrives for so long, something is wrong
-SILENT_S = 3.0  # of digital silence, longer than a pause between words
+SILENT_S = 2.0  # of digital silence, longer than a pause between words
 TELL_S = 5.0  # a fault is told for so long after it happened
 CLOCK_S = 10.0
 REORDER = 8  # pieces that may overtake a late one before that one counts as lost

@@ -337,13 +337,15 @@ def test_many_threads_may_push_at_once(service: Service) -> None:
 
 
 def test_shutting_down_ends_the_worker_and_tells_who_waits(model: Fake) -> None:
+    before = {*threading.enumerate()}
     service = Service(model)
     service.shutdown()
     service = Service(model)
     handle = service.open(RATE)
     service.push(handle, tone(0.4))
+    assert {thread.name for thread in {*threading.enumerate()} - before} == {"live"}
     service.shutdown()
-    assert not [thread for thread in threading.enumerate() if thread.name == "live"]
+    assert {*threading.enumerate()} <= before
     with pytest.raises(SerdemoError, match="closed"):
         service.push(handle, tone(0.4))
     with pytest.raises(SerdemoError, match="shutting down"):
