@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from serdemo.cli_listen import bench_live
-from serdemo.cli_load import bench_load
 from serdemo.flags import CHECKPOINT, JSON, ROOT, checkpoint_folder, data_root, print_json
+
+THREADS = click.option(
+    "--threads", default=2, show_default=True, type=click.IntRange(1, 256), help="CPU threads."
+)
+
+
+def tell(figures: dict[str, Any], as_json: bool) -> None:
+    """Figures as one JSON document, or a line for each."""
+    if as_json:
+        print_json(figures)
+        return
+    for key, value in figures.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{name} {number}" for name, number in value.items())
+        click.echo(f"{key:24} {'-' if value is None else value}")
 
 
 @click.group()
@@ -31,9 +45,7 @@ def bench() -> None:
     type=click.IntRange(1, 1000),
     help="Rounds of each, in turn.",
 )
-@click.option(
-    "--threads", default=2, show_default=True, type=click.IntRange(1, 256), help="CPU threads."
-)
+@THREADS
 @click.option("--no-peer", is_flag=True, help="Leave out the WavLM-base pipeline.")
 @JSON
 def bench_predict(clips: int, rounds: int, threads: int, no_peer: bool, as_json: bool) -> None:
@@ -41,11 +53,7 @@ def bench_predict(clips: int, rounds: int, threads: int, no_peer: bool, as_json:
     from serdemo import bench as measure
 
     figures = measure.predict(clips=clips, rounds=rounds, threads=threads, peer=not no_peer)
-    if as_json:
-        print_json(figures)
-    else:
-        for key, value in figures.items():
-            click.echo(f"{key:24} {value if value is not None else '-'}")
+    tell(figures, as_json)
 
 
 @bench.command("neutral")
@@ -100,5 +108,54 @@ def bench_neutral(
         )
 
 
-bench.add_command(bench_live)
-bench.add_command(bench_load)
+@bench.command("live")
+@click.option(
+    "--streams", default=16, show_default=True, type=click.IntRange(1, 1000), help="At once."
+)
+@click.option(
+    "--seconds",
+    default=20,
+    show_default=True,
+    type=click.IntRange(2, 86_400),
+    help="Of sound, in real time.",
+)
+@click.option(
+    "--chunk-ms",
+    default=500,
+    show_default=True,
+    type=click.IntRange(20, 2_000),
+    help="Sound in a piece.",
+)
+@THREADS
+@JSON
+def bench_live(streams: int, seconds: int, chunk_ms: int, threads: int, as_json: bool) -> None:
+    """How late the answers of many live streams are, and what is lost."""
+    from serdemo import live_bench
+
+    figures = live_bench.live(streams, seconds, chunk_ms / 1000, threads)
+    tell(figures, as_json)
+
+
+@bench.command("load")
+@click.option(
+    "--streams", default=8, show_default=True, type=click.IntRange(1, 64), help="Visitors at once."
+)
+@click.option(
+    "--seconds",
+    default=20.0,
+    show_default=True,
+    type=click.FloatRange(3, 86_400),
+    help="Of speech from each, in real time.",
+)
+@click.option("--url", help="A page that runs already [default: one is started for this].")
+@CHECKPOINT
+@JSON
+def bench_load(
+    streams: int, seconds: float, url: str | None, checkpoint: Path | None, as_json: bool
+) -> None:
+    """Delay, losses and memory of the page while visitors speak to it, as a browser sends it."""
+    from serdemo import load_bench
+
+    folder = None if checkpoint is None else checkpoint_folder(checkpoint)
+    figures = load_bench.load(streams, seconds, url, folder)
+    tell(figures, as_json)

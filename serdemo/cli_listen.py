@@ -1,7 +1,4 @@
-"""`listen`: the desk's microphone, or a file played as if spoken now, answered as it goes.
-
-And `bench live`, which measures the same with many streams at once.
-"""
+"""`listen`: the desk's microphone, or a file played as if spoken now, answered as it goes."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from serdemo.flags import CHECKPOINT, JSON, PATH, checkpoint_folder
+from serdemo.flags import CHECKPOINT, PATH, checkpoint_folder
 from serdemo.schema import SerdemoError, UsageError
 
 if TYPE_CHECKING:
@@ -133,39 +130,3 @@ def _list(found: list[Device], as_json: bool) -> None:
         click.echo(f"{one.number:>3}  {one.name}, {one.rate} Hz, {one.channels} channels{default}")
     if not found:
         click.echo("There is no microphone on this machine.")
-
-
-@click.command("live")
-@click.option(
-    "--streams", default=16, show_default=True, type=click.IntRange(1, 1000), help="At once."
-)
-@click.option(
-    "--seconds",
-    default=20,
-    show_default=True,
-    type=click.IntRange(2, 86_400),
-    help="Of sound, in real time.",
-)
-@click.option(
-    "--chunk-ms",
-    default=500,
-    show_default=True,
-    type=click.IntRange(20, 2_000),
-    help="Sound in a piece.",
-)
-@click.option(
-    "--threads", default=2, show_default=True, type=click.IntRange(1, 256), help="CPU threads."
-)
-@JSON
-def bench_live(streams: int, seconds: int, chunk_ms: int, threads: int, as_json: bool) -> None:
-    """How late the answers of many live streams are, and what is lost."""
-    from serdemo import live_bench
-
-    figures = live_bench.live(streams, seconds, chunk_ms / 1000, threads)
-    if as_json:
-        click.echo(json.dumps(figures, allow_nan=False, indent=1))
-        return
-    for key, value in figures.items():
-        if isinstance(value, dict):
-            value = ", ".join(f"{name} {number}" for name, number in value.items())
-        click.echo(f"{key:16} {value}")

@@ -44,7 +44,6 @@ FLOORS = (
         "flags",
         "cli_train",
         "cli_listen",
-        "cli_load",
         "cli_bench",
         "cli",
         "__main__",

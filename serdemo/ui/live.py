@@ -11,7 +11,7 @@ import binascii
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import gradio as gr
@@ -227,16 +227,8 @@ def newest(state: LiveState) -> Prediction:
 
     # A pause between words may be wholly silent: the page itself says when it lasts too long.
     pausing = state.level_dbfs < checks.SILENT_DBFS
-    return Prediction(
-        file="live",
-        duration_s=state.received_s,
-        label=state.label,
-        confidence=state.confidence,
-        unsure=state.unsure,
-        probabilities=state.probabilities,
-        segments=state.segments,
-        warnings=() if pausing else state.warnings,
-    )
+    warnings = () if pausing else state.warnings
+    return replace(state.prediction(), segments=state.segments, warnings=warnings)
 
 
 def answer(prediction: Prediction, since: float) -> Answer:
