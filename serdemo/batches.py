@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from serdemo import audio
+from serdemo import audio, processes
 from serdemo.augment import AugmentOptions, augment
 from serdemo.options import Options, option
 from serdemo.schema import SerdemoError, Utterance
@@ -210,8 +210,10 @@ def training_batches(
 ) -> Iterator[Batch]:
     """The planned batches in order, prepared ahead by `workers` processes.
 
-    Raises SerdemoError when a clip cannot be decoded.
+    Of several processes each gets its share of every batch. Raises SerdemoError when a clip cannot
+    be decoded.
     """
+    plan = [batch[processes.share(len(batch))] for batch in plan]
     loader = DataLoader(
         _Prepared(clips, plan, options),
         batch_size=None,

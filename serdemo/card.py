@@ -26,6 +26,8 @@ def portable(command: str) -> str:
             continue
         if before == "--run":
             word = f"runs/{Path(word).name}"
+        elif before == "--out":
+            word = Path(word).name
         elif before == "--corpus":
             word = ",".join(Path(item).name for item in word.split(","))
         kept.append(word)

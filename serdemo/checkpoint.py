@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ class Description:
 
     `trained_on` and `selected_on` map a corpus to its speakers; `split` is the fingerprint of the
     split; `temperature` divides the logits; `unsure_below` is the confidence under which an answer
-    is "not sure"; `neutral` is the mean embedding (E,) of neutral training speech, empty where it
+    is "not sure"; `encoder_config` is the architecture of a pretrained encoder; `neutral` is the mean embedding (E,) of neutral training speech, empty where it
     is not known. `metrics` holds figures as fractions, each with its protocol.
     """
 
@@ -39,6 +39,7 @@ class Description:
     encoder: str
     encoder_options: dict[str, Any]
     head_options: dict[str, Any]
+    encoder_config: dict[str, Any] = field(default_factory=dict)
     name: str = "unnamed"
     recipe: str = ""
     options: dict[str, Any] = field(default_factory=dict)
@@ -112,7 +113,9 @@ class Description:
 def build(description: Description, where: str = "the checkpoint") -> Model:
     """A fresh model of that description; raises SerdemoError when it cannot be built."""
     try:
-        encoder = encoders.build(description.encoder, description.encoder_options)
+        encoder = encoders.build(
+            description.encoder, description.encoder_options, description.encoder_config
+        )
         heads = HeadOptions.from_json(description.head_options)
         return Model(encoder, description.labels, heads)
     except (UsageError, ValueError, TypeError) as problem:
@@ -168,6 +171,35 @@ def load(folder: Path | str, device: str | torch.device = "cpu") -> tuple[Model,
         )
     model.load_state_dict(state)
     return model.to(device).eval(), description
+
+
+def begin_from(folder: Path, model: Model, description: Description, copy: bool) -> Description:
+    """Give `model` the weights of a checkpoint, as far as names and shapes agree.
+
+    The encoder must agree as a whole; heads of other sizes stay fresh. Returns the description with
+    the speakers that the checkpoint was trained and selected on added. With `copy` False only that.
+    Raises UsageError when the encoders differ, SerdemoError when the checkpoint cannot be read.
+    """
+    begun, told = load(folder)
+    state, own = begun.state_dict(), model.state_dict()
+    agreeing = {k: v for k, v in state.items() if k in own and own[k].shape == v.shape}
+    inside = {name for name in (*state, *own) if name.startswith("encoder.")}
+    if inside - set(agreeing):
+        raise UsageError(
+            f"{folder.name} has another encoder than this run; give the options it was trained with."
+        )
+    if begun.labels != model.labels:
+        agreeing = {k: v for k, v in agreeing.items() if not k.startswith("classifier.")}
+    if copy:
+        model.load_state_dict(agreeing, strict=False)
+    trained_on = _union(told.trained_on, description.trained_on)
+    selected_on = _union(told.selected_on, description.selected_on)
+    return replace(description, trained_on=trained_on, selected_on=selected_on)
+
+
+def _union(*tables: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    names = sorted({corpus for table in tables for corpus in table})
+    return {name: sorted({s for table in tables for s in table.get(name, [])}) for name in names}
 
 
 def describe(folder: Path) -> Description:

@@ -17,6 +17,7 @@ import click
 
 from serdemo import __version__
 from serdemo.cli_bench import bench
+from serdemo.cli_crossval import CrossvalGroup
 from serdemo.cli_listen import listen
 from serdemo.cli_train import TrainGroup
 from serdemo.flags import (
@@ -112,14 +113,26 @@ def corpora(root: Path | None, as_json: bool) -> None:
     show_default=True,
     help="unseen, all, or ids with commas between.",
 )
+@click.option(
+    "--out", type=PATH, help="Also write report.json, report.md and a figure to this folder."
+)
 @DEVICE
 @JSON
+@click.pass_obj
 def evaluate(
-    checkpoint: Path, corpus: str, root: Path | None, speakers: str, device: str, as_json: bool
+    command: str,
+    checkpoint: Path,
+    corpus: str,
+    root: Path | None,
+    speakers: str,
+    out: Path | None,
+    device: str,
+    as_json: bool,
 ) -> None:
     """Score a CHECKPOINT (a folder, or the name of a shipped one) on labelled clips."""
     from serdemo import corpora as known
     from serdemo import evaluate as scoring
+    from serdemo import report_pages
     from serdemo.predict import Predictor
     from serdemo.show import progress, show_report
 
@@ -129,6 +142,8 @@ def evaluate(
     chosen = scoring.choose(utterances, speakers, predictor.description)
     with progress("Scoring", len(chosen), hidden=as_json) as advance:
         report = scoring.evaluate(predictor, corpus, chosen, advance)
+    if out is not None:
+        report_pages.write_evaluation(report, out, command)
     print_json(report.to_json()) if as_json else show_report(report)
 
 
@@ -139,6 +154,9 @@ COMMANDS: dict[str, click.Command] = {
     "corpora": corpora,
     "train": TrainGroup("train", help="Train RECIPE on labelled clips; speakers are held out."),
     "evaluate": evaluate,
+    "crossval": CrossvalGroup(
+        "crossval", help="Train RECIPE with each speaker, session, fold or corpus left out in turn."
+    ),
     "bench": bench,
 }
 

@@ -56,6 +56,22 @@ def bench_predict(clips: int, rounds: int, threads: int, no_peer: bool, as_json:
     tell(figures, as_json)
 
 
+@bench.command("train")
+@click.option("--encoder", default="compact", show_default=True, help="Name of the encoder.")
+@click.option("--source", default="", help="A pretrained one's hub id, folder or file.")
+@click.option("--steps", default=12, show_default=True, type=click.IntRange(1, 10_000))
+@click.option("--rounds", default=3, show_default=True, type=click.IntRange(1, 1000))
+@click.option("--batch-size", default=16, show_default=True, type=click.IntRange(2, 4096))
+@click.option("--clip-seconds", default=3.0, show_default=True, type=click.FloatRange(0.5, 30))
+@THREADS
+@JSON
+def bench_train(as_json: bool, clip_seconds: float, **given: Any) -> None:
+    """Clips per second of training, beside transformers' Trainer on the same model."""
+    from serdemo import train_bench
+
+    tell(train_bench.train(seconds=clip_seconds, **given), as_json)
+
+
 @bench.command("neutral")
 @CHECKPOINT
 @ROOT

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from serdemo.flags import CORPUS, PATH, ROOT, data_root
+from serdemo.options import Spec, Value
 from serdemo.schema import UsageError
 
 HELD_OUT = "0.15"
@@ -17,6 +18,10 @@ HELD_OUT = "0.15"
 
 class TrainGroup(click.Group):
     """The recipes of the table, as commands."""
+
+    def callback_for(self, name: str) -> Callable[..., None]:
+        """What the command of a recipe does, with the flags that are not the recipe's."""
+        return _run(name)
 
     def list_commands(self, context: click.Context) -> list[str]:
         """Every recipe by name."""
@@ -31,19 +36,24 @@ class TrainGroup(click.Group):
         from serdemo.trainer import TrainOptions
 
         recipe = recipes.get(name)
-        command = click.command(name, help=recipe.summary)(_run(name))
+        command = click.command(name, help=recipe.summary)(self.callback_for(name))
         command.params += [
             click.Option(
                 [f"{spec.flag}/--no-{spec.flag[2:]}" if spec.kind is bool else spec.flag],
                 default=None,
                 type=None if spec.kind is bool else spec.kind,
                 metavar="|".join(spec.choices) or None,
-                help=f"{spec.help} [default: {spec.default}]",
+                help=_help(spec, recipe.presets.get(spec.name, spec.default)),
             )
             for group in (*recipe.groups, TrainOptions)
             for spec in specs(group)
         ]
         return command
+
+
+def _help(spec: Spec, default: Value) -> str:
+    """A flag's help with its default, unless the help itself says what none given means."""
+    return spec.help if "[default:" in spec.help else f"{spec.help} [default: {default}]"
 
 
 def _run(name: str) -> Callable[..., None]:
@@ -82,23 +92,27 @@ def _run(name: str) -> Callable[..., None]:
         **values: Any,
     ) -> None:
         from serdemo import corpora as known
-        from serdemo import runs, splits
+        from serdemo import processes, runs, splits
         from serdemo.show import show_training
 
         if shipped_split and (valid is not None or test is not None):
             raise UsageError("Give --shipped-split, or --valid and --test, not both.")
         if stop_after is not None and math.isnan(stop_after):
             raise UsageError("--stop-after must be a number of seconds, not nan.")
+        processes.begin(cpu=values.get("device") == "cpu")
         utterances = known.load_many(corpus, data_root(root))
         if shipped_split:
             split = splits.shipped(utterances)
         else:
             split = splits.plan(utterances, valid=valid or HELD_OUT, test=test or HELD_OUT)
         given = {key: value for key, value in values.items() if value is not None}
-        show_training(
-            runs.train(
-                name, given, split, run_dir, command=command, resume=resume, stop_after=stop_after
-            )
+        happening = runs.train(
+            name, given, split, run_dir, command=command, resume=resume, stop_after=stop_after
         )
+        if processes.first():
+            show_training(happening)
+        else:
+            for _ in happening:
+                pass
 
     return run

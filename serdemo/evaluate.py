@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from scipy.special import softmax
 
-from serdemo import calibration, metrics
+from serdemo import calibration
+from serdemo.answers import Answers, collect, score
 from serdemo.checkpoint import Description
 from serdemo.corpora import normalise_speaker
 from serdemo.metrics import Scores
@@ -23,7 +24,8 @@ class Report:
     """Scores with what they are scores of; rates are fractions.
 
     `unseen_speakers` is True only when the checkpoint was neither trained nor selected on any of
-    the scored speakers. `refused` names clips that could not be read, with the reason.
+    the scored speakers. `refused` names clips that could not be read, with the reason. Where the
+    clips are of several corpora, `by_corpus` has the report of each by itself.
     """
 
     checkpoint: str
@@ -31,6 +33,7 @@ class Report:
     scores: Scores
     unseen_speakers: bool
     refused: tuple[str, ...] = ()
+    by_corpus: tuple[Report, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The keys that the command line documents."""
@@ -40,6 +43,7 @@ class Report:
             "corpus": self.corpus,
             **figures,
             "refused": list(self.refused),
+            **({"by_corpus": [one.to_json() for one in self.by_corpus]} if self.by_corpus else {}),
         }
 
 
@@ -88,16 +92,14 @@ def calibrate(
     knows, the description comes back as it is.
     """
     labels, before = predictor.labels, predictor.description.temperature
-    known = [u for u in utterances if metrics.class_of(u.emotion, labels)]
-    answers = predictor.predict_many(u.path for u in known)
-    rows, truth = [], []
-    for utterance, answer in zip(known, answers, strict=True):
-        if not isinstance(answer, SerdemoError):
-            rows.append([answer.probabilities[label] for label in labels])
-            truth.append(labels.index(metrics.class_of(utterance.emotion, labels) or ""))
-    if not rows:
+    try:
+        found = collect(predictor, utterances)
+    except SerdemoError:
         return predictor.description
-    logits = before * np.log(np.clip(rows, 1e-12, None))
+    if not found.files:
+        return predictor.description
+    truth = [labels.index(name) for name in found.truth]
+    logits = before * np.log(np.clip(found.probabilities, 1e-12, None))
     temperature = calibration.fit_temperature(logits, truth)
     confidence = softmax(logits / temperature, axis=1).max(axis=1)
     return replace(
@@ -116,31 +118,23 @@ def evaluate(
     """Score a checkpoint on labelled clips; `progress` is told the number of clips done.
 
     The answer is the argmax over all labels of the checkpoint; recall is averaged over the classes
-    present. Raises UsageError without clips, SerdemoError when none can be scored.
+    present. Clips of several corpora are scored together and each corpus by itself as well. Raises
+    UsageError without clips, SerdemoError when none can be scored.
     """
-    known = [u for u in utterances if metrics.class_of(u.emotion, predictor.labels)]
-    if not known:
+    found = collect(predictor, utterances, progress=progress)
+    if not found.files:
         raise UsageError(
             f"None of these clips carries an emotion that {predictor.name} knows"
             f" ({', '.join(predictor.labels)})."
         )
-    rows, scored, refused = [], [], []
-    answers = predictor.predict_many(u.path for u in known)
-    for done, (utterance, answer) in enumerate(zip(known, answers, strict=True), start=1):
-        if isinstance(answer, SerdemoError):
-            refused.append(str(answer))
-        else:
-            rows.append([answer.probabilities[label] for label in predictor.labels])
-            scored.append(utterance)
-        progress(done)
-    if not scored:
-        raise SerdemoError(f"None of the {len(known)} clips could be read; the first: {refused[0]}")
-    scores = metrics.score(
-        [u.emotion for u in scored],
-        np.array(rows),
-        predictor.labels,
-        [u.speaker_key for u in scored],
-    )
     seen = seen_speakers(predictor.description)
-    unseen = not any(u.speaker_key in seen for u in scored)
-    return Report(predictor.name, corpus, scores, unseen, tuple(refused))
+
+    def report(name: str, answers: Answers, parts: tuple[Report, ...] = ()) -> Report:
+        scores = score(answers)
+        assert scores is not None  # there is a clip, and each is of a class of the model
+        unseen = not seen.intersection(answers.speakers)
+        refused = tuple(told for _, told in answers.refused)
+        return Report(predictor.name, name, scores, unseen, refused, parts)
+
+    several = sorted(set(found.corpora)) if len(set(found.corpora)) > 1 else []
+    return report(corpus, found, tuple(report(name, found.of(name)) for name in several))

@@ -75,7 +75,7 @@ class Saved:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The run went through all its epochs; `note` says what did not work out at its end."""
+    """The run came to its end; `note` says what ended it early or did not work out."""
 
     step: int
     metrics: dict[str, float]

@@ -13,7 +13,7 @@ PATH = click.Path(path_type=Path)
 
 ROOT = click.option("--root", type=PATH, help="Folder of the corpora [default: SERDEMO_DATA].")
 CORPUS = click.option(
-    "--corpus", required=True, help="Names, folders or CSV files, with commas between."
+    "--corpus", required=True, help="Names, folders, CSV files or hf:ID, with commas between."
 )
 CHECKPOINT = click.option(
     "--checkpoint",

@@ -86,6 +86,7 @@ def bootstrap_interval(
     groups: Sequence[str],
     metric: Metric = uar,
     *,
+    clips: Sequence[str] | None = None,
     draws: int = 1000,
     seed: int = 0,
     level: float = 0.95,
@@ -93,20 +94,23 @@ def bootstrap_interval(
     """Percentile interval of `metric`, drawing whole groups (speakers) with replacement.
 
     Clips of one speaker are alike, so drawing clips would give too narrow an interval; with a
-    single speaker there is no other way, and the result's `over` then says `clips`.
+    single speaker there is no other way, and the result's `over` then says `clips`. `clips` names
+    them where some were answered several times, so that a clip is drawn with all its answers.
     """
-    _same_length(truth=truth, predicted=predicted, groups=groups)
+    names = range(len(truth)) if clips is None else clips
+    _same_length(truth=truth, predicted=predicted, groups=groups, clips=names)
     if not 0 < level < 1 or draws < 1:
         raise SerdemoError("An interval needs a level between 0 and 1 and at least one draw.")
     labels = sorted({*truth, *predicted})
-    places: dict[str, list[int]] = {}
-    for place, group in enumerate(groups):
-        places.setdefault(group, []).append(place)
-    over: Literal["speakers", "clips"] = "clips" if len(places) == 1 else "speakers"
-    alone = [[place] for place in range(len(truth))]
-    drawn_from = alone if over == "clips" else [places[group] for group in sorted(places)]
+    over: Literal["speakers", "clips"] = "clips" if len(set(groups)) == 1 else "speakers"
+    places: dict[Any, list[int]] = {}
+    for place, drawn in enumerate(names if over == "clips" else groups):
+        places.setdefault(drawn, []).append(place)
     counts = np.stack(
-        [confusion(_take(clips, truth), _take(clips, predicted), labels) for clips in drawn_from]
+        [
+            confusion(_take(places[drawn], truth), _take(places[drawn], predicted), labels)
+            for drawn in sorted(places)
+        ]
     )
     even = np.full(len(counts), 1 / len(counts))
     weights = np.random.default_rng(seed).multinomial(len(counts), even, size=draws)
@@ -144,18 +148,21 @@ def score(
     labels: Sequence[str],
     speakers: Sequence[str],
     *,
+    clips: Sequence[str] | None = None,
     draws: int = 1000,
     seed: int = 0,
 ) -> Scores:
     """Score (N, K) probabilities of `labels` against N true emotions of N `speakers`.
 
     The answer is the argmax over all K labels, whichever of them the truth holds. Emotions count
-    as `class_of` says; give speakers as `corpus/speaker`, since ids repeat across corpora.
+    as `class_of` says; give speakers as `corpus/speaker`, since ids repeat across corpora. `clips`
+    names the clips where some were answered several times; each counts once in `n`.
 
     Raises SerdemoError when no clip is left to score.
     """
     rows = np.asarray(probabilities, dtype=np.float64)
-    _same_length(truth=truth, speakers=speakers, probabilities=rows)
+    named_clips = range(len(truth)) if clips is None else clips
+    _same_length(truth=truth, speakers=speakers, probabilities=rows, clips=named_clips)
     counted = [class_of(emotion, labels) for emotion in truth]
     kept = [place for place, label in enumerate(counted) if label is not None]
     if not kept:
@@ -170,10 +177,11 @@ def score(
     rows, _ = rows_and_truth(rows[kept], truth_index)
     predicted = [labels[place] for place in rows.argmax(1)]
     matrix = confusion(right, predicted, labels)
-    interval = bootstrap_interval(right, predicted, who, uar, draws=draws, seed=seed)
+    named = None if clips is None else _take(kept, clips)
+    interval = bootstrap_interval(right, predicted, who, uar, clips=named, draws=draws, seed=seed)
     return Scores(
         labels=tuple(labels),
-        n=len(kept),
+        n=len(kept) if named is None else len(set(named)),
         speakers=len(set(who)),
         uar=uar(matrix),
         wa=wa(matrix),

@@ -27,6 +27,14 @@ class HeadOptions(Options):
     attention: int = option(128, "hidden width of the attention pooling", low=8, high=1024)
     embedding: int = option(192, "numbers in an utterance's embedding", low=8, high=1024)
     projection: int = option(128, "width of the contrastive projection", low=8, high=1024)
+    pooling: str = option(
+        "statistics",
+        "how frames become one vector: attentive mean and deviation, or self-attention's mean",
+        choices=("statistics", "attention"),
+    )
+    hidden: int = option(
+        0, "width of a classifier of two layers with ReLU; 0 for one layer", low=0, high=4096
+    )
 
 
 class AttentiveStatistics(nn.Module):
@@ -49,6 +57,22 @@ class AttentiveStatistics(nn.Module):
         return torch.cat((mean, variance.clamp_min(1e-5).sqrt()), dim=1)
 
 
+class SelfAttention(nn.Module):
+    """Self-attention pooling (Safari et al., arXiv 2008.01077): one softmax over the valid frames.
+
+    (B, F, D) frames and (B, F) mask -> (B, D): c = sum_t a_t h_t with a = softmax(H w).
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.score = nn.Linear(width, 1, bias=False)
+
+    def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
+        frames = frames.float()
+        score = self.score(frames).float().masked_fill(~mask[:, :, None], float("-inf"))
+        return (score.softmax(dim=1) * frames).sum(1)
+
+
 @dataclass(frozen=True, slots=True)
 class Output:
     """One forward pass: `embedding` (B, E), `logits` (B, C), `projection` (B, P)."""
@@ -66,9 +90,14 @@ class Model(nn.Module):
         self.labels, self.options = labels, options
         width: int = encoder.width  # type: ignore[assignment]
         self.encoder = encoder
-        self.pooling = AttentiveStatistics(width, options.attention)
-        self.embedding = nn.Linear(2 * width, options.embedding)
-        self.classifier = nn.Linear(options.embedding, len(labels))
+        self.pooling: nn.Module
+        if options.pooling == "attention":
+            self.pooling = SelfAttention(width)
+            self.embedding = nn.Linear(width, options.embedding)
+        else:
+            self.pooling = AttentiveStatistics(width, options.attention)
+            self.embedding = nn.Linear(2 * width, options.embedding)
+        self.classifier = _classifier(options, len(labels))
         self.projection = nn.Sequential(
             nn.Linear(options.embedding, options.embedding),
             nn.SiLU(),
@@ -83,7 +112,8 @@ class Model(nn.Module):
     def embed(self, wave: Tensor, lengths: Tensor) -> Tensor:
         """The (B, E) embeddings of a batch of clips."""
         frames, mask = self.encoder(wave, lengths)
-        return self.embedding(self.pooling(frames, mask))
+        embedding: Tensor = self.embedding(self.pooling(frames, mask))
+        return embedding
 
     def logits(self, wave: Tensor, lengths: Tensor) -> Tensor:
         """The (B, C) logits of a batch of clips, float32."""
@@ -93,3 +123,13 @@ class Model(nn.Module):
         """(B, E) embeddings -> (B, C) logits, float32."""
         logits: Tensor = self.classifier(F.silu(embedding)).float()
         return logits
+
+
+def _classifier(options: HeadOptions, classes: int) -> nn.Module:
+    if not options.hidden:
+        return nn.Linear(options.embedding, classes)
+    return nn.Sequential(
+        nn.Linear(options.embedding, options.hidden),
+        nn.ReLU(),
+        nn.Linear(options.hidden, classes),
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import time
@@ -13,7 +14,7 @@ from typing import Any
 
 import torch
 
-from serdemo import card, checkpoint, events, recipes
+from serdemo import card, checkpoint, events, processes, recipes
 from serdemo.devices import pick_device
 from serdemo.evaluate import Report, calibrate, evaluate
 from serdemo.events import Event, Failed, Finished
@@ -48,15 +49,17 @@ def train(
     began = time.monotonic()
     config = _config(recipe_name, values, command, run_dir, resume)
     kind = recipes.get(recipe_name)
-    *groups, options = pick((*kind.groups, TrainOptions), config["options"])
+    *groups, options = pick((*kind.groups, TrainOptions), {**kind.presets, **config["options"]})
     assert isinstance(options, TrainOptions)
     recipe = kind({type(group): group for group in groups})
     recipe.describe(split)  # what is plainly wrong is told before a folder is made
     pick_device(options.device)
-    _prepare(run_dir, resume)
-    write_json(run_dir / CONFIG, config)
-    events.trim(run_dir / EVENTS)
-    with _interrupts() as interrupted, (run_dir / EVENTS).open("a", encoding="utf-8") as log:
+    if processes.first():
+        _prepare(run_dir, resume)
+        write_json(run_dir / CONFIG, config)
+        events.trim(run_dir / EVENTS)
+    path = run_dir / EVENTS if processes.first() else Path(os.devnull)
+    with _interrupts() as interrupted, path.open("a", encoding="utf-8") as log:
 
         def stop() -> str | None:
             if interrupted():
@@ -76,10 +79,12 @@ def train(
 
         try:
             for event in fit(recipe, options, split, run_dir, stop, resume=resume):
-                if isinstance(event, Finished):
+                if isinstance(event, Finished) and processes.first():
                     event = _score(event, run_dir, split, config["command"], options.device)
                 write(event)
-                if isinstance(event, Finished):  # with its end, the log belongs to the model
+                if (
+                    isinstance(event, Finished) and processes.first()
+                ):  # with its end, the log belongs to the model
                     shutil.copyfile(run_dir / EVENTS, run_dir / "checkpoint" / EVENTS)
                 yield event
         except (MemoryError, torch.OutOfMemoryError) as problem:
@@ -97,7 +102,8 @@ def _score(event: Finished, run_dir: Path, split: Split, command: str, device: s
     try:
         report(run_dir, split, command, device)
     except SerdemoError as problem:
-        return replace(event, note=f"The model is trained and saved, but not scored: {problem}")
+        told = f"The model is trained and saved, but not scored: {problem}"
+        return replace(event, note=f"{event.note}{told}")
     return event
 
 

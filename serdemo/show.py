@@ -44,23 +44,24 @@ def show_prediction(answer: Prediction, file: str) -> None:
 
 
 def show_corpora(rows: Sequence[Status]) -> None:
-    """Known corpora with what is found of each; below, how to get what is missing."""
-    table = Table("corpus", "language", "clips", "speakers", "state", "licence", box=None)
+    """What is found of each known corpus; below, its licence, how to test on it and to get it."""
+    table = Table("corpus", "language", "clips", "speakers", "state", box=None)
     for row in rows:
         state = "complete" if row.complete else "in part" if row.clips else "not found"
         table.add_row(
-            f"{row.name}\n[dim]{row.title}[/dim]" if row.title != row.name else row.name,
+            row.name,
             row.language,
-            f"{row.clips} of {row.expected_clips}",
-            f"{row.speakers} of {row.expected_speakers}",
+            f"{row.clips} of {row.expected_clips or '?'}",
+            f"{row.speakers} of {row.expected_speakers or '?'}",
             state,
-            row.licence,
         )
-    out = Console(highlight=False)
+    out = Console(highlight=False, markup=False)
     out.print(table)
     for row in rows:
+        out.print(Text(f"\n{row.name}: {row.title}", style="bold"), soft_wrap=True)
+        out.print(f"  licence: {row.licence}\n  test: {row.protocol}", soft_wrap=True)
         if row.missing:
-            out.print(f"\n{row.name}: {row.missing}", soft_wrap=True)
+            out.print(f"  {'the rest' if row.clips else 'to get it'}: {row.missing}", soft_wrap=True)
 
 
 def show_report(report: Report) -> None:
@@ -80,6 +81,13 @@ def show_report(report: Report) -> None:
         if sum(row):
             table.add_row(label, *(str(count) if count else "·" for count in row))
     out.print(table)
+    for one in report.by_corpus:
+        out.print(
+            f"  {one.corpus}: UAR {one.scores.uar:.1%}, WA {one.scores.wa:.1%}, macro F1"
+            f" {one.scores.macro_f1:.1%}, calibration error {one.scores.ece:.3f},"
+            f" {one.scores.n} clips, {one.scores.speakers} speakers",
+            soft_wrap=True,
+        )
     for sentence in report.refused:
         out.print(f"  Left out: {sentence}", soft_wrap=True)
 

@@ -6,14 +6,17 @@ go on from). A file named `stop` in it, looked for at every step, ends the run.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from serdemo import __version__, checkpoint
+from serdemo import __version__, checkpoint, encoders, processes
+from serdemo.batches import BatchOptions
 from serdemo.checkpoint import Description
 from serdemo.devices import flushed_denormals, pick_device, pick_precision
 from serdemo.events import EpochEnd, Event, Finished, Saved, Started, Step, Stopped
@@ -23,6 +26,7 @@ from serdemo.splits import Split
 from serdemo.trainer import Trainer, TrainOptions, rate
 
 STOP_FILE = "stop"
+STATE_FORMAT = 2  # of resume/: 2 keeps biases and norms apart, which do not decay
 
 
 @dataclass
@@ -35,6 +39,8 @@ class _Position:
     step: int = 0
     best: float | None = None
     metrics: dict[str, float] = field(default_factory=dict)
+    waited: int = 0  # epochs since the best
+    seconds: float = 0.0  # of training in this stage
 
 
 class _Run:
@@ -44,14 +50,17 @@ class _Run:
         self.folder, self.description, self.at = folder, description, at
         self.began = self.saved = time.monotonic()
         self.first_step = at.step
+        self.note = ""
 
     @property
     def seconds(self) -> float:
         return time.monotonic() - self.began
 
     def save_state(self, trainer: Trainer) -> None:
-        values = {"at": asdict(self.at), "split": self.description.split}
-        values["scaler"] = trainer.scaler.state_dict()
+        if not processes.first():
+            return
+        values: dict[str, Any] = {"at": asdict(self.at), "split": self.description.split}
+        values |= {"format": STATE_FORMAT, "scaler": trainer.scaler.state_dict()}
         checkpoint.save_state(self.folder / "resume", trainer.tensors(), values)
         self.saved = time.monotonic()
 
@@ -64,7 +73,8 @@ class _Run:
                 temperature=found.temperature,
                 unsure_below=found.unsure_below,
             )
-        checkpoint.save(self.folder / "checkpoint", trainer.scored, self.description)
+        if processes.first():
+            checkpoint.save(self.folder / "checkpoint", trainer.scored, self.description)
 
 
 def fit(
@@ -85,6 +95,11 @@ def fit(
     if options.threads:
         torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
+    size = recipe.of(BatchOptions).batch_size
+    if size < 2 * processes.world() > 2:
+        raise UsageError(
+            f"--batch-size must be at least two clips to each of the {processes.world()} processes."
+        )
     device = pick_device(options.device)
     dtype = pick_precision(options.precision, device)
     (run_dir / STOP_FILE).unlink(missing_ok=True)
@@ -104,12 +119,22 @@ def fit(
             at, begun_on = _Position(**saved[1]["at"]), saved[1]["split"]
         except (KeyError, TypeError) as problem:
             raise SerdemoError(f"The saved state of {run_dir.name} is damaged.") from problem
+        if saved[1].get("format") != STATE_FORMAT:
+            raise SerdemoError(
+                f"{run_dir.name} was begun by another version of serdemo; begin a run in another"
+                " folder, with --start to keep what it learnt."
+            )
         if begun_on != split.fingerprint:
             raise UsageError(
                 f"{run_dir.name} was begun on other clips; resume with the same --corpus and"
                 " speakers."
             )
-    model = checkpoint.build(description).to(device)
+    model = checkpoint.build(description)
+    if options.start:
+        description = checkpoint.begin_from(Path(options.start), model, description, saved is None)
+    elif saved is None:
+        encoders.load_pretrained(model.encoder)
+    model.to(device)
     parameters = sum(p.numel() for p in model.parameters())
     description.metrics["parameters"] = parameters
     stages = recipe.stages(model, split, options.seed)
@@ -126,6 +151,8 @@ def fit(
         precision=str(dtype).removeprefix("torch."),
         resumed_step=run.at.step,
     )
+    if processes.running():
+        torch.manual_seed(options.seed + processes.rank() + run.at.step)  # each its own dropout
     with flushed_denormals():
         for number in range(first_stage, len(stages)):
             trainer = Trainer(model, stages[number], options, dtype)
@@ -136,9 +163,14 @@ def fit(
                 if reason:
                     yield Stopped(run.at.step, reason, run.seconds)
                     return
-            model.load_state_dict(trainer.scored.state_dict())
-            run.at.stage, run.at.epoch = number + 1, 0
-    yield Finished(run.at.step, run.at.metrics, run.seconds)
+            processes.wait()  # until the first has saved
+            if run.at.best is None:  # nothing to choose by: the last weights count
+                model.load_state_dict(trainer.scored.state_dict())
+            else:
+                best, _ = checkpoint.load(run.folder / "checkpoint", device)
+                model.load_state_dict(best.state_dict())
+            run.at = replace(run.at, stage=number + 1, epoch=0, best=None, waited=0, seconds=0.0)
+    yield Finished(run.at.step, run.at.metrics, run.seconds, run.note)
 
 
 def _epoch(
@@ -147,12 +179,17 @@ def _epoch(
     """The rest of an epoch, with validation and saving; returns why to stop, if so."""
     at, stage, options = run.at, trainer.stage, trainer.options
     stage_steps = stage.epochs * stage.steps_per_epoch
+    limit = 60 * options.budget_minutes * stage_steps / total
+    began, over = time.monotonic() - at.seconds, False
     trainer.model.train()
     for batch in stage.batches(at.epoch, at.batch):
         done = at.epoch * stage.steps_per_epoch + at.batch
+        if limit:
+            done = max(done, processes.agreed(int(at.seconds / limit * stage_steps)))
         loss, parts = trainer.step(batch, rate(done, stage_steps, options.warm_up))
         at.batch += 1
         at.step += 1
+        at.seconds = time.monotonic() - began if limit else 0.0  # else a run is its seed alone
         speed = (at.step - run.first_step) / max(run.seconds, 1e-3)  # coarse clocks may stand still
         yield Step(
             stage=stage.name,
@@ -161,10 +198,13 @@ def _epoch(
             loss=loss,
             parts=parts,
             learning_rate=trainer.optimizer.param_groups[0]["lr"],
-            clips_per_s=speed * len(batch),
-            left_s=(total - at.step) / speed,
+            clips_per_s=speed * len(batch) * processes.world(),
+            left_s=min(
+                (total - at.step) / speed, max(0.0, limit - at.seconds) if limit else math.inf
+            ),
         )
         reason = "asked to stop" if (run.folder / STOP_FILE).exists() else stop()
+        reason, over = processes.agreed((reason, 0 < limit <= at.seconds))
         if reason:
             unseen = at.best is None  # no epoch has ended yet: what there is must serve
             if unseen:
@@ -175,12 +215,18 @@ def _epoch(
         if time.monotonic() - run.saved > 60 * options.save_minutes:
             run.save_state(trainer)
             yield Saved(at.step, False)
+        if over:
+            break
     found = trainer.validate()
     better = found is None or at.best is None or found.score > at.best
     if better:
         run.save_model(trainer, found)
     ended = at.epoch
-    at.epoch, at.batch = at.epoch + 1, 0
+    at.epoch, at.batch, at.waited = at.epoch + 1, 0, 0 if better else at.waited + 1
+    if over or 0 < options.early_stop <= at.waited:
+        why = "its time was up" if over else f"{at.waited} epochs brought nothing better"
+        run.note += f"Stage {stage.name} ended after epoch {at.epoch} of {stage.epochs}: {why}. "
+        at.epoch = stage.epochs
     run.save_state(trainer)
     if found is not None:
         yield EpochEnd(

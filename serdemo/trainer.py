@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 from torch.optim.swa_utils import AveragedModel
 
+from serdemo import processes
 from serdemo.batches import Batch
 from serdemo.model import Model
 from serdemo.options import Options, option
@@ -24,6 +25,7 @@ class TrainOptions(Options):
     """How a run is carried out, whatever the recipe."""
 
     seed: int = option(0, "seed of weights, order and augmentation", low=0, high=2**31 - 1)
+    start: str = option("", "checkpoint folder whose weights to begin with [default: none]")
     device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps")
     precision: str = option(
         "auto", "number format of the forward pass", choices=("auto", "fp32", "bf16", "fp16")
@@ -33,6 +35,17 @@ class TrainOptions(Options):
     clip_norm: float = option(1.0, "largest norm of the gradient", low=0.01, high=1000.0)
     average: float = option(
         0.998, "decay of the averaged weights that are scored and saved", low=0.0, high=0.99999
+    )
+    early_stop: int = option(
+        0, "end a stage after so many epochs without a better one; 0 for never", low=0, high=10_000
+    )
+    budget_minutes: float = option(
+        0.0,
+        "time to train in, shared by the stages by their steps; the learning rate falls with it;"
+        " 0 for no limit",
+        low=0.0,
+        high=1e6,
+        advanced=False,
     )
     save_minutes: float = option(5.0, "longest time between saved states", low=0.01, high=1000.0)
     threads: int = option(0, "CPU threads; 0 leaves it to torch", low=0, high=256)
@@ -46,6 +59,16 @@ def rate(step: int, steps: int, warm_up: float) -> float:
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
 
 
+def _decayed(groups: list[dict[str, Any]], weight_decay: float) -> list[dict[str, Any]]:
+    """Each group as two: matrices decay; biases, norms and single weights do not."""
+    parts = []
+    for group in groups:
+        for decays in (True, False):
+            chosen = [p for p in group["params"] if (p.ndim > 1) == decays]
+            parts.append({**group, "params": chosen, "weight_decay": weight_decay * decays})
+    return [part for part in parts if part["params"]]
+
+
 class Trainer:
     """The moving parts of one stage: averaged weights, optimiser, scaler, and their state."""
 
@@ -55,8 +78,9 @@ class Trainer:
         self.model, self.stage, self.options, self.dtype = model, stage, options, dtype
         self.device = next(model.parameters()).device
         self.groups = stage.parameter_groups()
-        self.peaks = [group["lr"] for group in self.groups]
-        self.optimizer = torch.optim.AdamW(self.groups, weight_decay=options.weight_decay)
+        self.extra: nn.Module = getattr(stage, "extra", None) or nn.Module()
+        self.optimizer = torch.optim.AdamW(_decayed(self.groups, options.weight_decay))
+        self.peaks = [group["lr"] for group in self.optimizer.param_groups]
         self.scaler = GradScaler(self.device.type, enabled=dtype == torch.float16)
         self.averaged = AveragedModel(model, multi_avg_fn=self._average)
         self.trained = [p for group in self.groups for p in group["params"]]
@@ -85,6 +109,7 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimizer)
+        processes.average_gradients(self.trained)
         torch.nn.utils.clip_grad_norm_(self.trained, self.options.clip_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
@@ -92,14 +117,19 @@ class Trainer:
         return float(loss.detach()), parts
 
     def validate(self) -> Validation | None:
-        self.scored.eval()
-        with self.autocast():
-            return self.stage.validate(self.scored)
+        """By the first process alone, for all of them."""
+        found = None
+        if processes.first():
+            self.scored.eval()
+            with self.autocast():
+                found = self.stage.validate(self.scored)
+        return processes.agreed(found)
 
     def tensors(self) -> dict[str, Tensor]:
         """All that the next step depends on, by name."""
         state = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         state |= {f"average.{k}": v for k, v in self.averaged.state_dict().items()}
+        state |= {f"extra.{k}": v for k, v in self.extra.state_dict().items()}
         for number, values in self.optimizer.state_dict()["state"].items():
             state |= {f"adamw.{number}.{key}": value for key, value in values.items()}
         state["random.cpu"] = torch.get_rng_state()
@@ -114,6 +144,7 @@ class Trainer:
         try:
             self.model.load_state_dict(under("model."))
             self.averaged.load_state_dict(under("average."))
+            self.extra.load_state_dict(under("extra."))
             moments: dict[int, dict[str, Tensor]] = {}
             for name, value in under("adamw.").items():
                 number, key = name.split(".")

@@ -144,7 +144,7 @@ def test_corpora_counts_what_is_found(tmp_path: Path) -> None:
         path.parent.mkdir(parents=True)
         path.touch()
     rows = {row["name"]: row for row in here("corpora", "--root", tmp_path, "--json").json()}
-    assert list(rows) == ["ravdess", "cremad", "emodb", "nemo", "ased", "aesdd", "urdu"]
+    assert list(rows) == list(CORPORA)
     assert (rows["ravdess"]["clips"], rows["ravdess"]["expected_clips"]) == (1, 1440)
     assert rows["ravdess"]["emotions"] == {"angry": 1}
     assert not rows["ravdess"]["complete"] and "http" in rows["ravdess"]["missing"]
@@ -160,7 +160,7 @@ def test_corpora_reads_the_environment(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "emodb" / "03a01Fa.wav").touch()
     monkeypatch.setenv("SERDEMO_DATA", str(tmp_path))
     rows = here("corpora", "--json").json()
-    assert [row["clips"] for row in rows] == [0, 0, 1, 0, 0, 0, 0]
+    assert [row["name"] for row in rows if row["clips"]] == ["emodb"]
     monkeypatch.delenv("SERDEMO_DATA")
     assert not any(row["clips"] for row in here("corpora", "--json").json())
 

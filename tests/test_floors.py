@@ -17,7 +17,18 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # A row is a module or a package of serdemo. It may import what stands before it, nothing after.
 FLOORS = (
-    ("schema", "options", "events", "palette", "storage", "readers", "audio", "checks", "devices"),
+    (
+        "schema",
+        "options",
+        "events",
+        "palette",
+        "storage",
+        "readers",
+        "audio",
+        "checks",
+        "devices",
+        "processes",
+    ),
     ("corpora", "splits", "augment", "batches"),
     ("losses", "encoders", "model", "checkpoint"),
     ("calibration", "metrics", "recipes", "trainer", "train"),
@@ -29,20 +40,29 @@ FLOORS = (
         "neutral",
         "serve",
         "microphone",
+        "answers",
         "evaluate",
         "card",
         "runs",
+        "protocols",
+        "crossval",
+        "heatmap",
+        "protocol_report",
+        "report_pages",
         "bench",
         "live_bench",
         "load_bench",
         "neutral_bench",
+        "train_bench",
     ),
     (
         "show",
         "show_live",
+        "show_crossval",
         "ui",
         "flags",
         "cli_train",
+        "cli_crossval",
         "cli_listen",
         "cli_bench",
         "cli",
@@ -55,9 +75,16 @@ ROWS = tuple(row for floor in FLOORS for row in floor)
 # Where a third-party package may be imported, as the beginnings of paths.
 ONLY_IN = {
     "gradio": ("serdemo/ui/", "app.py"),
-    "transformers": ("serdemo/encoders/pretrained.py", "serdemo/bench.py"),
+    "transformers": (
+        "serdemo/encoders/pretrained.py",
+        "serdemo/encoders/whisper.py",
+        "serdemo/bench.py",
+        "serdemo/train_bench.py",
+    ),
+    "matplotlib": ("serdemo/heatmap.py",),
     "umap": ("serdemo/explore/projection.py",),
     "sounddevice": ("serdemo/microphone.py",),
+    "datasets": ("serdemo/corpora/hub.py",),
 }
 FORBIDDEN_IMPORTS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
 FORBIDDEN_CALLS = {

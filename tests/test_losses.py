@@ -6,7 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from serdemo.losses import cross_entropy, supervised_contrastive
+from serdemo.losses import (
+    cosine_pairs,
+    cross_entropy,
+    margin_softmax,
+    supervised_contrastive,
+)
 
 PAIRS = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
 FAN = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])  # cosines 0, -1, 0
@@ -37,7 +42,9 @@ def test_anchors_without_a_positive_are_left_out_of_the_mean() -> None:
 def test_positives_across_groups_only() -> None:
     groups = torch.tensor([0, 0, 1])
     # Anchor 0: positive 2. Anchor 1: positive 2. Anchor 2: positives 0 and 1.
-    expected = ((1 + FAR) + log(2) + (0.5 + FAR)) / 3
+    # Of one label and one group are 0 and 1, so the line below holds the positives alone: for
+    # anchors 0 and 1 that is the one positive, which gives log 1.
+    expected = (0 + 0 + (0.5 + FAR)) / 3
     assert contrast(FAN, [0, 0, 0], temperature=1.0, groups=groups) == pytest.approx(expected)
     alone = contrast(FAN, [0, 0, 1], temperature=1.0, groups=groups)
     assert alone == 0.0  # the two of one label share a group
@@ -139,3 +146,75 @@ def test_cross_entropy_is_computed_in_full_precision() -> None:
     loss = cross_entropy(logits, torch.tensor([0]))
     assert loss.dtype == torch.float32
     assert loss.item() == pytest.approx(log(1 + exp(-6.0)), rel=1e-3)
+
+
+@pytest.mark.parametrize("temperature", [0.07, 0.1, 1.0])
+@pytest.mark.parametrize("classes", [2, 7, 24])
+def test_the_contrast_agrees_with_pytorch_metric_learning(temperature: float, classes: int) -> None:
+    from pytorch_metric_learning.losses import SupConLoss
+
+    seeded = torch.Generator().manual_seed(classes)
+    points = torch.randn(24, 16, generator=seeded, dtype=torch.float64).float()
+    labels = torch.arange(24) % classes  # with 24 classes no anchor has a positive
+    ours = points.clone().requires_grad_()
+    theirs = points.clone().requires_grad_()
+    mine = supervised_contrastive(ours, labels, temperature)
+    other = SupConLoss(temperature=temperature)(theirs, labels)
+    assert mine.item() == pytest.approx(other.item(), abs=1e-6, rel=1e-6)
+    mine.backward()
+    other.backward()
+    assert ours.grad is not None
+    expected = torch.zeros_like(points) if theirs.grad is None else theirs.grad
+    torch.testing.assert_close(ours.grad, expected, atol=1e-6, rtol=1e-5)
+
+
+AXES = torch.eye(2)
+
+
+def test_the_margin_softmax_by_hand() -> None:
+    points = torch.tensor([[3.0, 0.0], [0.0, 0.1]])
+    # Cosines are 1 and 0; the own one is lowered by the margin before scaling.
+    loss = margin_softmax(points, 7 * AXES, torch.tensor([0, 1]), scale=2.0, margin=0.25)
+    assert loss.item() == pytest.approx(log(1 + exp(-2 * 0.75)))
+    wrong = margin_softmax(points, AXES, torch.tensor([1, -1]), scale=2.0, margin=0.25)
+    assert wrong.item() == pytest.approx(log(1 + exp(2 * 1.25)))
+
+
+def test_the_margin_costs_and_a_margin_of_zero_is_plain_cosine_softmax() -> None:
+    points = torch.randn(8, 4, generator=torch.Generator().manual_seed(0))
+    prototypes = torch.randn(3, 4, generator=torch.Generator().manual_seed(1))
+    labels = torch.arange(8) % 3
+    plain = margin_softmax(points, prototypes, labels, margin=0.0)
+    cosine = torch.nn.functional.cosine_similarity(points[:, None], prototypes[None], dim=2)
+    assert plain.item() == pytest.approx(cross_entropy(30 * cosine, labels).item(), rel=1e-5)
+    assert margin_softmax(points, prototypes, labels, margin=0.2) > plain
+
+
+def test_cosine_pairs_by_hand() -> None:
+    # One pair of a label at cosine 0; of two labels: cosines -1 and 0, of which 0 exceeds -0.5.
+    loss = cosine_pairs(FAN, torch.tensor([0, 0, 1]), margin=-0.5)
+    assert loss.item() == pytest.approx((1 + (0 + 0.5) / 2) / 2)
+    assert cosine_pairs(PAIRS, torch.tensor([0, 0, 1, 1])).item() == pytest.approx(0.0)
+    assert cosine_pairs(PAIRS, torch.tensor([0, 1, -1, -1]), margin=0.2).item() == pytest.approx(
+        0.8
+    )
+
+
+@pytest.mark.parametrize("labels", [[], [0], [-1, -1], [0, -1], [0, 0], [0, 1]])
+@pytest.mark.parametrize("loss", ["margin", "pairs"])
+@pytest.mark.parametrize("scale", [0.0, 1e-20, 1.0, 1e15])
+def test_degenerate_batches_of_the_margin_losses(
+    labels: list[int], loss: str, scale: float
+) -> None:
+    points = (torch.ones(len(labels), 3) * scale).requires_grad_()
+    truth = torch.tensor(labels, dtype=torch.long)
+    if loss == "margin":
+        value = margin_softmax(points, torch.eye(2, 3), truth)
+    else:
+        value = cosine_pairs(points, truth)
+    value.backward()
+    assert torch.isfinite(value)
+    assert points.grad is not None
+    assert torch.isfinite(points.grad).all()
+    if not any(label >= 0 for label in labels):
+        assert value.item() == 0.0

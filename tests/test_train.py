@@ -15,7 +15,8 @@ from serdemo import checkpoint, corpora, losses
 from serdemo.batches import Batch, Clips
 from serdemo.events import EpochEnd, Event, Finished, Saved, Started, Step, Stopped
 from serdemo.recipes import Validation, supervised
-from serdemo.recipes.supervised import Supervised, validate
+from serdemo.recipes.scoring import ClassOptions, validate
+from serdemo.recipes.supervised import Supervised
 from serdemo.schema import SerdemoError, UsageError, Utterance
 from serdemo.splits import Split, by_speakers
 from serdemo.train import STOP_FILE, fit
@@ -364,7 +365,7 @@ def test_calm_counts_as_neutral_and_boredom_is_left_out(
     words = {"angry": "angry", "happy": "calm", "sad": "boredom"}
     train = tuple(replace(u, emotion=words[u.emotion]) for u in split.train)
     recipe = Supervised.from_values({})
-    assert {u.emotion for u in recipe.classes(train)} == {"angry", "neutral"}
+    assert {u.emotion for u in recipe.of(ClassOptions).classes(train)} == {"angry", "neutral"}
     apart = Supervised.from_values({"seven": False})
     assert apart.describe(Split(train=train)).labels == ("angry", "boredom", "calm")
 

@@ -9,24 +9,70 @@ from typing import Any
 from torch import nn
 
 from serdemo.encoders.compact import CompactEncoder, CompactOptions
+from serdemo.encoders.options import PRETRAINED, EncoderOptions, PretrainedOptions
 from serdemo.options import Options
 from serdemo.schema import UsageError
+
+GROUPS: tuple[type[Options], ...] = (EncoderOptions, CompactOptions, PretrainedOptions)
 
 
 @dataclass(frozen=True, slots=True)
 class EncoderKind:
-    """An entry of the table."""
+    """An entry of the table: `build` takes options and the configuration that `configure` found."""
 
     options: type[Options]
-    build: Callable[[Any], nn.Module]
+    build: Callable[[Any, dict[str, Any]], nn.Module]
+    configure: Callable[[Any], dict[str, Any]]
 
 
-ENCODERS: dict[str, EncoderKind] = {"compact": EncoderKind(CompactOptions, CompactEncoder)}
+def _pretrained(kind: str) -> EncoderKind:
+    def build(options: PretrainedOptions, config: dict[str, Any]) -> nn.Module:
+        from serdemo.encoders.speech import SpeechEncoder
+        from serdemo.encoders.whisper import WhisperEncoder
+
+        return (WhisperEncoder if kind == "whisper" else SpeechEncoder)(kind, options, config)
+
+    def configure(options: PretrainedOptions) -> dict[str, Any]:
+        from serdemo.encoders import pretrained
+
+        return pretrained.configure(kind, options)
+
+    return EncoderKind(PretrainedOptions, build, configure)
 
 
-def build(name: str, options: Mapping[str, Any]) -> nn.Module:
-    """A fresh encoder by name; raises UsageError for a name or an option that is not known."""
+ENCODERS: dict[str, EncoderKind] = {
+    "compact": EncoderKind(CompactOptions, lambda o, _: CompactEncoder(o), lambda _: {}),
+    **{kind: _pretrained(kind) for kind in PRETRAINED},
+}
+
+
+def describe(
+    of: Callable[[type[Any]], Any],
+) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """The chosen encoder's name, options and configuration, as a checkpoint keeps them.
+
+    `of` gives the options of a group. Raises SerdemoError when a pretrained one cannot be read.
+    """
+    name = of(EncoderOptions).encoder
+    options = of(ENCODERS[name].options)
+    return name, options.to_json(), ENCODERS[name].configure(options)
+
+
+def build(
+    name: str, options: Mapping[str, Any], config: Mapping[str, Any] | None = None
+) -> nn.Module:
+    """A fresh encoder of random weights by name, without its source.
+
+    Raises UsageError for a name or an option that is not known.
+    """
     if name not in ENCODERS:
         raise UsageError(f"There is no encoder {name!r}; known are {', '.join(ENCODERS)}.")
     kind = ENCODERS[name]
-    return kind.build(kind.options.from_json(options))
+    return kind.build(kind.options.from_json(options), dict(config or {}))
+
+
+def load_pretrained(encoder: nn.Module) -> None:
+    """Give an encoder the weights of its source; one that has none is left as it is."""
+    load = getattr(encoder, "load_pretrained", None)
+    if load is not None:
+        load()

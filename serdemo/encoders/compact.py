@@ -193,6 +193,10 @@ class CompactEncoder(nn.Module):
             x = block(x, mask)
         return x, mask
 
+    def trainable(self) -> list[nn.Parameter]:
+        """The parameters that training may change: all."""
+        return list(self.parameters())
+
     def _spec_augment(self, features: Tensor, frames: Tensor) -> Tensor:
         """SpecAugment (Park et al., arXiv 1904.08779), each clip masked on its own."""
         batch, size, mels = features.shape

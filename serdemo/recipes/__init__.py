@@ -17,7 +17,7 @@ from torch import Tensor
 from serdemo.batches import Batch
 from serdemo.checkpoint import Description
 from serdemo.model import Model
-from serdemo.options import Options, pick
+from serdemo.options import Options, Value, pick, specs
 from serdemo.schema import UsageError
 from serdemo.splits import Split
 
@@ -70,17 +70,22 @@ class Recipe(ABC):
     name: ClassVar[str]
     summary: ClassVar[str]
     groups: ClassVar[tuple[type[Options], ...]]
+    presets: ClassVar[Mapping[str, Value]] = {}  # where the method's default is not the option's
 
     values: Mapping[type[Options], Options] = field(default_factory=dict)
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Recipe:
         """The recipe with a flat table of option values; raises UsageError for a bad one."""
-        return cls({type(group): group for group in pick(cls.groups, values)})
+        found = pick(cls.groups, {**cls.presets, **values})
+        return cls({type(group): group for group in found})
 
     def of(self, kind: type[Group]) -> Group:
-        """This recipe's options of one group, the defaults where none were given."""
-        found = self.values.get(kind, kind())
+        """This recipe's options of one group, its own defaults where none were given."""
+        found = self.values.get(kind)
+        if found is None:
+            names = {spec.name for spec in specs(kind)}
+            found = kind.from_json({k: v for k, v in self.presets.items() if k in names})
         assert isinstance(found, kind)
         return found
 
@@ -99,7 +104,10 @@ class Recipe(ABC):
         """The stages in order."""
 
 
-RECIPES: dict[str, str] = {"supervised": "serdemo.recipes.supervised:Supervised"}
+RECIPES: dict[str, str] = {
+    "supervised": "serdemo.recipes.supervised:Supervised",
+    "cross_corpus": "serdemo.recipes.cross_corpus:CrossCorpus",
+}
 
 
 def get(name: str) -> type[Recipe]:

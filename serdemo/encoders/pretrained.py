@@ -1,0 +1,201 @@
+"""Encoders pretrained by others, through transformers: what all of them share.
+
+Their own modules are called one after the other, with the padding masked at each step, so that a
+clip's frames are those it has alone. Weights are read from safetensors files only.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from serdemo.encoders.compact import mask_of
+from serdemo.encoders.options import PretrainedOptions
+from serdemo.schema import SerdemoError, UsageError
+
+# kind -> classes of transformers: configuration and model; the hub id meant when none is given;
+# the layers that LoRA adapts (WavLM's attention reads its matrices without calling the layers)
+KINDS = {
+    "wavlm": ("WavLMConfig", "WavLMModel", "microsoft/wavlm-base-plus"),
+    "hubert": ("HubertConfig", "HubertModel", "facebook/hubert-base-ls960"),
+    "wav2vec2": ("Wav2Vec2Config", "Wav2Vec2Model", "facebook/wav2vec2-base"),
+    "xvector": ("WavLMConfig", "WavLMForXVector", "microsoft/wavlm-base-plus-sv"),
+    "whisper": ("WhisperConfig", "WhisperModel", "openai/whisper-base"),
+}
+ADAPTED = {
+    "hubert": ["q_proj", "v_proj"],
+    "wav2vec2": ["q_proj", "v_proj"],
+    "whisper": ["q_proj", "v_proj"],
+    "wavlm": ["intermediate_dense", "output_dense"],
+    "xvector": ["intermediate_dense", "output_dense"],
+}
+
+
+def classes(kind: str) -> tuple[Any, Any]:
+    """The configuration and the model class of transformers."""
+    import transformers
+
+    transformers.utils.logging.set_verbosity_error()
+    config, model, _ = KINDS[kind]
+    return getattr(transformers, config), getattr(transformers, model)
+
+
+def configure(kind: str, options: PretrainedOptions) -> dict[str, Any]:
+    """What a checkpoint keeps to build the encoder anew without its source.
+
+    Raises SerdemoError when the source cannot be read.
+    """
+    source = options.source or KINDS[kind][2]
+    if kind == "whisper" and source.endswith(".safetensors"):
+        from serdemo.encoders.whisper import configuration_of
+
+        return {"architecture": configuration_of(Path(source)), "normalise": False}
+    from transformers import AutoFeatureExtractor
+
+    config_class, _ = classes(kind)
+    with _Reading(source):
+        found = config_class.get_config_dict(source)[0].get("model_type")
+        config = config_class.from_pretrained(source)
+    if found != config_class.model_type:
+        raise UsageError(f"{source} holds a model of type {found}, not {config_class.model_type}.")
+    try:
+        normalise = bool(AutoFeatureExtractor.from_pretrained(source).do_normalize)
+    except (OSError, ValueError, AttributeError):
+        normalise = config.to_dict().get("feat_extract_norm") == "layer"
+    return {"architecture": config.to_diff_dict(), "normalise": normalise}
+
+
+class _Reading:
+    """Errors of reading a source as one sentence."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, problem: Any, trace: Any) -> None:
+        from safetensors import SafetensorError
+
+        if isinstance(problem, OSError | ValueError | RuntimeError | KeyError | SafetensorError):
+            raise SerdemoError(
+                f"The encoder {self.source} could not be read: give --source a hub id that can be"
+                " reached, or a folder with config.json and model.safetensors."
+            ) from problem
+
+
+class Pretrained(nn.Module):
+    """What all pretrained encoders share: layers mixed, parts frozen, adapters.
+
+    Subclasses set `self.model`, `self.width`, `self.depth` and define `hidden`.
+    """
+
+    model: nn.Module
+    width: int
+    depth: int
+
+    def __init__(self, kind: str, options: PretrainedOptions, config: dict[str, Any]) -> None:
+        super().__init__()
+        self.kind, self.options, self.config = kind, options, config
+        config_class, self._model_class = classes(kind)
+        self.architecture = config_class.from_dict(config["architecture"])
+        for name in ("layerdrop", "encoder_layerdrop"):
+            if hasattr(self.architecture, name):
+                setattr(self.architecture, name, 0.0)  # would break the sum of several processes
+        kernel = options.attention_kernel
+        fast = getattr(self._model_class, "_supports_sdpa", False)
+        if kernel == "sdpa" and not fast:
+            raise UsageError(
+                f"--attention-kernel sdpa: {kind} does not have it; use eager or auto."
+            )
+        self.architecture._attn_implementation = (
+            "sdpa" if kernel == "sdpa" or (kernel == "auto" and fast) else "eager"
+        )
+
+    def finish(self, features: list[nn.Module], layers: nn.ModuleList) -> None:
+        """Freeze, adapt and mix, once the model stands."""
+        options = self.options
+        self.mix = nn.Parameter(torch.zeros(self.depth + 1), options.mix == "weighted")
+        frozen: list[nn.Module] = []
+        if options.freeze == "all" or options.lora_rank:
+            frozen = [self.model]
+        elif options.freeze != "none":
+            half = list(layers)[: len(layers) // 2] if options.freeze == "lower" else []
+            frozen = [*features, *half]
+        for part in frozen:
+            part.requires_grad_(False)
+        if options.lora_rank:
+            _adapt(self.model, options.lora_rank, ADAPTED[self.kind])
+        if options.gradient_checkpointing:
+            self.model.gradient_checkpointing_enable(  # type: ignore[operator]
+                gradient_checkpointing_kwargs={"use_reentrant": False}
+            )
+
+    def trainable(self) -> list[nn.Parameter]:
+        """The parameters that training may change."""
+        return [p for p in self.parameters() if p.requires_grad]
+
+    def load_pretrained(self) -> None:
+        """Read the source's weights; raises SerdemoError when they do not fit to the last tensor."""
+        source = self.options.source or KINDS[self.kind][2]
+        state = self.source_state(source)
+        own = {name.replace(".base_layer.", "."): name for name in self.model.state_dict()}
+        own = {name: full for name, full in own.items() if "lora_" not in name}
+        odd = sorted(set(own) ^ set(state))
+        if odd:
+            problem = "lacks" if odd[0] in own else "has an unexpected"
+            raise SerdemoError(f"The encoder {source} {problem} tensor {odd[0]}.")
+        with _Reading(source):
+            self.model.load_state_dict(
+                {own[name]: value for name, value in state.items()}, strict=False
+            )
+
+    def source_state(self, source: str) -> dict[str, Tensor]:
+        """The tensors of the source, named as those of `self.model`."""
+        with _Reading(source):
+            found, told = self._model_class.from_pretrained(
+                source, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+            )
+        if missing := sorted(told["missing_keys"]):
+            raise SerdemoError(f"The encoder {source} lacks tensor {missing[0]}.")
+        state: dict[str, Tensor] = found.state_dict()
+        return state
+
+    def hidden(self, wave: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Hidden states (B, F, D) after each of the layers, and frame counts (B,)."""
+        raise NotImplementedError
+
+    def forward(self, wave: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, T) samples at 16 kHz, (B,) lengths -> (B, F, D) frames and (B, F) mask."""
+        if self.config["normalise"]:
+            wave = normalised(wave, lengths)
+        states, frames = self.hidden(wave, lengths)
+        if self.options.mix == "last":
+            mixed = states[-1]
+        else:
+            share = self.mix.softmax(0)
+            mixed = sum(s * h.float() for s, h in zip(share, states, strict=True))
+        return mixed, mask_of(frames, mixed.shape[1])
+
+
+def normalised(wave: Tensor, lengths: Tensor) -> Tensor:
+    """(B, T) clips to mean 0 and variance 1 over their own (B,) samples, zero beyond them."""
+    mask = mask_of(lengths, wave.shape[1])
+    count = lengths.clamp_min(1)[:, None]
+    centred = (wave - (wave * mask).sum(1, keepdim=True) / count) * mask
+    variance = centred.square().sum(1, keepdim=True) / count
+    return centred / (variance + 1e-7).sqrt()
+
+
+def _adapt(model: nn.Module, rank: int, targets: list[str]) -> None:
+    """Put LoRA adapters (Hu et al., arXiv 2106.09685) on the named layers."""
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError as problem:
+        raise SerdemoError(
+            "--lora-rank needs the package peft: python -m pip install peft"
+        ) from problem
+    inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets), model)

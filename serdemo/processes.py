@@ -1,0 +1,118 @@
+"""Several processes that train one model: what they share, and who writes.
+
+Started by `accelerate launch`; in a single process every function here does nothing. Each process
+embeds its share of every batch. What the loss is computed from is gathered, so that every process
+has the loss of the whole batch; as the gradient of a gathered tensor is summed over the processes,
+the mean of their gradients is that of one process with the whole batch.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import fields, replace
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+T = TypeVar("T")
+Labels = TypeVar("Labels", bound=Any)
+
+
+def begin(*, cpu: bool = False) -> None:
+    """Join the other processes, where `accelerate launch` started several; `cpu` leaves GPUs alone."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not running():
+        from accelerate import PartialState
+
+        PartialState(cpu=cpu or not torch.cuda.is_available())
+
+
+def running() -> bool:
+    """Whether there are several processes."""
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def rank() -> int:
+    """This process's number from 0."""
+    return dist.get_rank() if running() else 0
+
+
+def first() -> bool:
+    """Whether this is the process that writes and tells."""
+    return rank() == 0
+
+
+def world() -> int:
+    """How many processes there are."""
+    return dist.get_world_size() if running() else 1
+
+
+def share(size: int) -> slice:
+    """Which of a batch's clips are this process's: every `world`-th."""
+    return slice(rank(), size, world())
+
+
+def gathered(value: Tensor, batch: Labels) -> tuple[Tensor, Labels]:
+    """(b, ...) rows of this process's clips -> those of the whole batch, and its labels.
+
+    Differentiable. `batch` is a dataclass of tensors of b rows; of what comes back only the whole
+    numbers, one to a clip, are the whole batch's. The order is that of one process.
+    """
+    if not running():
+        return value, batch
+    columns = {f.name: getattr(batch, f.name) for f in fields(batch)}
+    whole = {n: _gather(c) for n, c in columns.items() if c.ndim == 1 and not c.is_floating_point()}
+    return _gather(value), replace(batch, **whole)
+
+
+def _gather(value: Tensor) -> Tensor:
+    """Rows of all processes, dealt out in turn; the shares may differ by one."""
+    from torch.distributed.nn.functional import all_gather
+
+    counts = [torch.zeros(1, dtype=torch.long, device=value.device) for _ in range(world())]
+    dist.all_gather(counts, torch.tensor([len(value)], device=value.device))
+    sizes = [int(count) for count in counts]
+    padded = torch.cat((value, value.new_zeros(max(sizes) - len(value), *value.shape[1:])))
+    parts = all_gather(padded.contiguous()) if value.requires_grad else _plain(padded)
+    whole = torch.stack(list(parts), dim=1).flatten(0, 1)
+    # Only the last round can lack rows, and those of the last processes.
+    return whole[: sum(sizes)]
+
+
+def _plain(value: Tensor) -> list[Tensor]:
+    parts = [torch.zeros_like(value) for _ in range(world())]
+    dist.all_gather(parts, value.contiguous())
+    return parts
+
+
+def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
+    """Replace every gradient by its mean over the processes, in one exchange."""
+    if not running():
+        return
+    found = [p for p in parameters if p.requires_grad]
+    for parameter in found:
+        if parameter.grad is None:  # a part that this process's share did not touch
+            parameter.grad = torch.zeros_like(parameter)
+    flat = torch.cat([p.grad.flatten() for p in found])  # type: ignore[union-attr]
+    dist.all_reduce(flat)
+    flat /= world()
+    for parameter, part in zip(found, flat.split([p.numel() for p in found]), strict=True):
+        parameter.grad = part.view_as(parameter)
+
+
+def agreed(value: T) -> T:
+    """The first process's value for all of them; all wait for it."""
+    if not running():
+        return value
+    told: list[Any] = [value]
+    dist.broadcast_object_list(told, src=0)
+    found: T = told[0]
+    return found
+
+
+def wait() -> None:
+    """Until every process is here."""
+    if running():
+        dist.barrier()
