@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 from serdemo.checkpoint import Description
 from serdemo.corpora import CORPORA
 from serdemo.evaluate import Report
+
+ON_THE_HUB = r"hf:[\w-][\w.-]*(/[\w-][\w.-]*)?(\?.*)?"
 
 LIMITS = """\
 The corpora are mostly acted speech of a few dozen speakers in a studio. On spontaneous speech, other
@@ -26,10 +29,15 @@ def portable(command: str) -> str:
             continue
         if before == "--run":
             word = f"runs/{Path(word).name}"
-        elif before == "--out":
+        elif before == "--out" or (before == "--source" and Path(word).exists()):
             word = Path(word).name
+        elif before == "--start":  # a run's checkpoint is named after the run
+            word = "/".join(["runs", *Path(word).parts[-2:]])
         elif before == "--corpus":
-            word = ",".join(Path(item).name for item in word.split(","))
+            word = ",".join(
+                item if re.fullmatch(ON_THE_HUB, item) else Path(item).name
+                for item in word.split(",")
+            )
         kept.append(word)
     return shlex.join(kept)
 

@@ -197,6 +197,20 @@ def begin_from(folder: Path, model: Model, description: Description, copy: bool)
     return replace(description, trained_on=trained_on, selected_on=selected_on)
 
 
+def without_folders(description: Description) -> Description:
+    """A description that names sources and beginnings without the folders of this machine."""
+
+    def named(options: dict[str, Any]) -> dict[str, Any]:
+        local = {k: Path(options[k]) for k in ("source", "start") if options.get(k)}
+        return {**options, **{k: path.name for k, path in local.items() if path.exists()}}
+
+    return replace(
+        description,
+        options=named(description.options),
+        encoder_options=named(description.encoder_options),
+    )
+
+
 def _union(*tables: Mapping[str, list[str]]) -> dict[str, list[str]]:
     names = sorted({corpus for table in tables for corpus in table})
     return {name: sorted({s for table in tables for s in table.get(name, [])}) for name in names}

@@ -80,7 +80,9 @@ def train(
         try:
             for event in fit(recipe, options, split, run_dir, stop, resume=resume):
                 if isinstance(event, Finished) and processes.first():
-                    event = _score(event, run_dir, split, config["command"], options.device)
+                    if not recipe.unscored:
+                        event = _score(event, run_dir, split, config["command"], options.device)
+                    event = replace(event, note=f"{event.note}{recipe.unscored}")
                 write(event)
                 if (
                     isinstance(event, Finished) and processes.first()

@@ -135,6 +135,7 @@ def fit(
     elif saved is None:
         encoders.load_pretrained(model.encoder)
     model.to(device)
+    description = checkpoint.without_folders(description)
     parameters = sum(p.numel() for p in model.parameters())
     description.metrics["parameters"] = parameters
     stages = recipe.stages(model, split, options.seed)

@@ -14,6 +14,7 @@ from serdemo.batches import Clips
 from serdemo.events import EpochEnd, Event, Finished, Started, Step, Stopped
 from serdemo.recipes.cross_corpus import CrossCorpus
 from serdemo.recipes.scoring import validate
+from serdemo.runs import train
 from serdemo.schema import UsageError, Utterance
 from serdemo.splits import Split, by_speakers
 from serdemo.train import fit
@@ -117,6 +118,16 @@ def test_what_cannot_be_is_refused(begin: Begin, tmp_path: Path) -> None:
         list(begin(tmp_path / "run", target="left", contrast_epochs=0))
     with pytest.raises(UsageError, match="both 0: nothing is trained"):
         list(begin(tmp_path / "run", contrast_epochs=0, epochs=0))
+
+
+def test_stage_1_alone_is_not_scored(
+    tiny_values: dict[str, Any], split: Split, tmp_path: Path
+) -> None:
+    values = {**tiny_values, "contrast_epochs": 1, "epochs": 0}
+    events = list(train("cross_corpus", values, split, tmp_path / "run"))
+    assert isinstance(events[-1], Finished)
+    assert events[-1].note == "Stage 1 alone: no classifier yet; go on from it with --start."
+    assert not (tmp_path / "run" / "checkpoint" / "report.json").exists()
 
 
 def test_stage_2_can_begin_from_a_run_of_stage_1_alone(

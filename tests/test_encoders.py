@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import os
+import re
 import shutil
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -281,6 +287,8 @@ def test_from_folders_of_clips_to_an_answer(
     events = list(train("supervised", values, split, tmp_path / "run"))
     assert isinstance(events[-1], Finished)
     assert not events[-1].note
+    written = (tmp_path / "run" / "checkpoint" / "model.json").read_text(encoding="utf-8")
+    assert str(tmp_path) not in written
     shutil.rmtree(source)
     answer = Predictor(tmp_path / "run" / "checkpoint").predict(split.test[0].path)
     assert sum(answer.probabilities.values()) == pytest.approx(1.0)
@@ -288,6 +296,71 @@ def test_from_folders_of_clips_to_an_answer(
     shutil.copytree(sources["whisper"], source)
     events = list(train("supervised", resumed, split, tmp_path / "run", resume=True))
     assert isinstance(events[-1], Finished)
+
+
+class Hub(BaseHTTPRequestHandler):
+    """The part of the Hugging Face hub's interface that serves the files of a model."""
+
+    folder: Path
+    asked: ClassVar[list[str]] = []
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        found = re.fullmatch(r"/some/tiny/resolve/main/([\w.]+)", self.path)
+        path = self.folder / found[1] if found else self.folder / "nothing"
+        body = path.read_bytes() if path.is_file() else b""
+        self.send_response(200 if path.is_file() else 404)
+        self.send_header("X-Repo-Commit", "0" * 40)
+        if not path.is_file():
+            self.send_header("X-Error-Code", "EntryNotFound")
+        self.send_header("ETag", f'"{hashlib.sha256(body).hexdigest()}"')
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def log_message(self, *given: Any) -> None:
+        """Nothing."""
+
+
+def test_an_encoder_from_a_hub(
+    sources: dict[str, Path], corpus_root: Path, tmp_path: Path, tiny_values: dict[str, Any]
+) -> None:
+    handler = type("Serving", (Hub,), {"folder": sources["wavlm"], "asked": []})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    values = {**tiny_values, "encoder": "wavlm", "source": "some/tiny", "epochs": 1}
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in values.items()]
+    command = ["train", "supervised", "--corpus", str(corpus_root), "--run", str(tmp_path / "run")]
+    environment = {
+        **{k: v for k, v in os.environ.items() if not k.startswith("HF_")},
+        "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
+        "HF_HOME": str(tmp_path / "home"),
+        "HF_HUB_DISABLE_XET": "1",
+        "NO_PROXY": "127.0.0.1",
+    }
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "serdemo", *command, *flags],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=200,
+        )
+    finally:
+        server.shutdown()
+    assert done.returncode == 0, done.stderr
+    assert "/some/tiny/resolve/main/model.safetensors" in handler.asked
+    assert not any(path.endswith((".bin", ".pt", ".pkl")) for path in handler.asked)
+    model, description = checkpoint.load(tmp_path / "run" / "checkpoint")
+    assert description.encoder_options["source"] == "some/tiny"
+    theirs = transformers.WavLMModel.from_pretrained(sources["wavlm"]).state_dict()
+    name = "feature_projection.projection.weight"  # frozen, so it is still the hub's
+    kept = model.encoder.model.state_dict()[name]  # type: ignore[union-attr]
+    torch.testing.assert_close(kept, theirs[name], atol=1e-3, rtol=1e-3)
 
 
 def spoilt(source: Path, folder: Path, how: str) -> Path:

@@ -37,8 +37,11 @@ ADAPTED = {
 def classes(kind: str) -> tuple[Any, Any]:
     """The configuration and the model class of transformers."""
     import transformers
+    from huggingface_hub.utils import logging
 
+    logging.set_verbosity_error()  # what goes wrong is told in our own sentence
     transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
     config, model, _ = KINDS[kind]
     return getattr(transformers, config), getattr(transformers, model)
 

@@ -95,6 +95,11 @@ class Recipe(ABC):
             key: value for kind in self.groups for key, value in self.of(kind).to_json().items()
         }
 
+    @property
+    def unscored(self) -> str:
+        """Why the model that comes out is not to be scored; empty where it is."""
+        return ""
+
     @abstractmethod
     def describe(self, split: Split) -> Description:
         """The description of the model this recipe trains on a split."""

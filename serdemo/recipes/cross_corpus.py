@@ -218,6 +218,12 @@ class CrossCorpus(Recipe):
         stages = ((ContrastStage, options.contrast_epochs), (ClassifyStage, options.epochs))
         return tuple(stage for stage, epochs in stages if epochs)
 
+    @property
+    def unscored(self) -> str:
+        """After stage 1 alone there is no classifier."""
+        trained = ClassifyStage in self.passes
+        return "" if trained else "Stage 1 alone: no classifier yet; go on from it with --start."
+
     def targeted(self, utterances: Iterable[Utterance]) -> tuple[Utterance, ...]:
         """Those of the target corpus; all where none is named."""
         target = self.of(CrossCorpusOptions).target.lower()
