@@ -11,6 +11,8 @@ from serdemo.checkpoint import Description
 from serdemo.corpora import CORPORA
 from serdemo.evaluate import Report
 
+# The corpora of the shipped models, whose strictest terms are those of RAVDESS and of URDU.
+SHIPPED_ON = frozenset({"ravdess", "cremad", "emodb", "nemo", "ased", "aesdd", "urdu"})
 ON_THE_HUB = r"hf:[\w-][\w.-]*(/[\w-][\w.-]*)?(\?.*)?"
 
 LIMITS = """\
@@ -43,11 +45,13 @@ def portable(command: str) -> str:
 
 
 def licence(corpora: Sequence[str]) -> str:
-    """The licence of weights trained on these corpora: that of the only one, or the strictest."""
-    terms = {CORPORA[name].licence if name in CORPORA else "" for name in corpora}
+    """The licence of weights trained on these corpora: that of the only one, or all that bind."""
+    if set(corpora) <= SHIPPED_ON and len(corpora) > 1:
+        return "CC BY-NC-SA 4.0, research use only"
+    terms = {CORPORA[n].licence if n in CORPORA else "what its owner allows": n for n in corpora}
     if len(terms) == 1:
-        return terms.pop() or "as the clips it was trained on allow"
-    return "CC BY-NC-SA 4.0, research use only"
+        return next(iter(terms))
+    return "all of these at once: " + "; ".join(f"{t} ({n})" for t, n in sorted(terms.items()))
 
 
 def write(description: Description, reports: Sequence[Report], command: str) -> str:
@@ -57,7 +61,7 @@ def write(description: Description, reports: Sequence[Report], command: str) -> 
     lines = [
         "---",
         "license: cc-by-nc-sa-4.0"
-        if any(name in CORPORA for name in corpora)
+        if licence(corpora).startswith("CC BY-NC-SA 4.0")
         else "license: other",
         "library_name: serdemo",
         "pipeline_tag: audio-classification",

@@ -61,7 +61,9 @@ def show_corpora(rows: Sequence[Status]) -> None:
         out.print(Text(f"\n{row.name}: {row.title}", style="bold"), soft_wrap=True)
         out.print(f"  licence: {row.licence}\n  test: {row.protocol}", soft_wrap=True)
         if row.missing:
-            out.print(f"  {'the rest' if row.clips else 'to get it'}: {row.missing}", soft_wrap=True)
+            out.print(
+                f"  {'the rest' if row.clips else 'to get it'}: {row.missing}", soft_wrap=True
+            )
 
 
 def show_report(report: Report) -> None:

@@ -21,6 +21,7 @@ from command import EXAMPLES, ROOT, clips, here, there
 
 from serdemo import __version__
 from serdemo.cli import COMMANDS
+from serdemo.corpora import CORPORA
 from serdemo.schema import EMOTIONS
 
 DATA = os.environ.get("SERDEMO_DATA")

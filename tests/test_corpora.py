@@ -87,6 +87,7 @@ def test_native_label_is_the_corpus_own_word():
 @pytest.mark.parametrize("corpus", CORPORA.values(), ids=CORPORA)
 def test_a_corpus_states_all_a_user_needs(corpus):
     assert sum(corpus.emotion_counts.values()) == corpus.clips
+    assert corpus.protocol and "--by " in corpus.protocol
     assert set(corpus.emotion_counts) <= {*EMOTIONS, "calm", "boredom"}
     assert corpus.name in corpus.folders
     assert all(folder == folder.lower() for folder in corpus.folders)
@@ -143,9 +144,38 @@ def test_find_takes_the_root_itself_for_the_corpus(tmp_path):
     assert [clip.speaker for clip in find(tmp_path, "EmoDB")] == ["03", "16"]
 
 
+def test_a_sentence_counts_for_each_speaker_and_emotion_and_a_copy_once(tmp_path):
+    folders = [f"{who}/{mood}" for who in ("wangzhe", "liuchanhg") for mood in ("sad", "fear")]
+    touch(tmp_path / "CASIA", *(f"{name}/201.wav" for name in folders))
+    touch(tmp_path / "CASIA", "copy/wangzhe/sad/201.wav")
+    assert {(clip.speaker, clip.emotion) for clip in find(tmp_path, "casia")} == {
+        (who, mood) for who in ("WANGZHE", "LIUCHANHG") for mood in ("sad", "fear")
+    }
+    assert len(find(tmp_path, "casia")) == 4
+
+
+def test_many_corpora_in_one_folder_are_told_apart(tmp_path):
+    names = ["DC/a01.wav", "dis-f1-b1.wav", "Calm/1984_sk_eger.wav", "F01A01.wav", "03a01Fa.wav"]
+    touch(tmp_path / "all", *names)
+    assert {clip.corpus: clip.path.name for clip in load("all", tmp_path)} == {
+        "savee": "a01.wav",
+        "emovo": "dis-f1-b1.wav",
+        "turevdb": "1984_sk_eger.wav",
+        "shemo": "F01A01.wav",
+        "emodb": "03a01Fa.wav",
+    }
+
+
+@pytest.mark.parametrize("words", ["fear", "FEAR", "afraid", "fear+happiness"])
+def test_emotions_are_dropped_in_any_words(tmp_path, words):
+    touch(tmp_path / "shemo", "F01A01.wav", "F01F01.wav", "M01N01.wav")
+    clips = load(f"shemo?drop={words}", tmp_path)
+    assert [clip.path.stem for clip in clips] == ["F01A01", "M01N01"]
+
+
 def test_find_refuses_what_cannot_be(tmp_path):
-    with pytest.raises(UsageError, match="no corpus called 'iemocap'; the known ones are ravdess"):
-        find(tmp_path, "iemocap")
+    with pytest.raises(UsageError, match="no corpus called 'nosuch'; the known ones are ravdess"):
+        find(tmp_path, "nosuch")
     with pytest.raises(UsageError, match=r"does not exist: check --root"):
         find(tmp_path / "nowhere", "ravdess")
 
@@ -331,7 +361,7 @@ def test_status_counts_what_is_there_and_says_how_to_get_the_rest(tmp_path):
     assert (row.clips, row.expected_clips, row.speakers, row.expected_speakers) == (2, 1440, 1, 24)
     assert row.emotions == {"neutral": 1, "calm": 1}
     assert not row.complete and "zenodo" in row.missing
-    assert [row.clips for row in status(None)] == [0] * 7
+    assert [row.clips for row in status(None)] == [0] * len(CORPORA)
 
 
 def test_status_of_a_complete_corpus(tmp_path):

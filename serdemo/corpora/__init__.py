@@ -7,9 +7,32 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from serdemo.corpora import aesdd, ased, cremad, emodb, folder, nemo, ravdess, table, urdu
+from serdemo.corpora import (
+    aesdd,
+    ased,
+    casia,
+    cremad,
+    emodb,
+    emovo,
+    esd,
+    folder,
+    hub,
+    iemocap,
+    msppodcast,
+    nemo,
+    ravdess,
+    savee,
+    shemo,
+    table,
+    tess,
+    turevdb,
+    urdu,
+)
 from serdemo.corpora.base import Corpus
+from serdemo.corpora.options import split_spec
 from serdemo.schema import SerdemoError, UsageError, Utterance
+
+HUB = "hf:"
 
 CORPORA: dict[str, Corpus] = {
     corpus.name: corpus
@@ -21,6 +44,15 @@ CORPORA: dict[str, Corpus] = {
         ased.CORPUS,
         aesdd.CORPUS,
         urdu.CORPUS,
+        iemocap.CORPUS,
+        casia.CORPUS,
+        shemo.CORPUS,
+        esd.CORPUS,
+        savee.CORPUS,
+        tess.CORPUS,
+        emovo.CORPUS,
+        turevdb.CORPUS,
+        msppodcast.CORPUS,
     )
 }
 
@@ -37,36 +69,40 @@ def same_speaker(corpus: str, one: str, other: str) -> bool:
 
 
 def find(root: Path, name: str) -> list[Utterance]:
-    """All clips of the corpus `name` under `root`, by official file name, sorted by stem.
+    """All clips of the corpus `name` under `root`, by official name, sorted by stem.
 
     Each folder in `root` that bears one of the corpus's usual names is searched, in any letter
     case and to any depth; without such a folder `root` itself is. Files that are no clips of the
-    corpus are passed over, and a stem that occurs twice (packs often hold a second copy) counts
+    corpus are passed over, and a clip that occurs twice (packs often hold a second copy) counts
     once. An empty list means that nothing was found.
 
     Raises UsageError for an unknown name or a `root` that is no folder.
     """
-    corpus, root = _known(name), _data_folder(root)
-    try:
-        children = sorted(root.iterdir())
-    except OSError as error:
-        raise SerdemoError(f"The data folder {root} cannot be read: {error.strerror}.") from None
-    folders = [
-        child for child in children if child.name.lower() in corpus.folders and child.is_dir()
-    ]
-    return _parse_all(corpus, folders or [root])
+    corpus = _known(name)
+    return _parse_all(corpus, _folders(corpus, root))
 
 
 def load(spec: str, root: Path | None = None) -> list[Utterance]:
-    """The clips of one `--corpus` item: a name in `CORPORA`, a folder, or a CSV file.
+    """The clips of one `--corpus` item: a name in `CORPORA`, a folder, a CSV file or `hf:ID`.
 
     Folders and files are looked for as given, then under `root`. A folder may hold known corpora
     or class names as folders (see `folder.read`), and whichever reading accounts for more clips
     counts, official file names on a tie. A CSV is read by `table.read`, also `root/NAME.csv` where
-    a known corpus has no folder.
+    a known corpus has no folder. `hf:ID` is a dataset of the Hugging Face hub, see `hub.read`. After
+    a `?` options may follow, see `options.SpecOptions`.
 
     Raises UsageError when `spec` is none of these, SerdemoError when there is nothing in it.
     """
+    item, options = split_spec(spec)
+    if item.startswith(HUB):
+        clips = _canonical(hub.read(item.removeprefix(HUB), options))
+    else:
+        options.refuse_columns()
+        clips = _load(item, root)
+    return options.apply(clips, root)
+
+
+def _load(spec: str, root: Path | None) -> list[Utterance]:
     name = spec.strip().lower()
     if name in CORPORA:
         if root is None:
@@ -105,6 +141,8 @@ def load_many(specs: str, root: Path | None = None) -> list[Utterance]:
 class Status:
     """What was found of one corpus, beside what there should be; `emotions` in our words.
 
+    Where releases differ in size, their own labels say what there should be, and 0 stands for
+    unknown while they are missing.
     `missing` is empty when the corpus is complete, else it says how to get the rest lawfully.
     """
 
@@ -120,18 +158,23 @@ class Status:
     expected_speakers: int
     emotions: dict[str, int]
     expected_emotions: dict[str, int]
+    protocol: str
     complete: bool
     missing: str
 
 
 def status(root: Path | None) -> list[Status]:
     """One row for each known corpus; with `root` None nothing counts as found."""
-    return [_status(corpus, find(root, name) if root else []) for name, corpus in CORPORA.items()]
+    return [_status(corpus, root) for corpus in CORPORA.values()]
 
 
-def _status(corpus: Corpus, found: list[Utterance]) -> Status:
-    speakers = {utterance.speaker for utterance in found}
-    complete = len(found) >= corpus.clips and len(speakers) >= corpus.speakers
+def _status(corpus: Corpus, root: Path | None) -> Status:
+    found = find(root, corpus.name) if root else []
+    clips, speakers, emotions = corpus.clips, corpus.speakers, corpus.emotion_counts
+    if not clips and root:  # differs by release: what the corpus's own labels list
+        clips, speakers, emotions = corpus.listed(_folders(corpus, root))
+    heard = len({utterance.speaker for utterance in found})
+    complete = bool(found) and len(found) >= clips and heard >= speakers
     return Status(
         name=corpus.name,
         title=corpus.title,
@@ -140,11 +183,12 @@ def _status(corpus: Corpus, found: list[Utterance]) -> Status:
         citation=corpus.citation,
         homepage=corpus.homepage,
         clips=len(found),
-        expected_clips=corpus.clips,
-        speakers=len(speakers),
-        expected_speakers=corpus.speakers,
+        expected_clips=clips,
+        speakers=heard,
+        expected_speakers=speakers,
         emotions=dict(Counter(utterance.emotion for utterance in found)),
-        expected_emotions=corpus.emotion_counts,
+        expected_emotions=emotions,
+        protocol=corpus.protocol,
         complete=complete,
         missing="" if complete else f"{corpus.obtain} ({corpus.homepage})",
     )
@@ -165,14 +209,25 @@ def _data_folder(root: Path) -> Path:
     return root
 
 
+def _folders(corpus: Corpus, root: Path) -> list[Path]:
+    root = _data_folder(root)
+    try:
+        children = sorted(root.iterdir())
+    except OSError as error:
+        raise SerdemoError(f"The data folder {root} cannot be read: {error.strerror}.") from None
+    named = [child for child in children if child.name.lower() in corpus.folders and child.is_dir()]
+    return named or [root]
+
+
 def _parse_all(corpus: Corpus, folders: list[Path]) -> list[Utterance]:
-    found: dict[str, Utterance] = {}
+    found: dict[tuple[str, str, str], Utterance] = {}
+    notes = corpus.annotations(folders)
     for top in folders:
         for path in folder.audio_files(top):
-            utterance = corpus.parse(path)
-            if utterance is not None:
-                found.setdefault(path.stem.lower(), utterance)
-    return [found[stem] for stem in sorted(found)]
+            clip = corpus.parse(path, notes)
+            if clip is not None:
+                found.setdefault((path.stem.lower(), clip.speaker, clip.native_label), clip)
+    return [found[key] for key in sorted(found)]
 
 
 def _load_folder(path: Path) -> list[Utterance]:
@@ -188,8 +243,9 @@ def _load_folder(path: Path) -> list[Utterance]:
 
 
 def _load_table(path: Path) -> list[Utterance]:
-    """The table's clips, speakers of a known corpus under their canonical ids."""
-    return [
-        replace(clip, speaker=normalise_speaker(clip.corpus, clip.speaker))
-        for clip in table.read(path)
-    ]
+    return _canonical(table.read(path))
+
+
+def _canonical(clips: list[Utterance]) -> list[Utterance]:
+    """Speakers of a known corpus under their canonical ids."""
+    return [replace(clip, speaker=normalise_speaker(clip.corpus, clip.speaker)) for clip in clips]

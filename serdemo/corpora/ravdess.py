@@ -39,4 +39,5 @@ CORPUS = Corpus(
     females=frozenset(ACTORS[1::2]),
     males=frozenset(ACTORS[::2]),
     folds={actor: fold for fold, actors in FOLDS.items() for actor in actors.split()},
+    protocol="the six speaker folds of the EmoBox benchmark (--by fold)",
 )
