@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import torch
 
+from serdemo import processes
 from serdemo.schema import UsageError
 
 
@@ -16,7 +17,8 @@ def pick_device(name: str) -> torch.device:
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        alone = not processes.launched()  # several cannot share what mps computes
+        return torch.device("mps" if alone and torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
         torch.zeros(1, device=device).item()

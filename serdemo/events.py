@@ -32,6 +32,7 @@ class Started:
     device: str
     precision: str
     resumed_step: int = 0
+    processes: int = 1
     time: float = field(default_factory=time.time)
 
 

@@ -1,6 +1,6 @@
 """Several processes that train one model: what they share, and who writes.
 
-Started by `accelerate launch`; in a single process every function here does nothing. Each process
+Started by `accelerate launch`; in a single process nothing here changes anything. Each process
 embeds its share of every batch. What the loss is computed from is gathered, so that every process
 has the loss of the whole batch; as the gradient of a gathered tensor is summed over the processes,
 the mean of their gradients is that of one process with the whole batch.
@@ -8,6 +8,7 @@ the mean of their gradients is that of one process with the whole batch.
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Iterable
 from dataclasses import fields, replace
@@ -17,16 +18,41 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from serdemo.schema import UsageError
+
 T = TypeVar("T")
 Labels = TypeVar("Labels", bound=Any)
 
 
 def begin(*, cpu: bool = False) -> None:
-    """Join the other processes, where `accelerate launch` started several; `cpu` leaves GPUs alone."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not running():
-        from accelerate import PartialState
+    """Join the other processes, where `accelerate launch` started several; `cpu` leaves GPUs alone.
 
-        PartialState(cpu=cpu or not torch.cuda.is_available())
+    Raises UsageError when it was told to start several and started one, or more than there are GPUs.
+    """
+    told = {"ACCELERATE_MIXED_PRECISION", "MASTER_ADDR"} <= os.environ.keys()
+    if told and "WORLD_SIZE" not in os.environ:  # an address is set for several alone
+        raise UsageError(
+            "accelerate launch started a single process: with fewer than two GPUs it needs"
+            " --multi-gpu, and serdemo then --device cpu."
+        )
+    if not launched() or running():
+        return
+    cpu = cpu or not torch.cuda.is_available()
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if not cpu and here > torch.cuda.device_count():
+        raise UsageError(
+            f"There are {here} processes for {torch.cuda.device_count()} GPUs; start as many as"
+            " GPUs, or add --device cpu."
+        )
+    from accelerate import PartialState
+
+    PartialState(cpu=cpu)
+    atexit.register(dist.destroy_process_group)  # else a thread of it may outlive what it uses
+
+
+def launched() -> bool:
+    """Whether this process was started as one of several."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 def running() -> bool:
@@ -88,18 +114,20 @@ def _plain(value: Tensor) -> list[Tensor]:
 
 
 def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
-    """Replace every gradient by its mean over the processes, in one exchange."""
+    """Replace every gradient by its mean over the processes, in one exchange.
+
+    What one process did not touch counts as zero there; what none touched keeps no gradient.
+    """
     if not running():
         return
     found = [p for p in parameters if p.requires_grad]
-    for parameter in found:
-        if parameter.grad is None:  # a part that this process's share did not touch
-            parameter.grad = torch.zeros_like(parameter)
-    flat = torch.cat([p.grad.flatten() for p in found])  # type: ignore[union-attr]
+    touched = torch.tensor([p.grad is not None for p in found]).to(found[0])
+    own = [torch.zeros_like(p) if p.grad is None else p.grad for p in found]
+    flat = torch.cat([*(grad.flatten() for grad in own), touched])
     dist.all_reduce(flat)
-    flat /= world()
-    for parameter, part in zip(found, flat.split([p.numel() for p in found]), strict=True):
-        parameter.grad = part.view_as(parameter)
+    *parts, touched = (flat / world()).split([*(p.numel() for p in found), len(found)])
+    for parameter, part, share in zip(found, parts, touched.tolist(), strict=True):
+        parameter.grad = part.view_as(parameter) if share else None
 
 
 def agreed(value: T) -> T:
@@ -110,6 +138,15 @@ def agreed(value: T) -> T:
     dist.broadcast_object_list(told, src=0)
     found: T = told[0]
     return found
+
+
+def everyone(value: T) -> list[T]:
+    """Every process's value, in their order."""
+    if not running():
+        return [value]
+    told: list[Any] = [None] * world()
+    dist.all_gather_object(told, value)
+    return told
 
 
 def wait() -> None:

@@ -143,22 +143,25 @@ def _prepare(run_dir: Path, resume: bool) -> None:
 
 @contextmanager
 def _interrupts() -> Iterator[Callable[[], bool]]:
-    """While inside, Ctrl-C is noted in place of breaking off, so that the run can save."""
+    """While inside, Ctrl-C and SIGTERM are noted in place of breaking off, so that the run can save."""
     seen: list[int] = []
 
     def note(number: int, frame: object) -> None:
         seen.append(number)
-        signal.signal(signal.SIGINT, before)  # a second one breaks off
+        if not processes.running():  # a launcher hands on what the terminal has sent already
+            signal.signal(number, before[signal.Signals(number)])  # a second one breaks off
 
     try:
-        before = signal.signal(signal.SIGINT, note)
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        before = {n: signal.signal(n, note) or signal.SIG_DFL for n in numbers}
     except ValueError:  # not in the main thread: whoever owns it deals with interrupts
         yield lambda: False
         return
     try:
         yield lambda: bool(seen)
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def report(run_dir: Path, split: Split, command: str, device: str = "auto") -> list[Report]:

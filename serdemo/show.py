@@ -112,6 +112,7 @@ def show_training(happening: Iterable[Event]) -> None:
                     f"{event.recipe}: {event.train_clips} clips to train on, {event.valid_clips} to"
                     f" choose by, {event.parameters / 1e6:.2f} M parameters,"
                     f" {event.device}, {event.precision}"
+                    + (f", {event.processes} processes" if event.processes > 1 else "")
                 )
                 bar.update(task, total=event.steps, completed=event.resumed_step)
             elif isinstance(event, Step):

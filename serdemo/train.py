@@ -57,24 +57,26 @@ class _Run:
         return time.monotonic() - self.began
 
     def save_state(self, trainer: Trainer) -> None:
-        if not processes.first():
-            return
+        tensors = trainer.tensors()
         values: dict[str, Any] = {"at": asdict(self.at), "split": self.description.split}
         values |= {"format": STATE_FORMAT, "scaler": trainer.scaler.state_dict()}
-        checkpoint.save_state(self.folder / "resume", trainer.tensors(), values)
+        if processes.first():
+            checkpoint.save_state(self.folder / "resume", tensors, values)
+        processes.wait()  # nobody may read or leave before it is written
         self.saved = time.monotonic()
 
     def save_model(self, trainer: Trainer, found: Validation | None) -> None:
+        description = self.description
         if found is not None:
             self.at.best, self.at.metrics = found.score, found.metrics
-            self.description = replace(
-                self.description,
-                metrics={**self.description.metrics, "validation": found.metrics},
+            description = replace(
+                description,
+                metrics={**description.metrics, "validation": found.metrics},
                 temperature=found.temperature,
                 unsure_below=found.unsure_below,
             )
         if processes.first():
-            checkpoint.save(self.folder / "checkpoint", trainer.scored, self.description)
+            checkpoint.save(self.folder / "checkpoint", trainer.scored, description)
 
 
 def fit(
@@ -151,6 +153,7 @@ def fit(
         device=str(device),
         precision=str(dtype).removeprefix("torch."),
         resumed_step=run.at.step,
+        processes=processes.world(),
     )
     if processes.running():
         torch.manual_seed(options.seed + processes.rank() + run.at.step)  # each its own dropout
@@ -159,18 +162,22 @@ def fit(
             trainer = Trainer(model, stages[number], options, dtype)
             if saved and number == first_stage:
                 trainer.restore(saved[0], saved[1].get("scaler", {}))
+            elif number:  # before checkpoint/, from which this stage begins, is written again
+                run.save_state(trainer)
             while run.at.epoch < stages[number].epochs:
                 reason = yield from _epoch(run, trainer, total, stop)
                 if reason:
                     yield Stopped(run.at.step, reason, run.seconds)
                     return
+            if number + 1 == len(stages):
+                break
             processes.wait()  # until the first has saved
             if run.at.best is None:  # nothing to choose by: the last weights count
                 model.load_state_dict(trainer.scored.state_dict())
             else:
                 best, _ = checkpoint.load(run.folder / "checkpoint", device)
                 model.load_state_dict(best.state_dict())
-            run.at = replace(run.at, stage=number + 1, epoch=0, best=None, waited=0, seconds=0.0)
+            run.at = _Position(stage=number + 1, step=run.at.step)
     yield Finished(run.at.step, run.at.metrics, run.seconds, run.note)
 
 
@@ -205,7 +212,8 @@ def _epoch(
             ),
         )
         reason = "asked to stop" if (run.folder / STOP_FILE).exists() else stop()
-        reason, over = processes.agreed((reason, 0 < limit <= at.seconds))
+        due = time.monotonic() - run.saved > 60 * options.save_minutes
+        reason, over, due = processes.agreed((reason, 0 < limit <= at.seconds, due))
         if reason:
             unseen = at.best is None  # no epoch has ended yet: what there is must serve
             if unseen:
@@ -213,7 +221,7 @@ def _epoch(
             run.save_state(trainer)
             yield Saved(at.step, unseen)
             return reason
-        if time.monotonic() - run.saved > 60 * options.save_minutes:
+        if due:
             run.save_state(trainer)
             yield Saved(at.step, False)
         if over:

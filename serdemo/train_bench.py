@@ -113,7 +113,7 @@ class _Wrapped(nn.Module):
 
 
 def _theirs(recipe: Recipe, options: TrainOptions, split: Split, folder: Path) -> float:
-    from transformers import Trainer, TrainerCallback, TrainingArguments
+    from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
     device = pick_device("auto")
     half = pick_precision("auto", device) == torch.bfloat16
@@ -155,6 +155,7 @@ def _theirs(recipe: Recipe, options: TrainOptions, split: Split, folder: Path) -
         data_collator=batched,
         callbacks=[Clock()],
     )
+    trainer.remove_callback(PrinterCallback)  # standard output is for our figures
     with flushed_denormals():  # so that the two differ in the loop alone
         trainer.train()
     return _batch(recipe) * (len(times) - WARM_UP) / (times[-1] - times[WARM_UP - 1])

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from serdemo import checkpoint, corpora, processes
-from serdemo.events import EpochEnd, Event, Finished, Step
+from serdemo import checkpoint, corpora, devices, events, processes, runs
+from serdemo.events import EpochEnd, Event, Finished, Started, Step, Stopped
 from serdemo.recipes.supervised import Supervised
 from serdemo.schema import UsageError, Utterance
 from serdemo.splits import Split, by_speakers
@@ -21,50 +24,133 @@ from serdemo.train import fit
 from serdemo.trainer import TrainOptions
 
 CALM = dict(speed=0.0, noise=0.0, reverberation=0.0, band=0.0, gain=0.0, dropout=0.0, masks=0)
+ROOT = Path(processes.__file__).parents[1]
 
 
-def launched(count: int, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """`accelerate launch` with so many CPU processes of serdemo."""
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_machines", "1"]
-    launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--num_processes", str(count)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MASTER_PORT": "0"}
-    return subprocess.run(
-        [*launch, "--main_process_port", "0", "-m", "serdemo", *arguments],
+def two(*arguments: str) -> subprocess.Popen[str]:
+    """`accelerate launch` with two CPU processes, in a session of its own."""
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes"]
+    launch += ["2", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        [*launch, "--main_process_port", "0", *arguments],
         env=environment,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
-        timeout=300,
+        start_new_session=True,
     )
 
 
+def flags(values: dict[str, Any]) -> list[str]:
+    return [f"--{name.replace('_', '-')}={value}" for name, value in values.items()]
+
+
+def state(run: Path) -> dict[str, torch.Tensor]:
+    found = checkpoint.load_state(run / "resume")
+    assert found is not None
+    return found[0]
+
+
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("recipe", ["supervised", "cross_corpus"])
 def test_two_processes_agree_with_one(
     tmp_path: Path, corpus_root: Path, tiny_values: dict[str, Any], recipe: str
 ) -> None:
     own = {"epochs": 2, **({"contrast_epochs": 2} if recipe == "cross_corpus" else {})}
     values = {**tiny_values, **CALM, **own, "batch_size": 5, "average": 0.5}
-    flags = [f"--{name.replace('_', '-')}={value}" for name, value in values.items()]
-    command = ["train", recipe, "--corpus", str(corpus_root), "--valid", "cleo", "--test", "none"]
-    found = {}
-    for count in (1, 2):
-        run = tmp_path / str(count)
-        done = launched(count, *command, "--run", str(run), *flags)
-        assert done.returncode == 0, done.stderr[-2000:]
-        lines = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
-        found[count] = [line for line in lines if line["event"] == "Step"]
-        assert [line["event"] for line in lines].count("Finished") == 1
-    steps = zip(found[1], found[2], strict=True)
-    for one, two in steps:
-        assert two["loss"] == pytest.approx(one["loss"], rel=1e-4)
-        for name, value in one["parts"].items():
-            assert two["parts"][name] == pytest.approx(value, rel=1e-4, abs=1e-6)
-    first = checkpoint.load_state(tmp_path / "1" / "resume")
-    second = checkpoint.load_state(tmp_path / "2" / "resume")
-    assert first is not None
-    assert second is not None
-    for name, tensor in first[0].items():
-        if name.startswith(("model.", "average.")) and tensor.is_floating_point():
-            torch.testing.assert_close(second[0][name], tensor, atol=2e-5, rtol=1e-3)
+    ours = ["--corpus", str(corpus_root), "--valid", "cleo", "--test", "none"]
+    command = ["-m", "serdemo", "train", recipe, *ours, "--run", str(tmp_path / "2")]
+    child = two(*command, *flags(values))
+    split = by_speakers(corpora.load(str(corpus_root)), valid=["cleo"], test=[])
+    alone = list(runs.train(recipe, values, split, tmp_path / "1"))
+    told, _ = child.communicate(timeout=300)
+    assert child.returncode == 0, told[-2000:]
+    both = list(events.read(tmp_path / "2" / runs.EVENTS))
+    assert [type(event) for event in both] == [type(event) for event in alone]
+    assert isinstance(both[0], Started)
+    assert both[0].processes == 2
+    for one, other in zip(alone, both, strict=True):
+        if isinstance(one, Step) and isinstance(other, Step):
+            assert other.loss == pytest.approx(one.loss, rel=1e-4)
+            assert other.parts == pytest.approx(one.parts, rel=1e-4, abs=1e-6)
+        if isinstance(one, EpochEnd) and isinstance(other, EpochEnd):
+            assert other.metrics == one.metrics
+    first, second = state(tmp_path / "1"), state(tmp_path / "2")
+    assert {name for name in first if first[name].shape != second[name].shape} == {"random.cpu"}
+    for name, tensor in first.items():
+        if not name.startswith("random."):
+            torch.testing.assert_close(second[name], tensor, atol=1e-5, rtol=1e-3)
+
+
+CHILD = """
+import json, sys
+from pathlib import Path
+from serdemo import corpora, processes
+from serdemo.recipes.supervised import Supervised
+from serdemo.splits import by_speakers
+from serdemo.train import fit
+from serdemo.trainer import TrainOptions
+
+processes.begin(cpu=True)
+corpus, folder, values = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
+split = by_speakers(corpora.load(corpus), valid=["cleo"], test=["dora"])
+
+def train(run, last, resume=False):
+    asked = iter(range(1, 10_000))
+    stop = lambda: "here" if next(asked) == last else None  # noqa: E731
+    own = {n: values[n] for n in ("device", "precision")}
+    recipe = Supervised.from_values({k: v for k, v in values.items() if k not in own})
+    for event in fit(recipe, TrainOptions(**own), split, folder / run, stop, resume=resume):
+        pass
+
+train("whole", 0)
+train("broken", 4 if processes.first() else 0)  # the others do as the first
+train("broken", 0, resume=True)
+"""
+
+
+def test_two_processes_resumed_are_two_unbroken(
+    tmp_path: Path, corpus_root: Path, tiny_values: dict[str, Any]
+) -> None:
+    script = tmp_path / "child.py"
+    script.write_text(CHILD, encoding="utf-8")
+    wild = {**tiny_values, "dropout": 0.3, "speed": 0.5, "noise": 0.5}
+    child = two(str(script), str(corpus_root), str(tmp_path), json.dumps(wild))
+    told, _ = child.communicate(timeout=300)
+    assert child.returncode == 0, told[-2000:]
+    whole, broken = state(tmp_path / "whole"), state(tmp_path / "broken")
+    assert whole.keys() == broken.keys()
+    assert all(torch.equal(whole[name], broken[name]) for name in whole)
+    generators = whole["random.cpu"].view(2, -1)
+    assert not torch.equal(generators[0], generators[1])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no signals to a group")
+def test_ctrl_c_saves_all_processes_and_one_can_go_on(
+    tmp_path: Path, corpus_root: Path, tiny_values: dict[str, Any]
+) -> None:
+    run = tmp_path / "run"
+    values = {**tiny_values, "epochs": 10_000}
+    ours = ["--corpus", str(corpus_root), "--valid", "cleo", "--test", "dora", "--run", str(run)]
+    child = two("-m", "serdemo", "train", "supervised", *ours, *flags(values))
+    limit = time.monotonic() + 120
+    while time.monotonic() < limit and child.poll() is None:
+        log = run / runs.EVENTS  # as text: its last line may be half written
+        if log.exists() and '"Step"' in log.read_text(encoding="utf-8"):
+            break
+        time.sleep(0.1)
+    os.killpg(child.pid, signal.SIGINT)
+    child.communicate(timeout=60)
+    *_, last = events.read(run / runs.EVENTS)
+    assert isinstance(last, Stopped)
+    assert last.reason == "interrupted"
+    split = by_speakers(corpora.load(str(corpus_root)), valid=["cleo"], test=["dora"])
+    shorter = {"epochs": last.step // 3 + 2}
+    rest = list(runs.train("supervised", shorter, split, run, resume=True))
+    assert isinstance(rest[0], Started)
+    assert (rest[0].resumed_step, rest[0].processes) == (last.step, 1)
+    assert isinstance(rest[-1], Finished)
 
 
 def test_alone_nothing_is_shared_out() -> None:
@@ -73,6 +159,38 @@ def test_alone_nothing_is_shared_out() -> None:
     assert (processes.rank(), processes.world(), processes.first()) == (0, 1, True)
     assert list(range(5))[processes.share(5)] == [0, 1, 2, 3, 4]
     assert processes.agreed("word") == "word"
+    assert processes.everyone("word") == ["word"]
+
+
+def test_a_launch_that_started_one_process_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    processes.begin()  # without a launcher
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    processes.begin()  # told to start one
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    with pytest.raises(UsageError, match=r"started a single process: .* it needs --multi-gpu"):
+        processes.begin()
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
+    gpus = SimpleNamespace(is_available=lambda: True, device_count=lambda: 1)
+    monkeypatch.setattr(torch, "cuda", gpus)
+    with pytest.raises(UsageError, match=r"3 processes for 1 GPUs; .* add --device cpu"):
+        processes.begin()
+
+
+def test_each_process_has_its_gpu_and_none_shares_mps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert devices.pick_device("auto") == torch.device("mps")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert devices.pick_device("auto") == torch.device("cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert devices.pick_device("auto") == torch.device("cuda", 1)
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ README = ROOT / "README.md"
 TEXT = README.read_text(encoding="utf-8")
 COMMAND_ONE = "python -m pip install -e . && python app.py"
 COMMAND_TWO = 'python -m pip install -e ".[test]" && python -m pytest'
-FLAGS_OF_OTHERS = {"--index-url", "--num-processes"}
+FLAGS_OF_OTHERS = {"--index-url", "--num-processes", "--multi-gpu"}
 
 
 def blocks(mark: str) -> list[str]:

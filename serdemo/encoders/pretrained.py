@@ -6,10 +6,14 @@ clip's frames are those it has alone. Weights are read from safetensors files on
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from serdemo.encoders.compact import mask_of
@@ -65,10 +69,24 @@ def configure(kind: str, options: PretrainedOptions) -> dict[str, Any]:
     if found != config_class.model_type:
         raise UsageError(f"{source} holds a model of type {found}, not {config_class.model_type}.")
     try:
-        normalise = bool(AutoFeatureExtractor.from_pretrained(source).do_normalize)
+        extractor = AutoFeatureExtractor.from_pretrained(source, trust_remote_code=False)
+        normalise = bool(extractor.do_normalize)
     except (OSError, ValueError, AttributeError):
         normalise = config.to_dict().get("feat_extract_norm") == "layer"
     return {"architecture": config.to_diff_dict(), "normalise": normalise}
+
+
+# What transformers raises for a file that is missing, damaged or about something else
+UNREADABLE = (
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    RuntimeError,
+    SafetensorError,
+    StrictDataclassError,
+)
 
 
 class _Reading:
@@ -81,9 +99,7 @@ class _Reading:
         return None
 
     def __exit__(self, kind: Any, problem: Any, trace: Any) -> None:
-        from safetensors import SafetensorError
-
-        if isinstance(problem, OSError | ValueError | RuntimeError | KeyError | SafetensorError):
+        if isinstance(problem, UNREADABLE):
             raise SerdemoError(
                 f"The encoder {self.source} could not be read: give --source a hub id that can be"
                 " reached, or a folder with config.json and model.safetensors."
@@ -104,7 +120,11 @@ class Pretrained(nn.Module):
         super().__init__()
         self.kind, self.options, self.config = kind, options, config
         config_class, self._model_class = classes(kind)
-        self.architecture = config_class.from_dict(config["architecture"])
+        try:
+            self.architecture = config_class.from_dict(config["architecture"])
+            self.normalise = bool(config["normalise"])
+        except UNREADABLE as problem:
+            raise UsageError(f"the configuration of its encoder {kind} is malformed.") from problem
         for name in ("layerdrop", "encoder_layerdrop"):
             if hasattr(self.architecture, name):
                 setattr(self.architecture, name, 0.0)  # would break the sum of several processes
@@ -133,9 +153,10 @@ class Pretrained(nn.Module):
         if options.lora_rank:
             _adapt(self.model, options.lora_rank, ADAPTED[self.kind])
         if options.gradient_checkpointing:
-            self.model.gradient_checkpointing_enable(  # type: ignore[operator]
-                gradient_checkpointing_kwargs={"use_reentrant": False}
-            )
+            with warnings.catch_warnings(action="ignore", category=FutureWarning):  # of its name
+                self.model.gradient_checkpointing_enable(  # type: ignore[operator]
+                    gradient_checkpointing_kwargs={"use_reentrant": False}
+                )
 
     def trainable(self) -> list[nn.Parameter]:
         """The parameters that training may change."""
@@ -151,19 +172,33 @@ class Pretrained(nn.Module):
         if odd:
             problem = "lacks" if odd[0] in own else "has an unexpected"
             raise SerdemoError(f"The encoder {source} {problem} tensor {odd[0]}.")
-        with _Reading(source):
-            self.model.load_state_dict(
-                {own[name]: value for name, value in state.items()}, strict=False
-            )
+        begun = self.model.state_dict()
+        for name, value in state.items():
+            _check_shape(source, name, value.shape, begun[own[name]].shape)
+            if not bool(torch.isfinite(value).all()):
+                raise SerdemoError(
+                    f"The encoder {source} is damaged: {name} holds values that are not finite."
+                )
+        self.model.load_state_dict({own[n]: value for n, value in state.items()}, strict=False)
 
     def source_state(self, source: str) -> dict[str, Tensor]:
         """The tensors of the source, named as those of `self.model`."""
         with _Reading(source):
             found, told = self._model_class.from_pretrained(
-                source, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+                source,
+                use_safetensors=True,
+                dtype=torch.float32,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # told below, by name
             )
+        for name, shape, wanted in sorted(told["mismatched_keys"]):
+            _check_shape(source, name, shape, wanted)
         if missing := sorted(told["missing_keys"]):
             raise SerdemoError(f"The encoder {source} lacks tensor {missing[0]}.")
+        # A head that stands beside the encoder is left out; a layer too many is another model.
+        parts = tuple(f"{name}." for name, _ in found.named_children())
+        if odd := sorted(name for name in told["unexpected_keys"] if name.startswith(parts)):
+            raise SerdemoError(f"The encoder {source} has an unexpected tensor {odd[0]}.")
         state: dict[str, Tensor] = found.state_dict()
         return state
 
@@ -173,7 +208,7 @@ class Pretrained(nn.Module):
 
     def forward(self, wave: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """(B, T) samples at 16 kHz, (B,) lengths -> (B, F, D) frames and (B, F) mask."""
-        if self.config["normalise"]:
+        if self.normalise:
             wave = normalised(wave, lengths)
         states, frames = self.hidden(wave, lengths)
         if self.options.mix == "last":
@@ -182,6 +217,13 @@ class Pretrained(nn.Module):
             share = self.mix.softmax(0)
             mixed = sum(s * h.float() for s, h in zip(share, states, strict=True))
         return mixed, mask_of(frames, mixed.shape[1])
+
+
+def _check_shape(source: str, name: str, shape: Sequence[int], wanted: Sequence[int]) -> None:
+    if tuple(shape) != tuple(wanted):
+        raise SerdemoError(
+            f"The encoder {source} has tensor {name} of shape {tuple(shape)}, not {tuple(wanted)}."
+        )
 
 
 def normalised(wave: Tensor, lengths: Tensor) -> Tensor:

@@ -69,7 +69,7 @@ class SpeechEncoder(Pretrained):
 
     def speaker_embedding(self, wave: Tensor, lengths: Tensor) -> Tensor:
         """The x-vectors (B, E) of a batch of clips; for the kind `xvector` alone."""
-        if self.config["normalise"]:
+        if self.normalise:
             wave = normalised(wave, lengths)
         rows = [
             self.model(row[None, :n]).embeddings[0]

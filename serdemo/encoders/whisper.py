@@ -31,15 +31,20 @@ def configuration_of(path: Path) -> dict[str, Any]:
     Raises SerdemoError when it is not Whisper's encoder.
     """
     state = read_tensors(path)
-    try:
-        width, mels, _ = state["conv1.weight"].shape
-        positions = len(state["embed_positions.weight"])
-        inner = len(state["layers.0.fc1.weight"])
-    except (KeyError, ValueError) as problem:
-        raise SerdemoError(
-            f"{path.name} is not the encoder of a Whisper model: it lacks tensor {problem}."
-        ) from problem
-    layers = 1 + max(int(name.split(".")[1]) for name in state if name.startswith("layers."))
+    shapes = []
+    for name, axes in (
+        ("conv1.weight", 3),
+        ("embed_positions.weight", 2),
+        ("layers.0.fc1.weight", 2),
+    ):
+        if name not in state or state[name].dim() != axes or not state[name].numel():
+            problem = "lacks" if name not in state else "has an odd shape of"
+            raise SerdemoError(
+                f"{path.name} is not the encoder of a Whisper model: it {problem} tensor {name}."
+            )
+        shapes.append(state[name].shape)
+    (width, mels, _), (positions, _), (inner, _) = shapes
+    layers = len({name.split(".")[1] for name in state if name.startswith("layers.")})
     return dict(
         model_type="whisper",
         num_mel_bins=mels,
