@@ -8,10 +8,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serdemo import metrics
 from serdemo.metrics import Scores
-from serdemo.predict import Predictor
+from serdemo.predict import Predictor, Source
 from serdemo.schema import SerdemoError, Utterance
 
 
@@ -78,10 +79,11 @@ def collect(
     utterances: Sequence[Utterance],
     classes: Collection[str] | None = None,
     progress: Callable[[int], None] = lambda done: None,
+    hear: Callable[[Utterance], Source] = lambda clip: clip.path,
 ) -> Answers:
     """The predictor's answers to the clips of the named classes (all it knows where None).
 
-    `progress` is told the number of clips done. Raises SerdemoError when there are such clips and
+    `progress` is told the number of clips done; `hear` gives what of a clip is to be heard. Raises SerdemoError when there are such clips and
     none of them can be read.
     """
     labels = predictor.labels
@@ -90,7 +92,7 @@ def collect(
     known = [(u, name) for u, name in named if name in wanted]
     kept: list[tuple[Any, ...]] = []
     refused: list[tuple[str, str]] = []
-    replies = predictor.predict_many(u.path for u, _ in known)
+    replies = predictor.predict_many(hear(u) for u, _ in known)
     for done, ((clip, name), reply) in enumerate(zip(known, replies, strict=True), start=1):
         if isinstance(reply, SerdemoError):
             refused.append((clip.corpus, str(reply)))
@@ -139,6 +141,32 @@ def score(answers: Answers, *, repeated: bool = False) -> Scores | None:
         answers.speakers,
         clips=answers.files if repeated else None,
     )
+
+
+def mean_of_corpora(seeds: Sequence[Answers]) -> dict[str, Any] | None:
+    """The mean UAR of the corpora, each counting alike, and its interval; None without answers.
+
+    `seeds` are the answers of one model a seed to the same clips. In each draw of the interval the
+    speakers of every corpus are drawn anew (of a corpus of one speaker its clips).
+    """
+    whole = join(seeds)
+    found: list[tuple[float, NDArray[np.float64]]] = []
+    for name in sorted(set(whole.corpora)):
+        one = whole.of(name)
+        guess = np.array(one.labels)[np.array(one.probabilities).argmax(axis=1)].tolist()
+        matrix = metrics.confusion(one.truth, guess, one.labels)
+        values, _, _ = metrics.bootstrap_draws(
+            one.truth, guess, one.speakers, clips=one.files, seed=len(found)
+        )
+        found.append((metrics.uar(matrix), values))
+    if not found:
+        return None
+    low, high = np.quantile(np.mean([values for _, values in found], axis=0), (0.025, 0.975))
+    return {
+        "uar": float(np.mean([rate for rate, _ in found])),
+        "uar_ci95": [float(low), float(high)],
+        "corpora": len(found),
+    }
 
 
 def spread(values: Sequence[float]) -> dict[str, Any]:

@@ -176,18 +176,19 @@ class LogMel(torch.nn.Module):
         super().__init__()
         n_fft = 512
         # This padding puts the window, centred in the FFT, exactly on its own 400 samples.
-        self.mel = torchaudio.transforms.MelSpectrogram(
-            sample_rate=SAMPLE_RATE,
-            n_fft=n_fft,
-            win_length=self.WINDOW,
-            hop_length=self.HOP,
-            pad=(n_fft - self.WINDOW) // 2,
-            f_min=20.0,
-            f_max=7600.0,
-            n_mels=self.MELS,
-            power=2.0,
-            center=False,
-        )
+        with torch.device("cpu"):  # tables of numbers, even where a model is made of shapes alone
+            self.mel = torchaudio.transforms.MelSpectrogram(
+                sample_rate=SAMPLE_RATE,
+                n_fft=n_fft,
+                win_length=self.WINDOW,
+                hop_length=self.HOP,
+                pad=(n_fft - self.WINDOW) // 2,
+                f_min=20.0,
+                f_max=7600.0,
+                n_mels=self.MELS,
+                power=2.0,
+                center=False,
+            )
         # Made anew, in full precision, wherever a model is built: no checkpoint holds them.
         for part, name in ((self.mel.spectrogram, "window"), (self.mel.mel_scale, "fb")):
             part.register_buffer(name, getattr(part, name), persistent=False)

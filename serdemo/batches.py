@@ -1,7 +1,6 @@
 """Clips to batches: decoded once, cropped, padded and masked, drawn in balance.
 
-What an epoch holds is a pure function of (seed, epoch), so that a resumed run sees the clips it
-would have seen.
+What an epoch holds is a function of (seed, epoch) alone, so a resumed run sees the same clips.
 """
 
 from __future__ import annotations
@@ -48,6 +47,7 @@ class BatchOptions(Options):
 class Batch:
     """A padded batch: `wave` (B, T) float32 at 16 kHz, `lengths` (B,) samples, and, for each clip,
     the index of its emotion (-1 where the labels do not have it), corpus, speaker and utterance.
+    `span` (B, 2) is the stretch of the clip that is heard, in seconds.
     """
 
     wave: Tensor
@@ -56,6 +56,7 @@ class Batch:
     corpus: Tensor
     speaker: Tensor
     index: Tensor
+    span: Tensor
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
@@ -115,14 +116,26 @@ class Clips(Dataset[tuple[np.ndarray, int]]):
             return stored * self.scales[index]
         return self._decode(self.utterances[index])
 
+    def seconds(self, index: int) -> float:
+        """The length of one clip."""
+        return max(1, len(self.wave(index))) / audio.SAMPLE_RATE
+
     def __len__(self) -> int:
         return len(self.utterances)
 
-    def batch(self, indices: Sequence[int], waves: Sequence[np.ndarray]) -> Batch:
-        """The clips at `indices` with the samples given."""
+    def batch(
+        self,
+        indices: Sequence[int],
+        waves: Sequence[np.ndarray],
+        spans: Sequence[tuple[float, float]] | None = None,
+    ) -> Batch:
+        """The clips at `indices` with the samples given, their beginnings unless `spans` tell."""
         at = torch.tensor(list(indices))
         wave, lengths = collate(waves)
-        return Batch(wave, lengths, self.emotion[at], self.corpus[at], self.speaker[at], at)
+        if spans is None:
+            spans = [(0.0, len(wave) / audio.SAMPLE_RATE) for wave in waves]
+        span = torch.tensor(spans, dtype=torch.float32)
+        return Batch(wave, lengths, self.emotion[at], self.corpus[at], self.speaker[at], at, span)
 
 
 def _prefix(utterances: Sequence[Utterance], bound: int) -> int:
@@ -157,17 +170,19 @@ def balanced_weights(utterances: Sequence[Utterance], balance: float) -> np.ndar
 def draws(weights: np.ndarray, options: BatchOptions, seed: int, epoch: int) -> list[list[Draw]]:
     """An epoch's batches: as many clips as there are, drawn by weight with the least repetition.
 
-    Systematic sampling: a clip of expected count c is drawn floor(c) or ceil(c) times. Each batch
-    has one crop length, so that little of it is padding.
+    Systematic sampling: a clip of expected count c is drawn floor(c) or ceil(c) times.
     """
     rng = np.random.default_rng((seed, epoch))
     order = rng.permutation(len(weights))
     points = (np.arange(len(weights)) + rng.random()) / len(weights)
     chosen = order[np.searchsorted(np.cumsum(weights[order]), points).clip(max=len(weights) - 1)]
-    chosen = rng.permutation(chosen)
-    count = math.ceil(len(chosen) / options.batch_size)
+    return crops(rng.permutation(chosen), options, rng)
+
+
+def crops(chosen: np.ndarray, options: BatchOptions, rng: np.random.Generator) -> list[list[Draw]]:
+    """Clips (N,) in order as batches of one crop length each, so that little of them is padding."""
     batches = []
-    for part in np.array_split(chosen, count):
+    for part in np.array_split(chosen, math.ceil(len(chosen) / options.batch_size)):
         crop = float(rng.uniform(options.crop_low, max(options.crop_low, options.crop_high)))
         batches.append([(int(i), crop, int(rng.integers(2**62))) for i in part])
     return batches
@@ -183,21 +198,24 @@ class _Prepared(Dataset[Batch | SerdemoError]):
         return len(self.plan)
 
     def __getitem__(self, number: int) -> Batch | SerdemoError:
-        waves = []
+        waves, spans = [], []
         for index, seconds, seed in self.plan[number]:
             rng = np.random.default_rng(seed)
             try:
-                wave = augment(self.clips.wave(index), self.options, rng)
+                wave, pace = augment(self.clips.wave(index), self.options, rng)
             except SerdemoError as problem:  # raised in a worker, it would become a traceback
                 return problem
-            waves.append(crop(wave, math.ceil(seconds * audio.SAMPLE_RATE), rng))
-        return self.clips.batch([draw[0] for draw in self.plan[number]], waves)
+            cut, start = crop(wave, math.ceil(seconds * audio.SAMPLE_RATE), rng)
+            waves.append(cut)
+            scale = pace / audio.SAMPLE_RATE
+            spans.append((start * scale, (start + len(cut)) * scale))
+        return self.clips.batch([draw[0] for draw in self.plan[number]], waves, spans)
 
 
-def crop(wave: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """At most `size` samples of a clip, from a random place."""
+def crop(wave: np.ndarray, size: int, rng: np.random.Generator) -> tuple[np.ndarray, int]:
+    """At most `size` samples of a clip, from a random place, and the first one's number."""
     start = int(rng.integers(max(1, len(wave) - size + 1)))
-    return wave[start : start + size]
+    return wave[start : start + size], start
 
 
 def _ignore_interrupts(worker: int) -> None:

@@ -1,6 +1,4 @@
-"""Checkpoints on disk: weights in safetensors, everything else in JSON. `Description` is what
-`model.json` holds.
-"""
+"""Checkpoints on disk: weights in safetensors, all else in JSON as `Description` lays it out."""
 
 from __future__ import annotations
 
@@ -18,10 +16,13 @@ from serdemo import encoders
 from serdemo.audio import SAMPLE_RATE
 from serdemo.model import HeadOptions, Model
 from serdemo.schema import SerdemoError, UsageError
+from serdemo.storage import DESCRIPTION as DESCRIPTION
+from serdemo.storage import WEIGHTS as WEIGHTS
 from serdemo.storage import present, read_json, read_tensors, replace_folder, write_json
 
 FORMAT = 1
-WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
+MOST_LABELS = 1000
+PLACES = ("source", "start", "teacher", "embeddings", "cache")  # options that may name a folder
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -31,8 +32,9 @@ class Description:
 
     `trained_on` and `selected_on` map a corpus to its speakers; `split` is the fingerprint of the
     split; `temperature` divides the logits; `unsure_below` is the confidence under which an answer
-    is "not sure"; `encoder_config` is the architecture of a pretrained encoder; `neutral` is the mean embedding (E,) of neutral training speech, empty where it
-    is not known. `metrics` holds figures as fractions, each with its protocol.
+    is "not sure"; `encoder_config` is the architecture of a pretrained encoder; `neutral` is the mean
+    embedding (E,) of neutral training speech, empty where it is not known. Without a classifier
+    there are no `labels`. `metrics` holds figures as fractions, each with its protocol.
     """
 
     labels: tuple[str, ...]
@@ -89,8 +91,10 @@ class Description:
                 )
         labels = tuple(values["labels"])
         words = all(isinstance(label, str) and label for label in labels)
-        if not labels or not words or len(set(labels)) < len(labels):
-            raise SerdemoError(f"{where} cannot be read: its labels must be different words.")
+        if not words or len(set(labels)) < len(labels) or len(labels) > MOST_LABELS:
+            raise SerdemoError(
+                f"{where} cannot be read: its labels must be different words, {MOST_LABELS} at most."
+            )
         if values.get("sample_rate", SAMPLE_RATE) != SAMPLE_RATE:
             raise SerdemoError(
                 f"{where} was made for {values['sample_rate']} Hz; serdemo works at {SAMPLE_RATE} Hz."
@@ -173,14 +177,13 @@ def load(folder: Path | str, device: str | torch.device = "cpu") -> tuple[Model,
     return model.to(device).eval(), description
 
 
-def begin_from(folder: Path, model: Model, description: Description, copy: bool) -> Description:
+def begin_from(folder: Path, model: Model) -> None:
     """Give `model` the weights of a checkpoint, as far as names and shapes agree.
 
-    The encoder must agree as a whole; heads of other sizes stay fresh. Returns the description with
-    the speakers that the checkpoint was trained and selected on added. With `copy` False only that.
-    Raises UsageError when the encoders differ, SerdemoError when the checkpoint cannot be read.
+    The encoder must agree as a whole; heads of other sizes stay fresh. Raises UsageError when the
+    encoders differ, SerdemoError when the checkpoint cannot be read.
     """
-    begun, told = load(folder)
+    begun, _ = load(folder)
     state, own = begun.state_dict(), model.state_dict()
     agreeing = {k: v for k, v in state.items() if k in own and own[k].shape == v.shape}
     inside = {name for name in (*state, *own) if name.startswith("encoder.")}
@@ -190,19 +193,15 @@ def begin_from(folder: Path, model: Model, description: Description, copy: bool)
         )
     if begun.labels != model.labels:
         agreeing = {k: v for k, v in agreeing.items() if not k.startswith("classifier.")}
-    if copy:
-        model.load_state_dict(agreeing, strict=False)
-    trained_on = _union(told.trained_on, description.trained_on)
-    selected_on = _union(told.selected_on, description.selected_on)
-    return replace(description, trained_on=trained_on, selected_on=selected_on)
+    model.load_state_dict(agreeing, strict=False)
 
 
 def without_folders(description: Description) -> Description:
-    """A description that names sources and beginnings without the folders of this machine."""
+    """A description that names files and checkpoints without the folders of this machine."""
 
     def named(options: dict[str, Any]) -> dict[str, Any]:
-        local = {k: Path(options[k]) for k in ("source", "start") if options.get(k)}
-        return {**options, **{k: path.name for k, path in local.items() if path.exists()}}
+        given = {k: str(options[k]).split(",") for k in PLACES if options.get(k)}
+        return {**options, **{k: ",".join(map(_named, parts)) for k, parts in given.items()}}
 
     return replace(
         description,
@@ -211,9 +210,10 @@ def without_folders(description: Description) -> Description:
     )
 
 
-def _union(*tables: Mapping[str, list[str]]) -> dict[str, list[str]]:
-    names = sorted({corpus for table in tables for corpus in table})
-    return {name: sorted({s for table in tables for s in table.get(name, [])}) for name in names}
+def _named(place: str) -> str:
+    """A place on this machine by its name alone, what is none as it is."""
+    path = Path(place.strip())
+    return path.name if path.exists() else place
 
 
 def describe(folder: Path) -> Description:

@@ -16,11 +16,10 @@ from typing import NoReturn
 import click
 
 from serdemo import __version__
-from serdemo.cli_bench import bench
-from serdemo.cli_crossval import CrossvalGroup
-from serdemo.cli_listen import listen
-from serdemo.cli_train import TrainGroup
-from serdemo.flags import (
+from serdemo.commands.bench import bench
+from serdemo.commands.crossval import CrossvalGroup
+from serdemo.commands.explore import clusters, embed
+from serdemo.commands.flags import (
     CHECKPOINT,
     CORPUS,
     DEVICE,
@@ -31,6 +30,10 @@ from serdemo.flags import (
     data_root,
     print_json,
 )
+from serdemo.commands.listen import listen
+from serdemo.commands.map import map_
+from serdemo.commands.models import models
+from serdemo.commands.train import TrainGroup
 from serdemo.schema import SerdemoError
 
 
@@ -49,9 +52,10 @@ def app(port: int | None, share: bool, checkpoint: Path | None) -> None:
     folder = None
     if checkpoint is not None:
         from serdemo.checkpoint import describe
+        from serdemo.predict import answering
 
         folder = checkpoint_folder(checkpoint)
-        describe(folder)  # so that a wrong one is told here, not only in the page
+        answering(describe(folder))  # so that a wrong one is told here, not only in the page
     ui.launch(port=port, share=share, checkpoint=folder)
 
 
@@ -62,9 +66,9 @@ def app(port: int | None, share: bool, checkpoint: Path | None) -> None:
 @JSON
 def predict(files: Sequence[Path], checkpoint: Path | None, device: str, as_json: bool) -> None:
     """Say which emotion the voice in each FILE (or in each sound file of a folder) carries."""
+    from serdemo.commands.show import show_prediction
     from serdemo.corpora.folder import audio_files
     from serdemo.predict import Predictor
-    from serdemo.show import show_prediction
 
     paths: list[Path] = []
     for path in files:
@@ -97,7 +101,7 @@ def corpora(root: Path | None, as_json: bool) -> None:
     from dataclasses import asdict
 
     from serdemo import corpora as known
-    from serdemo.show import show_corpora
+    from serdemo.commands.show import show_corpora
 
     rows = known.status(data_root(root))
     print_json([asdict(row) for row in rows]) if as_json else show_corpora(rows)
@@ -133,8 +137,8 @@ def evaluate(
     from serdemo import corpora as known
     from serdemo import evaluate as scoring
     from serdemo import report_pages
+    from serdemo.commands.show import progress, show_report
     from serdemo.predict import Predictor
-    from serdemo.show import progress, show_report
 
     folder = checkpoint_folder(checkpoint)
     utterances = known.load_many(corpus, data_root(root))
@@ -157,6 +161,10 @@ COMMANDS: dict[str, click.Command] = {
     "crossval": CrossvalGroup(
         "crossval", help="Train RECIPE with each speaker, session, fold or corpus left out in turn."
     ),
+    "embed": embed,
+    "clusters": clusters,
+    "map": map_,
+    "models": models,
     "bench": bench,
 }
 

@@ -10,20 +10,21 @@ import hashlib
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from serdemo import __version__, recipes, runs
+from serdemo import __version__, checkpoint, heard, runs
 from serdemo.answers import Answers, collect
 from serdemo.devices import pick_device
-from serdemo.events import Event, Finished, Stopped
+from serdemo.events import EVENTS, Event, Finished, Stopped
 from serdemo.metrics import class_of
-from serdemo.options import pick
 from serdemo.predict import Predictor
 from serdemo.protocols import Task
 from serdemo.schema import SerdemoError, UsageError, Utterance
+from serdemo.splits import Split
 from serdemo.storage import read_json, write_json
-from serdemo.trainer import TrainOptions
+from serdemo.trainer import chosen
 
 PROTOCOL, ANSWERS = "protocol.json", "answers.json"
 # Options that change how a run is carried out, not what it is: they may differ on resuming.
@@ -128,50 +129,81 @@ def train(
         if stop_after is not None and spent >= stop_after and number > left[0][0]:
             return False
         folder = place(run_dir, task, seed)
-        last: list[Event] = []
-
-        def told(happening: Iterator[Event], last: list[Event] = last) -> Iterator[Event]:
-            for event in happening:
-                last[:] = [event]
-                yield event
-
-        happening = told(
-            runs.train(
-                protocol["recipe"],
-                {**options, "seed": seed},
-                task.split,
-                folder,
-                command=protocol["command"],
-                resume=(folder / runs.EVENTS).exists(),
-                stop_after=None if stop_after is None else max(stop_after - spent, 0.0),
-            )
+        finished = carry_out(
+            protocol["recipe"],
+            {**options, "seed": seed},
+            task.split,
+            folder,
+            command=protocol["command"],
+            stop_after=None if stop_after is None else max(stop_after - spent, 0.0),
+            follow=partial(
+                follow, f"{number} of {len(jobs)}: {task.kind}, {task.name}, seed {seed}"
+            ),
         )
-        follow(f"{number} of {len(jobs)}: {task.kind}, {task.name}, seed {seed}", happening)
-        for _ in happening:
-            pass
-        if not isinstance(last[0], Finished):
-            assert isinstance(last[0], Stopped)
+        if not finished:
             return False
-        _answer(task, folder, options.get("target", ""), options.get("device", "auto"))
+        answer(task.split, folder, options.get("target", ""), options.get("device", "auto"))
     return True
+
+
+def carry_out(
+    recipe: str,
+    options: Mapping[str, Any],
+    split: Split,
+    folder: Path,
+    *,
+    command: str = "",
+    stop_after: float | None = None,
+    follow: Callable[[Iterator[Event]], object] = lambda happening: None,
+) -> bool:
+    """Begin a run, or go on with the one in the folder; True once it is finished, False if stopped.
+
+    `follow` is given its events; what it leaves is read to the end. Raises as `runs.train` does.
+    """
+    last: list[Event] = []
+
+    def told() -> Iterator[Event]:
+        for event in runs.train(
+            recipe,
+            options,
+            split,
+            folder,
+            command=command,
+            resume=(folder / EVENTS).exists(),
+            stop_after=stop_after,
+        ):
+            last[:] = [event]
+            yield event
+
+    happening = told()
+    follow(happening)
+    for _ in happening:
+        pass
+    assert isinstance(last[0], Finished | Stopped)
+    return isinstance(last[0], Finished)
 
 
 def _check(protocol: Mapping[str, Any], tasks: Sequence[Task]) -> None:
     """Raise for what is plainly wrong with any model, before a folder is made."""
-    kind = recipes.get(protocol["recipe"])
-    groups = pick((*kind.groups, TrainOptions), {**kind.presets, **protocol["options"]})
-    recipe = kind({type(group): group for group in groups[:-1]})
+    recipe, options = chosen(protocol["recipe"], protocol["options"])
+    start = [checkpoint.describe(Path(options.start))] if options.start else []
     for task in tasks:
-        recipe.describe(task.split)
-    pick_device(protocol["options"].get("device", "auto"))
+        described = heard.through_source(recipe.describe(task.split))
+        if not described.labels:
+            raise UsageError(
+                f"{recipe.name} answers no emotion as it is asked for, so there is nothing to compare."
+            )
+        heard.refuse(heard.also(described, *start), "What each model begins with", task.split)
+    pick_device(options.device)
 
 
-def _answer(task: Task, folder: Path, target: str, device: str) -> None:
-    """Let a trained model answer its test clips of the classes it was trained on, and keep that."""
+def answer(split: Split, folder: Path, target: str, device: str) -> None:
+    """Let the model of a finished run answer the test clips of the classes it was trained on (those
+    of corpus `target` where one is named), and keep that beside it."""
     predictor = Predictor(folder / "checkpoint", device=device)
-    taught = [u for u in task.split.train if not target or u.corpus == target.lower()]
+    taught = [u for u in split.train if not target or u.corpus == target.lower()]
     classes = {name for u in taught if (name := class_of(u.emotion, predictor.labels))}
-    found = collect(predictor, task.split.test, classes)
+    found = collect(predictor, split.test, classes)
     write_json(folder / ANSWERS, found.to_json())
     shutil.rmtree(folder / "resume", ignore_errors=True)  # several times the model, and done with
 

@@ -29,6 +29,16 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
+def named(device: torch.device) -> str:
+    """A device as a person knows it, such as a GPU by its maker's name."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type == "cpu":
+        threads = torch.get_num_threads()
+        return f"this machine's processor ({threads} thread{'' if threads == 1 else 's'})"
+    return f"this machine's GPU ({device.type})"
+
+
 @contextmanager
 def flushed_denormals() -> Iterator[None]:
     """While inside, numbers too small for full precision count as zero.

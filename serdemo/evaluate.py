@@ -12,7 +12,7 @@ from scipy.special import softmax
 from serdemo import calibration
 from serdemo.answers import Answers, collect, score
 from serdemo.checkpoint import Description
-from serdemo.corpora import normalise_speaker
+from serdemo.heard import seen_speakers
 from serdemo.metrics import Scores
 from serdemo.predict import Predictor
 from serdemo.schema import SerdemoError, UsageError, Utterance
@@ -45,16 +45,6 @@ class Report:
             "refused": list(self.refused),
             **({"by_corpus": [one.to_json() for one in self.by_corpus]} if self.by_corpus else {}),
         }
-
-
-def seen_speakers(description: Description) -> frozenset[str]:
-    """`corpus/speaker` keys that the checkpoint was trained on or selected on."""
-    return frozenset(
-        f"{corpus}/{normalise_speaker(corpus, speaker)}"
-        for part in (description.trained_on, description.selected_on)
-        for corpus, speakers in part.items()
-        for speaker in speakers
-    )
 
 
 def choose(

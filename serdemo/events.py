@@ -10,11 +10,19 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from serdemo.schema import SerdemoError
+
+EVENTS = "events.jsonl"  # in a run's folder
+STOP_FILE = "stop"  # there too: a run that finds it saves and stops
+TAIL_BYTES = 65_536  # of a file, in which its last event lies
+CLOCKS_S = 2.0  # how far the clocks of processes and of files may be apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +152,20 @@ def read(path: Path) -> Iterator[Event]:
                 yield from_line(line)
 
 
+def last(path: Path) -> Event | None:
+    """The last event of a file that is whole, read from its end alone; None where there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
+            lines = file.read().split(b"\n")[:-1]  # without what is still being written
+    except OSError:
+        return None
+    for line in reversed(lines):
+        with suppress(SerdemoError):
+            return from_line(line.decode("utf-8", "replace"))
+    return None
+
+
 def trim(path: Path) -> None:
     """Cut off a last line that a kill left half-written, so that the next event gets its own."""
     if path.exists():
@@ -151,3 +173,12 @@ def trim(path: Path) -> None:
         whole = data.rfind(b"\n") + 1
         if whole < len(data):
             os.truncate(path, whole)
+
+
+def drop_stale_stop(folder: Path) -> None:
+    """Forget that an earlier process was asked to stop; what this one was asked, even before it began
+    to train, stays."""
+    path = folder / STOP_FILE
+    with suppress(OSError):
+        if path.stat().st_mtime < psutil.Process().create_time() - CLOCKS_S:
+            path.unlink()

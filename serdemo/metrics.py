@@ -91,16 +91,36 @@ def bootstrap_interval(
     seed: int = 0,
     level: float = 0.95,
 ) -> Interval:
-    """Percentile interval of `metric`, drawing whole groups (speakers) with replacement.
+    """Percentile interval of `metric` over `bootstrap_draws`."""
+    if not 0 < level < 1:
+        raise SerdemoError("An interval needs a level between 0 and 1.")
+    values, over, count = bootstrap_draws(
+        truth, predicted, groups, metric, clips=clips, draws=draws, seed=seed
+    )
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(low), float(high), over, count)
+
+
+def bootstrap_draws(
+    truth: Sequence[str],
+    predicted: Sequence[str],
+    groups: Sequence[str],
+    metric: Metric = uar,
+    *,
+    clips: Sequence[str] | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+) -> tuple[NDArray[np.float64], Literal["speakers", "clips"], int]:
+    """`metric` in each of `draws` (draws,), whole groups (speakers) drawn with replacement; what
+    was drawn, and of how many.
 
     Clips of one speaker are alike, so drawing clips would give too narrow an interval; with a
-    single speaker there is no other way, and the result's `over` then says `clips`. `clips` names
-    them where some were answered several times, so that a clip is drawn with all its answers.
+    single speaker there is no other way, and the second value then is `clips`. `clips` names them where some were answered several times, so that a clip is drawn with all its answers.
     """
     names = range(len(truth)) if clips is None else clips
     _same_length(truth=truth, predicted=predicted, groups=groups, clips=names)
-    if not 0 < level < 1 or draws < 1:
-        raise SerdemoError("An interval needs a level between 0 and 1 and at least one draw.")
+    if draws < 1:
+        raise SerdemoError("An interval needs at least one draw.")
     labels = sorted({*truth, *predicted})
     over: Literal["speakers", "clips"] = "clips" if len(set(groups)) == 1 else "speakers"
     places: dict[Any, list[int]] = {}
@@ -115,8 +135,7 @@ def bootstrap_interval(
     even = np.full(len(counts), 1 / len(counts))
     weights = np.random.default_rng(seed).multinomial(len(counts), even, size=draws)
     values = [metric(matrix) for matrix in np.tensordot(weights, counts, axes=1)]
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(low), float(high), over, len(counts))
+    return np.array(values), over, len(counts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +210,30 @@ def score(
         ece=calibration_error(rows, truth_index),
         confusion=tuple(tuple(int(count) for count in row) for row in matrix),
     )
+
+
+def eer(scores: ArrayLike, same: ArrayLike, weights: ArrayLike | None = None) -> float:
+    """Equal error rate of a verification: where as many same pairs are refused as others accepted.
+
+    `scores` (N,) are higher for pairs that are more alike, `same` (N,) says which are of one
+    speaker, `weights` (N,) how much each counts. Between two thresholds the rates go in a straight
+    line. Raises SerdemoError unless pairs of both kinds weigh something.
+    """
+    values, kind = np.asarray(scores, dtype=np.float64), np.asarray(same, dtype=bool)
+    weight = np.ones(len(values)) if weights is None else np.asarray(weights, dtype=np.float64)
+    _same_length(scores=values, same=kind, weights=weight)
+    order = np.argsort(values, kind="stable")
+    steps = np.append(np.diff(values[order]) > 0, True)  # thresholds above each different score
+    refused, passed = (np.cumsum((weight * chosen)[order])[steps] for chosen in (kind, ~kind))
+    if not refused[-1] > 0 or not passed[-1] > 0 or not np.isfinite(values).all():
+        raise SerdemoError(
+            "An equal error rate needs pairs of one speaker and pairs of two, with finite scores."
+        )
+    refused = np.append(0.0, refused / refused[-1])
+    gap = 1 - np.append(0.0, passed / passed[-1]) - refused  # falls from 1 to -1
+    after = int(np.argmax(gap <= 0))
+    share = gap[after - 1] / (gap[after - 1] - gap[after])
+    return float(refused[after - 1] + share * (refused[after] - refused[after - 1]))
 
 
 def _take(places: Sequence[int], column: Sequence[str]) -> list[str]:

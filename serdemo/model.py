@@ -9,7 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from serdemo.audio import SAMPLE_RATE
+from serdemo.cnn import DEPTHS, SMALLEST, EfficientNet, ImageCNN, ImagePooling, of_length
 from serdemo.options import Options, option
+from serdemo.schema import UsageError
 
 
 class Encoder(Protocol):
@@ -29,12 +32,39 @@ class HeadOptions(Options):
     projection: int = option(128, "width of the contrastive projection", low=8, high=1024)
     pooling: str = option(
         "statistics",
-        "how frames become one vector: attentive mean and deviation, or self-attention's mean",
-        choices=("statistics", "attention"),
+        "how frames become one vector: attentive mean and deviation, self-attention's mean, the plain"
+        " mean, or a network that sees them as an image",
+        choices=("statistics", "attention", "mean", "cnn", "efficientnet"),
     )
     hidden: int = option(
         0, "width of a classifier of two layers with ReLU; 0 for one layer", low=0, high=4096
     )
+    image_seconds: float = option(
+        7.0, "length that clips are cut or padded to for an image", low=0.1, high=60.0
+    )
+    image_side: int = option(300, "height and width of that image", low=16, high=1024)
+    image_dropout: float = option(0.2, "dropout behind its layers", low=0.0, high=0.9)
+    cnn_layers: int = option(7, "convolutions of the pooling cnn: 3, 5 or 7", low=3, high=7)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.cnn_layers not in DEPTHS:
+            raise UsageError(f"--cnn-layers must be 3, 5 or 7, not {self.cnn_layers}.")
+        if self.pooling == "efficientnet" and self.image_side < SMALLEST:
+            raise UsageError(
+                f"--image-side must be at least {SMALLEST} for --pooling efficientnet, not"
+                f" {self.image_side}."
+            )
+
+    @property
+    def image(self) -> bool:
+        """Whether frames are seen as an image."""
+        return self.pooling in ("cnn", "efficientnet")
+
+    @property
+    def image_samples(self) -> int:
+        """Its length in samples."""
+        return round(self.image_seconds * SAMPLE_RATE)
 
 
 class AttentiveStatistics(nn.Module):
@@ -73,17 +103,28 @@ class SelfAttention(nn.Module):
         return (score.softmax(dim=1) * frames).sum(1)
 
 
+class Mean(nn.Module):
+    """The mean of the valid frames: (B, F, D) frames and (B, F) mask -> (B, D)."""
+
+    def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
+        kept = mask[:, :, None].float()
+        return (frames.float() * kept).sum(1) / kept.sum(1)
+
+
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One forward pass: `embedding` (B, E), `logits` (B, C), `projection` (B, P)."""
+    """One forward pass: `frames` (B, F, D) and their `mask` (B, F), `embedding` (B, E), `logits`
+    (B, C), `projection` (B, P)."""
 
+    frames: Tensor
+    mask: Tensor
     embedding: Tensor
     logits: Tensor
     projection: Tensor
 
 
 class Model(nn.Module):
-    """Waveform to emotion. `labels` name the columns of the logits."""
+    """Waveform to emotion. `labels` name the columns of the logits; without any it only embeds."""
 
     def __init__(self, encoder: nn.Module, labels: tuple[str, ...], options: HeadOptions) -> None:
         super().__init__()
@@ -91,12 +132,17 @@ class Model(nn.Module):
         width: int = encoder.width  # type: ignore[assignment]
         self.encoder = encoder
         self.pooling: nn.Module
-        if options.pooling == "attention":
+        if options.image:
+            self.pooling = _image_pooling(options)
+            width = self.pooling.width
+        elif options.pooling == "attention":
             self.pooling = SelfAttention(width)
-            self.embedding = nn.Linear(width, options.embedding)
+        elif options.pooling == "mean":
+            self.pooling = Mean()
         else:
             self.pooling = AttentiveStatistics(width, options.attention)
-            self.embedding = nn.Linear(2 * width, options.embedding)
+            width = 2 * width
+        self.embedding = nn.Linear(width, options.embedding)
         self.classifier = _classifier(options, len(labels))
         self.projection = nn.Sequential(
             nn.Linear(options.embedding, options.embedding),
@@ -106,12 +152,24 @@ class Model(nn.Module):
 
     def forward(self, wave: Tensor, lengths: Tensor) -> Output:
         """`wave` (B, T) float32 at 16 kHz, zero-padded; `lengths` (B,) valid samples."""
-        embedding = self.embed(wave, lengths)
-        return Output(embedding, self.classify(embedding), self.projection(F.silu(embedding)))
+        frames, mask = self.hear(wave, lengths)
+        embedding = self.pool(frames, mask)
+        projection = self.projection(F.silu(embedding))
+        return Output(frames, mask, embedding, self.classify(embedding), projection)
 
     def embed(self, wave: Tensor, lengths: Tensor) -> Tensor:
         """The (B, E) embeddings of a batch of clips."""
+        return self.pool(*self.hear(wave, lengths))
+
+    def hear(self, wave: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """The encoder's (B, F, D) frames and their (B, F) mask; for an image, of one length."""
+        if self.options.image:
+            wave, lengths = of_length(wave, lengths, self.options.image_samples)
         frames, mask = self.encoder(wave, lengths)
+        return frames, mask
+
+    def pool(self, frames: Tensor, mask: Tensor) -> Tensor:
+        """(B, F, D) frames of the encoder and their (B, F) mask -> (B, E) embeddings."""
         embedding: Tensor = self.embedding(self.pooling(frames, mask))
         return embedding
 
@@ -125,7 +183,22 @@ class Model(nn.Module):
         return logits
 
 
+class _NoClassifier(nn.Module):
+    """(B, E) -> (B, 0): nothing to train or to keep."""
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        return embedding[:, :0]
+
+
+def _image_pooling(options: HeadOptions) -> ImagePooling:
+    if options.pooling == "efficientnet":
+        return EfficientNet(options.image_side, options.image_dropout)
+    return ImageCNN(options.image_side, options.cnn_layers, options.image_dropout)
+
+
 def _classifier(options: HeadOptions, classes: int) -> nn.Module:
+    if not classes:
+        return _NoClassifier()
     if not options.hidden:
         return nn.Linear(options.embedding, classes)
     return nn.Sequential(

@@ -16,8 +16,8 @@ from serdemo import audio, checks
 from serdemo.predict import Predictor
 from serdemo.schema import SerdemoError, Utterance
 
-# Chosen on the selection speakers: a full subtraction takes away emotion with the speaker.
-STRENGTH = 0.25
+# Chosen on corpora that models had never heard: a full subtraction takes away emotion with the speaker.
+STRENGTH = 0.5
 MIN_SPEECH_S = 2.0  # less than this helps nobody
 GOOD_SPEECH_S = 4.0
 REFERENCE_CLIPS = 60  # of each corpus
@@ -57,7 +57,7 @@ def neutral_voice(
             f"Only {speech_s:.1f} s of speech were heard: speak in your everyday voice for about"
             " 6 s."
         )
-    spans = audio.windows(len(clip.samples))
+    spans = audio.windows(len(clip.samples), window_s=predictor.window_s)
     share = np.array([checks.speech_share(speech, start, stop) for start, stop in spans])
     rows = predictor.embeddings([clip.samples[start:stop] for start, stop in spans])
     shift = strength * (share @ rows / share.sum() - np.array(reference))

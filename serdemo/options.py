@@ -122,3 +122,20 @@ def pick(groups: Iterable[type[Options]], values: Mapping[str, Any]) -> list[Opt
     for key, value in values.items():
         dealt[owners[key]][key] = value
     return [group.from_json(dealt[group]) for group in groups]
+
+
+def parsed(group: type[Options], texts: Iterable[str]) -> dict[str, Value]:
+    """Options of a group written as `name=value`; raises UsageError for any other text."""
+    known = {spec.name: spec for spec in specs(group)}
+    found: dict[str, Value] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        spec = known.get(name.strip().replace("-", "_"))
+        if spec is None or not equals:
+            raise UsageError(f"{text!r} is not NAME=VALUE with a name of {', '.join(known)}.")
+        try:
+            read = {"true": True, "false": False}.__getitem__ if spec.kind is bool else spec.kind
+            found[spec.name] = spec.check(read(value))
+        except (KeyError, ValueError) as problem:
+            raise UsageError(f"{spec.flag} cannot be {value!r}.") from problem
+    return found

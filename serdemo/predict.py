@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from importlib import resources
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -14,33 +15,46 @@ from numpy.typing import NDArray
 
 from serdemo import audio, checkpoint, checks
 from serdemo.batches import collate
+from serdemo.checkpoint import Description
 from serdemo.devices import pick_device
 from serdemo.schema import Prediction, SerdemoError
-from serdemo.stream import Stream
-from serdemo.tally import Window
+from serdemo.storage import shipped as shipped
+from serdemo.stream import FIRST_S, HOP_S, WHOLE_S, Stream
+from serdemo.tally import Tally, Window
 
-SHIPPED = "compact"
 Source = str | Path | audio.Clip
+Answer = TypeVar("Answer")
 
 _WINDOWS_AT_ONCE = 16
 _FILES_AT_ONCE = 16
 _SECONDS_AT_ONCE = 600.0  # of sound held in memory, but for a single longer file
 
 
-def shipped(name: str = SHIPPED) -> Path:
-    """The folder of a checkpoint that comes with serdemo; raises SerdemoError when there is none."""
-    inside = Path(str(resources.files("serdemo"))) / "checkpoints" / name
-    beside = Path(__file__).resolve().parent.parent / "checkpoints" / name
-    for folder in (inside, beside):
-        if folder.is_dir():
-            return folder
-    raise SerdemoError(f"This installation holds no checkpoint {name!r}; name one by its folder.")
+def answering(description: Description) -> Description:
+    """The description itself; raises SerdemoError for a checkpoint without an emotion classifier."""
+    if not description.labels:
+        raise SerdemoError(
+            f"{description.name} embeds voices and has no emotion classifier: choose another"
+            " checkpoint to answer, or use this one with embed."
+        )
+    return description
 
 
-class Predictor:
-    """A checkpoint made ready to answer. Safe to call from several threads, one at a time inside.
+@dataclass(frozen=True, slots=True, eq=False)
+class Heard:
+    """One recording: its `embedding` (E,) float32 and the `probabilities` (C,) of the labels, if any.
 
-    `checkpoint` is a folder, or None for the shipped model. Raises SerdemoError when the
+    Both are those of a short sound as a whole, else the mean over its windows by the speech in them.
+    """
+
+    embedding: NDArray[np.float32]
+    probabilities: NDArray[np.float64]
+
+
+class Embedder:
+    """A checkpoint made ready to hear. Safe to call from several threads, one at a time inside.
+
+    `folder` is a checkpoint's, or None for the shipped model. Raises SerdemoError when the
     checkpoint cannot be read, UsageError for an unknown device.
     """
 
@@ -51,6 +65,11 @@ class Predictor:
         self.labels = self.description.labels
         self.unsure_below = self.description.unsure_below
         self.speech = checks.SpeechDetector()
+        heads = self.model.options
+        # An image holds just so much sound, whether learnt from or answered.
+        self.window_s, self.whole_s = audio.WINDOW_S, WHOLE_S
+        if heads.image:
+            self.window_s = self.whole_s = heads.image_seconds
         self._lock = threading.Lock()
 
     @property
@@ -58,31 +77,28 @@ class Predictor:
         """What the checkpoint calls itself."""
         return self.description.name
 
-    def predict(self, source: Source, *, name: str | None = None) -> Prediction:
-        """The answer for one file or clip; `name` is what the answer and messages call it.
+    def hear_many(self, sources: Iterable[Source]) -> Iterator[Heard | SerdemoError]:
+        """What is heard, in the order of the sources; one that cannot be read gives its error."""
+        return self._each(sources, self._hear)
 
-        Raises SerdemoError when it cannot be read as sound.
-        """
-        clip = source if isinstance(source, audio.Clip) else audio.decode(source, name=name)
-        return self._answer([clip])[0]
-
-    def predict_many(self, sources: Iterable[Source]) -> Iterator[Prediction | SerdemoError]:
-        """Answers in the order of the sources; a source that cannot be read gives its error."""
+    def _each(
+        self, sources: Iterable[Source], answer: Callable[[Sequence[audio.Clip]], list[Answer]]
+    ) -> Iterator[Answer | SerdemoError]:
+        """Answers to several sources at a time."""
         found: list[audio.Clip | SerdemoError] = []
+
+        def answered() -> Iterator[Answer | SerdemoError]:
+            clips = iter(answer([one for one in found if isinstance(one, audio.Clip)]))
+            for one in found:
+                yield one if isinstance(one, SerdemoError) else next(clips)
+
         for source in sources:
             found.append(self._decode(source))
             seconds = sum(one.duration_s for one in found if isinstance(one, audio.Clip))
             if len(found) == _FILES_AT_ONCE or seconds > _SECONDS_AT_ONCE:
-                yield from self._answer_all(found)
+                yield from answered()
                 found = []
-        yield from self._answer_all(found)
-
-    def _answer_all(
-        self, found: Sequence[audio.Clip | SerdemoError]
-    ) -> Iterator[Prediction | SerdemoError]:
-        answers = iter(self._answer([one for one in found if isinstance(one, audio.Clip)]))
-        for one in found:
-            yield one if isinstance(one, SerdemoError) else next(answers)
+        yield from answered()
 
     @staticmethod
     def _decode(source: Source) -> audio.Clip | SerdemoError:
@@ -91,57 +107,55 @@ class Predictor:
         except SerdemoError as problem:
             return problem
 
-    def stream(self, rate: int, **times: float) -> Stream:
+    def _hear(self, clips: Sequence[audio.Clip]) -> list[Heard]:
+        due = [self.windows(clip) for clip in clips]
+        # Where one window holds all of a sound, it alone counts.
+        counted = [[w for w in windows if w.whole] or windows for windows in due]
+        embeddings = self.embeddings([window.wave for windows in counted for window in windows])
+        rows = zip(embeddings, self.classify(embeddings), strict=True)
+        heard = []
+        for windows in counted:
+            middle, said = Tally(embeddings.shape[1]), Tally(len(self.labels))
+            for window in windows:
+                embedding, probabilities = next(rows)
+                middle.add(window, embedding)
+                said.add(window, probabilities)
+            # A sound that has come to its end has a window.
+            assert middle.answer is not None and said.answer is not None
+            heard.append(Heard(middle.answer.astype(np.float32), said.answer))
+        return heard
+
+    def stream(
+        self, rate: int, *, hop_s: float = HOP_S, first_s: float = FIRST_S, keep_s: float = 60.0
+    ) -> Stream:
         """A stream of sound at `rate` Hz whose windows are for `probabilities` to score.
 
-        `times` are those of `Stream`.
+        The times are those of `Stream`, none longer than a window of this model, `window_s`.
         """
         return Stream(
             rate,
             labels=self.labels,
             unsure_below=self.unsure_below,
             detector=self.speech,
-            **times,
+            hop_s=min(hop_s, self.window_s),
+            first_s=min(first_s, self.window_s),
+            window_s=self.window_s,
+            whole_s=self.whole_s,
+            keep_s=keep_s,
         )
 
     def windows(self, clip: audio.Clip) -> list[Window]:
         """The windows by which a clip is answered, for `embeddings` and `Tally`."""
         return self._whole(clip).due()
 
-    def _answer(self, clips: Sequence[audio.Clip]) -> list[Prediction]:
-        streams = [self._whole(clip) for clip in clips]
-        due = [(stream, window) for stream in streams for window in stream.due()]
-        rows = self.probabilities([window.wave for _, window in due])
-        for (stream, window), row in zip(due, rows, strict=True):
-            stream.accept(window, row)
-        return [
-            stream.summary(clip.name, checks.warnings(clip, stream.speech))
-            for clip, stream in zip(clips, streams, strict=True)
-        ]
-
     def _whole(self, clip: audio.Clip) -> Stream:
         """The stream of a clip that has come to its end."""
         stream = self.stream(
-            audio.SAMPLE_RATE, hop_s=audio.HOP_S, first_s=audio.WINDOW_S, keep_s=math.inf
+            audio.SAMPLE_RATE, hop_s=audio.HOP_S, first_s=self.window_s, keep_s=math.inf
         )
         stream.push(clip.samples)
         stream.finish()
         return stream
-
-    def probabilities(
-        self,
-        waves: Sequence[NDArray[np.float32]],
-        shifts: Sequence[NDArray[np.float32] | None] | None = None,
-    ) -> NDArray[np.float64]:
-        """Score windows of 16 kHz samples, each (N,), in batches of like length; returns (n, C).
-
-        `shifts` holds for each window what to subtract from its embedding, (E,) or None.
-        """
-        embeddings = self.embeddings(waves)
-        for row, shift in zip(embeddings, shifts or (), strict=False):
-            if shift is not None:
-                row -= shift
-        return self.classify(embeddings)
 
     def classify(self, embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
         """Probabilities (n, C) of embeddings (n, E)."""
@@ -162,3 +176,52 @@ class Predictor:
                 found = self.model.embed(wave.to(self.device), lengths.to(self.device))
             rows[part] = found.float().cpu().numpy()
         return rows
+
+
+class Predictor(Embedder):
+    """A checkpoint made ready to answer.
+
+    Raises SerdemoError, beside what `Embedder` raises, when the checkpoint has no classifier.
+    """
+
+    def __init__(self, folder: str | Path | None = None, *, device: str = "auto") -> None:
+        super().__init__(folder, device=device)
+        answering(self.description)
+
+    def predict(self, source: Source, *, name: str | None = None) -> Prediction:
+        """The answer for one file or clip; `name` is what the answer and messages call it.
+
+        Raises SerdemoError when it cannot be read as sound.
+        """
+        clip = source if isinstance(source, audio.Clip) else audio.decode(source, name=name)
+        return self._answer([clip])[0]
+
+    def predict_many(self, sources: Iterable[Source]) -> Iterator[Prediction | SerdemoError]:
+        """Answers in the order of the sources; a source that cannot be read gives its error."""
+        return self._each(sources, self._answer)
+
+    def _answer(self, clips: Sequence[audio.Clip]) -> list[Prediction]:
+        streams = [self._whole(clip) for clip in clips]
+        due = [(stream, window) for stream in streams for window in stream.due()]
+        rows = self.probabilities([window.wave for _, window in due])
+        for (stream, window), row in zip(due, rows, strict=True):
+            stream.accept(window, row)
+        return [
+            stream.summary(clip.name, checks.warnings(clip, stream.speech))
+            for clip, stream in zip(clips, streams, strict=True)
+        ]
+
+    def probabilities(
+        self,
+        waves: Sequence[NDArray[np.float32]],
+        shifts: Sequence[NDArray[np.float32] | None] | None = None,
+    ) -> NDArray[np.float64]:
+        """Score windows of 16 kHz samples, each (N,), in batches of like length; returns (n, C).
+
+        `shifts` holds for each window what to subtract from its embedding, (E,) or None.
+        """
+        embeddings = self.embeddings(waves)
+        for row, shift in zip(embeddings, shifts or (), strict=False):
+            if shift is not None:
+                row -= shift
+        return self.classify(embeddings)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from serdemo.answers import Answers, join, result
+from serdemo.answers import Answers, join, mean_of_corpora, result
 from serdemo.card import portable
 from serdemo.crossval import seeds
-from serdemo.protocols import Task, shared_share
+from serdemo.protocols import OUT, Task, shared_share
 from serdemo.schema import SerdemoError
 
 COUNTED = (
@@ -59,6 +59,8 @@ def sentence(protocol: Mapping[str, Any]) -> str:
             " kept out of training, on the others by all their speakers. Then trained on all corpora"
             " but the tested one." + chosen
         )
+    if protocol["by"] == OUT:
+        return "Each corpus left out once, and trained on all the others." + chosen
     what = protocol["by"] if protocol["folds"] is None else f"group of {protocol['by']}s"
     grouped = "" if protocol["folds"] is None else f" ({protocol['folds']} folds)"
     return f"Each {what} left out once{grouped}; every clip is tested exactly once." + chosen
@@ -90,6 +92,7 @@ def _folds(done: Sequence[tuple[Task, Sequence[Answers]]]) -> Found:
         "folds": [{**_facts(task), "scores": result(found)} for task, found in done],
         "pooled": whole,
         "by_corpus": {name: result([one.of(name) for one in pooled]) for name in corpora},
+        "mean_of_corpora": mean_of_corpora(pooled) if len(corpora) > 1 else None,
     }
 
 

@@ -17,6 +17,8 @@ from serdemo.splits import By, LeakySplit, Split, folds, random_by_speaker
 
 VALIDATION, WITHIN = 0.15, 0.2  # shares of speakers: to choose the epoch by, and of a diagonal cell
 
+OUT = "one-corpus-out"  # without the models that `corpus` trains on one corpus each
+
 Kind = Literal["unseen", "shared", "one corpus", "other corpora"]
 
 
@@ -42,8 +44,8 @@ def plan(
     leaky: bool = False,
     target: str = "",
 ) -> list[Task]:
-    """The models of a protocol: each group of `splits.folds` left out once, or for `corpus` one
-    model for each corpus and one for all the others.
+    """The models of a protocol: each group of `splits.folds` left out once; for `corpus` one model
+    for each corpus and one for all the others, for `one-corpus-out` only the latter.
 
     Each chooses its epoch by speakers taken out of its training part (where that has two of a
     corpus). With `leaky` each has a twin of the same clip counts in every part, corpus and emotion
@@ -63,6 +65,11 @@ def plan(
             for name, one in within.items()
         ]
         sources = [(name, one) for name, one in within.items() if one.test]
+    elif by == OUT:
+        if k is not None or target or leaky:
+            raise UsageError(f"--folds, --target and --leaky have no meaning with --by {OUT}.")
+        sources = [(name, _chosen(one)) for name, one in folds(utterances, "corpus")]
+        made = [("unseen", name, one) for name, one in sources]
     else:
         inside = [u for u in utterances if not target or u.corpus == target.lower()]
         if not inside:

@@ -62,6 +62,10 @@ def tables(found: Found) -> list[tuple[str, list[list[str]]]]:
         rows = [[name, *row(scores)] for name, scores in found["by_corpus"].items()]
         if len(rows) > 1:
             rows.append(["all", *row(found["pooled"])])
+        if mean := found["mean_of_corpora"]:
+            low, high = mean["uar_ci95"]
+            told = [f"{100 * mean['uar']:.1f}", f"{100 * low:.1f} to {100 * high:.1f}"]
+            rows.append(["mean of the corpora", "", "", "", *told, *[""] * (len(HEAD) - 5)])
         made.append(("Pooled over the folds", [["corpus", *HEAD], *rows]))
         folds = [[one["name"], *row(one["scores"])] for one in found["folds"]]
         made.append(("Each fold", [["left out", *HEAD], *folds]))

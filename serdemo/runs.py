@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from serdemo import card, checkpoint, events, processes, recipes
+from serdemo import baselines, card, checkpoint, processes
+from serdemo.baselines import REPORT, Rival
+from serdemo.comparison import before_and_after
+from serdemo.corpora.table import refuse_unlabelled
 from serdemo.devices import pick_device
 from serdemo.evaluate import Report, calibrate, evaluate
-from serdemo.events import Event, Failed, Finished
+from serdemo.events import EVENTS, Event, Finished
 from serdemo.neutral import reference
-from serdemo.options import pick
-from serdemo.predict import Predictor
+from serdemo.predict import Embedder, Predictor
+from serdemo.run_folder import CONFIG as CONFIG
+from serdemo.run_folder import recorded, settings
 from serdemo.schema import SerdemoError, UsageError
+from serdemo.speaker_report import verify_all
 from serdemo.splits import Split
-from serdemo.storage import read_json, write_json
+from serdemo.storage import write_json
 from serdemo.train import fit
-from serdemo.trainer import TrainOptions
+from serdemo.trainer import TrainOptions, chosen
+from serdemo.verdict import beside_guessing
+from serdemo.verification import Verification
 
-TOLD = ("n", "speakers", "uar", "uar_ci95", "ci95_over", "wa", "ece", "unseen_speakers")
-EVENTS, CONFIG, REPORT = "events.jsonl", "config.json", "report.json"
+TOLD = (
+    *("n", "speakers", "uar", "uar_ci95", "ci95_over", "wa", "ece", "unseen_speakers"),
+    *("same_trials", "different_trials", "eer", "eer_ci95"),
+)
 
 
 def train(
@@ -40,137 +45,110 @@ def train(
     command: str = "",
     resume: bool = False,
     stop_after: float | None = None,
+    asked: Callable[[], str | None] = lambda: None,
 ) -> Iterator[Event]:
     """Carry out a run, writing each event to `events.jsonl`; at its end, score the test speakers.
+
+    `asked` ends it at the next step with the reason it returns. Where the recipe has rivals, their
+    runs follow, in folders of their own, and their events are yielded but not written here.
 
     Raises UsageError for bad options or a folder that holds another run, SerdemoError for a
     failure, which is also the last event written.
     """
-    began = time.monotonic()
-    config = _config(recipe_name, values, command, run_dir, resume)
-    kind = recipes.get(recipe_name)
-    *groups, options = pick((*kind.groups, TrainOptions), {**kind.presets, **config["options"]})
-    assert isinstance(options, TrainOptions)
-    recipe = kind({type(group): group for group in groups})
-    recipe.describe(split)  # what is plainly wrong is told before a folder is made
+    config = settings(recipe_name, values, command, run_dir, resume)
+    recipe, options = chosen(recipe_name, config["options"])
+    if not recipe.unlabelled:
+        refuse_unlabelled(list(chain(*split.parts.values())))
+    described = recipe.describe(split)  # what is plainly wrong is told before a folder is made
     pick_device(options.device)
-    if processes.first():
-        _prepare(run_dir, resume)
-        write_json(run_dir / CONFIG, config)
-        events.trim(run_dir / EVENTS)
-    path = run_dir / EVENTS if processes.first() else Path(os.devnull)
-    with _interrupts() as interrupted, path.open("a", encoding="utf-8") as log:
-
-        def stop() -> str | None:
-            if interrupted():
-                return "interrupted"
-            late = stop_after is not None and time.monotonic() - began >= stop_after
-            return f"after {stop_after:g} s, as asked" if late else None
-
-        def write(event: Event) -> None:
-            try:
-                log.write(events.to_line(event))
-                log.flush()
-            except OSError as problem:
-                raise SerdemoError(
-                    f"The log of the run could not be written: {problem.strerror}; the last saved"
-                    " state is untouched, so make room and --resume."
-                ) from problem
-
-        try:
-            for event in fit(recipe, options, split, run_dir, stop, resume=resume):
-                if isinstance(event, Finished) and processes.first():
-                    if not recipe.unscored:
-                        event = _score(event, run_dir, split, config["command"], options.device)
-                    event = replace(event, note=f"{event.note}{recipe.unscored}")
-                write(event)
-                if (
-                    isinstance(event, Finished) and processes.first()
-                ):  # with its end, the log belongs to the model
-                    shutil.copyfile(run_dir / EVENTS, run_dir / "checkpoint" / EVENTS)
-                yield event
-        except (MemoryError, torch.OutOfMemoryError) as problem:
-            told = "There is too little memory for that; resume with a smaller --batch-size."
-            write(Failed(told))
-            raise SerdemoError(told) from problem
-        except Exception as problem:
-            known = isinstance(problem, SerdemoError)
-            write(Failed(str(problem) if known else f"{type(problem).__name__}: {problem}"))
-            raise
+    with recorded(run_dir, config, resume=resume, stop_after=stop_after, asked=asked) as told:
+        stop, write = told
+        happening = fit(recipe, options, split, run_dir, stop, resume=resume)
+        for event in happening:
+            found: list[Rival] = []
+            if isinstance(event, Finished):
+                happening.close()  # what it trained is on disk: make room for what follows
+                rival = partial(train, recipe_name, split=split, command=config["command"])
+                broken = yield from baselines.trained(
+                    rival, recipe, config["options"], run_dir, stop, found
+                )
+                event = replace(broken, step=event.step) if broken else event
+            if isinstance(event, Finished) and processes.first():
+                if not recipe.unscored or recipe.verified:
+                    if recipe.rivals:
+                        found[:0] = baselines.simple(split, described.labels)
+                    event = _score(event, run_dir, split, config["command"], options, found)
+                event = replace(event, note=f"{event.note}{recipe.unscored}")
+            write(event)
+            if (
+                isinstance(event, Finished) and processes.first()
+            ):  # with its end, the log belongs to the model
+                shutil.copyfile(run_dir / EVENTS, run_dir / "checkpoint" / EVENTS)
+            yield event
 
 
-def _score(event: Finished, run_dir: Path, split: Split, command: str, device: str) -> Finished:
-    """The last event, with a note where the trained model could not be scored."""
+def _score(
+    event: Finished,
+    run_dir: Path,
+    split: Split,
+    command: str,
+    options: TrainOptions,
+    rivals: Sequence[Rival],
+) -> Finished:
+    """The last event, with a note where the trained model could not be scored, else how it compares
+    with the checkpoint that it began with, or with guessing where that answers nothing."""
     try:
-        report(run_dir, split, command, device)
+        reports = report(run_dir, split, command, options.device, rivals)
     except SerdemoError as problem:
         told = f"The model is trained and saved, but not scored: {problem}"
         return replace(event, note=f"{event.note}{told}")
-    return event
+    folder = run_dir / "checkpoint"
+    if not checkpoint.describe(folder).labels:
+        return event
+    if not options.start or not checkpoint.describe(Path(options.start)).labels:
+        alone = beside_guessing([one.to_json() for one in reports])
+        told = " ".join(one.sentence for one in alone)
+        return replace(event, note=f"{event.note}{told}")
+    told = before_and_after(Path(options.start), folder, split.test, run_dir, options.device)
+    return replace(event, note=f"{event.note}{told}")
 
 
-def _config(
-    recipe_name: str, values: Mapping[str, Any], command: str, run_dir: Path, resume: bool
-) -> dict[str, Any]:
-    """What `config.json` holds: a resumed run keeps what it began with, but for values given."""
-    if not resume or not (run_dir / CONFIG).exists():
-        return {"recipe": recipe_name, "command": command, "options": dict(values)}
-    before = read_json(run_dir / CONFIG)
-    kinds = {"options": dict, "command": str}
-    if not isinstance(before, dict) or any(
-        not isinstance(before.get(name), kind) for name, kind in kinds.items()
-    ):
-        raise SerdemoError(f"{CONFIG} in {run_dir} is damaged; begin a run in another folder.")
-    if before.get("recipe") != recipe_name:
-        raise UsageError(
-            f"{run_dir.name} was begun with the recipe {before.get('recipe')}, not {recipe_name}."
-        )
-    return {**before, "options": {**before["options"], **values}}
-
-
-def _prepare(run_dir: Path, resume: bool) -> None:
-    if run_dir.exists() and not run_dir.is_dir():
-        raise UsageError(f"{run_dir} is a file; --run needs a folder.")
-    if (run_dir / EVENTS).exists() and not resume:
-        raise UsageError(f"{run_dir} already holds a run; add --resume, or name another folder.")
-    try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise SerdemoError(
-            f"The folder {run_dir} could not be made: {problem.strerror}."
-        ) from problem
-
-
-@contextmanager
-def _interrupts() -> Iterator[Callable[[], bool]]:
-    """While inside, Ctrl-C and SIGTERM are noted in place of breaking off, so that the run can save."""
-    seen: list[int] = []
-
-    def note(number: int, frame: object) -> None:
-        seen.append(number)
-        if not processes.running():  # a launcher hands on what the terminal has sent already
-            signal.signal(number, before[signal.Signals(number)])  # a second one breaks off
-
-    try:
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        before = {n: signal.signal(n, note) or signal.SIG_DFL for n in numbers}
-    except ValueError:  # not in the main thread: whoever owns it deals with interrupts
-        yield lambda: False
-        return
-    try:
-        yield lambda: bool(seen)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def report(run_dir: Path, split: Split, command: str, device: str = "auto") -> list[Report]:
+def report(
+    run_dir: Path,
+    split: Split,
+    command: str,
+    device: str = "auto",
+    rivals: Sequence[Rival] = (),
+) -> list[Report] | list[Verification]:
     """Score a run's checkpoint on the split's test speakers and write report and card beside it.
 
     First its temperature and its "not sure" are fitted on the speakers it was chosen by, and its
-    reference of neutral speech is taken from those it was trained on.
+    reference of neutral speech is taken from those it was trained on. One without a classifier is
+    scored by how well it tells the test speakers apart.
     """
     folder = run_dir / "checkpoint"
+    reports: list[Report] | list[Verification]
+    if checkpoint.describe(folder).labels:
+        reports = _recalls(folder, split, device)
+    else:
+        reports = verify_all(Embedder(folder, device=device), split.test)
+    figures = {one.corpus: one.to_json() for one in reports}
+    for corpus, one in figures.items() if rivals else ():
+        one["baselines"] = [rival.of(corpus) for rival in rivals]
+    write_json(folder / REPORT, list(figures.values()))
+    told = {
+        corpus: {key: found[key] for key in TOLD if key in found}
+        for corpus, found in figures.items()
+    }
+    description = checkpoint.describe(folder)
+    described = replace(description, metrics={**description.metrics, "test": told})
+    checkpoint.redescribe(folder, described)
+    text = card.write(described, reports, command, rivals)
+    (folder / "README.md").write_text(text, encoding="utf-8")
+    return reports
+
+
+def _recalls(folder: Path, split: Split, device: str) -> list[Report]:
     predictor = Predictor(folder, device=device)
     fitted = calibrate(predictor, split.valid)
     checkpoint.redescribe(folder, replace(fitted, neutral=reference(predictor, split.train)))
@@ -182,18 +160,4 @@ def report(run_dir: Path, split: Split, command: str, device: str = "auto") -> l
             reports.append(evaluate(predictor, corpus, clips))
         except UsageError:
             continue  # no clip of this corpus has an emotion the model knows
-    figures = {one.corpus: one.to_json() for one in reports}
-    write_json(folder / REPORT, list(figures.values()))
-    described = replace(
-        predictor.description,
-        metrics={
-            **predictor.description.metrics,
-            "test": {
-                corpus: {key: found[key] for key in TOLD} for corpus, found in figures.items()
-            },
-        },
-    )
-    checkpoint.redescribe(folder, described)
-    text = card.write(described, reports, command)
-    (folder / "README.md").write_text(text, encoding="utf-8")
     return reports

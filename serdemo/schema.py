@@ -29,10 +29,10 @@ class UsageError(SerdemoError):
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """One labelled clip of a corpus.
+    """One clip of a corpus.
 
-    `emotion` is in our words (`EMOTIONS`, or one more such as calm or boredom); `native_label`
-    is what the corpus itself says. Speaker ids are unique per corpus only, so group by
+    `emotion` is in our words (`EMOTIONS`, or one more such as calm or boredom), empty where it is
+    not known; `native_label` is what the corpus itself says. Speaker ids are unique per corpus only, so group by
     `speaker_key`. `fold` is the corpus's published fold or session where it has one.
     """
 

@@ -53,6 +53,9 @@ class Service:
     def __len__(self) -> int:
         return len(self._sessions)
 
+    def __contains__(self, handle: str) -> bool:
+        return handle in self._sessions
+
     @property
     def delays_s(self) -> tuple[float, ...]:
         """Of the latest answers: from the window's last sample being spoken to its answer."""

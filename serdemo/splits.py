@@ -94,9 +94,9 @@ def plan(utterances: Sequence[Utterance], valid: str, test: str, seed: int = 0) 
     chosen: dict[str, frozenset[str]] = {"valid": frozenset(), "test": frozenset()}
     shares: dict[str, float] = {}
     for part, words in (("valid", valid), ("test", test)):
-        try:
-            shares[part] = float(words)
-        except ValueError:
+        if (share := _share(words)) is not None:
+            shares[part] = share
+        else:
             chosen[part] = speaker_keys(utterances, "" if words == "none" else words)
     for part, share in shares.items():
         taken = frozenset().union(*chosen.values())
@@ -246,6 +246,13 @@ def _keep_apart(
                 raise SerdemoError(
                     f"{what} {name} stands in both {other} and {part}: keep each in one part only."
                 )
+
+
+def _share(words: str) -> float | None:
+    try:
+        return None if words.isdecimal() else float(words)  # 14 is a speaker's id, 0.14 a share
+    except ValueError:
+        return None
 
 
 def _check_share(share: float) -> None:

@@ -7,18 +7,34 @@ process leaves the one before.
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable
+from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
 from serdemo.schema import SerdemoError
 
+if TYPE_CHECKING:  # a command that needs no tensor need not wait for torch
+    from torch import Tensor
+
 MAX_JSON_BYTES = 20_000_000
+WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"  # what makes a folder a checkpoint
+SHIPPED = "compact"
+
+
+def shipped(name: str = SHIPPED) -> Path:
+    """The folder of a checkpoint that comes with serdemo; raises SerdemoError when there is none."""
+    inside = Path(str(resources.files("serdemo"))) / "checkpoints" / name
+    beside = Path(__file__).resolve().parent.parent / "checkpoints" / name
+    for folder in (inside, beside):
+        if folder.is_dir():
+            return folder
+    raise SerdemoError(f"This installation holds no checkpoint {name!r}; name one by its folder.")
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -33,6 +49,21 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         ) from problem
 
 
+def count_numbers(path: Path) -> int:
+    """How many numbers the tensors of a safetensors file hold, read off its header alone.
+
+    Raises SerdemoError as `read_tensors` does.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as problem:
+        raise SerdemoError(
+            f"{path.name} is not a safetensors file or is damaged: {problem}."
+        ) from problem
+    return sum(map(math.prod, shapes))
+
+
 def read_json(path: Path) -> Any:
     """Parsed JSON of bounded size; raises SerdemoError when it is none."""
     try:
@@ -45,13 +76,26 @@ def read_json(path: Path) -> Any:
 
 def write_json(path: Path, values: Any) -> None:
     """JSON that a person can read, written at once or not at all."""
+    write_text(path, json.dumps(values, indent=1, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """A text, written at once or not at all; raises SerdemoError when it cannot be."""
     beside = path.with_name(path.name + ".part")
     try:
-        beside.write_text(json.dumps(values, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        beside.write_text(text, encoding="utf-8")
         os.replace(beside, path)
     except OSError as problem:
         beside.unlink(missing_ok=True)
         raise SerdemoError(f"{path.name} could not be written: {problem.strerror}.") from problem
+
+
+def make_folder(folder: Path) -> None:
+    """A folder with all above it, where it is not there; raises SerdemoError when it cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise SerdemoError(f"{folder} could not be made: {problem.strerror}.") from problem
 
 
 def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:

@@ -25,10 +25,10 @@ HOP_S = 0.5
 # A short sound is answered from all of it at once: 0.4 points more recall on the selection
 # speakers than the mean of its windows.
 WHOLE_S = 6.0
-WHOLE_SAMPLES = round(WHOLE_S * SAMPLE_RATE)
 # Live sound comes in pieces of a tenth, a fifth or half a second, and a resampler keeps the last
 # 40 ms back: a window ending just on a piece's end would have to wait for the next piece.
 FIRST_S = 0.95
+RECENT_SAMPLES = round(6.0 * SAMPLE_RATE)  # kept for who asks what was heard just now
 SPEAKING_CHUNKS = 10  # the last 0.3 s say whether someone speaks now
 
 
@@ -38,7 +38,7 @@ class Stream:
     Windows end `first_s` after the beginning and every `hop_s` from then on. They reach back to
     the beginning, at most `window_s`. A window without speech is not due: it gives a segment
     labelled `NO_SPEECH`. After `finish` comes one window more, aligned to the end, unless one
-    ended there, and for a sound of up to `WHOLE_S` one that holds all of it. Answers do not depend
+    ended there, and for a sound of up to `whole_s` one that holds all of it. Answers do not depend
     on how the samples were cut.
 
     `rate` is the rate of the samples in Hz, `labels` name the C probabilities of a window and
@@ -56,6 +56,7 @@ class Stream:
         hop_s: float = HOP_S,
         first_s: float = FIRST_S,
         window_s: float = audio.WINDOW_S,
+        whole_s: float = WHOLE_S,
         keep_s: float = 60.0,
         detector: checks.SpeechDetector | None = None,
     ) -> None:
@@ -72,6 +73,7 @@ class Stream:
         self.scored = 0  # windows answered
         self.gated = 0  # windows without speech
         self._size, self._hop = round(window_s * SAMPLE_RATE), round(hop_s * SAMPLE_RATE)
+        self._whole = round(whole_s * SAMPLE_RATE)
         self._next = round(first_s * SAMPLE_RATE)  # where the next window ends
         self._rate, self._resampler = rate, audio.Resampler(rate)
         self._session = checks.SpeechSession(detector or checks.SpeechDetector())
@@ -133,7 +135,7 @@ class Stream:
         if self.finished and not self.scored and not found and self._likeliest:
             found.append(self._likeliest[1])
             self._likeliest = None
-        elif self.finished and not self._all_asked and self._cuts > 1 and end <= WHOLE_SAMPLES:
+        elif self.finished and not self._all_asked and self._cuts > 1 and end <= self._whole:
             self._all_asked = True
             share = checks.speech_share(self._speech, 0, end)
             found.append(Window(0, end, self._sound, share, whole=True))
@@ -180,8 +182,8 @@ class Stream:
 
     @property
     def recent(self) -> Samples:
-        """The newest samples at 16 kHz, at most `WHOLE_S` of them, that windows were cut from."""
-        return self._sound[-WHOLE_SAMPLES:]
+        """The newest samples at 16 kHz, at most 6 s of them, that windows were cut from."""
+        return self._sound[-RECENT_SAMPLES:]
 
     @property
     def speaking(self) -> bool:
@@ -220,7 +222,7 @@ class Stream:
 
     def _segment(self, window: Window, row: NDArray[np.float64] | None) -> Segment:
         """What the window says; without probabilities (C,) that it holds no speech."""
-        known = np.full(len(self.labels), 1 / len(self.labels)) if row is None else row
+        known = np.full(len(self.labels), 1 / max(len(self.labels), 1)) if row is None else row
         return Segment(
             start_s=round(window.start / SAMPLE_RATE, 3),
             end_s=round(window.stop / SAMPLE_RATE, 3),
@@ -237,7 +239,7 @@ class Stream:
 
     def _forget(self, end: int) -> None:
         """Drop what neither a later window nor the last `keep_s` seconds need."""
-        needed = max(self._begin, end - max(self._size, WHOLE_SAMPLES))
+        needed = max(self._begin, end - max(self._size, self._whole, RECENT_SAMPLES))
         self._sound, self._begin = self._sound[needed - self._begin :], needed
         oldest = end / SAMPLE_RATE - self.keep_s
         gone = bisect_right(self._segments, oldest, key=lambda segment: segment.end_s)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from serdemo.audio import SAMPLE_RATE, WINDOW_S, Samples
+from serdemo.audio import SAMPLE_RATE, Samples
 
 # Long enough to take out a quarter of the changes of mind, too short to be felt as a delay.
 SMOOTHING_S = 0.5
@@ -47,7 +47,7 @@ class Tally:
         if window.whole:
             self._whole = row
             return row
-        weight = window.speech * (window.stop - window.start) / (WINDOW_S * SAMPLE_RATE)
+        weight = window.speech * (window.stop - window.start) / SAMPLE_RATE
         self._sum += (weight or 1.0) * row
         self._weight += weight or 1.0
         if not weight:

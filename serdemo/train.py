@@ -8,24 +8,23 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from serdemo import __version__, checkpoint, encoders, processes
+from serdemo import __version__, checkpoint, events, heard, processes
 from serdemo.batches import BatchOptions
 from serdemo.checkpoint import Description
 from serdemo.devices import flushed_denormals, pick_device, pick_precision
 from serdemo.events import EpochEnd, Event, Finished, Saved, Started, Step, Stopped
 from serdemo.recipes import Recipe, Validation
-from serdemo.schema import SerdemoError, UsageError, Utterance
+from serdemo.schema import SerdemoError, UsageError
 from serdemo.splits import Split
 from serdemo.trainer import Trainer, TrainOptions, rate
 
-STOP_FILE = "stop"
 STATE_FORMAT = 2  # of resume/: 2 keeps biases and norms apart, which do not decay
 
 
@@ -41,6 +40,7 @@ class _Position:
     metrics: dict[str, float] = field(default_factory=dict)
     waited: int = 0  # epochs since the best
     seconds: float = 0.0  # of training in this stage
+    note: str = ""  # why stages ended early, of all stages
 
 
 class _Run:
@@ -50,7 +50,6 @@ class _Run:
         self.folder, self.description, self.at = folder, description, at
         self.began = self.saved = time.monotonic()
         self.first_step = at.step
-        self.note = ""
 
     @property
     def seconds(self) -> float:
@@ -87,7 +86,7 @@ def fit(
     stop: Callable[[], str | None] = lambda: None,
     *,
     resume: bool = False,
-) -> Iterator[Event]:
+) -> Generator[Event, None, None]:
     """Train a recipe on a split; yields events, the last one Finished or Stopped.
 
     `stop` is asked at every step and ends the run with the reason it returns. Raises SerdemoError
@@ -104,14 +103,17 @@ def fit(
         )
     device = pick_device(options.device)
     dtype = pick_precision(options.precision, device)
-    (run_dir / STOP_FILE).unlink(missing_ok=True)
+    events.drop_stale_stop(run_dir)
+    described = heard.through_source(recipe.describe(split))
+    if options.start:
+        described = heard.also(described, checkpoint.describe(Path(options.start)))
     description = replace(
-        recipe.describe(split),
+        described,
         name=run_dir.name,
         recipe=recipe.name,
         options={**recipe.to_json(), **options.to_json()},
-        trained_on=_speakers(split.train),
-        selected_on=_speakers(split.valid),
+        trained_on=heard.union(described.trained_on, heard.speakers(split.train)),
+        selected_on=heard.union(described.selected_on, heard.speakers(split.valid)),
         split=split.fingerprint,
         code_version=__version__,
     )
@@ -132,10 +134,11 @@ def fit(
                 " speakers."
             )
     model = checkpoint.build(description)
-    if options.start:
-        description = checkpoint.begin_from(Path(options.start), model, description, saved is None)
-    elif saved is None:
-        encoders.load_pretrained(model.encoder)
+    if saved is None:
+        if options.start:
+            checkpoint.begin_from(Path(options.start), model)
+        else:
+            recipe.begin(model)
     model.to(device)
     description = checkpoint.without_folders(description)
     parameters = sum(p.numel() for p in model.parameters())
@@ -177,8 +180,8 @@ def fit(
             else:
                 best, _ = checkpoint.load(run.folder / "checkpoint", device)
                 model.load_state_dict(best.state_dict())
-            run.at = _Position(stage=number + 1, step=run.at.step)
-    yield Finished(run.at.step, run.at.metrics, run.seconds, run.note)
+            run.at = _Position(stage=number + 1, step=run.at.step, note=run.at.note)
+    yield Finished(run.at.step, run.at.metrics, run.seconds, run.at.note)
 
 
 def _epoch(
@@ -211,7 +214,7 @@ def _epoch(
                 (total - at.step) / speed, max(0.0, limit - at.seconds) if limit else math.inf
             ),
         )
-        reason = "asked to stop" if (run.folder / STOP_FILE).exists() else stop()
+        reason = "asked to stop" if (run.folder / events.STOP_FILE).exists() else stop()
         due = time.monotonic() - run.saved > 60 * options.save_minutes
         reason, over, due = processes.agreed((reason, 0 < limit <= at.seconds, due))
         if reason:
@@ -219,6 +222,8 @@ def _epoch(
             if unseen:
                 run.save_model(trainer, None)
             run.save_state(trainer)
+            if processes.first():
+                (run.folder / events.STOP_FILE).unlink(missing_ok=True)  # it is done
             yield Saved(at.step, unseen)
             return reason
         if due:
@@ -234,7 +239,7 @@ def _epoch(
     at.epoch, at.batch, at.waited = at.epoch + 1, 0, 0 if better else at.waited + 1
     if over or 0 < options.early_stop <= at.waited:
         why = "its time was up" if over else f"{at.waited} epochs brought nothing better"
-        run.note += f"Stage {stage.name} ended after epoch {at.epoch} of {stage.epochs}: {why}. "
+        at.note += f"Stage {stage.name} ended after epoch {at.epoch} of {stage.epochs}: {why}. "
         at.epoch = stage.epochs
     run.save_state(trainer)
     if found is not None:
@@ -243,16 +248,9 @@ def _epoch(
             epoch=ended,
             step=at.step,
             metrics=found.metrics,
-            labels=trainer.model.labels,
+            labels=found.labels,
             confusion=found.confusion,
             best=better,
         )
     yield Saved(at.step, better)
     return None
-
-
-def _speakers(utterances: tuple[Utterance, ...]) -> dict[str, list[str]]:
-    found: dict[str, set[str]] = {}
-    for utterance in utterances:
-        found.setdefault(utterance.corpus, set()).add(utterance.speaker)
-    return {corpus: sorted(names) for corpus, names in sorted(found.items())}

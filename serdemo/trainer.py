@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,11 +14,11 @@ from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 from torch.optim.swa_utils import AveragedModel
 
-from serdemo import processes
+from serdemo import checkpoint, processes, recipes
 from serdemo.batches import Batch
 from serdemo.model import Model
-from serdemo.options import Options, option
-from serdemo.recipes import Stage, Validation
+from serdemo.options import Options, option, pick, specs
+from serdemo.recipes import Recipe, Stage, Validation
 from serdemo.schema import SerdemoError
 
 
@@ -51,6 +53,29 @@ class TrainOptions(Options):
     threads: int = option(0, "CPU threads; 0 leaves it to torch", low=0, high=256)
 
 
+def chosen(name: str, values: Mapping[str, Any]) -> tuple[Recipe, TrainOptions]:
+    """A recipe and how it is carried out, from a flat table of options.
+
+    What is not given is the recipe's own default, and with `start` the encoder is that of the
+    checkpoint to begin with. Raises UsageError for a recipe or an option that is not known,
+    SerdemoError for a checkpoint that cannot be read.
+    """
+    kind = recipes.get(name)
+    begun = _begun(kind, values["start"]) if values.get("start") else {}
+    *groups, options = pick((*kind.groups, TrainOptions), {**kind.presets, **begun, **values})
+    assert isinstance(options, TrainOptions)
+    return kind({type(group): group for group in groups}), options
+
+
+def _begun(kind: type[Recipe], start: str) -> dict[str, Any]:
+    """The options of the recipe that say which encoder a checkpoint has."""
+    told = checkpoint.describe(Path(start))
+    source = {"source": start} if told.encoder in kind.sourced else {}
+    known = {spec.name for group in kind.groups for spec in specs(group)}
+    options = {"encoder": told.encoder, **told.encoder_options, **source}
+    return {name: value for name, value in options.items() if name in known}
+
+
 def rate(step: int, steps: int, warm_up: float) -> float:
     """Share of the peak learning rate: a linear rise, then half a cosine down to 1 %."""
     rise = max(1, round(steps * warm_up))
@@ -69,6 +94,11 @@ def _decayed(groups: list[dict[str, Any]], weight_decay: float) -> list[dict[str
     return [part for part in parts if part["params"]]
 
 
+def _same(one: Tensor, other: Tensor | None) -> bool:
+    """Whether two tensors are one in memory."""
+    return other is not None and one.data_ptr() == other.data_ptr()
+
+
 class Trainer:
     """The moving parts of one stage: averaged weights, optimiser, scaler, and their state."""
 
@@ -78,7 +108,7 @@ class Trainer:
         self.model, self.stage, self.options, self.dtype = model, stage, options, dtype
         self.device = next(model.parameters()).device
         self.groups = stage.parameter_groups()
-        self.extra: nn.Module = getattr(stage, "extra", None) or nn.Module()
+        self.extra: nn.Module = getattr(stage, "extra", nn.Module())
         # In one kernel: on a CPU the many small tensors else take a tenth of the step.
         fused = self.device.type in ("cpu", "cuda")
         groups = _decayed(self.groups, options.weight_decay)
@@ -87,11 +117,17 @@ class Trainer:
         self.scaler = GradScaler(self.device.type, enabled=dtype == torch.float16)
         self.averaged = AveragedModel(model, multi_avg_fn=self._average)
         self.trained = [p for group in self.groups for p in group["params"]]
+        changing = {id(parameter) for parameter in self.trained}
+        for own, kept in zip(model.parameters(), self.scored.parameters(), strict=True):
+            if id(own) not in changing:
+                kept.data = own.data  # the average of what stays as it is needs no place and time
 
     def _average(self, kept: Any, fresh: Any, count: Any) -> None:
         # Early on the average must forget the random start, so the decay rises with the count.
         decay = min(self.options.average, (1 + float(count)) / (10 + float(count)))
-        torch._foreach_lerp_(kept, fresh, 1 - decay)
+        changing = [pair for pair in zip(kept, fresh, strict=True) if not _same(*pair)]
+        if changing:
+            torch._foreach_lerp_([k for k, _ in changing], [f for _, f in changing], 1 - decay)
 
     @property
     def scored(self) -> Model:
@@ -130,8 +166,11 @@ class Trainer:
 
     def tensors(self) -> dict[str, Tensor]:
         """All that the next step depends on, by name; asked for in every process at once."""
-        state = {f"model.{k}": v for k, v in self.model.state_dict().items()}
-        state |= {f"average.{k}": v for k, v in self.averaged.state_dict().items()}
+        model = self.model.state_dict()
+        state = {f"model.{k}": v for k, v in model.items()}
+        for name, kept in self.averaged.state_dict().items():
+            if not _same(kept, model.get(name.removeprefix("module."))):
+                state[f"average.{name}"] = kept
         state |= {f"extra.{k}": v for k, v in self.extra.state_dict().items()}
         for number, values in self.optimizer.state_dict()["state"].items():
             state |= {f"adamw.{number}.{key}": value for key, value in values.items()}
@@ -147,8 +186,10 @@ class Trainer:
             return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
         try:
-            self.model.load_state_dict(under("model."))
-            self.averaged.load_state_dict(under("average."))
+            model = under("model.")
+            self.model.load_state_dict(model)
+            kept = {f"module.{k}": v for k, v in model.items()} | under("average.")
+            self.averaged.load_state_dict(kept)
             self.extra.load_state_dict(under("extra."))
             moments: dict[int, dict[str, Tensor]] = {}
             for name, value in under("adamw.").items():

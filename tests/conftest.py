@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+from unbroken import Begin
 
+from serdemo.events import Event
+from serdemo.schema import Utterance
+from serdemo.splits import Split, by_speakers
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # for what is started as a process of its own
 RATE = 16_000
 # (pitch in Hz, fall of the harmonics, beats a second): far apart, so that they are soon learnt.
 SOUNDS = {"angry": (320.0, 0.2, 9.0), "happy": (210.0, 1.0, 5.0), "sad": (110.0, 2.5, 1.5)}
@@ -46,6 +54,40 @@ def corpus_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 name = folder / f"{speaker}-{emotion}-{take}.wav"
                 soundfile.write(name, 0.3 * wave / np.abs(wave).max(), RATE)
     return root
+
+
+@pytest.fixture(scope="session")
+def two(corpus_root: Path) -> list[Utterance]:
+    """The simple corpus as two: anna and cleo's language is one, bert and dora's another."""
+    from serdemo import corpora
+
+    names = {"anna": "left", "cleo": "left", "bert": "right", "dora": "right"}
+    return [replace(u, corpus=names[u.speaker]) for u in corpora.load(str(corpus_root))]
+
+
+@pytest.fixture(scope="session")
+def two_split(two: list[Utterance]) -> Split:
+    return by_speakers(two, valid=["left/cleo", "right/dora"])
+
+
+@pytest.fixture
+def begin_two(tiny_values: dict[str, Any], two_split: Split) -> Begin:
+    """Begins a run of `cross_corpus` on the two, in a folder, with options by name."""
+    from serdemo.recipes.cross_corpus import CrossCorpus
+    from serdemo.train import fit
+    from serdemo.trainer import TrainOptions
+
+    def begin(
+        run: Path, *, of: Split = two_split, resume: bool = False, **more: Any
+    ) -> Iterator[Event]:
+        stop = more.pop("stop", lambda: None)
+        values = {**tiny_values, "contrast_epochs": 2, "hidden": 8, **more}
+        own = {name: values.pop(name) for name in list(values) if name in TrainOptions().to_json()}
+        return fit(
+            CrossCorpus.from_values(values), TrainOptions(**own), of, run, stop, resume=resume
+        )
+
+    return begin
 
 
 @pytest.fixture(scope="session")
@@ -91,6 +133,14 @@ def tiny_checkpoint(
 
 
 @pytest.fixture(scope="session")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A folder for each kind of pretrained encoder: small, of random weights. Not to be changed."""
+    from small_encoders import save_all
+
+    return save_all(tmp_path_factory.mktemp("sources"))
+
+
+@pytest.fixture(scope="session")
 def data_root() -> Path:
     """The folder of real corpora; the test is skipped where SERDEMO_DATA names none."""
     root = os.environ.get("SERDEMO_DATA")
@@ -99,12 +149,54 @@ def data_root() -> Path:
     return Path(root)
 
 
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """Tiny tensors are computed soonest by one thread, most of all on a busy machine."""
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """Tiny tensors are computed soonest by one thread, most of all on a busy machine.
+
+    Set anew for every test: a command that is given `--threads` leaves its own behind.
+    """
     import torch
 
-    before = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+
+
+@contextmanager
+def held(folder: Path, alone: bool) -> Iterator[None]:
+    """A lock among the processes of pytest-xdist: held by many tests at once, or by one module alone.
+
+    Whoever wants it passes a gate first, so that who waits to be alone is not overtaken for ever. A
+    single process waits for nobody, nor does one on a system without such locks.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    with (folder / "gate.lock").open("a") as gate, (folder / "room.lock").open("a") as room:
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        fcntl.flock(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        fcntl.flock(gate, fcntl.LOCK_UN)
+        yield  # a closed file has given it back
+
+
+@pytest.fixture(scope="session")
+def together(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
+    """The folder that the processes of these tests share; None for a single one."""
+    shared = "PYTEST_XDIST_WORKER" in os.environ
+    return tmp_path_factory.getbasetemp().parent if shared else None
+
+
+@pytest.fixture(scope="session")
+def alone(together: Path | None) -> Callable[[], AbstractContextManager[None]]:
+    """For fixtures that measure in real time: a context in which nothing else is tested."""
+    return lambda: held(together, alone=True) if together else nullcontext()
+
+
+@pytest.fixture(autouse=True)
+def beside_others(request: pytest.FixtureRequest, together: Path | None) -> Iterator[None]:
+    """A test runs beside others; one that is marked `real_time` has the machine to itself."""
+    if together is None:
+        yield
+        return
+    with held(together, alone="real_time" in request.keywords):
+        yield

@@ -175,14 +175,17 @@ def test_crops() -> None:
     rng = np.random.default_rng(0)
     starts = Counter()
     for _ in range(400):
-        cut = crop(wave, 8, rng)
+        cut, start = crop(wave, 8, rng)
         assert len(cut) == 8
+        assert start == cut[0]
         assert (np.diff(cut) == 1).all()
         starts[int(cut[0])] += 1
     assert set(starts) == {0, 1, 2}
     assert min(starts.values()) > 90
-    assert (crop(wave, 10, rng) == wave).all()
-    assert (crop(wave, 11, rng) == wave).all()
+    for size in (10, 11):
+        cut, start = crop(wave, size, rng)
+        assert (cut == wave).all()
+        assert start == 0
 
 
 def same(one: Batch, other: Batch) -> bool:

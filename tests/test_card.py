@@ -38,4 +38,12 @@ def test_a_command_without_the_folders_of_a_machine(tmp_path: Path) -> None:
         "serdemo train cross_corpus --corpus a,b --run runs/r --source encoder.safetensors"
         " --start runs/one/checkpoint"
     )
+    assert portable(given.replace(f" --source {source}", f" --source={source}")) == portable(given)
+    assert portable(f"serdemo train x --root={tmp_path} --run={tmp_path}/r --out={tmp_path}/o") == (
+        "serdemo train x --run runs/r --out o"
+    )
+    assert portable(f"x --source {tmp_path}/gone/model") == "x --source model"
+    assert portable(f"x --teacher {tmp_path}/a/checkpoint,{tmp_path}/t.safetensors --cache c") == (
+        "x --teacher runs/a/checkpoint,t.safetensors"
+    )
     assert "some/model" in portable("serdemo train supervised --source some/model")

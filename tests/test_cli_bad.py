@@ -114,7 +114,7 @@ BAD_ARGUMENTS: tuple[Row, ...] = (
     ("no such choice", f"{TRAIN} --precision fp8", 2, "--precision must be one of auto, fp32"),
     ("time below 0", f"{TRAIN} --stop-after -1", 2, "-1.0 is not in the range x>=0"),
     ("time not a number", f"{TRAIN} --stop-after nan", 2, "--stop-after must be a number"),
-    ("share above 1", f"{TRAIN} --valid 2", 2, "The share held out is 2.0: it must lie between"),
+    ("share above 1", f"{TRAIN} --valid 2.0", 2, "The share held out is 2.0: it must lie between"),
     (
         "held out twice",
         f"{TRAIN} --valid s1 --test s1",

@@ -17,13 +17,11 @@ import pytest
 from command import here
 
 from serdemo import corpora, crossval, metrics
-from serdemo.answers import Answers, join, result, score, spread
+from serdemo.answers import Answers, join, mean_of_corpora, result, score, spread
 from serdemo.events import Event, Step
 from serdemo.protocols import plan, share_speakers, shared_share
 from serdemo.schema import SerdemoError, UsageError, Utterance
 from serdemo.splits import Split
-
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 SPEAKERS = ("anna", "bert", "cleo", "dora")
 
@@ -336,6 +334,22 @@ def test_seeds_may_be_added(
     assert values[:2] == found["pooled"]["over_seeds"]["uar"]["values"]
 
 
+def test_what_each_model_begins_with_has_heard_nobody_tested(
+    corpus_root: Path, options: list[object], tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    for speaker in ("cleo", "dora"):  # the checkpoint was chosen by cleo
+        shutil.copytree(corpus_root / speaker, tmp_path / "simple" / speaker)
+    line = ("crossval", "supervised", "--by", "speaker", *options, "--run", tmp_path / "run")
+    for corpus, speaker in ((corpus_root, "anna"), (tmp_path / "simple", "cleo")):
+        ran = here(*line, "--corpus", corpus, "--start", tiny_checkpoint)
+        assert (ran.code, ran.out) == (2, "")
+        assert f"begins with was made with the speaker simple/{speaker}" in ran.err
+        assert not (tmp_path / "run").exists()
+    # By its key in `serdemo models`, too
+    ran = here(*line, "--corpus", corpus_root, "--start", "compact")
+    assert "compact has another encoder than this run" in ran.err
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -450,6 +464,57 @@ def test_the_cross_corpus_matrix(corpus_root: Path, options: list[object], tmp_p
     assert f"| other | {figures} |" in text
     assert "| all others | " in text
     assert (run / "cross-corpus.svg").stat().st_size > 1000
+
+
+def test_each_corpus_left_out_and_nothing_else(
+    corpus_root: Path, options: list[object], tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(corpus_root, other)
+    run = tmp_path / "run"
+    line = (
+        "crossval",
+        "supervised",
+        "--by",
+        "one-corpus-out",
+        "--corpus",
+        f"{corpus_root},{other}",
+    )
+    found = here(*line, "--run", run, *options, "--json").json()
+    assert [fold["name"] for fold in found["folds"]] == ["other", "simple"]
+    assert [fold["scores"]["n"] for fold in found["folds"]] == [24, 24]
+    mean = found["mean_of_corpora"]
+    rates = [one["uar"] for one in found["by_corpus"].values()]
+    assert mean["uar"] == pytest.approx(np.mean(rates))
+    assert mean["corpora"] == 2
+    low, high = mean["uar_ci95"]
+    assert low <= mean["uar"] <= high
+    text = (run / "report.md").read_text(encoding="utf-8")
+    assert f"| mean of the corpora |  |  |  | {100 * mean['uar']:.1f} | " in text
+    ran = here(*line, "--run", tmp_path / "no", *options, "--leaky")
+    assert (ran.code, "no meaning with --by one-corpus-out" in ran.err) == (2, True)
+
+
+def test_the_mean_of_corpora_by_hand() -> None:
+    labels = ("angry", "sad")
+
+    def answers(corpus: str, rows: list[tuple[float, float]]) -> Answers:
+        count = len(rows)
+        return Answers(
+            labels,
+            tuple(f"{corpus}-{n}" for n in range(count)),
+            (corpus,) * count,
+            (f"{corpus}/s",) * count,
+            tuple(labels[n % 2] for n in range(count)),
+            tuple(rows),
+        )
+
+    right, wrong = [(0.9, 0.1), (0.1, 0.9)] * 5, [(0.9, 0.1), (0.9, 0.1)] * 5
+    both = join([answers("a", right), answers("b", wrong)])
+    found = mean_of_corpora([both])
+    assert found == {"uar": 0.75, "uar_ci95": pytest.approx([0.75, 0.75]), "corpora": 2}
+    assert mean_of_corpora([both, both]) == found
+    assert mean_of_corpora([Answers(labels)]) is None
 
 
 def test_evaluate_writes_a_report_of_several_corpora(

@@ -1,4 +1,4 @@
-"""Pretrained encoders, on small models of random weights saved to disk, and on the real Whisper."""
+"""Pretrained encoders, on small models of random weights saved to disk."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from typing import Any, ClassVar
 import pytest
 import torch
 import transformers
+from command import here
 from safetensors.torch import load_file, save_file
+from small_encoders import KINDS, SMALL, built, described, noise, run
 from torch.nn import functional as F
 
 from serdemo import checkpoint, corpora, encoders
-from serdemo.audio import decode
 from serdemo.checkpoint import Description
 from serdemo.encoders.options import PRETRAINED, PretrainedOptions
 from serdemo.events import Finished
@@ -31,93 +32,6 @@ from serdemo.predict import Predictor
 from serdemo.runs import train
 from serdemo.schema import SerdemoError, UsageError
 from serdemo.splits import by_speakers
-
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-SMALL: dict[str, Any] = dict(
-    hidden_size=24,
-    num_hidden_layers=4,
-    num_attention_heads=2,
-    intermediate_size=32,
-    conv_dim=(16, 16),
-    conv_kernel=(10, 4),
-    conv_stride=(40, 8),
-    num_conv_pos_embeddings=8,
-    num_conv_pos_embedding_groups=2,
-    hidden_dropout=0.0,
-    attention_dropout=0.0,
-    activation_dropout=0.0,
-    feat_proj_dropout=0.0,
-    layerdrop=0.0,
-)
-TDNN: dict[str, Any] = dict(
-    tdnn_dim=(16, 16, 24),
-    tdnn_kernel=(3, 2, 1),
-    tdnn_dilation=(1, 2, 1),
-    xvector_output_dim=8,
-    classifier_proj_size=16,
-    use_weighted_layer_sum=True,
-)
-WHISPER: dict[str, Any] = dict(
-    d_model=64,
-    encoder_layers=4,
-    encoder_attention_heads=1,
-    encoder_ffn_dim=96,
-    decoder_layers=1,
-    decoder_attention_heads=1,
-    decoder_ffn_dim=16,
-    num_mel_bins=20,
-    max_source_positions=50,
-    vocab_size=40,
-    pad_token_id=0,
-    bos_token_id=1,
-    eos_token_id=2,
-    decoder_start_token_id=1,
-    dropout=0.0,
-)
-LAYER_NORM = dict(feat_extract_norm="layer", do_stable_layer_norm=True, conv_bias=True)
-KINDS = {
-    "wavlm": ("wavlm", transformers.WavLMModel, SMALL),
-    "hubert": ("hubert", transformers.HubertModel, SMALL),
-    "hubert-large": ("hubert", transformers.HubertModel, SMALL | LAYER_NORM),
-    "wav2vec2": ("wav2vec2", transformers.Wav2Vec2Model, SMALL),
-    "xlsr": ("wav2vec2", transformers.Wav2Vec2Model, SMALL | LAYER_NORM),
-    "xvector": ("xvector", transformers.WavLMForXVector, SMALL | TDNN),
-    "whisper": ("whisper", transformers.WhisperModel, WHISPER),
-}
-
-
-@pytest.fixture(scope="module")
-def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A folder for each of the kinds, as `save_pretrained` writes it."""
-    folder = tmp_path_factory.mktemp("sources")
-    for name, (_, kind, values) in KINDS.items():
-        torch.manual_seed(0)
-        kind(kind.config_class(**values)).save_pretrained(folder / name)
-    return {name: folder / name for name in KINDS}
-
-
-def described(source: Path, name: str, **more: Any) -> tuple[str, dict[str, Any], dict[str, Any]]:
-    kind = KINDS[name][0]
-    options = PretrainedOptions(source=str(source), **more)
-    return kind, options.to_json(), encoders.ENCODERS[kind].configure(options)
-
-
-def built(sources: dict[str, Path], name: str, **more: Any) -> Any:
-    torch.manual_seed(1)
-    encoder = encoders.build(*described(sources[name], name, **more))
-    encoders.load_pretrained(encoder)
-    return encoder.eval()
-
-
-def noise(*sizes: int) -> list[torch.Tensor]:
-    return [torch.randn(n, generator=torch.Generator().manual_seed(n)) * 0.1 for n in sizes]
-
-
-def run(encoder: Any, waves: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-    padded = torch.nn.utils.rnn.pad_sequence(waves, batch_first=True)
-    frames, mask = encoder(padded, torch.tensor([len(wave) for wave in waves]))
-    return frames, mask
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -145,6 +59,21 @@ def test_the_last_layer_is_what_transformers_gives(sources: dict[str, Path], nam
     torch.testing.assert_close(run(encoder, [wave])[0], expected, atol=1e-4, rtol=1e-3)
 
 
+@pytest.mark.parametrize("name", ["wavlm", "hubert", "xlsr", "xvector"])
+def test_every_layer_is_what_transformers_gives(sources: dict[str, Path], name: str) -> None:
+    encoder = built(sources, name)
+    theirs = KINDS[name][1].from_pretrained(sources[name]).eval()
+    body = theirs.wavlm if name == "xvector" else theirs
+    wave = noise(12000)[0][None]
+    found = body(wave, output_hidden_states=True)
+    # The layer norm behind the layers of a large model belongs to the last of them.
+    expected = (*found.hidden_states[:-1], found.last_hidden_state)
+    states, _ = encoder.hidden(wave, torch.tensor([12000]))
+    assert len(states) == len(expected) == 5
+    for state, wanted in zip(states, expected, strict=True):
+        torch.testing.assert_close(state, wanted, atol=1e-4, rtol=1e-3)
+
+
 def test_speaker_embeddings_are_what_transformers_gives(sources: dict[str, Path]) -> None:
     encoder = built(sources, "xvector")
     theirs = transformers.WavLMForXVector.from_pretrained(sources["xvector"]).eval()
@@ -153,35 +82,6 @@ def test_speaker_embeddings_are_what_transformers_gives(sources: dict[str, Path]
     found = encoder.speaker_embedding(padded, torch.tensor([12000, 16000]))
     for row, wave in zip(found, waves, strict=True):
         torch.testing.assert_close(row, theirs(wave[None]).embeddings[0], atol=1e-4, rtol=1e-3)
-
-
-def test_whispers_features_are_those_of_its_extractor(sources: dict[str, Path]) -> None:
-    encoder = built(sources, "whisper")
-    (wave,) = noise(30 * 16000)
-    theirs = transformers.WhisperFeatureExtractor(feature_size=20)
-    expected = theirs(wave.numpy(), sampling_rate=16000, return_tensors="pt").input_features
-    mel, frames = encoder.log_mel(wave[None], torch.tensor([len(wave)]))
-    assert frames.tolist() == [3000]
-    # The two differ where the clip is mirrored at its end.
-    torch.testing.assert_close(mel[..., :-2], expected[..., :-2], atol=1e-4, rtol=1e-3)
-
-
-def test_whisper_reads_a_long_clip_in_pieces(sources: dict[str, Path]) -> None:
-    encoder = built(sources, "whisper")  # with 50 positions a piece is 1 s
-    waves = noise(16000 * 3 + 5000, 20000)
-    frames, mask = run(encoder, waves)
-    assert mask.sum(1).tolist() == [150 + 16, 50 + 13]
-    assert torch.isfinite(frames).all()
-    first, _ = run(encoder, [waves[0][:16000]])
-    torch.testing.assert_close(frames[:1, :50], first, atol=2e-4, rtol=1e-3)
-
-
-def test_a_bare_file_of_whispers_encoder(sources: dict[str, Path], tmp_path: Path) -> None:
-    whole = built(sources, "whisper")
-    save_file(whole.model.state_dict(), tmp_path / "encoder.safetensors")
-    bare = built({"whisper": tmp_path / "encoder.safetensors"}, "whisper")
-    (wave,) = noise(8000)
-    torch.testing.assert_close(run(bare, [wave])[0], run(whole, [wave])[0])
 
 
 @pytest.mark.parametrize("name", ["hubert", "xlsr", "whisper"])
@@ -202,12 +102,15 @@ def test_gradient_checkpointing_changes_nothing_but_memory(
     sources: dict[str, Path], name: str
 ) -> None:
     waves = noise(9000, 12000)
-    slopes = []
+    slopes, losses = [], []
     for wanted in (False, True):
         encoder = built(sources, name, gradient_checkpointing=wanted).train()
         frames, mask = run(encoder, waves)
-        frames[mask].square().mean().backward()
+        loss = frames[mask].square().mean()
+        loss.backward()
+        losses.append(loss.item())
         slopes.append([p.grad for p in encoder.trainable() if p.grad is not None])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
     assert len(slopes[0]) == len(slopes[1]) > 10
     for plain, checked in zip(*slopes, strict=True):
         torch.testing.assert_close(plain, checked, atol=1e-6, rtol=1e-4)
@@ -248,6 +151,33 @@ def test_adapters_alone_are_trained(sources: dict[str, Path], name: str) -> None
     assert all("lora_" in n or n == "mix" for n in changed)
 
 
+def test_adapters_train_with_mix_and_heads_and_are_kept(
+    sources: dict[str, Path], tmp_path: Path
+) -> None:
+    kind, options, config = described(sources["hubert"], "hubert", lora_rank=2)
+    heads = HeadOptions().to_json()
+    told = Description(("angry", "sad"), kind, options, heads, encoder_config=config)
+    model = checkpoint.build(told).train()
+    encoders.load_pretrained(model.encoder)
+    before = copy.deepcopy(model.state_dict())
+    steps = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
+    wave, lengths = torch.stack(noise(9000, 9000)), torch.tensor([9000, 9000])
+    for _ in range(2):
+        steps.zero_grad()
+        F.cross_entropy(model(wave, lengths).logits, torch.tensor([0, 1])).backward()
+        steps.step()
+    after = model.state_dict()
+    changed = {n for n, v in after.items() if not torch.equal(v, before[n])}
+    inside = {n for n in changed if n.startswith("encoder.")}
+    assert inside
+    assert all("lora_" in n or n == "encoder.mix" for n in inside)
+    assert "encoder.mix" in inside and "classifier.weight" in changed
+    checkpoint.save(tmp_path / "kept", model, told, half=False)
+    again, _ = checkpoint.load(tmp_path / "kept")
+    model.eval()
+    torch.testing.assert_close(again.logits(wave, lengths), model.logits(wave, lengths))
+
+
 def test_the_mix_is_a_weighted_mean_of_the_layers(sources: dict[str, Path]) -> None:
     encoder = built(sources, "hubert")
     (wave,) = noise(9000)
@@ -286,7 +216,7 @@ def test_from_folders_of_clips_to_an_answer(
     values = {**tiny_values, "encoder": "whisper", "source": str(source), "epochs": 1}
     events = list(train("supervised", values, split, tmp_path / "run"))
     assert isinstance(events[-1], Finished)
-    assert not events[-1].note
+    assert "not scored" not in events[-1].note
     written = (tmp_path / "run" / "checkpoint" / "model.json").read_text(encoding="utf-8")
     assert str(tmp_path) not in written
     shutil.rmtree(source)
@@ -296,6 +226,32 @@ def test_from_folders_of_clips_to_an_answer(
     shutil.copytree(sources["whisper"], source)
     events = list(train("supervised", resumed, split, tmp_path / "run", resume=True))
     assert isinstance(events[-1], Finished)
+
+
+def test_the_command_with_a_bare_file_and_adapters(
+    sources: dict[str, Path], corpus_root: Path, tmp_path: Path, tiny_values: dict[str, Any]
+) -> None:
+    source = tmp_path / "whisper-tiny.safetensors"
+    save_file(built(sources, "whisper").model.state_dict(), source)
+    values = {**tiny_values, "encoder": "whisper", "source": source, "epochs": 1, "lora_rank": 2}
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in values.items()]
+    chosen = ["--corpus", str(corpus_root), "--valid", "cleo", "--test", "dora"]
+    ran = here("train", "supervised", *chosen, "--run", tmp_path / "run", *flags)
+    assert ran.code == 0, ran.err
+    kept = load_file(source)
+    source.unlink()
+    model, _ = checkpoint.load(tmp_path / "run" / "checkpoint")
+    state = model.encoder.model.state_dict()  # type: ignore[union-attr]
+    for name, value in kept.items():
+        name = re.sub(r"(q_proj|v_proj)\.", r"\1.base_layer.", name)
+        torch.testing.assert_close(state[name], value, atol=1e-3, rtol=1e-3)
+    for name in ("model.json", "README.md"):
+        text = (tmp_path / "run" / "checkpoint" / name).read_text(encoding="utf-8")
+        assert str(tmp_path) not in text
+        assert "whisper-tiny.safetensors" in text
+    (clip, *_) = corpus_root.rglob("dora-sad-*.wav")
+    answer = Predictor(tmp_path / "run" / "checkpoint").predict(clip)
+    assert sum(answer.probabilities.values()) == pytest.approx(1.0)
 
 
 class Hub(BaseHTTPRequestHandler):
@@ -363,6 +319,24 @@ def test_an_encoder_from_a_hub(
     torch.testing.assert_close(kept, theirs[name], atol=1e-3, rtol=1e-3)
 
 
+CONFIGS = {
+    "cut off": "{",
+    "empty": "",
+    "a list": "[]",
+    "of words": '{"model_type": "%s", "hidden_size": "wide", "d_model": "wide"}',
+}
+UNREADABLE = "could not be read: give --source a hub id"
+SPOILT = {
+    "missing": r"lacks tensor \S*layers\.1\S*",
+    "unexpected": r"has an unexpected tensor \S*layers\.9\S*",
+    "shape": r"has tensor \S*layers\.1\S* of shape \(.*, 2\), not \(",
+    "not finite": r"is damaged: \S*layers\.1\S* holds values that are not finite",
+    "picture": UNREADABLE,
+    "pickle": UNREADABLE,
+    **dict.fromkeys(CONFIGS, UNREADABLE),
+}
+
+
 def spoilt(source: Path, folder: Path, how: str) -> Path:
     shutil.copytree(source, folder)
     weights = folder / "model.safetensors"
@@ -370,20 +344,26 @@ def spoilt(source: Path, folder: Path, how: str) -> Path:
     name = next(n for n in sorted(state) if "encoder.layers.1" in n)
     if how == "missing":
         del state[name]
+    elif how == "unexpected":
+        state[name.replace("layers.1", "layers.9")] = state[name].clone()
+    elif how == "not finite":
+        state[name] = torch.full_like(state[name], torch.inf)
     elif how == "shape":
         state[name] = torch.zeros(*state[name].shape, 2)
     if how == "picture":
         weights.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
     elif how == "pickle":
         weights.rename(folder / "pytorch_model.bin")
-    elif how == "config":
-        (folder / "config.json").write_text("{", encoding="utf-8")
+    elif how in CONFIGS:
+        (folder / "config.json").write_text(
+            CONFIGS[how].replace("%s", source.name), encoding="utf-8"
+        )
     else:
         save_file(state, weights, {"format": "pt"})
     return folder
 
 
-@pytest.mark.parametrize("how", ["missing", "shape", "picture", "pickle", "config"])
+@pytest.mark.parametrize("how", SPOILT)
 @pytest.mark.parametrize("name", ["wavlm", "whisper"])
 def test_a_spoilt_source_is_one_sentence(
     sources: dict[str, Path], tmp_path: Path, name: str, how: str
@@ -392,21 +372,44 @@ def test_a_spoilt_source_is_one_sentence(
     with pytest.raises(SerdemoError) as told:
         built({name: folder}, name)
     assert "\n" not in str(told.value)
-    assert "The encoder" in str(told.value)
+    assert re.match(f"The encoder {re.escape(str(folder))} {SPOILT[how]}", str(told.value))
 
 
-@pytest.mark.parametrize("odd", ["layers.0.fc1.weight", "conv1.weight", "layers.9.extra"])
-def test_a_bare_file_must_fit_to_the_last_tensor(
-    sources: dict[str, Path], tmp_path: Path, odd: str
+def test_what_stands_beside_an_encoder_is_left_out(
+    sources: dict[str, Path], tmp_path: Path
 ) -> None:
-    state = dict(built(sources, "whisper").model.state_dict())
-    if odd in state:
-        del state[odd]
-    else:
-        state["layers.0.odd"] = torch.zeros(1)
-    save_file(state, tmp_path / "encoder.safetensors")
-    with pytest.raises(SerdemoError, match="tensor"):
-        built({"whisper": tmp_path / "encoder.safetensors"}, "whisper")
+    torch.manual_seed(0)
+    config = transformers.WavLMConfig(**SMALL, vocab_size=5)
+    whole = transformers.WavLMForCTC(config).eval()
+    whole.save_pretrained(tmp_path / "ctc")
+    (wave,) = noise(9000)
+    for source, body in (
+        (tmp_path / "ctc", whole.wavlm),
+        (sources["xvector"], transformers.WavLMModel.from_pretrained(sources["xvector"]).eval()),
+    ):
+        found, _ = run(built({"wavlm": source}, "wavlm", mix="last"), [wave])
+        torch.testing.assert_close(found, body(wave[None]).last_hidden_state, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        None,
+        [],
+        {"hidden_size": "wide"},
+        {"hidden_size": 25, "num_attention_heads": 2},
+        {"hidden_size": -1},
+        {"hidden_size": 0},
+        {"conv_dim": [16]},
+        {"hidden_act": "no such"},
+    ],
+)
+def test_a_configuration_that_makes_no_model_is_one_sentence(architecture: Any) -> None:
+    for config in ({}, {"architecture": architecture, "normalise": False}):
+        told = Description(("angry", "sad"), "wavlm", {}, {}, encoder_config=config)
+        with pytest.raises(SerdemoError, match="cannot be built: the configuration") as raised:
+            checkpoint.build(told)
+        assert "\n" not in str(raised.value)
 
 
 def test_another_kind_of_model_is_refused(sources: dict[str, Path]) -> None:
@@ -422,46 +425,10 @@ def test_a_hub_that_cannot_be_reached_is_one_sentence(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(SerdemoError, match="could not be read: give --source"):
         encoders.ENCODERS[kind].configure(PretrainedOptions())
+    with pytest.raises(SerdemoError, match=r"The encoder some/model could not be read: give"):
+        encoders.ENCODERS[kind].configure(PretrainedOptions(source="some/model"))
 
 
 def test_the_table_and_the_option_name_the_same_encoders() -> None:
     choices = {spec.name: spec.choices for spec in specs(encoders.GROUPS[0])}
     assert tuple(encoders.ENCODERS) == choices["encoder"]
-
-
-def weights() -> Path:
-    folder = Path(os.environ.get("SERDEMO_DATA", "nowhere")).resolve().parent / "weights"
-    if not (folder / "whisper-base-encoder-fp16.safetensors").exists():
-        pytest.skip("the folder `weights` beside SERDEMO_DATA, with Whisper-base, is not here")
-    return folder
-
-
-TEACHER = {
-    "03-01-05-01-01-01-07": [3.232, 0.189, 0.010, -0.328, 0.430, 0.384, 0.114],
-    "03-01-04-02-02-01-20": [-1.373, 0.404, 1.950, -0.633, -0.310, 3.288, -0.904],
-}
-
-
-def test_the_real_whisper_base_answers_as_the_real_one() -> None:
-    """With the teacher's weights in it, its frames give the teacher's published logits."""
-    folder = weights()
-    encoder = built({"whisper": folder / "whisper-base-encoder-fp16.safetensors"}, "whisper")
-    assert sum(p.numel() for p in encoder.model.parameters()) == 20_590_592
-    state = load_file(folder / "teacher-whisper-base-emotion-fp16.safetensors")
-    t = {name: value.float() for name, value in state.items()}
-    encoder.model.load_state_dict({n[4:]: v for n, v in t.items() if n.startswith("enc.")})
-    encoder.mix.data = t["lw"]
-    for stem, expected in TEACHER.items():
-        (path,) = Path(os.environ["SERDEMO_DATA"]).glob(f"ravdess/{stem}.*")
-        wave = torch.from_numpy(decode(path).samples)
-        with torch.inference_mode():
-            h = F.relu(
-                F.linear(run(encoder, [wave])[0], t["proj_in.0.weight"], t["proj_in.0.bias"])
-            )
-            inner = torch.tanh(F.linear(h, t["att.0.weight"], t["att.0.bias"]))
-            share = F.linear(inner, t["att.2.weight"], t["att.2.bias"]).softmax(1)
-            mean = (share * h).sum(1)
-            spread = ((share * h * h).sum(1) - mean**2).clamp_min(1e-5).sqrt()
-            hidden = F.linear(torch.cat((mean, spread), 1), t["emb.weight"], t["emb.bias"])
-            logits = F.linear(F.silu(hidden), t["cls.weight"], t["cls.bias"])
-        assert logits[0].tolist() == pytest.approx(expected, abs=0.06)

@@ -10,7 +10,8 @@ import pytest
 
 from serdemo import corpora
 from serdemo.checkpoint import Description
-from serdemo.evaluate import calibrate, choose, evaluate, seen_speakers
+from serdemo.evaluate import calibrate, choose, evaluate
+from serdemo.heard import seen_speakers
 from serdemo.predict import Predictor
 from serdemo.schema import Prediction, SerdemoError, UsageError, Utterance
 

@@ -16,7 +16,9 @@ import pytest
 import soundfile
 from command import ROOT, Ran, here
 
-from serdemo import cli_listen, live_bench, microphone
+from serdemo import microphone
+from serdemo.bench import live as live_bench
+from serdemo.commands import listen as cli_listen
 from serdemo.schema import SerdemoError
 
 ANSWER_KEYS = [
@@ -234,7 +236,7 @@ def test_bench_live_shows_its_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_picture_shows_what_is_known() -> None:
-    from serdemo import show_live
+    from serdemo.commands import show_live
     from serdemo.live import LiveState
     from serdemo.schema import Segment
 

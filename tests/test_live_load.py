@@ -8,6 +8,7 @@ import pytest
 from command import there
 
 
+@pytest.mark.real_time
 @pytest.mark.parametrize("command", ["load", "live"])
 def test_eight_streams_lose_nothing(command: str, tmp_path: Path) -> None:
     ran = there("bench", command, "--streams", "8", "--seconds", "20", "--json", cwd=tmp_path)

@@ -132,9 +132,14 @@ def test_cross_entropy_by_hand() -> None:
     assert smoothed.item() == pytest.approx(-0.9 * log(0.75) - 0.1 * log(0.25))
 
 
-def test_cross_entropy_without_a_label_is_zero() -> None:
-    logits = torch.randn(3, 4, requires_grad=True)
-    loss = cross_entropy(logits, torch.tensor([-1, -1, -1]), smoothing=0.1)
+@pytest.mark.parametrize(
+    "labels",
+    [torch.tensor([-1, -1, -1]), torch.zeros(0, dtype=torch.long), torch.zeros(0, 4)],
+    ids=["unknown", "no clips", "no shares"],
+)
+def test_cross_entropy_without_a_label_is_zero(labels: torch.Tensor) -> None:
+    logits = torch.randn(len(labels), 4, requires_grad=True)
+    loss = cross_entropy(logits, labels, smoothing=0.1)
     loss.backward()
     assert loss.item() == 0.0
     assert logits.grad is not None

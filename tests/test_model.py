@@ -13,8 +13,6 @@ from serdemo.encoders.compact import CompactEncoder, CompactOptions
 from serdemo.model import AttentiveStatistics, HeadOptions, Model
 from serdemo.schema import EMOTIONS, UsageError
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 LENGTHS = (1, 399, 401, 1600, 5000, 16_000, 40_123)
 SMALL = CompactOptions(width=32, layers=2, heads=2, expansion=2, kernel=5)
 

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from serdemo import audio, checkpoint
+from serdemo.bench.neutral import measure
 from serdemo.corpora import load
 from serdemo.neutral import neutral_voice, reference
-from serdemo.neutral_bench import measure
 from serdemo.predict import Predictor
 from serdemo.schema import SerdemoError, Utterance
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +12,7 @@ import bad_audio
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from serdemo import audio, checkpoint
 from serdemo.predict import Predictor, shipped
@@ -139,6 +140,60 @@ def test_a_long_clip_is_the_mean_of_its_windows_by_their_speech(predictor: Predi
     order = [3, 0, 6, 2, 5, 1, 4]
     shuffled = predictor.probabilities([pieces[place] for place in order])
     np.testing.assert_allclose(shuffled, rows[order], atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def of_images(tmp_path_factory: pytest.TempPathFactory) -> Callable[[float], Predictor]:
+    """A model that sees so many seconds as an image."""
+
+    def made(seconds: float) -> Predictor:
+        heads = {"pooling": "cnn", "image_seconds": seconds, "image_side": 32, "cnn_layers": 3}
+        description = checkpoint.Description(LABELS, "mfcc", {}, heads)
+        torch.manual_seed(0)
+        model = checkpoint.build(description)
+        nn.init.normal_(model.classifier.weight, std=2.0)  # or all answers are much alike
+        folder = tmp_path_factory.mktemp("images") / f"of-{seconds:g}"
+        checkpoint.save(folder, model.eval(), description)
+        return Predictor(folder, device="cpu")
+
+    return made
+
+
+@pytest.mark.parametrize("seconds", [2.5, 4.0, 6.5, 7.0])
+def test_a_model_of_images_answers_the_clip_that_fills_one_as_it_learns_it(
+    of_images: Callable[[float], Predictor], seconds: float
+) -> None:
+    predictor = of_images(7.0)
+    clip = np.concatenate([bad_audio.voice(seconds - 1.5), bad_audio.sine(1.5)])
+    with torch.inference_mode():
+        logits = predictor.model.logits(torch.from_numpy(clip)[None], torch.tensor([len(clip)]))
+    one = answer(predictor, clip)
+    expected = logits[0].double().softmax(0).tolist()
+    assert list(one.probabilities.values()) == pytest.approx(expected, abs=1e-5)
+    assert [(s.start_s, s.end_s) for s in one.segments] == [(0, seconds)]
+    live = predictor.stream(16_000)  # and so it does live, once the clip has come to its end
+    live.push(clip)
+    live.finish()
+    due = live.due()
+    for window, row in zip(due, predictor.probabilities([w.wave for w in due]), strict=True):
+        live.accept(window, row)
+    assert list(live.summary("clip").probabilities.values()) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("seconds", [0.5, 2.0, 7.0])
+def test_a_model_of_images_hears_a_longer_clip_to_its_end(
+    of_images: Callable[[float], Predictor], seconds: float
+) -> None:
+    predictor = of_images(seconds)
+    clip = np.concatenate([bad_audio.voice(seconds + 0.25), bad_audio.sine(0.75)])
+    one = answer(predictor, clip)
+    spans = [(s.start_s, s.end_s) for s in one.segments]
+    assert spans[0] == (0, seconds)
+    assert spans[-1] == (1.0, seconds + 1)
+    pieces = [clip[round(16_000 * start) : round(16_000 * stop)] for start, stop in spans]
+    speech = np.array([s.speech for s in one.segments])
+    expected = speech @ predictor.probabilities(pieces) / speech.sum()
+    np.testing.assert_allclose(list(one.probabilities.values()), expected, atol=1e-3)
 
 
 @pytest.mark.parametrize("seconds", [1.0, 8.0])

@@ -113,7 +113,9 @@ def test_the_wheel_carries_what_is_used_and_no_more(wheel: Path) -> None:
     expected = {
         f"serdemo/{path.relative_to(ROOT / 'serdemo').as_posix()}"
         for path in (ROOT / "serdemo").rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts and path.name != "screenshot.png"
+        if path.is_file()
+        and "__pycache__" not in path.parts
+        and path.name not in ("screenshot.png", "explore.png")
     } | {path.relative_to(ROOT).as_posix() for path in (ROOT / "checkpoints").rglob("*.*")}
     expected = {
         f"serdemo/{name}" if name.startswith("checkpoints/") else name for name in expected

@@ -14,12 +14,10 @@ from typing import Any
 import pytest
 import torch
 
-from serdemo import checkpoint, corpora, events, losses, runs
+from serdemo import checkpoint, children, corpora, events, losses, runs
 from serdemo.events import Event, Failed, Finished, Saved, Started, Step, Stopped
 from serdemo.schema import SerdemoError, UsageError
 from serdemo.splits import Split, by_speakers
-
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +41,7 @@ def train(tiny_values: dict[str, Any], split: Split) -> Train:
 
 
 def logged(run: Path) -> list[Event]:
-    return list(events.read(run / runs.EVENTS))
+    return list(events.read(run / events.EVENTS))
 
 
 def test_a_run_leaves_all_that_a_model_needs(train: Train, split: Split, tmp_path: Path) -> None:
@@ -58,9 +56,9 @@ def test_a_run_leaves_all_that_a_model_needs(train: Train, split: Split, tmp_pat
     folder = run / "checkpoint"
     assert {path.name for path in folder.iterdir()} == {
         *(checkpoint.WEIGHTS, checkpoint.DESCRIPTION),
-        *(runs.REPORT, runs.EVENTS, "README.md"),
+        *(runs.REPORT, events.EVENTS, "README.md"),
     }
-    assert list(events.read(folder / runs.EVENTS)) == told  # its end included
+    assert list(events.read(folder / events.EVENTS)) == told  # its end included
     (report,) = json.loads((folder / runs.REPORT).read_text(encoding="utf-8"))
     assert (report["corpus"], report["n"], report["speakers"]) == ("simple", 6, 1)
     assert report["unseen_speakers"] is True
@@ -217,11 +215,22 @@ def test_a_run_left_by_its_reader_gives_back_the_signal(train: Train, tmp_path: 
     reading = train(tmp_path / "run")
     next(reading)
     assert signal.getsignal(signal.SIGINT) != before
+    assert children.at_work(tmp_path / "run")
     reading.close()  # type: ignore[attr-defined]
+    assert not children.at_work(tmp_path / "run")
     assert signal.getsignal(signal.SIGINT) == before
     assert [type(event) for event in logged(tmp_path / "run")] == [Started]
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """What Python does on an interrupt, also where it was started in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_one_interrupt_saves_and_a_second_breaks_off(train: Train, tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGINT)
     told = []
@@ -295,7 +304,7 @@ def test_a_killed_run_goes_on(
     try:
         limit = time.monotonic() + 60
         while time.monotonic() < limit and child.poll() is None:
-            log = run / runs.EVENTS
+            log = run / events.EVENTS
             if log.exists() and log.read_text(encoding="utf-8").count('"Saved"') >= 2:
                 break
             time.sleep(0.02)
@@ -304,7 +313,7 @@ def test_a_killed_run_goes_on(
         child.kill()
         child.wait()
     saved = max(event.step for event in logged(run) if isinstance(event, Saved))
-    with (run / runs.EVENTS).open("a", encoding="utf-8") as log:
+    with (run / events.EVENTS).open("a", encoding="utf-8") as log:
         log.write('{"event": "Step", "stag')  # as a kill in the middle of writing leaves it
     rest = list(train(run, resume=True, epochs=10_000, stop_after=0.0))
     assert isinstance(rest[0], Started)

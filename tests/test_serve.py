@@ -17,7 +17,7 @@ import torch
 from test_stream import Hears
 
 from serdemo import audio, checkpoint
-from serdemo.live_bench import live
+from serdemo.bench.live import live
 from serdemo.predict import Predictor
 from serdemo.schema import SerdemoError
 from serdemo.serve import Service
@@ -283,7 +283,7 @@ def test_delays_run_from_the_last_sample(service: Service) -> None:
     settled(service, handle, 24_000)
     # Windows end 0.05 s before a piece does, and the piece comes when it is full.
     assert len(service.delays_s) == 2
-    assert all(0.05 <= delay < 0.2 for delay in service.delays_s)
+    assert all(0.05 <= delay < 1.0 for delay in service.delays_s)  # not from the first
     assert service.state(handle).delay_s == service.delays_s[-1]
 
 

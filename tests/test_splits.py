@@ -220,6 +220,15 @@ def test_random_by_speaker_holds_out_a_share_of_each_corpus():
     assert set(part.speakers("valid")) <= set(split.speakers("test")) and not part.test
 
 
+def test_a_number_of_digits_alone_is_a_speaker():
+    many = clips("a", {f"{n}": 2 for n in range(20)})
+    split = splits.plan(many, "14", "0.25")
+    assert split.speakers("valid") == ("a/14",)
+    assert len(split.speakers("test")) == 5 and "a/14" not in split.speakers("test")
+    with pytest.raises(UsageError, match="99"):
+        splits.plan(many, "99", "none")
+
+
 def test_speaker_dependent_split_is_stratified_and_says_that_it_leaks():
     many = clips("a", {f"{n}": 30 for n in range(4)})
     split = splits.speaker_dependent(many, 0.2, seed=1)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -13,16 +14,14 @@ import torch
 
 from serdemo import checkpoint, corpora, losses
 from serdemo.batches import Batch, Clips
-from serdemo.events import EpochEnd, Event, Finished, Saved, Started, Step, Stopped
+from serdemo.events import STOP_FILE, EpochEnd, Event, Finished, Saved, Started, Step, Stopped
 from serdemo.recipes import Validation, supervised
 from serdemo.recipes.scoring import ClassOptions, validate
 from serdemo.recipes.supervised import Supervised
 from serdemo.schema import SerdemoError, UsageError, Utterance
 from serdemo.splits import Split, by_speakers
-from serdemo.train import STOP_FILE, fit
+from serdemo.train import fit
 from serdemo.trainer import Trainer, TrainOptions, rate
-
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 CALM = dict(speed=0.0, noise=0.0, reverberation=0.0, band=0.0, gain=0.0, dropout=0.0, masks=0)
 
@@ -213,7 +212,8 @@ def test_more_epochs_go_on_from_a_finished_run(begin: Begin, tmp_path: Path) -> 
 def test_the_stop_file_ends_a_run(begin: Begin, tmp_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()
-    (run / STOP_FILE).touch()  # of an earlier run: it must not end this one
+    (run / STOP_FILE).touch()
+    os.utime(run / STOP_FILE, (1e9, 1e9))  # of an earlier process: it must not end this run
     events = []
     for event in begin(run, epochs=100):
         events.append(event)
@@ -224,10 +224,20 @@ def test_the_stop_file_ends_a_run(begin: Begin, tmp_path: Path) -> None:
         *("Started", "Step", "Step", "Saved", "Stopped")
     ]
     assert events[-1].reason == "asked to stop"  # type: ignore[union-attr]
+    assert not (run / STOP_FILE).exists()
     # Not one epoch is over, and yet there is a model.
     model, description = checkpoint.load(run / "checkpoint")
     assert torch.isfinite(model.logits(torch.randn(1, 8000), torch.tensor([8000]))).all()
     assert "validation" not in description.metrics
+
+
+def test_a_stop_that_is_asked_before_training_begins_counts(begin: Begin, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / STOP_FILE).touch()  # while this process was still being prepared
+    events = list(begin(run, epochs=100))
+    assert [type(event).__name__ for event in events] == ["Started", "Step", "Saved", "Stopped"]
+    assert isinstance(list(begin(run, epochs=1, resume=True))[-1], Finished)
 
 
 def test_stopping_later_keeps_the_best_model(begin: Begin, tmp_path: Path) -> None:
@@ -320,6 +330,8 @@ def test_resume_with_another_size_is_refused(
         ("state.json", b'{"at": {"colour": 1}, "split": ""}', "The saved state of run is damaged"),
         ("state.json", b'{"at": 3, "split": ""}', "The saved state of run is damaged"),
         ("state.json", b"[1]", "The saved state of run is damaged"),
+        ("state.json", b'{"at": {}, "split": "", "format": 1}', "run was begun by another version"),
+        ("state.json", b'{"at": {}, "split": ""}', "begin a run in another folder, with --start"),
         ("state.json", b"{", "state.json cannot be read as JSON"),
         ("state.safetensors", b"\x00" * 50, "state.safetensors is not a safetensors file"),
     ],
@@ -421,3 +433,17 @@ def test_averages_and_clipping_by_hand() -> None:
     for decay, fresh in zip((2 / 11, 0.2, 0.2), seen[1:], strict=True):
         average = decay * average + (1 - decay) * fresh
     torch.testing.assert_close(trainer.scored.weight, average)
+
+
+def test_biases_norms_and_single_weights_do_not_decay() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.LayerNorm(2))
+    stage: Any = Slope(model)
+    stage.parameter_groups = lambda: [{"params": list(model.parameters()), "lr": 0.1}]
+    stage.loss = lambda batch: (0.0 * sum(p.sum() for p in model.parameters()), {})
+    before = [p.detach().clone() for p in model.parameters()]
+    options = TrainOptions(weight_decay=0.5)
+    batch: Any = SimpleNamespace(to=lambda device: None)
+    Trainer(model, stage, options, torch.float32).step(batch, 1.0)  # type: ignore[arg-type]
+    for was, now in zip(before, model.parameters(), strict=True):
+        # AdamW takes rate times decay off a weight whose gradient is zero.
+        torch.testing.assert_close(now.detach(), was * (1 - 0.1 * 0.5) if was.ndim > 1 else was)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from serdemo import train_bench
+from serdemo.bench import train as train_bench
 from serdemo.schema import UsageError
 
 

@@ -299,6 +299,15 @@ def test_nothing_sent_stays_on_the_server(
     assert list(uploads.iterdir()) == []
 
 
+def test_a_recording_too_large_is_refused_unread(
+    model: WarmPredictor, uploads: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recognise, "MOST_MB", 0.001)
+    page = run_to_end(model, [upload(uploads, "a.wav", 0.2)], Runs().begin("one"))[-1]
+    assert "a.wav is larger than" in page
+    assert list(uploads.iterdir()) == []
+
+
 def test_examples_are_kept_small_and_hold_sound(model: WarmPredictor) -> None:
     for label in recognise.EXAMPLES:
         recording = recognise.example(label)

@@ -18,14 +18,18 @@ import numpy as np
 import pytest
 from command import here
 
-from serdemo import audio, checkpoint, load_bench, microphone, palette
+from serdemo import audio, checkpoint, microphone, palette
+from serdemo.bench import load as load_bench
 from serdemo.predict import Predictor
 from serdemo.schema import EMOTIONS, Prediction, Segment, SerdemoError
-from serdemo.ui import build, desk, live, recognise, tab_live
+from serdemo.ui import asked, build, desk, live, recognise, tab_live
 from serdemo.ui.live import Live
 from serdemo.ui.session import WarmPredictor
+from serdemo.ui.visitors import Visitors
 
 PIECE = 1536
+UNSAID = {"host": "127.0.0.1:7860"}  # what no browser sends: a call without its origin
+HANDED_ON = ("x-forwarded-for", "X-Forwarded-Host", "forwarded", "x-real-ip", "via")
 
 
 @pytest.fixture(scope="module")
@@ -35,16 +39,16 @@ def predictor(tiny_checkpoint: Path) -> Predictor:
 
 @pytest.fixture
 def page(predictor: Predictor) -> Iterator[Live]:
-    made = Live(WarmPredictor(lambda: predictor))
+    made = Live(Visitors(WarmPredictor(lambda: predictor)))
     yield made
     made.service.shutdown()
 
 
 def visitor(
-    address: str = "127.0.0.1", host: str = "127.0.0.1:7860", origin: str | None = None
+    address: str = "127.0.0.1", host: str = "127.0.0.1:7860", origin: str = "", **headers: str
 ) -> Any:
-    headers = {"host": host} | ({"origin": origin} if origin else {})
-    return SimpleNamespace(client=SimpleNamespace(host=address), headers=headers)
+    told = {"host": host, "origin": origin or f"http://{host}", **headers}
+    return SimpleNamespace(client=SimpleNamespace(host=address), headers=told)
 
 
 def call(page: Live, name: str, **asked: Any) -> Any:
@@ -168,7 +172,9 @@ def test_a_wrong_call_is_refused_in_a_sentence(page: Live, asked: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "samples", ["AAA", "AAAA AAAA", "ä", "AA==", "A" * (live.MOST_LETTERS + 4)], ids=lambda s: s[:9]
+    "samples",
+    ["AAA", "AAAA AAAA", "ä", "AA==", "A" * (asked.MOST_LETTERS + 4)],
+    ids=lambda s: s[:9],
 )
 def test_what_is_no_sound_is_refused_and_the_stream_goes_on(page: Live, samples: str) -> None:
     stream = call(page, "open", rate=16_000)["stream"]
@@ -191,7 +197,9 @@ def test_without_a_model_it_says_why_and_no_more() -> None:
         raise RuntimeError("secret detail")
 
     for factory, sentence in ((missing, "There is no checkpoint here"), (broken, "went wrong")):
-        told = Live(WarmPredictor(factory)).call({"call": "open", "rate": 16_000}, visitor())
+        told = Live(Visitors(WarmPredictor(factory))).call(
+            {"call": "open", "rate": 16_000}, visitor()
+        )
         assert sentence in told["refused"]
         assert "secret" not in told["refused"]
 
@@ -301,8 +309,10 @@ def test_a_page_that_has_gone_lets_the_microphone_go(
 ) -> None:
     monkeypatch.setattr(desk, "LEFT_S", 0.2)
     opened = call(page, "open_desk", device=3)
+    listening = page._desk.find(opened["stream"])
     wait_until(plugged.closed.is_set)
     wait_until(lambda: len(page.service) == 0)
+    assert listening.fetch(0) == b""  # what was heard is forgotten too
     assert call(page, "hear_desk", stream=opened["stream"], first=0, since=0.0)["gone"] is True
 
 
@@ -324,6 +334,12 @@ def test_an_unplugged_desk_microphone_says_what_to_do(page: Live, plugged: FakeM
         (visitor(host="abc.gradio.live"), False),
         (visitor(origin="https://evil.example"), False),
         (visitor(origin="null"), False),
+        (visitor(origin="http://127.0.0.1:3000"), False),  # another page of this machine
+        (visitor("127.0.0.1", "evil.example:7860"), False),  # a name that leads to this machine
+        # A proxy on this machine that names it as host: nothing but the origin tells
+        (visitor(origin="https://serdemo.example"), False),
+        (SimpleNamespace(client=SimpleNamespace(host="127.0.0.1"), headers=UNSAID), False),
+        *[(visitor(**{name: "203.0.113.7"}), False) for name in HANDED_ON],
         (visitor("testclient"), False),
         (SimpleNamespace(client=None, headers={}), False),
     ],
@@ -423,7 +439,7 @@ def test_a_calibration_is_given_to_the_page_and_taken_back_from_it(
     described = checkpoint.describe(folder)
     checkpoint.redescribe(folder, replace(described, neutral=[3.0] * 8))
     model = Predictor(folder, device="cpu")
-    page = Live(WarmPredictor(lambda: model))
+    page = Live(Visitors(WarmPredictor(lambda: model)))
     sound = np.concatenate([voice(), voice()])
     first = call(page, "open", rate=audio.SAMPLE_RATE)["stream"]
     plain = say(page, first, sound)["probabilities"]

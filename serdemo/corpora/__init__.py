@@ -128,12 +128,18 @@ def _load(spec: str, root: Path | None) -> list[Utterance]:
     )
 
 
-def load_many(specs: str, root: Path | None = None) -> list[Utterance]:
-    """The clips of all items of a comma-separated `--corpus`, each file once."""
+def load_many(specs: str, root: Path | None = None, *, unlabelled: bool = False) -> list[Utterance]:
+    """The clips of all items of a comma-separated `--corpus`, each file once.
+
+    Raises SerdemoError, beside what `load` raises, for clips without an emotion, but where
+    `unlabelled` lets them through.
+    """
     items = [item.strip() for item in specs.split(",") if item.strip()]
     if not items:
         raise UsageError(f"No corpus is named: give one or more of {', '.join(CORPORA)}.")
     utterances = [utterance for item in items for utterance in load(item, root)]
+    if not unlabelled:
+        table.refuse_unlabelled(utterances)
     return list({utterance.path.resolve(): utterance for utterance in utterances}.values())
 
 

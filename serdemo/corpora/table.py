@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+from collections.abc import Sequence
 from pathlib import Path, PureWindowsPath
 
 from serdemo.corpora.words import emotion_word
@@ -19,7 +20,7 @@ def read(path: Path) -> list[Utterance]:
 
     Further columns are optional: corpus (else the file's name), language, gender, duration_s
     (seconds), fold (also a session); others are passed over. Emotions may be in any form that
-    `words.emotion_word` knows. Text is UTF-8, with or without a byte order mark.
+    `words.emotion_word` knows, or empty where a clip has none. Text is UTF-8, with or without a byte order mark.
 
     Raises SerdemoError with the line number for whatever is wrong.
     """
@@ -27,7 +28,7 @@ def read(path: Path) -> list[Utterance]:
     lines: dict[str, int] = {}
     for line, row in _rows(path):
         where = f"{path.name}, line {line}"
-        for column in REQUIRED:
+        for column in ("path", "speaker"):
             if not row[column]:
                 raise SerdemoError(f"{where}: the {column} is empty; fill it in.")
         clip = _clip(path.parent, row["path"], where)
@@ -37,7 +38,7 @@ def read(path: Path) -> list[Utterance]:
                 f"{where}: {row['path']} was already given in line {lines[key]}; keep one of them."
             )
         lines[key] = line
-        emotion = emotion_word(row["emotion"])
+        emotion = emotion_word(row["emotion"]) if row["emotion"] else ""
         if emotion is None:
             raise SerdemoError(
                 f"{where}: {_short(row['emotion'])} is no emotion we know; use angry, disgust, "
@@ -60,6 +61,16 @@ def read(path: Path) -> list[Utterance]:
     if not utterances:
         raise SerdemoError(f"{path.name} lists no clips: add rows below its header.")
     return utterances
+
+
+def refuse_unlabelled(utterances: Sequence[Utterance]) -> None:
+    """Raise SerdemoError when a clip has no emotion."""
+    bare = [utterance.path.name for utterance in utterances if not utterance.emotion]
+    if bare:
+        raise SerdemoError(
+            f"{bare[0]} has no emotion ({len(bare)} of {len(utterances)} clips): fill it in; only the"
+            " recipe speaker and stage 1 of speaker_clusters alone learn without."
+        )
 
 
 def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:

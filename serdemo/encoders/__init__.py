@@ -9,7 +9,8 @@ from typing import Any
 from torch import nn
 
 from serdemo.encoders.compact import CompactEncoder, CompactOptions
-from serdemo.encoders.options import PRETRAINED, EncoderOptions, PretrainedOptions
+from serdemo.encoders.options import PLAIN, PRETRAINED, EncoderOptions, PretrainedOptions
+from serdemo.encoders.plain import PlainEncoder
 from serdemo.options import Options
 from serdemo.schema import UsageError
 
@@ -27,10 +28,17 @@ class EncoderKind:
 
 def _pretrained(kind: str) -> EncoderKind:
     def build(options: PretrainedOptions, config: dict[str, Any]) -> nn.Module:
+        from serdemo.encoders.pretrained import UNREADABLE
         from serdemo.encoders.speech import SpeechEncoder
         from serdemo.encoders.whisper import WhisperEncoder
 
-        return (WhisperEncoder if kind == "whisper" else SpeechEncoder)(kind, options, config)
+        try:
+            return (WhisperEncoder if kind == "whisper" else SpeechEncoder)(kind, options, config)
+        except UNREADABLE as problem:
+            what, _, _ = str(problem).partition("\n")
+            raise UsageError(
+                f"the configuration of the encoder {kind} makes no model: {what}."
+            ) from problem
 
     def configure(options: PretrainedOptions) -> dict[str, Any]:
         from serdemo.encoders import pretrained
@@ -40,9 +48,14 @@ def _pretrained(kind: str) -> EncoderKind:
     return EncoderKind(PretrainedOptions, build, configure)
 
 
+def _plain(kind: str) -> EncoderKind:
+    return EncoderKind(Options, lambda options, config: PlainEncoder(kind), lambda options: {})
+
+
 ENCODERS: dict[str, EncoderKind] = {
     "compact": EncoderKind(CompactOptions, lambda o, _: CompactEncoder(o), lambda _: {}),
     **{kind: _pretrained(kind) for kind in PRETRAINED},
+    **{kind: _plain(kind) for kind in PLAIN},
 }
 
 
@@ -63,7 +76,8 @@ def build(
 ) -> nn.Module:
     """A fresh encoder of random weights by name, without its source.
 
-    Raises UsageError for a name or an option that is not known.
+    Raises UsageError for a name or an option that is not known, and for a configuration that
+    makes no model.
     """
     if name not in ENCODERS:
         raise UsageError(f"There is no encoder {name!r}; known are {', '.join(ENCODERS)}.")

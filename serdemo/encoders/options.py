@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from serdemo.options import Options, option
 
 PRETRAINED = ("wavlm", "hubert", "wav2vec2", "whisper", "xvector")
+PLAIN = ("mel", "mfcc")  # nothing in them is trained
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,10 @@ class EncoderOptions(Options):
     """Which encoder, and how fast it learns."""
 
     encoder: str = option(
-        "compact", "what turns sound into frames", choices=("compact", *PRETRAINED), advanced=False
+        "compact",
+        "what turns sound into frames",
+        choices=("compact", *PRETRAINED, *PLAIN),
+        advanced=False,
     )
     encoder_learning_rate: float = option(
         1e-4, "peak learning rate of a pretrained encoder", low=0.0, high=1.0
@@ -30,7 +34,9 @@ class PretrainedOptions(Options):
     """How a pretrained encoder is read and what of it is trained."""
 
     source: str = option(
-        "", "a hub id, a folder, or for Whisper a .safetensors file [default: the kind's usual id]"
+        "",
+        "a hub id, a folder (one of our own checkpoints too), or for Whisper a .safetensors file"
+        " [default: the kind's usual id]",
     )
     mix: str = option(
         "weighted",
@@ -42,6 +48,9 @@ class PretrainedOptions(Options):
         "what is not trained: nothing, the convolutions before the Transformer, its lower half"
         " besides, or all of it",
         choices=("none", "features", "lower", "all"),
+    )
+    reduce: int = option(
+        0, "width of a layer with ReLU behind the mix, trained anew; 0 for none", low=0, high=4096
     )
     lora_rank: int = option(
         0, "rank of LoRA adapters, trained in place of the layers; 0 for none", low=0, high=256

@@ -6,6 +6,7 @@ clip's frames are those it has alone. Weights are read from safetensors files on
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,9 +17,11 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from serdemo.encoders import own
 from serdemo.encoders.compact import mask_of
 from serdemo.encoders.options import PretrainedOptions
 from serdemo.schema import SerdemoError, UsageError
+from serdemo.storage import read_tensors
 
 # kind -> classes of transformers: configuration and model; the hub id meant when none is given;
 # the layers that LoRA adapts (WavLM's attention reads its matrices without calling the layers)
@@ -56,10 +59,13 @@ def configure(kind: str, options: PretrainedOptions) -> dict[str, Any]:
     Raises SerdemoError when the source cannot be read.
     """
     source = options.source or KINDS[kind][2]
+    if (kept := own.configuration(kind, source)) is not None:
+        return kept
     if kind == "whisper" and source.endswith(".safetensors"):
         from serdemo.encoders.whisper import configuration_of
 
-        return {"architecture": configuration_of(Path(source)), "normalise": False}
+        state = read_tensors(Path(source))
+        return {"architecture": configuration_of(state, Path(source).name), "normalise": False}
     from transformers import AutoFeatureExtractor
 
     config_class, _ = classes(kind)
@@ -76,16 +82,20 @@ def configure(kind: str, options: PretrainedOptions) -> dict[str, Any]:
     return {"architecture": config.to_diff_dict(), "normalise": normalise}
 
 
+INSIDE = r"\b(encoder|conv_layers)\."  # in the name of a tensor
+
 # What transformers raises for a file that is missing, damaged or about something else
 UNREADABLE = (
-    OSError,
-    ValueError,
-    TypeError,
-    KeyError,
+    ArithmeticError,
     AttributeError,
+    LookupError,
+    MemoryError,
+    OSError,
     RuntimeError,
     SafetensorError,
     StrictDataclassError,
+    TypeError,
+    ValueError,
 )
 
 
@@ -120,11 +130,8 @@ class Pretrained(nn.Module):
         super().__init__()
         self.kind, self.options, self.config = kind, options, config
         config_class, self._model_class = classes(kind)
-        try:
-            self.architecture = config_class.from_dict(config["architecture"])
-            self.normalise = bool(config["normalise"])
-        except UNREADABLE as problem:
-            raise UsageError(f"the configuration of its encoder {kind} is malformed.") from problem
+        self.architecture = config_class.from_dict(config["architecture"])
+        self.normalise = bool(config["normalise"])
         for name in ("layerdrop", "encoder_layerdrop"):
             if hasattr(self.architecture, name):
                 setattr(self.architecture, name, 0.0)  # would break the sum of several processes
@@ -142,6 +149,10 @@ class Pretrained(nn.Module):
         """Freeze, adapt and mix, once the model stands."""
         options = self.options
         self.mix = nn.Parameter(torch.zeros(self.depth + 1), options.mix == "weighted")
+        self.reduce = nn.Sequential()
+        if options.reduce:
+            self.reduce = nn.Sequential(nn.Linear(self.width, options.reduce), nn.ReLU())
+            self.width = options.reduce
         frozen: list[nn.Module] = []
         if options.freeze == "all" or options.lora_rank:
             frozen = [self.model]
@@ -165,21 +176,21 @@ class Pretrained(nn.Module):
     def load_pretrained(self) -> None:
         """Read the source's weights; raises SerdemoError when they do not fit to the last tensor."""
         source = self.options.source or KINDS[self.kind][2]
-        state = self.source_state(source)
-        own = {name.replace(".base_layer.", "."): name for name in self.model.state_dict()}
-        own = {name: full for name, full in own.items() if "lora_" not in name}
-        odd = sorted(set(own) ^ set(state))
+        state = own.state(source) or self.source_state(source)
+        mine = {name.replace(".base_layer.", "."): name for name in self.model.state_dict()}
+        mine = {name: full for name, full in mine.items() if "lora_" not in name}
+        odd = sorted(set(mine) ^ set(state))
         if odd:
-            problem = "lacks" if odd[0] in own else "has an unexpected"
+            problem = "lacks" if odd[0] in mine else "has an unexpected"
             raise SerdemoError(f"The encoder {source} {problem} tensor {odd[0]}.")
         begun = self.model.state_dict()
         for name, value in state.items():
-            _check_shape(source, name, value.shape, begun[own[name]].shape)
+            _check_shape(source, name, value.shape, begun[mine[name]].shape)
             if not bool(torch.isfinite(value).all()):
                 raise SerdemoError(
                     f"The encoder {source} is damaged: {name} holds values that are not finite."
                 )
-        self.model.load_state_dict({own[n]: value for n, value in state.items()}, strict=False)
+        self.model.load_state_dict({mine[n]: value for n, value in state.items()}, strict=False)
 
     def source_state(self, source: str) -> dict[str, Tensor]:
         """The tensors of the source, named as those of `self.model`."""
@@ -196,8 +207,7 @@ class Pretrained(nn.Module):
         if missing := sorted(told["missing_keys"]):
             raise SerdemoError(f"The encoder {source} lacks tensor {missing[0]}.")
         # A head that stands beside the encoder is left out; a layer too many is another model.
-        parts = tuple(f"{name}." for name, _ in found.named_children())
-        if odd := sorted(name for name in told["unexpected_keys"] if name.startswith(parts)):
+        if odd := sorted(n for n in told["unexpected_keys"] if re.search(INSIDE, n)):
             raise SerdemoError(f"The encoder {source} has an unexpected tensor {odd[0]}.")
         state: dict[str, Tensor] = found.state_dict()
         return state
@@ -216,7 +226,7 @@ class Pretrained(nn.Module):
         else:
             share = self.mix.softmax(0)
             mixed = sum(s * h.float() for s, h in zip(share, states, strict=True))
-        return mixed, mask_of(frames, mixed.shape[1])
+        return self.reduce(mixed), mask_of(frames, mixed.shape[1])
 
 
 def _check_shape(source: str, name: str, shape: Sequence[int], wanted: Sequence[int]) -> None:

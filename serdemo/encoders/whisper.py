@@ -6,6 +6,7 @@ longer ones are cut into pieces of 30 s that are read one by one.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,11 @@ WINDOW, HOP, PIECE = 400, 160, 30 * SAMPLE_RATE
 WIDTH_OF_A_HEAD = 64  # in every Whisper there is
 
 
-def configuration_of(path: Path) -> dict[str, Any]:
+def configuration_of(state: Mapping[str, Tensor], where: str) -> dict[str, Any]:
     """The architecture that a bare file of encoder weights has, told by its shapes.
 
-    Raises SerdemoError when it is not Whisper's encoder.
+    Raises SerdemoError, with the file's name `where`, when it is not Whisper's encoder.
     """
-    state = read_tensors(path)
     shapes = []
     for name, axes in (
         ("conv1.weight", 3),
@@ -40,7 +40,7 @@ def configuration_of(path: Path) -> dict[str, Any]:
         if name not in state or state[name].dim() != axes or not state[name].numel():
             problem = "lacks" if name not in state else "has an odd shape of"
             raise SerdemoError(
-                f"{path.name} is not the encoder of a Whisper model: it {problem} tensor {name}."
+                f"{where} is not the encoder of a Whisper model: it {problem} tensor {name}."
             )
         shapes.append(state[name].shape)
     (width, mels, _), (positions, _), (inner, _) = shapes

@@ -14,8 +14,10 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 from torch import Tensor
 
+from serdemo import encoders
 from serdemo.batches import Batch
 from serdemo.checkpoint import Description
+from serdemo.encoders.options import PRETRAINED
 from serdemo.model import Model
 from serdemo.options import Options, Value, pick, specs
 from serdemo.schema import UsageError
@@ -28,12 +30,14 @@ Group = TypeVar("Group", bound=Options)
 class Validation:
     """What a look at the validation speakers found.
 
-    `score` is what runs are chosen by, higher is better; `metrics` are fractions; `temperature`
-    and `unsure_below` are fitted on the same clips.
+    `score` is what runs are chosen by, higher is better; `metrics` are fractions; `labels` name
+    the rows and columns of `confusion`; `temperature` and `unsure_below` are fitted on the same
+    clips.
     """
 
     score: float
     metrics: dict[str, float]
+    labels: tuple[str, ...] = ()
     confusion: tuple[tuple[int, ...], ...] = ()
     temperature: float = 1.0
     unsure_below: float = 0.0
@@ -71,13 +75,17 @@ class Recipe(ABC):
     summary: ClassVar[str]
     groups: ClassVar[tuple[type[Options], ...]]
     presets: ClassVar[Mapping[str, Value]] = {}  # where the method's default is not the option's
+    verified: ClassVar[bool] = False  # scored by telling voices apart, not by emotions
+    sourced: ClassVar[tuple[str, ...]] = PRETRAINED  # encoders that `--source` is for
 
     values: Mapping[type[Options], Options] = field(default_factory=dict)
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Recipe:
         """The recipe with a flat table of option values; raises UsageError for a bad one."""
-        found = pick(cls.groups, {**cls.presets, **values})
+        known = {spec.name for group in cls.groups for spec in specs(group)}
+        presets = {name: value for name, value in cls.presets.items() if name in known}
+        found = pick(cls.groups, {**presets, **values})
         return cls({type(group): group for group in found})
 
     def of(self, kind: type[Group]) -> Group:
@@ -97,8 +105,22 @@ class Recipe(ABC):
 
     @property
     def unscored(self) -> str:
-        """Why the model that comes out is not to be scored; empty where it is."""
+        """Why the model that comes out answers no emotion; empty where it does."""
         return ""
+
+    @property
+    def unlabelled(self) -> bool:
+        """Whether it learns from clips without an emotion."""
+        return False
+
+    @property
+    def rivals(self) -> Mapping[str, Mapping[str, Value]]:
+        """Runs of this recipe to be compared with: a name and what differs; empty where none is."""
+        return {}
+
+    def begin(self, model: Model) -> None:
+        """Give a fresh model the weights that it begins with: its encoder those of its source."""
+        encoders.load_pretrained(model.encoder)
 
     @abstractmethod
     def describe(self, split: Split) -> Description:
@@ -111,7 +133,11 @@ class Recipe(ABC):
 
 RECIPES: dict[str, str] = {
     "supervised": "serdemo.recipes.supervised:Supervised",
+    "distill": "serdemo.recipes.distill:Distill",
     "cross_corpus": "serdemo.recipes.cross_corpus:CrossCorpus",
+    "speaker": "serdemo.recipes.speaker:Speaker",
+    "speaker_clusters": "serdemo.recipes.speaker_clusters:SpeakerClusters",
+    "ssl_cnn": "serdemo.recipes.ssl_cnn:SslCnn",
 }
 
 

@@ -14,7 +14,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -23,22 +22,14 @@ from torch import Tensor, nn
 
 from serdemo import encoders, losses
 from serdemo.augment import AugmentOptions
-from serdemo.batches import (
-    Batch,
-    BatchOptions,
-    Clips,
-    balanced_weights,
-    draws,
-    scoring_batches,
-    training_batches,
-)
+from serdemo.batches import Batch, BatchOptions, scoring_batches
 from serdemo.checkpoint import Description
-from serdemo.encoders.options import EncoderOptions
 from serdemo.model import HeadOptions, Model
 from serdemo.options import Options, Value, option
 from serdemo.processes import gathered
 from serdemo.recipes import Recipe, Stage, Validation
-from serdemo.recipes.scoring import SCORED_SECONDS, ClassOptions, judge, validate
+from serdemo.recipes.scoring import SCORED_SECONDS, ClassOptions, judge
+from serdemo.recipes.stages import ClassifyStage, ClipsStage, TuneOptions
 from serdemo.schema import UsageError, Utterance
 from serdemo.splits import Split
 
@@ -51,11 +42,6 @@ class CrossCorpusOptions(Options):
     contrast_epochs: int = option(
         20, "passes of stage 1; 0 for direct fine-tuning", low=0, high=10_000, advanced=False
     )
-    epochs: int = option(
-        20, "passes of stage 2; 0 for stage 1 alone", low=0, high=10_000, advanced=False
-    )
-    learning_rate: float = option(5e-4, "peak learning rate", low=1e-7, high=1.0, advanced=False)
-    tune: str = option("all", "what stage 2 trains", choices=("head", "all"))
     contrastive_temperature: float = option(0.1, "that of InfoNCE", low=0.01, high=1.0)
     margin_weight: float = option(0.5, "weight of the cosine margin loss", low=0.0, high=10.0)
     margin_loss: str = option(
@@ -63,57 +49,33 @@ class CrossCorpusOptions(Options):
     )
     margin: float = option(0.2, "its margin, as a cosine", low=0.0, high=1.0)
     margin_scale: float = option(30.0, "scale of the softmax kind", low=1.0, high=100.0)
-    smoothing: float = option(0.1, "label smoothing of stage 2", low=0.0, high=0.5)
 
 
-class _Stage(Stage):
-    """What both stages share: their clips and the batches drawn from them."""
-
-    def __init__(
-        self,
-        recipe: CrossCorpus,
-        model: Model,
-        train: Iterable[Utterance],
-        valid: Iterable[Utterance],
-        seed: int,
-    ) -> None:
-        self.model, self.seed, self.recipe = model, seed, recipe
-        self.options: CrossCorpusOptions = recipe.of(CrossCorpusOptions)
-        self.batching: BatchOptions = recipe.of(BatchOptions)
-        counted, memory = recipe.of(ClassOptions), self.batching.memory_gb / len(recipe.passes)
-        self.train = Clips(counted.classes(tuple(train)), model.labels, memory * 0.8)
-        self.valid = Clips(counted.known(tuple(valid), model.labels), model.labels, memory * 0.2)
-        self.weights = balanced_weights(self.train.utterances, self.batching.balance)
-        self.steps_per_epoch = len(draws(self.weights, self.batching, seed, 0))
-
-    def batches(self, epoch: int, start: int) -> Iterable[Batch]:
-        """An epoch's batches from number `start` on."""
-        plan = draws(self.weights, self.batching, self.seed, epoch)[start:]
-        augmentation: AugmentOptions = self.recipe.of(AugmentOptions)
-        return training_batches(self.train, plan, self.batching.workers, augmentation)
-
-    def encoder_group(self) -> dict[str, Any]:
-        """The encoder's trainable parameters with their rate."""
-        rate = self.recipe.of(EncoderOptions).rate(self.options.learning_rate)
-        return {"params": self.model.encoder.trainable(), "lr": rate}  # type: ignore[operator]
-
-    def group(self, *parts: nn.Module) -> dict[str, Any]:
-        """The parameters of whole modules, at the recipe's own rate."""
-        parameters = [p for part in parts for p in part.parameters()]
-        return {"params": parameters, "lr": self.options.learning_rate}
-
-
-class ContrastStage(_Stage):
+class ContrastStage(ClipsStage):
     """Stage 1: InfoNCE with positives across corpora, and the cosine margin loss."""
 
     name = "contrast"
 
-    def __init__(self, recipe: CrossCorpus, model: Model, split: Split, seed: int) -> None:
-        super().__init__(recipe, model, split.train, split.valid, seed)
+    def __init__(
+        self, recipe: CrossCorpus, model: Model, split: Split, seed: int, share: float
+    ) -> None:
+        self.options: CrossCorpusOptions = recipe.of(CrossCorpusOptions)
         self.epochs = self.options.contrast_epochs
+        counted: ClassOptions = recipe.of(ClassOptions)
+        labels = counted.labels(split.train)
+        super().__init__(
+            recipe,
+            model,
+            counted.classes(split.train),
+            counted.known(split.valid, labels),
+            seed,
+            learning_rate=recipe.of(TuneOptions).learning_rate,
+            share=share,
+            labels=labels,
+        )
         self.several = len(set(self.train.corpus.tolist())) > 1
         generator = torch.Generator().manual_seed(seed)
-        start = torch.randn(len(model.labels), model.options.embedding, generator=generator)
+        start = torch.randn(len(labels), model.options.embedding, generator=generator)
         self.extra = nn.ParameterDict({"prototypes": nn.Parameter(start)})
         self.extra.to(next(model.parameters()).device)
 
@@ -149,45 +111,12 @@ class ContrastStage(_Stage):
         if not len(self.valid) or options.margin_loss != "softmax" or not options.margin_weight:
             return None
         device = next(model.parameters()).device
-        cosines = torch.zeros(len(self.valid), len(model.labels))
+        cosines = torch.zeros(len(self.valid), len(self.labels))
         for batch in scoring_batches(self.valid, self.batching.batch_size, SCORED_SECONDS):
             batch = batch.to(device)
             embedding = model.embed(batch.wave, batch.lengths)
             cosines[batch.index.cpu()] = losses.cosines(embedding, self.extra["prototypes"]).cpu()
-        return judge(options.margin_scale * cosines, self.valid, model.labels)
-
-
-class ClassifyStage(_Stage):
-    """Stage 2: the classifier on the target's clips alone, with or without all below it."""
-
-    name = "classify"
-
-    def __init__(self, recipe: CrossCorpus, model: Model, split: Split, seed: int) -> None:
-        train, valid = recipe.targeted(split.train), recipe.targeted(split.valid)
-        super().__init__(recipe, model, train, valid, seed)
-        self.epochs = self.options.epochs
-
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        """The classifier; with `--tune all` the encoder, pooling and embedding besides."""
-        if self.options.tune == "head":
-            return [self.group(self.model.classifier)]
-        own = self.group(self.model.pooling, self.model.embedding, self.model.classifier)
-        return [self.encoder_group(), own]
-
-    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        """Cross-entropy."""
-        alone = self.options.tune == "head"
-        if alone:
-            self.model.eval()  # what is not trained is heard without dropout
-        with torch.no_grad() if alone else nullcontext():
-            embedding = self.model.embed(batch.wave, batch.lengths)
-        logits, batch = gathered(self.model.classify(embedding), batch)
-        loss = losses.cross_entropy(logits, batch.emotion, self.options.smoothing)
-        return loss, {"cross_entropy": loss.item()}
-
-    def validate(self, model: Model) -> Validation | None:
-        """The figures by which the model is chosen."""
-        return validate(model, self.valid, self.batching.batch_size)
+        return judge(options.margin_scale * cosines, self.valid, self.labels)
 
 
 class CrossCorpus(Recipe):
@@ -199,6 +128,7 @@ class CrossCorpus(Recipe):
     )
     groups: ClassVar[tuple[type[Options], ...]] = (
         CrossCorpusOptions,
+        TuneOptions,
         ClassOptions,
         BatchOptions,
         AugmentOptions,
@@ -212,16 +142,16 @@ class CrossCorpus(Recipe):
     }
 
     @property
-    def passes(self) -> tuple[type[ContrastStage] | type[ClassifyStage], ...]:
-        """The stages that are run."""
-        options = self.of(CrossCorpusOptions)
-        stages = ((ContrastStage, options.contrast_epochs), (ClassifyStage, options.epochs))
-        return tuple(stage for stage, epochs in stages if epochs)
+    def passes(self) -> tuple[str, ...]:
+        """The names of the stages that are run."""
+        epochs = (self.of(CrossCorpusOptions).contrast_epochs, self.of(TuneOptions).epochs)
+        names = (ContrastStage.name, ClassifyStage.name)
+        return tuple(name for name, count in zip(names, epochs, strict=True) if count)
 
     @property
     def unscored(self) -> str:
         """After stage 1 alone there is no classifier."""
-        trained = ClassifyStage in self.passes
+        trained = ClassifyStage.name in self.passes
         return "" if trained else "Stage 1 alone: no classifier yet; go on from it with --start."
 
     def targeted(self, utterances: Iterable[Utterance]) -> tuple[Utterance, ...]:
@@ -238,15 +168,16 @@ class CrossCorpus(Recipe):
             named = ", ".join(sorted({u.corpus for u in split.train}))
             raise UsageError(f"--target {target} has no clips to train on; there are {named}.")
         others = {u.corpus for u in split.train} - {u.corpus for u in self.targeted(split.train)}
-        if others and ContrastStage not in self.passes:
+        if others and ContrastStage.name not in self.passes:
             raise UsageError(
                 f"Without stage 1 only {target} is heard: leave {', '.join(sorted(others))} out of"
                 " --corpus."
             )
+        labels = classes.labels(split.train)
         classes.labels(self.targeted(split.train))  # stage 2 needs two emotions of its own
         encoder, encoder_options, config = encoders.describe(self.of)
         return Description(
-            labels=classes.labels(split.train),
+            labels=() if self.unscored else labels,
             encoder=encoder,
             encoder_options=encoder_options,
             encoder_config=config,
@@ -254,5 +185,12 @@ class CrossCorpus(Recipe):
         )
 
     def stages(self, model: Model, split: Split, seed: int) -> list[Stage]:
-        """Stage 1 where it is wanted, then stage 2."""
-        return [stage(self, model, split, seed) for stage in self.passes]
+        """Stage 1 where it is wanted, then stage 2 on the target's clips alone."""
+        found: list[Stage] = []
+        share = 1 / len(self.passes)
+        if ContrastStage.name in self.passes:
+            found.append(ContrastStage(self, model, split, seed, share))
+        if ClassifyStage.name in self.passes:
+            train, valid = self.targeted(split.train), self.targeted(split.valid)
+            found.append(ClassifyStage(self, model, train, valid, seed, share))
+        return found

@@ -1,4 +1,4 @@
-"""What emotion recipes share: which classes count, and how a model is scored on speakers left out."""
+"""What recipes share: which classes count, and how a model is scored on speakers left out."""
 
 from __future__ import annotations
 
@@ -46,6 +46,17 @@ class ClassOptions(Options):
 
 
 @torch.inference_mode()
+def embed(model: Model, clips: Clips, batch_size: int) -> np.ndarray:
+    """The float32 (N, E) embeddings of whole clips (their first 6 s)."""
+    device = next(model.parameters()).device
+    rows = torch.zeros(len(clips), model.options.embedding)
+    for batch in scoring_batches(clips, batch_size, SCORED_SECONDS):
+        batch = batch.to(device)
+        rows[batch.index.cpu()] = model.embed(batch.wave, batch.lengths).float().cpu()
+    return rows.numpy()
+
+
+@torch.inference_mode()
 def validate(model: Model, clips: Clips, batch_size: int) -> Validation | None:
     """Score whole clips (their first 6 s). The score is the mean of the corpora's UAR."""
     if not len(clips):
@@ -77,6 +88,7 @@ def judge(logits: torch.Tensor, clips: Clips, labels: Sequence[str]) -> Validati
     return Validation(
         score=figures["uar"],
         metrics=figures,
+        labels=tuple(labels),
         confusion=tuple(tuple(int(n) for n in row) for row in matrix),
         temperature=temperature,
         unsure_below=calibration.threshold_for_coverage(confidence, calibration.COVERAGE),

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from serdemo import encoders, losses
 from serdemo.augment import AugmentOptions
@@ -27,10 +27,11 @@ from serdemo.batches import (
 )
 from serdemo.checkpoint import Description
 from serdemo.encoders.options import EncoderOptions
-from serdemo.model import HeadOptions, Model
+from serdemo.model import HeadOptions, Model, Output
 from serdemo.options import Options, option
 from serdemo.processes import gathered
-from serdemo.recipes import Recipe, Stage, Validation
+from serdemo.recipes import Recipe, Stage, Validation, general
+from serdemo.recipes.general import GeneralOptions
 from serdemo.recipes.scoring import ClassOptions, validate
 from serdemo.splits import Split
 
@@ -64,6 +65,12 @@ class SupervisedStage(Stage):
         self.valid = Clips(known, model.labels, memory * 0.2)
         self.weights = balanced_weights(self.train.utterances, self.batching.balance)
         self.steps_per_epoch = len(draws(self.weights, self.batching, seed, 0))
+        self.general: GeneralOptions = recipe.of(GeneralOptions)
+        self.prior = general.priors(self.train, self.weights, len(model.labels))
+        self.extra = nn.ModuleDict()
+        head = general.adversary(self.general, self.train, model.options.embedding)
+        if head is not None:
+            self.extra["adversary"] = head.to(next(model.parameters()).device)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         encoder = self.model.encoder.trainable()  # type: ignore[operator]
@@ -72,7 +79,7 @@ class SupervisedStage(Stage):
         rate = self.options.learning_rate
         return [
             {"params": encoder, "lr": self.rates.rate(rate)},
-            {"params": heads, "lr": rate},
+            {"params": [*heads, *self.extra.parameters()], "lr": rate},
         ]
 
     def batches(self, epoch: int, start: int) -> Iterable[Batch]:
@@ -80,15 +87,36 @@ class SupervisedStage(Stage):
         return training_batches(self.train, plan, self.batching.workers, self.augmentation)
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        output = self.model(batch.wave, batch.lengths)
+        if not self.general.mixup:
+            return self.by_labels(self.model(batch.wave, batch.lengths), batch)
+        batch, shares = general.mixed(batch, self.general.mixup, len(self.model.labels))
+        return self.by_labels(self.model(batch.wave, batch.lengths), batch, shares)
+
+    def by_labels(
+        self, output: Output, batch: Batch, shares: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, float]]:
+        """The losses on what the model said of a batch, whose labels may be (B, C) `shares`."""
         projection, whole = gathered(output.projection, batch)
         logits, _ = gathered(output.logits, batch)
-        classify = losses.cross_entropy(logits, whole.emotion, self.options.smoothing)
+        if self.general.priors:
+            logits = losses.without_prior(logits, whole.corpus, self.prior.to(logits.device))
+        labels = whole.emotion if shares is None else gathered(shares, batch)[0]
+        classify = losses.cross_entropy(logits, labels, self.options.smoothing)
+        across = self.general.positives == "across" and len(self.prior) > 1
         contrast = losses.supervised_contrastive(
-            projection, whole.emotion, self.options.contrastive_temperature
+            projection,
+            whole.emotion,
+            self.options.contrastive_temperature,
+            whole.corpus if across else None,
         )
         parts = {"cross_entropy": classify.item(), "contrastive": contrast.item()}
-        return classify + self.options.contrastive * contrast, parts
+        total = classify + self.options.contrastive * contrast
+        if "adversary" in self.extra:
+            embedding, _ = gathered(output.embedding, batch)
+            hidden = general.hidden_from(self.extra["adversary"], self.general, embedding, whole)
+            parts["adversary"] = hidden.item()
+            total = total + hidden
+        return total, parts
 
     def validate(self, model: Model) -> Validation | None:
         return validate(model, self.valid, self.batching.batch_size)
@@ -103,6 +131,7 @@ class Supervised(Recipe):
     )
     groups: ClassVar[tuple[type[Options], ...]] = (
         SupervisedOptions,
+        GeneralOptions,
         ClassOptions,
         BatchOptions,
         AugmentOptions,

@@ -13,34 +13,34 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 import gradio as gr
 
 from serdemo.schema import SerdemoError
-from serdemo.ui import answers, recognise, tab_live, tab_recognise, theme
+from serdemo.ui import (
+    tab_explore,
+    tab_finetune,
+    tab_live,
+    tab_models,
+    tab_recognise,
+    theme,
+    tidy,
+    zerogpu,
+)
+from serdemo.ui.page import Page as Page
+from serdemo.ui.page import footer
 from serdemo.ui.session import WarmPredictor
 
 if TYPE_CHECKING:
     from serdemo.predict import Predictor
 
-TABS: dict[str, Callable[[gr.Blocks, WarmPredictor], None]] = {
+TABS: dict[str, Callable[[Page], None]] = {
     "Recognise": tab_recognise.build,
     "Live": tab_live.build,
+    "Explore": tab_explore.build,
+    "Fine-tune": tab_finetune.build,
+    "Models": tab_models.build,
 }
 
+MOST_ZIP_MB = 300  # of clips or of a model
 HEADER = """<header class="sd-header"><h1>serdemo</h1>
 <p>Which emotion does a voice carry?</p></header>"""
-LIMITS = """<p>Trained on acted speech, in few languages: it hears how a voice sounds, not what a
-person feels. Not for medical, hiring or policing use.</p>"""
-
-
-class Page(gr.Blocks):
-    """The page, and the predictor behind it."""
-
-    def __init__(self, model: WarmPredictor) -> None:
-        # Uploads are deleted once read; this sweeps up those whose visitor left before that.
-        super().__init__(
-            title="serdemo: which emotion does a voice carry?",
-            delete_cache=(60, 300),
-            analytics_enabled=False,
-        )
-        self.model = model
 
 
 def build(predictor_factory: Callable[[], Predictor]) -> Page:
@@ -50,24 +50,26 @@ def build(predictor_factory: Callable[[], Predictor]) -> Page:
     """
     model = WarmPredictor(predictor_factory)
 
-    def footer() -> str:
+    def on_load(kept: str, token: str, request: gr.Request) -> str:
         try:
-            predictor = model.get()
+            return footer(request.session_hash, page.answering(kept, token, request))
         except SerdemoError:
-            return f'<footer class="sd-footer">{LIMITS}</footer>'
-        told = answers.model_line(predictor.name, predictor.description.metrics.get("test", {}))
-        return f'<footer class="sd-footer">{told}{LIMITS}</footer>'
+            return footer(request.session_hash)
 
     with Page(model) as page:
         gr.HTML(HEADER, apply_default_css=False)
+        page.token = gr.BrowserState("", storage_key="serdemo-owner")
+        page.chosen = gr.BrowserState("", storage_key="serdemo-model")
+        page.footer = gr.HTML(footer(), apply_default_css=False, render=False)
         with gr.Tabs():
             for name, build_tab in TABS.items():
-                with gr.Tab(name, id=name.lower()):
-                    build_tab(page, model)
-        told = gr.HTML(f'<footer class="sd-footer">{LIMITS}</footer>', apply_default_css=False)
+                with gr.Tab(name, id=name.lower()) as page.tab:
+                    build_tab(page)
+        page.footer.render()
         page.load(
-            footer,
-            outputs=told,
+            on_load,
+            [page.chosen, page.token],
+            page.footer,
             show_progress="hidden",
             api_visibility="private",
             concurrency_limit=None,
@@ -81,7 +83,7 @@ def default_page(checkpoint: str | Path | None = None) -> Page:
     def load() -> Predictor:
         from serdemo.predict import Predictor
 
-        return Predictor(checkpoint)
+        return Predictor(checkpoint, device=zerogpu.page_device())
 
     return build(load)
 
@@ -109,7 +111,7 @@ def launch(
             theme=theme.theme(),
             css=theme.css(),
             head=f"<script>{theme.script('page.js')}</script>",
-            max_file_size=f"{recognise.MOST_MB}mb",
+            max_file_size=f"{MOST_ZIP_MB}mb",  # Recognise itself takes less
             run_history=False,
             footer_links=[],
             enable_monitoring=False,
@@ -121,4 +123,5 @@ def launch(
         taken = f"Port {port} is" if port else "The ports from 7860 on are"
         raise SerdemoError(f"{taken} in use: choose another with --port.") from error
     page.model.warm_up()
+    tidy.begin(page.visitors)
     page.block_thread()

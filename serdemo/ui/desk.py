@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -22,27 +21,30 @@ if TYPE_CHECKING:
 
 LEFT_S = 10.0  # a page that asks for nothing so long has gone, and the microphone is let go
 KEPT_S = 60  # of sound that the page has not fetched yet
+HANDED_ON = ("forwarded", "via", "x-forwarded", "x-real-ip")  # how a proxy's headers begin
 
 
 def sits_here(request: gr.Request) -> bool:
     """Whether the visitor's browser runs on this machine, and this is not a Space.
 
-    The address alone does not tell: a shared link's tunnel ends on this machine too, and other
-    sites open in the same browser call from here. So the names of host and origin count as well.
+    The address alone does not tell: a proxy and a shared link's tunnel end on this machine too, and
+    other sites open in the same browser call from here. So nothing may say that the call was handed
+    on, and it must come from a page of the very host that it names, one of this machine: all that a
+    page asks for is sent by POST, which no browser sends without its origin.
     """
     if os.environ.get("SPACE_ID") or request.client is None:
         return False
     headers = request.headers
-    named = [f"//{headers.get('host', '')}", headers.get("origin") or "//localhost"]
+    if any(name.lower().startswith(HANDED_ON) for name in headers):
+        return False
+    host = headers.get("host", "")
     try:
-        return ip_address(request.client.host).is_loopback and all(map(_is_local, named))
+        name = urlsplit(f"//{host}").hostname or ""
+        same = urlsplit(headers.get("origin", "")).netloc == host
+        near = ip_address(request.client.host).is_loopback
+        return near and same and (name == "localhost" or ip_address(name).is_loopback)
     except ValueError:
         return False
-
-
-def _is_local(address: str) -> bool:
-    host = urlsplit(address).hostname or ""
-    return host == "localhost" or ip_address(host).is_loopback
 
 
 def microphones() -> list[dict[str, Any]]:
@@ -99,6 +101,8 @@ class Listening:
             for block in self.microphone:
                 if time.monotonic() - self._asked_at > LEFT_S:
                     self._service.close(self.stream)
+                    with self._lock:
+                        self._sound.clear()  # nobody will fetch it
                     break
                 self._service.push(self.stream, block)
                 self._keep(block)
@@ -118,16 +122,14 @@ class Listening:
 class Desk:
     """The microphones of this machine that are being heard."""
 
-    def __init__(self, service: Callable[[], Service]) -> None:
-        self._service = service
+    def __init__(self) -> None:
         self._heard: dict[str, Listening] = {}
 
-    def open(self, device: int) -> Listening:
-        """Hear a device by its number; raises SerdemoError when it cannot be opened."""
+    def open(self, service: Service, device: int) -> Listening:
+        """Hear a device by its number for a service; raises SerdemoError when it cannot be opened."""
         from serdemo.microphone import open_microphone
 
         self._heard = {key: one for key, one in self._heard.items() if one.alive}
-        service = self._service()
         microphone = open_microphone(device)
         try:
             listening = Listening(service, microphone)

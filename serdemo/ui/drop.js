@@ -1,5 +1,4 @@
-/* The drop zone: files are sent one by one, each under a name of its own, so that two visitors
-   who send the same bytes never share a file on the server. */
+/* The drop zone: files are sent one by one. */
 const input = element.querySelector("input");
 const zone = element.querySelector(".sd-drop");
 const told = element.querySelector(".sd-drop-told");
@@ -19,13 +18,7 @@ const send = async (chosen) => {
       continue;
     }
     told.textContent = `Sending ${index + 1} of ${taken.length}: ${file.name}`;
-    const ending = file.name.includes(".") ? file.name.slice(file.name.lastIndexOf(".")) : "";
-    const copy = new File([file], crypto.randomUUID() + ending, { type: file.type });
-    try {
-      files.push({ path: (await upload(copy)).path, name: file.name });
-    } catch {
-      files.push({ name: file.name });
-    }
+    files.push(await sent(file));
   }
   told.textContent = "";
   zone.classList.remove("sd-busy");

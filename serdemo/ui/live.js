@@ -1,97 +1,5 @@
 /* The Live tab's course: start, pause, listen again, stop; and a sentence for whatever goes wrong.
    States: idle, starting, live, paused, stopping. */
-const SILENT_PEAK = 11; // -70 dBFS
-const SILENT_S = 3;
-const DELAYS = 20;
-const WARN_MS = 1000;
-
-const HINTS = {
-  idle: "Press Start, allow the microphone, and speak: the answer follows your voice.",
-  starting: "If the browser asks, allow the microphone. The first time, the model has to wake up.",
-  live: "Each colour is an emotion. Press any of them to hear that moment again.",
-  paused: "Paused: nothing is heard now. Press the waveform to listen from there.",
-  stopping: "Answering what is left.",
-  stopped: "Stopped. The last minute stays in this page until you leave it or start again.",
-};
-
-const timeline = new Timeline();
-const meter = new LevelMeter();
-const speak = speaker(part("spoken"));
-const root = element.querySelector(".sd-live");
-const audio = element.querySelector("audio");
-let state = "idle";
-let link = null;
-let started = null;
-let fault = "";
-let connected = true;
-let warning = "";
-let heard = { warning: "", at: 0 };
-let silentSamples = 0;
-let soundAt = 0;
-let newestEnd = 0;
-let delays = [];
-
-const median = (values) => [...values].sort((a, b) => a - b)[values.length >> 1];
-
-// What the server warns of counts once it has lasted: a note that only flashes up cannot be read.
-const heed = (sentence) => {
-  const now = performance.now();
-  if (sentence !== heard.warning) heard = { warning: sentence, at: now };
-  if (now - heard.at > WARN_MS) warning = sentence;
-};
-
-const stalled = () => performance.now() - soundAt > 1000 * SILENT_S;
-
-const note = () => {
-  let sentence = fault || warning;
-  if (!connected) {
-    sentence = "The connection is lost: trying again. What you say meanwhile is kept and sent later.";
-  } else if (state === "live" && (silentSamples >= SILENT_S * link.rate || stalled())) {
-    sentence = "The microphone gives no sound: check that it is not muted, or choose another one.";
-  }
-  const stopped = state === "idle" && timeline.now > 0;
-  showNote(sentence || HINTS[stopped ? "stopped" : state], Boolean(sentence));
-  if (sentence) speak(sentence);
-};
-
-const status = () => {
-  const lag = delays.length ? ` · answers lag ${median(delays).toFixed(1)} s` : "";
-  const words = {
-    idle: timeline.now ? `Stopped after ${clock(timeline.now)}` : "Not listening",
-    starting: "Starting",
-    live: `Listening${lag}`,
-    paused: "Paused",
-    stopping: "Stopping",
-  };
-  put(part("status"), words[state]);
-};
-
-const details = (told) => {
-  const captured = link.sound.written;
-  const facts = {
-    captured: captured.toLocaleString("en"),
-    received: link.received.toLocaleString("en"),
-    lost: String(state === "idle" ? link.lost + captured - link.sent : link.lost),
-    rate: `${link.rate.toLocaleString("en")} Hz, ${link.settings()}`,
-    delay: delays.length
-      ? `${median(delays).toFixed(2)} s at the median of the last ${delays.length}` : "–",
-    windows: told ? `${told.scored} answered, ${told.skipped} left out` : undefined,
-    streams: told ? String(told.streams) : undefined,
-  };
-  for (const [name, fact] of Object.entries(facts)) {
-    if (fact !== undefined) put(part(`detail-${name}`), fact);
-  }
-};
-
-const offer = () => {
-  for (const name of ["play", "csv", "json", "wav"]) part(name).disabled = !timeline.now;
-};
-
-const showVoice = (speaking) => {
-  part("voice").classList.toggle("sd-on", speaking);
-  put(part("voice"), speaking ? "Voice" : "No voice");
-};
-
 const enter = (next) => {
   state = next;
   soundAt = performance.now();
@@ -125,11 +33,15 @@ const load = () => {
   timeline.draw();
 };
 
+// The map in the tab Explore follows the voice too; null says that it has ended.
+const tellMap = (detail) => dispatchEvent(new CustomEvent("sd-sound", { detail }));
+
 const onSound = (block) => {
   soundAt = performance.now();
   timeline.sound(block, link.rate);
   offer();
   if (state !== "live") return;
+  tellMap({ block, rate: link.rate });
   meter.update(block);
   const silent = block.every((value) => Math.abs(value) < SILENT_PEAK);
   silentSamples = silent ? silentSamples + block.length : 0;
@@ -193,6 +105,7 @@ const begin = async (example) => {
 };
 
 const finish = (sentence) => {
+  tellMap(null);
   fault = sentence || "";
   enter("idle");
   if (!timeline.now) showAnswer(fault ? "It could not start" : "Ready when you are", [], []);
@@ -231,8 +144,16 @@ const hold = () => {
 };
 
 const goOn = async () => {
+  const own = link;
   hush();
-  await link.resume();
+  part("pause").disabled = true;
+  try {
+    await own.resume();
+  } catch (error) {
+    if (link === own) end(refusal(error));
+    return;
+  }
+  if (link !== own || state !== "paused") return; // stopped meanwhile
   silentSamples = 0;
   enter("live");
 };
@@ -240,11 +161,12 @@ const goOn = async () => {
 // Another device or treatment takes effect at once; from one side to the other, at the next Start.
 const change = async () => {
   if ((state !== "live" && state !== "paused") || part("device").value.startsWith(DESK)) return;
+  const own = link;
   try {
-    await link.change(part("device").value, part("clean").checked);
-    if (state === "paused") await link.pause();
+    await own.change(part("device").value, part("clean").checked);
+    if (state === "paused") await own.pause();
   } catch (error) {
-    end(refusal(error));
+    if (link === own) end(refusal(error));
   }
 };
 
@@ -273,6 +195,11 @@ addEventListener("pagehide", () => {
   if (!link || state === "idle") return;
   link.leave();
   finish("");
+});
+root.addEventListener("sd-waiting", () => {
+  if (waiting) return;
+  waiting = true;
+  note();
 });
 setInterval(() => state === "live" && stalled() && note(), 1000);
 showBars(Object.fromEntries(LABELS.map((label) => [label, null])));

@@ -7,47 +7,43 @@ A stream is known by its unguessable handle alone. Nothing is kept of it once it
 from __future__ import annotations
 
 import base64
-import binascii
 import logging
 import threading
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 import numpy as np
-from numpy.typing import NDArray
 
 from serdemo import palette
 from serdemo.schema import Prediction, Segment, SerdemoError, UsageError
 from serdemo.ui import desk
+from serdemo.ui.asked import Asked, from_base64, given, shift_of
 from serdemo.ui.recognise import EXAMPLES, EXAMPLES_DIR, FAULT
+from serdemo.ui.visitors import MOST_LOADED, Visitors
 
 if TYPE_CHECKING:
     from serdemo.live import LiveState
     from serdemo.serve import Service
     from serdemo.ui.session import WarmPredictor
 
-MOST_LETTERS = 4_000_000  # of one piece in base64: some seconds at any rate a browser knows
 SPOKEN = ("English, quick and high", "German, slow and low", "Greek, lively")  # as the example
-MOST_NUMBERS = 4096  # of one calibration
 PAUSE_S = 1.2  # between example voices
 
-Asked = dict[str, Any]
 Answer = dict[str, Any]
-Kind = TypeVar("Kind", int, float, str)
 
 log = logging.getLogger(__name__)
 
 
 class Live:
-    """The live streams of one page, served by one worker that starts with the first visitor."""
+    """The live streams of one page, served by one worker for each model in use."""
 
-    def __init__(self, model: WarmPredictor) -> None:
-        self._model = model
+    def __init__(self, visitors: Visitors) -> None:
+        self._visitors = visitors
         self._lock = threading.Lock()
-        self._service: Service | None = None
-        self._desk = desk.Desk(lambda: self.service)
+        self._services: dict[WarmPredictor, Service] = {}
+        self._desk = desk.Desk()
         self._calls: dict[str, Callable[[Asked, gr.Request], Answer]] = {
             "open": self._open,
             "push": self._push,
@@ -62,14 +58,36 @@ class Live:
 
     @property
     def service(self) -> Service:
-        """Waits for the model; raises SerdemoError when there is none."""
+        """That of the page's own model; see `_with`."""
+        return self._with(self._visitors.own)
+
+    def _with(self, model: WarmPredictor) -> Service:
+        """Waits for the model; raises SerdemoError when it cannot be had."""
         from serdemo.serve import Service
 
-        predictor = self._model.get()
+        predictor = model.get()
         with self._lock:
-            if self._service is None:
-                self._service = Service(predictor)
-            return self._service
+            if model not in self._services:
+                self._let_go()
+                self._services[model] = Service(predictor)
+            return self._services[model]
+
+    def _let_go(self) -> None:
+        """End the services of models that nobody listens with, where there are many."""
+        for model, service in list(self._services.items()):
+            if len(self._services) <= MOST_LOADED:
+                return
+            if model is not self._visitors.own and not len(service):
+                self._services.pop(model).shutdown()
+
+    def _asked(self, asked: Asked) -> Service:
+        """The service of the model that answers this visitor."""
+        return self._with(self._visitors.of(str(asked.get("visitor", ""))))
+
+    def _of(self, stream: str) -> Service:
+        """The service that has the stream; where none has, one that says so."""
+        having = (one for one in list(self._services.values()) if stream in one)
+        return next(having, None) or self.service
 
     def call(self, asked: Any, request: gr.Request) -> Answer:
         """Answer the call that `asked["call"]` names.
@@ -90,12 +108,12 @@ class Live:
     def _open(self, asked: Asked, _: gr.Request) -> Answer:
         """Begin a stream of sound at `rate` Hz: gives its handle as `stream`.
 
-        `neutral` is what `calibrate` gave to this visitor before, if that is to be used.
+        `visitor` is who asks, for the model that answers; `neutral` is what `calibrate` gave to this visitor before, if that is to be used.
         """
-        return self._begun(self.service.open(given(asked, "rate", int)), asked)
+        return self._begun(self._asked(asked).open(given(asked, "rate", int)), asked)
 
     def _begun(self, stream: str, asked: Asked) -> Answer:
-        self.service.adjust(stream, shift_of(asked))
+        self._of(stream).adjust(stream, shift_of(asked))
         return {"stream": stream}
 
     def _calibrate(self, asked: Asked, _: gr.Request) -> Answer:
@@ -104,12 +122,14 @@ class Live:
         Gives the numbers it is made of as `neutral`, for the page to keep: the server forgets them
         with the stream.
         """
-        voice = self.service.calibrate(given(asked, "stream", str))
+        stream = given(asked, "stream", str)
+        voice = self._of(stream).calibrate(stream)
         return {"neutral": voice.shift.tolist(), "warnings": list(voice.warnings)}
 
     def _adjust(self, asked: Asked, _: gr.Request) -> Answer:
         """Use `neutral` in `stream` from now on; null switches calibration off."""
-        self.service.adjust(given(asked, "stream", str), shift_of(asked))
+        stream = given(asked, "stream", str)
+        self._of(stream).adjust(stream, shift_of(asked))
         return {}
 
     def _push(self, asked: Asked, _: gr.Request) -> Answer:
@@ -119,7 +139,7 @@ class Live:
         """
         stream = given(asked, "stream", str)
         samples = from_base64(given(asked, "samples", str))
-        self.service.push(stream, samples, sequence=given(asked, "sequence", int))
+        self._of(stream).push(stream, samples, sequence=given(asked, "sequence", int))
         return self._known(stream, given(asked, "since", float))
 
     def _close(self, asked: Asked, _: gr.Request) -> Answer:
@@ -127,8 +147,8 @@ class Live:
         stream = given(asked, "stream", str)
         self._desk.close(stream)
         if "since" in asked:
-            return answer(self.service.finish(stream), given(asked, "since", float))
-        self.service.close(stream)
+            return answer(self._of(stream).finish(stream), given(asked, "since", float))
+        self._of(stream).close(stream)
         return {}
 
     def _example(self, _: Asked, __: gr.Request) -> Answer:
@@ -149,7 +169,7 @@ class Live:
         """Begin a stream of what the machine's microphone `device` hears, at `rate` Hz."""
         if not desk.sits_here(request):
             raise UsageError("This microphone can be heard only at the computer it belongs to.")
-        listening = self._desk.open(given(asked, "device", int))
+        listening = self._desk.open(self._asked(asked), given(asked, "device", int))
         begun = self._begun(listening.stream, asked)
         return {**begun, "rate": listening.microphone.rate}
 
@@ -165,7 +185,7 @@ class Live:
 
     def _known(self, stream: str, since: float) -> Answer:
         """The newest answer of a stream, its counts, and how many streams there are."""
-        state = self.service.state(stream)
+        state = self._of(stream).state(stream)
         return {
             **answer(newest(state), since),
             "speech": state.speech,
@@ -174,51 +194,13 @@ class Live:
             "delay_s": state.delay_s,
             "scored": state.scored,
             "skipped": state.skipped,
-            "streams": len(self.service),
+            "streams": sum(map(len, list(self._services.values()))),
         }
 
     def _is_gone(self, asked: Any) -> bool:
-        if self._service is None or not isinstance(asked, dict) or "stream" not in asked:
+        if not self._services or not isinstance(asked, dict) or "stream" not in asked:
             return False
-        try:
-            self._service.state(str(asked["stream"]))
-        except SerdemoError:
-            return True
-        return False
-
-
-def given(asked: Any, name: str, kind: type[Kind]) -> Kind:
-    """One value of a call; the browser is not trusted, so its type is checked."""
-    value = asked.get(name) if isinstance(asked, dict) else None
-    if kind is float and type(value) is int:
-        value = float(value)
-    if type(value) is not kind:
-        raise UsageError(f"This call needs {name} of type {kind.__name__}: reload the page.")
-    return value
-
-
-def shift_of(asked: Asked) -> NDArray[np.float32] | None:
-    """The calibration that a call brings along, (E,); None where it brings none.
-
-    Raises UsageError for anything but a list of numbers.
-    """
-    numbers = asked.get("neutral")
-    if numbers is None:
-        return None
-    if not isinstance(numbers, list) or not all(type(x) in (int, float) for x in numbers):
-        raise UsageError("A calibration is a list of numbers: calibrate once more.")
-    with np.errstate(over="ignore"):  # becomes infinite, which the service refuses
-        return np.array(numbers[:MOST_NUMBERS], np.float32)
-
-
-def from_base64(text: str) -> NDArray[np.int16]:
-    """16-bit samples (N,) out of base64; raises UsageError for anything else."""
-    if len(text) > MOST_LETTERS:
-        raise UsageError(f"A piece of sound may have {MOST_LETTERS} letters: send shorter ones.")
-    try:
-        return np.frombuffer(base64.b64decode(text, validate=True), dtype="<i2")
-    except (binascii.Error, ValueError) as problem:
-        raise UsageError("The samples are no 16-bit sound in base64: reload the page.") from problem
+        return not any(str(asked["stream"]) in one for one in list(self._services.values()))
 
 
 def newest(state: LiveState) -> Prediction:

@@ -15,10 +15,16 @@ class DeskLink {
   }
 
   async begin() {
-    const told = await ask("open_desk", { device: this.device, neutral: neutral.used }, WAKE_MS);
+    const { model } = foot();
+    const told = await ask("open_desk", { device: this.device, ...asker() }, WAKE_MS);
     if (!told || told.refused) return told ? told.refused : UNREACHED;
+    if (this.over) { // stopped meanwhile
+      leave(told.stream);
+      return "";
+    }
     this.rate = told.rate;
     this.stream = told.stream;
+    this.model = model;
     this.sound = this.sound || new LastMinute(told.rate);
     this.base = this.before = this.sound.written;
     this.newest = 0;

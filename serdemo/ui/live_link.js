@@ -16,16 +16,7 @@ const UNREACHED =
 const ask = (name, asked, ms = ANSWER_MS) =>
   Promise.race([server.live({ call: name, ...asked }), rest(ms)]);
 
-// Leaving the page cuts ordinary calls off; this one still goes out.
-const leave = (stream) => {
-  const { root, api_prefix, components } = window.gradio_config;
-  const own = components.find((component) => component.props.elem_id === "live");
-  const body = JSON.stringify({
-    data: { call: "close", stream }, component_id: own.id, fn_name: "live", session_hash: "",
-  });
-  const kind = new Blob([body], { type: "application/json" });
-  navigator.sendBeacon(`${root}${api_prefix || ""}/component_server/`, kind);
-};
+const leave = (stream) => beacon("live", { call: "close", stream });
 
 /* What a microphone of the browser hears, sent to the server. `on` has the handlers: `sound(block)`,
    `answers(told, base)` with the seconds at which the server's stream began, `connection(there)`
@@ -58,10 +49,12 @@ class BrowserLink {
 
   // A stream on the server that begins with the first sample not sent yet.
   async begin() {
-    const told = await ask("open", { rate: this.rate, neutral: neutral.used }, WAKE_MS);
+    const { model } = foot();
+    const told = await ask("open", { rate: this.rate, ...asker() }, WAKE_MS);
     if (!told) return UNREACHED;
     if (told.refused) return told.refused;
     this.stream = told.stream;
+    this.model = model;
     this.base = this.sent;
     this.before = this.sent;
     this.sequence = 0;

@@ -27,6 +27,8 @@ const TAP = `registerProcessor("sd-tap", class extends AudioWorkletProcessor {
   }
 });`;
 
+const LET_GO = "The microphone was let go before it could be heard.";
+
 /* The browser's microphone. `onblock` gets each Int16Array, `ontrouble` a sentence. */
 class BrowserMicrophone {
   constructor(onblock, ontrouble) {
@@ -46,6 +48,17 @@ class BrowserMicrophone {
     // Made before anything is waited for, while the press of the button still counts.
     this.context = new AudioContext({ sampleRate: 16000, latencyHint: "interactive" });
     const track = await this.ask(device, cleaned);
+    try {
+      await this.attach(track);
+      if (this.closed) throw new Error(LET_GO);
+    } catch (error) {
+      track.stop();
+      await this.close();
+      throw error;
+    }
+  }
+
+  async attach(track) {
     try {
       await this.listen();
       this.connect(track);
@@ -94,7 +107,10 @@ class BrowserMicrophone {
     };
     if (device) wanted.deviceId = { exact: device };
     const stream = await navigator.mediaDevices.getUserMedia({ audio: wanted });
-    return stream.getAudioTracks()[0];
+    const [track] = stream.getAudioTracks();
+    if (!this.closed) return track;
+    track.stop(); // whoever was asked allowed it too late
+    throw new Error(LET_GO);
   }
 
   connect(track) {
@@ -140,6 +156,7 @@ class BrowserMicrophone {
   }
 
   async close() {
+    this.closed = true;
     if (this.track && this.context.state === "running") {
       await new Promise((resolve) => {
         this.flushed = resolve;
@@ -166,7 +183,7 @@ class ExampleVoice extends BrowserMicrophone {
     this.source.connect(this.tap);
     this.source.connect(this.context.destination);
     this.source.onended = () => this.ontrouble("");
-    this.track = { enabled: true, stop: () => this.source.stop(), getSettings: () => ({}) };
+    this.track = { enabled: true, stop: () => this.wanted && this.source.stop(), getSettings: () => ({}) };
     await this.context.resume();
   }
 

@@ -3,12 +3,18 @@ const NEUTRAL_S = 6;
 const NEUTRAL_HINT =
   "Speak for six seconds in your everyday voice. It helps some voices and not others, so it is off unless you ask.";
 
+// The foot of the page tells who asks, and which model answers.
+const foot = () => (document.querySelector(".sd-footer") || { dataset: {} }).dataset;
+
+const asker = () => ({ neutral: neutral.used, visitor: foot().visitor || "" });
+
 const neutral = {
   shift: null,
+  model: "", // that the calibration is of
   until: 0, // when the seconds are over, on the page's clock
 
   get used() {
-    return part("neutral").checked ? this.shift : null;
+    return part("neutral").checked && this.model === foot().model ? this.shift : null;
   },
 
   tell(sentence) {
@@ -33,6 +39,7 @@ const neutral = {
     this.until = 0;
     if (told && told.neutral) {
       this.shift = told.neutral;
+      this.model = link.model;
       part("neutral").checked = true;
       this.tell(told.warnings[0] || "Calibrated: answers now start from your own neutral voice.");
     } else {

@@ -15,6 +15,18 @@
     };
   }
 
+  // When the connection broke under an event of gradio's, gradio asks for the app's id until it is
+  // back, then loads the page anew. That waits while Live listens, or shows what it has heard.
+  const reach = window.fetch.bind(window);
+  window.fetch = async (asked, ...how) => {
+    const answer = await reach(asked, ...how);
+    const live = document.querySelector(".sd-live[data-kept]");
+    const needed = live && (live.dataset.state !== "idle" || live.offsetParent);
+    if (!needed || !answer.url.endsWith("/app_id")) return answer;
+    live.dispatchEvent(new Event("sd-waiting"));
+    throw new TypeError("The page is not to be loaded anew yet.");
+  };
+
   const clock = (seconds) => {
     const tenths = Math.floor(seconds * 10);
     const whole = String(Math.floor(tenths / 10) % 60).padStart(2, "0");

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from serdemo.schema import SerdemoError
+from serdemo.schema import SerdemoError, UsageError
 from serdemo.ui import answers
 from serdemo.ui.session import Run, WarmPredictor
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 MOST_FILES = 50
 MOST_MB = 20
+TOO_LARGE = f"{{}} is larger than {MOST_MB} MB: cut it, or save it as MP3 or OGG."
 FAULT = "Something went wrong inside serdemo, and its log says what: try another recording."
 log = logging.getLogger(__name__)
 
@@ -57,16 +58,21 @@ def example(label: str) -> Recording:
 def uploaded(file: dict[str, Any]) -> Recording:
     """What the drop zone says of one file: its `name`, and its `path` if it was sent.
 
-    The browser is not trusted: a path outside the upload folder counts as not sent.
+    The browser is not trusted: what is no file in the upload folder counts as not sent.
     """
     name = str(file["name"])
     if file.get("too_large"):
-        refusal = f"{name} is larger than {MOST_MB} MB: cut it, or save it as MP3 or OGG."
-        return Recording(None, name, refusal=refusal)
+        return Recording(None, name, refusal=TOO_LARGE.format(name))
     path = Path(str(file.get("path", ""))).resolve()
-    if Path(get_upload_folder()).resolve() not in path.parents:
+    if Path(get_upload_folder()).resolve() not in path.parents or not path.is_file():
         return Recording(None, name, refusal=f"{name} could not be sent: drop it once more.")
     return Recording(path, name)
+
+
+def check_size(path: Path, name: str) -> None:
+    """Raise UsageError for a recording that is larger than the page takes."""
+    if path.exists() and path.stat().st_size > MOST_MB * 1024 * 1024:
+        raise UsageError(TOO_LARGE.format(name))
 
 
 def first_screen(model: WarmPredictor) -> str:
@@ -125,6 +131,7 @@ def answer(predictor: Predictor, recording: Recording) -> answers.Answer:
     if recording.path is None:
         return answers.Answer(recording.name, refusal=recording.refusal)
     try:
+        check_size(recording.path, recording.name)
         clip = audio.decode(recording.path, name=recording.name)
         _forget(recording)
         prediction = predictor.predict(clip)

@@ -11,15 +11,26 @@ from serdemo import palette
 from serdemo.schema import EMOTIONS
 from serdemo.ui import figures, theme
 from serdemo.ui.live import Live
-from serdemo.ui.session import WarmPredictor
+from serdemo.ui.page import Page
 
-PARTS = ("sound", "microphone", "link", "desk", "view", "neutral", "timeline", "devices", "save")
-SCRIPTS = (*(f"live_{part}.js" for part in PARTS), "live.js")
+PARTS = (
+    "sound",
+    "microphone",
+    "link",
+    "desk",
+    "view",
+    "neutral",
+    "timeline",
+    "devices",
+    "save",
+    "told",
+)
+SCRIPTS = ("sending.js", *(f"live_{part}.js" for part in PARTS), "live.js")
 
 
-def build(page: gr.Blocks, model: WarmPredictor) -> None:
+def build(page: Page) -> None:
     """Lay the tab out inside the page and connect it."""
-    handlers = Live(model)
+    handlers = Live(page.visitors)
 
     def live(asked: Any, request: gr.Request) -> dict[str, Any]:
         return handlers.call(asked, request)

@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from serdemo.ui import answers, theme
+from serdemo.ui.page import Page
 from serdemo.ui.recognise import (
     EXAMPLES,
     MOST_FILES,
@@ -19,7 +20,7 @@ from serdemo.ui.recognise import (
     recognise,
     uploaded,
 )
-from serdemo.ui.session import Runs, WarmPredictor
+from serdemo.ui.session import Runs
 
 DROP_ZONE = f"""
 <label class="sd-drop" data-most="{MOST_FILES}" data-most-mb="{MOST_MB}">
@@ -33,7 +34,7 @@ DROP_ZONE = f"""
 </label>"""
 
 
-def build(page: gr.Blocks, model: WarmPredictor) -> None:
+def build(page: Page) -> None:
     """Lay the tab out inside the page and connect it."""
     gr.HTML(
         "<p>Find out how a voice sounds: the answer, how sure it is, and where in the "
@@ -45,7 +46,7 @@ def build(page: gr.Blocks, model: WarmPredictor) -> None:
         with gr.Column(scale=4, min_width=300, elem_classes="sd-inputs"):
             zone = gr.HTML(
                 html_template=DROP_ZONE,
-                js_on_load=theme.script("drop.js"),
+                js_on_load=theme.script("sending.js") + theme.script("drop.js"),
                 apply_default_css=False,
                 elem_id="recognise-drop",
             )
@@ -79,22 +80,21 @@ def build(page: gr.Blocks, model: WarmPredictor) -> None:
                 apply_default_css=False,
                 elem_id="recognise-result",
             )
-    _wire(page, model, zone, recorder, buttons, result)
+    _wire(page, zone, recorder, buttons, result)
 
 
 def _wire(
-    page: gr.Blocks,
-    model: WarmPredictor,
+    page: Page,
     zone: gr.HTML,
     recorder: gr.Audio,
     buttons: dict[str, gr.Button],
     result: gr.HTML,
 ) -> None:
-    runs = Runs()
+    runs, visitors = Runs(), page.visitors
 
     def on_load(request: gr.Request) -> Any:
         run = runs.begin(request.session_hash, yielding=True)
-        shown = first_screen(model)
+        shown = first_screen(visitors.own)
         run.end()
         # Whoever was quick to ask keeps the answer to that.
         return gr.skip() if run.replaced else shown
@@ -106,12 +106,14 @@ def _wire(
                 f"{len(sent) - MOST_FILES} files were left out: send at most {MOST_FILES} at once."
             )
         recordings = [uploaded(file) for file in sent[:MOST_FILES]]
+        model = visitors.of(request.session_hash)
         yield from recognise(model, recordings, runs.begin(request.session_hash))
 
     def on_record(path: str | None, request: gr.Request) -> Iterator[tuple[str, Any]]:
         if path is None:
             return
         recording = Recording(Path(path), "Your recording")
+        model = visitors.of(request.session_hash)
         for shown in recognise(model, [recording], runs.begin(request.session_hash)):
             yield shown, None
 
@@ -137,6 +139,7 @@ def _wire(
     for label, button in buttons.items():
 
         def on_example(request: gr.Request, label: str = label) -> Iterator[str]:
+            model = visitors.of(request.session_hash)
             yield from recognise(model, [example(label)], runs.begin(request.session_hash))
 
         button.click(on_example, outputs=result, cancels=first, **shared)

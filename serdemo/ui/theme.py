@@ -49,7 +49,7 @@ def theme() -> gr.themes.Base:
 
 def css() -> str:
     """The style sheets beside this file."""
-    return "".join(script(name) for name in ("style.css", "live.css"))
+    return "".join(script(name) for name in ("style.css", "live.css", "explore.css"))
 
 
 def script(name: str) -> str:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
+import hub_server
 import pytest
 import soundfile
 
@@ -27,6 +28,7 @@ from serdemo.ui.recognise import EXAMPLES, EXAMPLES_DIR
 
 ROOT = Path(__file__).parent.parent.parent
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+UNFETCHED = ("Unable to preload CSS", "Failed to fetch")  # as Vite and Chromium say it
 # Speakers 07, 11, 20 and 22, whom the shipped checkpoint was never trained on.
 CLIPS = (
     "03-01-05-02-02-01-11.*",
@@ -34,6 +36,14 @@ CLIPS = (
     "03-01-04-02-01-01-22.*",
     "03-01-03-02-01-01-07.*",
 )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In CI these tests have a second try, and pytest's summary tells which of them took it: a real
+    browser, its server and another test share whatever cores there are."""
+    for item in items:
+        if os.environ.get("CI") and Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.flaky(reruns=1))
 
 
 def missing(reason: str) -> NoReturn:
@@ -104,7 +114,16 @@ def uploads(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def url(browser: Any, uploads: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def hub() -> Iterator[hub_server.Hub]:
+    """The only hub that the app under test can reach."""
+    with hub_server.serving() as served:
+        yield served
+
+
+@pytest.fixture(scope="session")
+def url(
+    browser: Any, uploads: Path, hub: hub_server.Hub, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
     """The address of `python app.py`, started for these tests on a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -114,7 +133,10 @@ def url(browser: Any, uploads: Path, tmp_path_factory: pytest.TempPathFactory) -
         **os.environ,
         "GRADIO_SERVER_PORT": str(port),
         "GRADIO_TEMP_DIR": str(uploads),
+        "SERDEMO_RUNS": str(log.parent / "runs"),
+        "OMP_NUM_THREADS": "2",
         "PYTHONUNBUFFERED": "1",
+        **hub.environment(log.parent / "hub", token=None),
     }
     environment.pop("GRADIO_SERVER_NAME", None)
     address = f"http://127.0.0.1:{port}"
@@ -168,19 +190,27 @@ def surest(clips: list[Path], predictor: Predictor) -> tuple[Path, Prediction]:
 def visit(browser: Any, url: str) -> Iterator[Callable[..., Any]]:
     """A function that opens the page and waits for its first answer.
 
-    No page may raise a script error, nor ask any other machine for anything.
+    No page may raise a script error, nor ask any other machine for anything. A page that is `cut` off
+    from its server may fail to fetch what gradio wants only then.
     """
     contexts, errors, hosts = [], [], set()
 
     def go(width: int = 1280, height: int = 900, **options: Any) -> Any:
         with_browser = options.pop("browser", browser)
+        cut = options.pop("cut", False)
         context = with_browser.new_context(
             viewport={"width": width, "height": height}, accept_downloads=True, **options
         )
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(20_000)
-        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.set_default_timeout(60_000)
+        page.on(
+            "pageerror",
+            lambda error: (
+                (cut and any(words in str(error) for words in UNFETCHED))
+                or errors.append(str(error))
+            ),
+        )
         page.on("request", lambda request: hosts.add(request.url.split("/")[2]))
         page.goto(url)
         page.wait_for_selector(".sd-says")

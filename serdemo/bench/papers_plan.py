@@ -1,0 +1,192 @@
+"""What is trained to answer what the three papers claim: every model, and who is compared with whom.
+
+All of it is on the project's own split, so that no test speaker is ever trained or chosen on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+NETWORKS: Mapping[str, Mapping[str, Any]] = {
+    "compact": {},
+    "whisper": {"encoder": "whisper", "freeze": "lower"},
+}
+MACHINE = "svm"  # in the place of a recipe: an SVM on functionals
+VOICES = "speaker"  # the shipped checkpoint that embeds voices, by name
+TESTED = ("ravdess", "emodb")
+THREE = "ravdess,emodb,aesdd"
+# Stage 1 on ever more corpora: so many passes that some 12,500 clips are heard, whatever their number
+MORE: Mapping[str, int] = {
+    "ravdess,emodb": 9,
+    "ravdess,emodb,aesdd": 7,
+    "ravdess,emodb,aesdd,nemo": 3,
+    "ravdess,emodb,aesdd,nemo,ased": 2,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """A model to train once for each seed: a recipe on corpora with its options.
+
+    `begun` names the arm whose model of the same seed it begins with.
+    """
+
+    name: str
+    recipe: str
+    corpora: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    begun: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Whether the arm `other` answers the test clips of `corpora` better than `base`."""
+
+    asks: str
+    base: str
+    other: str
+    corpora: tuple[str, ...] = TESTED
+
+
+@dataclass(frozen=True, slots=True)
+class Paper:
+    """A paper, what it reports and by which protocol, and what could not be had to repeat that."""
+
+    number: str
+    title: str
+    reported: tuple[tuple[str, str], ...]
+    not_had: str
+    arms: tuple[Arm, ...]
+    questions: tuple[Question, ...]
+
+
+def papers(network: str, source: str = "") -> tuple[Paper, ...]:
+    """The three papers with the arms of one of `NETWORKS`; `source` is where a pretrained one is."""
+    net = {**NETWORKS[network], **({"source": source} if source else {})}
+    return (_cross_corpus(network, net), _clusters(network, net), _features(network, net))
+
+
+def _cross_corpus(network: str, net: Mapping[str, Any]) -> Paper:
+    if network == "compact":
+        shared = {**net, "crop_low": 1.5, "crop_high": 3.0, "average": 0.995}
+        first = {"contrast_epochs": 24, "early_stop": 6}
+        epochs, patience = {"ravdess": 40, "emodb": 60}, 10
+    else:
+        shared = {**net, "crop_low": 3.0, "crop_high": 3.0, "average": 0.98, "warm_up": 0.1}
+        shared |= {"learning_rate": 1e-3, "batch_size": 16}
+        first = {"contrast_epochs": 6, "early_stop": 5}
+        epochs, patience = {"ravdess": 10, "emodb": 24}, 5
+    contrast = Arm("contrast", "cross_corpus", THREE, {**shared, **first, "epochs": 0})
+    arms, questions = [contrast], []
+    for corpus in TESTED:
+        own = {"target": corpus, "contrast_epochs": 0, "early_stop": patience}
+        options = {**shared, **own, "epochs": epochs[corpus]}
+        arms.append(Arm(f"direct-{corpus}", "cross_corpus", corpus, options))
+        arms.append(Arm(f"cross-{corpus}", "cross_corpus", corpus, options, begun="contrast"))
+        asks = "stage 1 across corpora, beside direct fine-tuning"
+        questions.append(Question(asks, f"direct-{corpus}", f"cross-{corpus}", (corpus,)))
+    if network == "compact":  # the paper's open question of more than two corpora
+        curve = {**shared, "target": "emodb", "contrast_epochs": 0, "epochs": 24, "early_stop": 8}
+        arms.append(Arm("of-none", "cross_corpus", "emodb", curve))
+        for corpora, passes in MORE.items():
+            count = corpora.count(",") + 1
+            begun = Arm(
+                f"contrast-of-{count}",
+                "cross_corpus",
+                corpora,
+                {**shared, "contrast_epochs": passes, "epochs": 0},
+            )
+            arms += [begun, Arm(f"of-{count}", "cross_corpus", "emodb", curve, begun.name)]
+            asks = f"stage 1 on {count} corpora, beside none"
+            questions.append(Question(asks, "of-none", f"of-{count}", ("emodb",)))
+    return Paper(
+        number="2411.19803",
+        title="Cross-corpus supervised contrastive learning",
+        reported=(
+            ("IEMOCAP, WavLM-base, UA", "77.41; split not stated"),
+            ("CASIA, WavLM-base, UA", "96.49; split not stated, almost surely speakers shared"),
+        ),
+        not_had="IEMOCAP, CASIA and the weights of WavLM",
+        arms=tuple(arms),
+        questions=tuple(questions),
+    )
+
+
+# What clusters are made of, as the recipe's own options say it
+GROUNDS: Mapping[str, Mapping[str, Any]] = {
+    "found": {"clusters_from": "kmeans"},
+    "shuffled": {"clusters_from": "shuffled"},
+    "oracle": {"clusters_from": "emotion"},
+    "corrupted30": {"clusters_from": "corrupted", "corrupt": 0.3},
+    "corrupted60": {"clusters_from": "corrupted", "corrupt": 0.6},
+}
+SHARES = {"10": 0.1, "100": 1.0}  # percent of the labels
+
+
+def _clusters(network: str, net: Mapping[str, Any]) -> Paper:
+    slow = network != "compact"
+    shared = {**net, "crop_low": 1.5, "crop_high": 3.0, "average": 0.98 if slow else 0.995}
+    first = {"cluster_epochs": 4 if slow else 8, "epochs": 0, "embeddings": VOICES}
+    arms = [
+        Arm(f"clusters-{name}", "speaker_clusters", THREE, {**shared, **first, **ground})
+        for name, ground in GROUNDS.items()
+    ]
+    questions = []
+    for percent, share in SHARES.items():
+        epochs = (10 if slow else 24) * (3 if share < 1 else 1)
+        tuned = {**shared, "cluster_epochs": 0, "labels_share": share, "epochs": epochs}
+        tuned["early_stop"] = epochs // 4
+        base = f"none-{percent}"
+        arms.append(Arm(base, "speaker_clusters", THREE, tuned))
+        for name in GROUNDS:
+            # What the clusters are worth by degrees is told where labels are few.
+            if name != "found" and share == 1:
+                continue
+            other = f"{name}-{percent}"
+            arms.append(Arm(other, "speaker_clusters", THREE, tuned, begun=f"clusters-{name}"))
+            asks = f"pretraining on {name} clusters, beside none, with {percent} % of the labels"
+            questions.append(Question(asks, base, other))
+    return Paper(
+        number="2401.11017",
+        title="Contrastive pretraining on emotional clusters within speakers",
+        reported=(
+            ("IEMOCAP, UAR", "69.16; embedding, clustering and unlabelled set not public"),
+            ("CREMA-D, UAR", "73.80; whether of 4 or of 6 classes is not public"),
+        ),
+        not_had="IEMOCAP, all of CREMA-D and the weights of wav2vec 2.0",
+        arms=tuple(arms),
+        questions=tuple(questions),
+    )
+
+
+def _features(network: str, net: Mapping[str, Any]) -> Paper:
+    frozen = {**net, "freeze": "all"} if network != "compact" else {"start": VOICES}
+    kinds: dict[str, Mapping[str, Any]] = {
+        "features": frozen,
+        "features-3": {**frozen, "cnn_layers": 3},
+        "features-5": {**frozen, "cnn_layers": 5},
+        "mfcc": {"encoder": "mfcc"},
+    }
+    patience = {"epochs": 12, "early_stop": 6}  # an hour on one core
+    arms = [Arm("svm", MACHINE, THREE)]
+    arms += [Arm(name, "ssl_cnn", THREE, {**patience, **own}) for name, own in kinds.items()]
+    questions = [
+        Question("the CNN on features, beside an SVM on functionals", "svm", "features"),
+        Question("features of the encoder, beside MFCC, in the same CNN", "mfcc", "features"),
+        Question("7 layers, beside 3", "features-3", "features"),
+        Question("7 layers, beside 5", "features-5", "features"),
+    ]
+    return Paper(
+        number="2309.12714",
+        title="Self-supervised features into a 2-D CNN",
+        reported=(
+            ("ShEMO, 5 classes, accuracy of the CNN", "81.7; split not stated"),
+            ("ShEMO, 5 classes, accuracy of its SVM", "76"),
+            ("ShEMO, 5 classes, accuracy of EfficientNet", "78.7"),
+        ),
+        not_had="ShEMO, the weights of XLSR-53 and those of ImageNet",
+        arms=tuple(arms),
+        questions=tuple(questions),
+    )

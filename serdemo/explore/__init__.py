@@ -1,0 +1,1 @@
+"""Embeddings of whole corpora: made once, kept as tables, looked at."""

@@ -1,0 +1,75 @@
+"""Make the map that comes with a checkpoint: `python -m serdemo.explore.ship compact`.
+
+It holds numbers only, no sound, and lies beside this file, under 3 MB. To be made anew whenever the
+checkpoint is trained anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import click
+import numpy as np
+
+from serdemo import corpora
+from serdemo.cache import CacheOptions
+from serdemo.explore import mapped
+from serdemo.explore.embed import embed
+from serdemo.explore.mapped import MAPS, PLACES, Mapped
+from serdemo.explore.study import study
+from serdemo.explore.table import Table
+from serdemo.schema import SerdemoError
+from serdemo.storage import shipped
+
+MOST_CLIPS = 12_000
+MOST_BYTES = 3_000_000
+
+
+def thinned(table: Table, most: int = MOST_CLIPS) -> Table:
+    """At most so many clips, of every speaker the same share, each of their emotions among them."""
+    if len(table) <= most:
+        return table
+    rng = np.random.default_rng(0)
+    order = np.lexsort((rng.random(len(table)), np.array(table.emotions), np.array(table.speakers)))
+    rows = np.sort(order[np.linspace(0, len(table) - 1, most).astype(int)])
+    words = {name: tuple(values[row] for row in rows) for name, values in table.words.items()}
+    return replace(
+        table,
+        words=words,
+        embedding=table.embedding[rows],
+        probabilities=table.probabilities[rows],
+    )
+
+
+def complete(table: Table) -> Mapped:
+    """The map of a table with all its parts."""
+    clusters, figures = study(table)
+    places = {name: mapped.placed(table, name) for name in PLACES}
+    return Mapped(table, places, clusters, figures)
+
+
+@click.command()
+@click.argument("checkpoint")
+@click.option("--root", envvar="SERDEMO_DATA", required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--cache", default="", help="Folder for embeddings [default: .cache/serdemo at home]."
+)
+def main(checkpoint: str, root: Path, cache: str) -> None:
+    """Map the clips of all known corpora under --root (or SERDEMO_DATA) by a shipped CHECKPOINT."""
+    here = [name for name in corpora.CORPORA if corpora.find(root, name)]
+    clips = corpora.load_many(",".join(here), root)
+    click.echo(f"{len(clips)} clips of {', '.join(here)}", err=True)
+    folder = shipped(checkpoint)
+    found = embed(folder, clips, root.absolute(), CacheOptions(cache=cache))
+    path = MAPS / f"{folder.name}.parquet"
+    path.parent.mkdir(exist_ok=True)
+    mapped.write(path, mapped.small(complete(thinned(found.table))))
+    size = path.stat().st_size
+    click.echo(f"{path}: {size / 1e6:.2f} MB", err=True)
+    if size > MOST_BYTES:
+        raise SerdemoError(f"{path.name} is larger than {MOST_BYTES / 1e6:g} MB: thin it out.")
+
+
+if __name__ == "__main__":
+    main()

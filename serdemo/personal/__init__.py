@@ -1,0 +1,1 @@
+"""A model taught one voice by a few clips of it."""

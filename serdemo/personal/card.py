@@ -1,0 +1,48 @@
+"""The model card of a model that was taught one voice."""
+
+from __future__ import annotations
+
+from serdemo import card
+from serdemo.checkpoint import Description
+from serdemo.corpora import CORPORA
+from serdemo.personal.voice import Lesson
+
+
+def write(description: Description, lesson: Lesson, command: str) -> str:
+    """The model card as Markdown: what the voice taught, and what was there before."""
+    (before, after), (right_before, right) = lesson.recalls, lesson.right
+    start = description.metrics["voice"]["start"]
+    taught = ", ".join(f"{number} {name}" for name, number in lesson.clips.items())
+    corpora = sorted(set(description.trained_on) & set(CORPORA))
+    lines = [
+        *("---", "license: other", "library_name: serdemo", *card.EMOTION_TAGS, "---", ""),
+        f"# {description.name}",
+        "",
+        f"`{start}`, taught one voice by {len(lesson.truth)} clips of it ({taught}): its last layer"
+        " was moved towards them, the rest is as it was.",
+        "",
+        "## How good it is on this voice",
+        "",
+        "Each clip was left out in turn and answered by a model taught without it: an estimate for"
+        " further clips of this voice, spoken alike. Unweighted average recall (UAR) in percent.",
+        "",
+        "| | UAR | clips heard rightly |",
+        "|---|---|---|",
+        f"| before | {before:.1%} | {right_before} of {len(lesson.truth)} |",
+        f"| after | {after:.1%} | {right} of {len(lesson.truth)} |",
+        "",
+        f"Figures on strangers' voices are those of `{start}`, not of this model: expect it to"
+        " answer other voices no better than that, and often worse.",
+        "",
+        "## What it was trained on",
+        "",
+        f"The clips of this voice, which are not in this folder, and what `{start}` was trained on:"
+        f" {', '.join(corpora) or 'not told'}. No audio is shipped with the model.",
+        "",
+        *("## Made by", "", f"```\n{card.portable(command)}\n```", ""),
+        f"serdemo {description.code_version}.",
+        "",
+        *("## Licence", "", f"The weights: {description.licence or card.licence(corpora)}.", ""),
+        *("## Limits", "", card.LIMITS, ""),
+    ]
+    return "\n".join(lines)

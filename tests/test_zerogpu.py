@@ -1,0 +1,189 @@
+"""A ZeroGPU Space, played by a small stand-in for its `spaces` module: what is lent, and for how long."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from command import ROOT
+
+from serdemo import checkpoint
+from serdemo.events import EVENTS, EpochEnd, Finished, Started, Step, Stopped, read
+from serdemo.jobs import Job, Jobs
+from serdemo.schema import SerdemoError, UsageError
+from serdemo.ui import finetune, zerogpu
+
+# What is given to the function and what it yields cross to another process there.
+SPACES = """
+import pickle
+lent, most = [], []
+
+def GPU(duration=60):
+    def decorate(function):
+        def borrowed(*given):
+            lent.append(duration(*given) if callable(duration) else duration)
+            for number, one in enumerate(function(*pickle.loads(pickle.dumps(given)))):
+                if most and number >= most[0]:
+                    raise RuntimeError("GPU task aborted")
+                yield pickle.loads(pickle.dumps(one))
+        return borrowed
+    return decorate
+"""
+
+
+@pytest.fixture
+def spaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """This machine as a ZeroGPU Space."""
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "spaces.py").write_text(SPACES, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path / "lib")
+    monkeypatch.setenv("SPACE_ID", "me/serdemo")
+    monkeypatch.setenv("SPACES_ZERO_GPU", "true")
+    monkeypatch.delitem(sys.modules, "spaces", raising=False)
+    import spaces  # type: ignore[import-not-found, unused-ignore]
+
+    yield spaces
+    sys.modules.pop("spaces", None)
+
+
+@pytest.fixture
+def jobs(tmp_path: Path) -> Jobs:
+    return Jobs(tmp_path / "runs")
+
+
+@pytest.fixture
+def job(tiny_values: dict[str, Any], corpus_root: Path) -> Job:
+    given = [f"--{name.replace('_', '-')}={value}" for name, value in tiny_values.items()]
+    split = ["--valid", "cleo", "--test", "none"]
+    return Job("run", ("train", "supervised", "--corpus", str(corpus_root), *given, *split), "me")
+
+
+def longer(job: Job, epochs: int) -> Job:
+    return Job(job.name, (*job.arguments, "--epochs", str(epochs)), job.owner)
+
+
+def test_elsewhere_nothing_is_lent_and_nothing_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    for told in (
+        {},
+        {"SPACE_ID": "me/x"},
+        {"SPACES_ZERO_GPU": "true"},
+        {"SPACE_ID": "me/x", "SPACES_ZERO_GPU": "false"},
+    ):
+        for name in ("SPACE_ID", "SPACES_ZERO_GPU"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in told.items():
+            monkeypatch.setenv(name, value)
+        assert zerogpu.lent() is None
+        assert zerogpu.page_device() == "auto"
+    assert "spaces" not in sys.modules
+
+
+def test_a_run_on_a_lent_gpu_is_a_run_like_any(spaces: Any, jobs: Jobs, job: Job) -> None:
+    assert zerogpu.page_device() == "cpu"
+    train = zerogpu.lent()
+    assert train is not None
+    states = set()
+    for event in finetune.begun(job, jobs, train, 0.5):
+        states.add(jobs.state(jobs.job("run")))
+        last = event
+    assert spaces.lent == [30 + zerogpu.AROUND_S]
+    assert isinstance(last, Finished)
+    assert states == {"running"}
+    own = jobs.job("run")
+    assert (jobs.state(own), own.owner, own.inside) == ("finished", "me", True)
+    assert list(read(jobs.path("run") / EVENTS))[-1] == last
+    assert checkpoint.load(jobs.path("run") / "checkpoint")[1].name == "run"
+    assert not jobs.pump()  # nothing is left to do
+    with pytest.raises(UsageError, match="There is a run run already"):
+        list(finetune.begun(job, jobs, train))
+
+
+def test_it_ends_in_time_and_goes_on_later(
+    spaces: Any, jobs: Jobs, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zerogpu, "AROUND_S", 2.0)
+    train = zerogpu.lent()
+    assert train is not None
+    (*_, last) = finetune.begun(longer(job, 10_000), jobs, train, 0.0)
+    assert isinstance(last, Stopped) and "after 1 s" in last.reason
+    assert jobs.state(jobs.job("run")) == "stopped"
+    steps = sum(isinstance(event, Step) for event in read(jobs.path("run") / EVENTS))
+    happened = list(finetune.begun(jobs.again("run"), jobs, train, 0.0))
+    begun = next(event for event in happened if isinstance(event, Started))
+    assert begun.resumed_step == steps
+    assert jobs.state(jobs.job("run")) == "stopped"
+    monkeypatch.setattr(zerogpu, "MOST_MINUTES", 1.0)
+    list(finetune.begun(jobs.again("run"), jobs, zerogpu.lent(), 0.0))
+    assert spaces.lent == [2, 2, 2]
+
+
+def test_stop_stops_it_and_not_the_page(spaces: Any, jobs: Jobs, job: Job) -> None:
+    told = []
+    for event in finetune.begun(longer(job, 10_000), jobs, zerogpu.lent(), 1.0):
+        if isinstance(event, EpochEnd) and not told:
+            jobs.stop("run")
+            told.append(jobs.state(jobs.job("run")))
+        last = event
+    assert told == ["stopping"]
+    assert isinstance(last, Stopped) and last.reason == "asked to stop"
+    assert jobs.state(jobs.job("run")) == "stopped"
+
+
+def test_a_loan_that_ends_early_is_told_and_the_run_goes_on(
+    spaces: Any, jobs: Jobs, job: Job
+) -> None:
+    train = zerogpu.lent()
+    spaces.most.append(3)
+    with pytest.raises(RuntimeError, match="aborted"):
+        list(finetune.begun(job, jobs, train, 1.0))
+    broken = jobs.job("run")
+    assert jobs.state(broken) == "failed"
+    assert jobs.why(broken) == "GPU task aborted"
+    spaces.most.clear()
+    (*_, last) = finetune.begun(jobs.again("run"), jobs, train, 1.0)
+    assert isinstance(last, Finished)
+    assert jobs.state(jobs.job("run")) == "finished"
+
+
+def test_a_visitor_who_leaves_ends_it(spaces: Any, jobs: Jobs, job: Job) -> None:
+    happening = finetune.begun(longer(job, 10_000), jobs, zerogpu.lent(), 1.0)
+    next(happening)
+    assert jobs.state(jobs.job("run")) == "running"
+    happening.close()  # type: ignore[attr-defined]
+    assert jobs.state(jobs.job("run")) == "failed"
+    assert jobs.why(jobs.job("run")) == "The page that carried it out was closed."
+
+
+def test_what_cannot_be_trained_is_a_sentence(spaces: Any, jobs: Jobs, job: Job) -> None:
+    for number, wrong in enumerate((["--learning-rate", "7"], ["--no-such", "1"])):
+        bad = Job(f"run{number}", (*job.arguments, *wrong), "me")
+        with pytest.raises(SerdemoError) as raised:
+            list(finetune.begun(bad, jobs, zerogpu.lent(), 1.0))
+        assert "\n" not in str(raised.value)
+        assert jobs.why(jobs.job(bad.name)) == str(raised.value)
+
+
+def test_the_page_finds_what_it_is_lent_when_it_starts(spaces: Any, tmp_path: Path) -> None:
+    code = (
+        "import sys, app, spaces\n"
+        "sliders = [b for b in app.demo.blocks.values() if getattr(b, 'label', '') =="
+        " 'Minutes to train']\n"
+        "assert [s.maximum for s in sliders] == [4.0], sliders\n"
+        "assert {f.api_visibility for f in app.demo.fns.values()} == {'private'}\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    path = os.pathsep.join([str(tmp_path / "lib"), str(ROOT)])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
