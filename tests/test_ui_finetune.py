@@ -445,7 +445,7 @@ def test_a_chart_says_what_it_shows() -> None:
     assert "<span>94%</span><span>74%</span>" in near  # 93.5 and 73.5, rounded to even
     assert 'points="4.0,57.5 316.0,52.6"' in near
     top = run_view.chart("UAR", [(1, 0.99), (2, 1.0)], "{:.0%}", span=0.2)
-    assert "<span>80%</span><span>100%</span>" in top
+    assert "<span>100%</span><span>80%</span>" in top
 
 
 def test_words_of_others_are_no_markup(jobs: Jobs) -> None:
