@@ -57,6 +57,20 @@ def corpus_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def clips(corpus_root: Path) -> list[Utterance]:
+    """All of the simple corpus."""
+    from serdemo import corpora
+
+    return corpora.load(str(corpus_root))
+
+
+@pytest.fixture(scope="session")
+def split(clips: list[Utterance]) -> Split:
+    """anna and bert to train on, cleo to choose by, dora to test on."""
+    return by_speakers(clips, valid=["cleo"], test=["dora"])
+
+
+@pytest.fixture(scope="session")
 def two(corpus_root: Path) -> list[Utterance]:
     """The simple corpus as two: anna and cleo's language is one, bert and dora's another."""
     from serdemo import corpora
@@ -130,6 +144,15 @@ def tiny_checkpoint(
         model.classifier.weight.div_(spread)
     checkpoint.save(folder, model, description)
     return folder
+
+
+@pytest.fixture
+def image_values(tiny_checkpoint: Path, tmp_path: Path) -> dict[str, Any]:
+    """Options of a run of `ssl_cnn` of a second, on the frozen encoder of the tiny checkpoint."""
+    encoder = dict(encoder="compact", source=str(tiny_checkpoint), cache=str(tmp_path / "cache"))
+    heads = dict(image_side=32, image_seconds=0.6, cnn_layers=3, embedding=8, projection=8)
+    run = dict(epochs=2, device="cpu", precision="fp32", memory_gb=0.1)
+    return {**encoder, **heads, **run}
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from serdemo import checkpoint, cnn, corpora, functionals, runs
+from serdemo import checkpoint, cnn, functionals, runs
 from serdemo.audio import decode
 from serdemo.baselines import GRID, WITHOUT_CHOICE, Rival, Table, simple, support_vectors
 from serdemo.encoders.plain import PlainEncoder
@@ -21,25 +21,12 @@ from serdemo.events import EVENTS, STOP_FILE, Finished, Saved, Started, Step, St
 from serdemo.model import HeadOptions, Model
 from serdemo.recipes.ssl_cnn import SslCnn
 from serdemo.schema import EMOTIONS, SerdemoError, UsageError, Utterance
-from serdemo.splits import Split, by_speakers
-
-
-@pytest.fixture(scope="module")
-def clips(corpus_root: Path) -> list[Utterance]:
-    return corpora.load(str(corpus_root))
-
-
-@pytest.fixture(scope="module")
-def split(clips: list[Utterance]) -> Split:
-    return by_speakers(clips, valid=["cleo"], test=["dora"])
+from serdemo.splits import Split
 
 
 @pytest.fixture
-def values(tiny_checkpoint: Path, tmp_path: Path) -> dict[str, Any]:
-    encoder = dict(encoder="compact", source=str(tiny_checkpoint), cache=str(tmp_path / "cache"))
-    heads = dict(image_side=32, image_seconds=0.6, cnn_layers=3, embedding=8, projection=8)
-    run = dict(epochs=1, device="cpu", precision="fp32", memory_gb=0.1, baselines=True)
-    return {**encoder, **heads, **run}
+def values(image_values: dict[str, Any]) -> dict[str, Any]:
+    return {**image_values, "epochs": 1, "baselines": True}
 
 
 def test_cepstral_functionals_by_hand(clips: list[Utterance]) -> None:

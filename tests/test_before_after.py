@@ -10,18 +10,13 @@ from typing import Any
 
 import pytest
 
-from serdemo import checkpoint, comparison, corpora, runs
+from serdemo import checkpoint, comparison, runs
 from serdemo.comparison import BEFORE_AFTER, kept
 from serdemo.events import Finished
 from serdemo.predict import Predictor
 from serdemo.schema import SerdemoError
-from serdemo.splits import Split, by_speakers
+from serdemo.splits import Split
 from serdemo.verdict import beside_guessing
-
-
-@pytest.fixture(scope="module")
-def split(corpus_root: Path) -> Split:
-    return by_speakers(corpora.load(str(corpus_root)), valid=["cleo"], test=["dora"])
 
 
 def finished(values: dict[str, Any], split: Split, run: Path) -> Finished:

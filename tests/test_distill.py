@@ -70,11 +70,6 @@ def test_frames_in_step_by_hand() -> None:
 
 
 @pytest.fixture
-def split(corpus_root: Path) -> Split:
-    return by_speakers(corpora.load(str(corpus_root)), valid=["cleo"], test=["dora"])
-
-
-@pytest.fixture
 def teacher(tiny_checkpoint: Path, tmp_path: Path, split: Split) -> teachers.Teacher:
     labels = ("happy", "sad")
     options = CacheOptions(cache=str(tmp_path / "cache"))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from serdemo import corpora, feasible, rehearsal
+from serdemo import feasible, rehearsal
 from serdemo.devices import named
 from serdemo.rehearsal import Rehearsal, StageTimes, in_a_process, rehearse
 from serdemo.schema import SerdemoError, UsageError, Utterance
@@ -23,15 +23,10 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rehearsal, "STEPPING_S", 0.05)
 
 
-@pytest.fixture(scope="module")
-def clips(corpus_root: Path) -> list[Utterance]:
-    return corpora.load(str(corpus_root))
-
-
-def test_what_is_wrong_is_pointed_out(clips: list[Utterance]) -> None:
+def test_what_is_wrong_is_pointed_out(clips: list[Utterance], split: Split) -> None:
     many = [replace(u, path=Path(f"{n}-{u.path.name}")) for n in range(10) for u in clips]
     assert feasible.check(by_speakers(many, valid=["cleo"], test=["dora"])) == ()
-    assert feasible.check(by_speakers(clips, valid=["cleo"], test=["dora"])) == (
+    assert feasible.check(split) == (
         "Only 4 of angry, 4 of happy, 4 of sad: an emotion with fewer than 10 clips is hardly"
         " learnt.",
     )
@@ -46,10 +41,7 @@ def test_what_is_wrong_is_pointed_out(clips: list[Utterance]) -> None:
 
 
 @pytest.mark.parametrize("recipe", ["supervised", "cross_corpus"])
-def test_an_estimate_adds_up(
-    tiny_values: dict[str, Any], clips: list[Utterance], recipe: str
-) -> None:
-    split = by_speakers(clips, valid=["cleo"], test=["dora"])
+def test_an_estimate_adds_up(tiny_values: dict[str, Any], split: Split, recipe: str) -> None:
     values = {**tiny_values, "epochs": 100}
     if recipe == "cross_corpus":
         values["contrast_epochs"] = 50
@@ -63,9 +55,8 @@ def test_an_estimate_adds_up(
 
 
 def test_it_is_rehearsed_in_a_process_whose_start_counts(
-    tiny_values: dict[str, Any], clips: list[Utterance], tmp_path: Path
+    tiny_values: dict[str, Any], clips: list[Utterance], split: Split, tmp_path: Path
 ) -> None:
-    split = by_speakers(clips, valid=["cleo"], test=["dora"])
     began = time.perf_counter()
     took = in_a_process("supervised", tiny_values, split)
     assert 0.2 < took.ready < time.perf_counter() - began
@@ -80,9 +71,8 @@ def test_it_is_rehearsed_in_a_process_whose_start_counts(
 
 
 def test_what_cannot_be_rehearsed_is_a_sentence(
-    tiny_values: dict[str, Any], clips: list[Utterance], monkeypatch: pytest.MonkeyPatch
+    tiny_values: dict[str, Any], split: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    split = by_speakers(clips, valid=["cleo"])
     monkeypatch.setattr(rehearsal, "PATIENCE_S", 0.01)
     with pytest.raises(SerdemoError, match="choose a smaller encoder"):
         in_a_process("supervised", tiny_values, split)
@@ -114,17 +104,15 @@ NOTHING = Rehearsal(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, (), "here")
     ],
 )
 def test_every_part_of_a_run_counts(
-    tiny_values: dict[str, Any], clips: list[Utterance], took: Rehearsal, seconds: float
+    tiny_values: dict[str, Any], split: Split, took: Rehearsal, seconds: float
 ) -> None:
-    split = by_speakers(clips, valid=["cleo"], test=["dora"])
     found = feasible.estimate("supervised", tiny_values, split, lambda *asked: took)
     assert found.seconds == pytest.approx(seconds)
 
 
 def test_a_time_limit_ends_the_training_but_not_what_surrounds_it(
-    tiny_values: dict[str, Any], clips: list[Utterance]
+    tiny_values: dict[str, Any], split: Split
 ) -> None:
-    split = by_speakers(clips, valid=["cleo"], test=["dora"])
     took = replace(NOTHING, ready=7.0, answered=1.0, stages=stages(100, each=1.0))
     values = {**tiny_values, "budget_minutes": 2.0}
     found = feasible.estimate("supervised", values, split, lambda *asked: took)
@@ -134,9 +122,8 @@ def test_a_time_limit_ends_the_training_but_not_what_surrounds_it(
 
 
 def test_a_gpu_is_named_and_a_processor_too(
-    tiny_values: dict[str, Any], clips: list[Utterance], monkeypatch: pytest.MonkeyPatch
+    tiny_values: dict[str, Any], split: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    split = by_speakers(clips, valid=["cleo"])
     found = feasible.estimate("supervised", tiny_values, split, rehearse)
     assert found.device == "this machine's processor (1 thread)"
     monkeypatch.setattr("torch.cuda.get_device_name", lambda device: f"Fast GPU {device.index}")
@@ -145,9 +132,8 @@ def test_a_gpu_is_named_and_a_processor_too(
 
 
 def test_with_a_start_the_test_clips_are_heard_thrice(
-    tiny_values: dict[str, Any], clips: list[Utterance], tiny_checkpoint: Path
+    tiny_values: dict[str, Any], split: Split, tiny_checkpoint: Path
 ) -> None:
-    split = by_speakers(clips, valid=["cleo"], test=["dora"])
     took = replace(NOTHING, answered=10.0)
     fresh, begun = (
         feasible.estimate("supervised", {**tiny_values, "start": start}, split, lambda *asked: took)

@@ -27,33 +27,14 @@ from serdemo.train import fit
 from serdemo.trainer import TrainOptions
 
 
-@pytest.fixture(scope="module")
-def clips(corpus_root: Path) -> list[Utterance]:
-    return corpora.load(str(corpus_root))
-
-
-@pytest.fixture(scope="module")
-def split(clips: list[Utterance]) -> Split:
-    return by_speakers(clips, valid=["cleo"], test=["dora"])
-
-
 @pytest.fixture
-def values(tiny_checkpoint: Path, tmp_path: Path) -> dict[str, Any]:
-    """Options of a run of a second, on the frozen encoder of the tiny checkpoint."""
-    encoder = dict(encoder="compact", source=str(tiny_checkpoint), cache=str(tmp_path / "cache"))
-    heads = dict(image_side=32, image_seconds=0.6, cnn_layers=3, embedding=8, projection=8)
-    run = dict(epochs=2, device="cpu", precision="fp32", memory_gb=0.1)
-    return {**encoder, **heads, **run}
-
-
-@pytest.fixture
-def begin(values: dict[str, Any], split: Split) -> Begin:
+def begin(image_values: dict[str, Any], split: Split) -> Begin:
     def begin(
         run: Path, *, of: Split = split, resume: bool = False, **more: Any
     ) -> Iterator[Event]:
         stop = more.pop("stop", lambda: None)
         groups = (*SslCnn.groups, TrainOptions)
-        *found, options = pick(groups, {**SslCnn.presets, **values, **more})
+        *found, options = pick(groups, {**SslCnn.presets, **image_values, **more})
         assert isinstance(options, TrainOptions)
         recipe = SslCnn({type(group): group for group in found})
         return fit(recipe, options, of, run, stop, resume=resume)
@@ -226,12 +207,12 @@ def test_pretrained_encoders(
 
 
 def test_the_checkpoint_answers_as_training_saw_it(
-    begin: Begin, split: Split, values: dict[str, Any], tmp_path: Path
+    begin: Begin, split: Split, image_values: dict[str, Any], tmp_path: Path
 ) -> None:
     """From the cache in half precision, and from the sound in full."""
     list(begin(tmp_path / "run"))
     model, _ = checkpoint.load(tmp_path / "run" / "checkpoint")
-    recipe = SslCnn.from_values({k: v for k, v in values.items() if k not in TRAINED})
+    recipe = SslCnn.from_values({k: v for k, v in image_values.items() if k not in TRAINED})
     stage = ImageStage(recipe, model, split, 0)
     images = stage.images.of(stage.valid, range(len(stage.valid)))
     assert stage.images.made == 0
@@ -246,9 +227,11 @@ TRAINED = frozenset(TrainOptions().to_json())
 
 
 def test_a_run_is_scored_and_described(
-    values: dict[str, Any], split: Split, tmp_path: Path
+    image_values: dict[str, Any], split: Split, tmp_path: Path
 ) -> None:
-    events = list(runs.train("ssl_cnn", values, split, tmp_path / "run", command="serdemo train"))
+    events = list(
+        runs.train("ssl_cnn", image_values, split, tmp_path / "run", command="serdemo train")
+    )
     assert isinstance(events[-1], Finished)
     card = (tmp_path / "run" / "checkpoint" / "README.md").read_text(encoding="utf-8")
     assert "recipe `ssl_cnn`" in card
@@ -256,7 +239,7 @@ def test_a_run_is_scored_and_described(
 
 
 def test_an_estimate_counts_the_encoder_once_and_keeps_nothing(
-    values: dict[str, Any], split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    image_values: dict[str, Any], split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make = Images._make
 
@@ -265,7 +248,7 @@ def test_an_estimate_counts_the_encoder_once_and_keeps_nothing(
         return make(images, samples)
 
     monkeypatch.setattr(Images, "_make", slow)
-    found = feasible.estimate("ssl_cnn", {**values, "epochs": 100}, split, rehearse)
+    found = feasible.estimate("ssl_cnn", {**image_values, "epochs": 100}, split, rehearse)
     # 18 images at 0.2 s; made anew in every epoch they would take 360 s.
     assert 3 < found.training < 120
     assert not (tmp_path / "cache").exists()
@@ -318,9 +301,9 @@ def wide(corpus_root: Path, tiny_values: dict[str, Any], tmp_path: Path) -> Path
 
 
 def test_the_checkpoint_to_start_from_is_the_encoder(
-    values: dict[str, Any], clips: list[Utterance], wide: Path, tmp_path: Path
+    image_values: dict[str, Any], clips: list[Utterance], wide: Path, tmp_path: Path
 ) -> None:
-    given = {**values, "start": str(wide), "epochs": 1}
+    given = {**image_values, "start": str(wide), "epochs": 1}
     del given["source"], given["encoder"]
     unheard = by_speakers(clips, valid=["bert"], test=["anna"])
     events = list(runs.train("ssl_cnn", given, unheard, tmp_path / "run"))
