@@ -23,6 +23,27 @@ RATE = 16_000
 # (pitch in Hz, fall of the harmonics, beats a second): far apart, so that they are soon learnt.
 SOUNDS = {"angry": (320.0, 0.2, 9.0), "happy": (210.0, 1.0, 5.0), "sad": (110.0, 2.5, 1.5)}
 SPEAKERS = ("anna", "bert", "cleo", "dora")
+# The files that take longest, begun first: at the end no process waits long for another.
+LONGEST = [
+    "test_live_load",
+    "test_explore",
+    "test_live",
+    "test_finetune",
+    "test_kill",
+    "test_tab_voice",
+    "test_recognise",
+    "test_processes",
+    "test_tab_models",
+    "test_jobs",
+    "test_cli",
+    "test_readme",
+    "test_estimate_bench",
+]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
 
 
 @pytest.fixture(scope="session")
