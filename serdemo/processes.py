@@ -12,6 +12,7 @@ import atexit
 import os
 from collections.abc import Iterable
 from dataclasses import fields, replace
+from importlib import import_module
 from typing import Any, TypeVar
 
 import torch
@@ -46,6 +47,9 @@ def begin(*, cpu: bool = False) -> None:
         )
     from accelerate import PartialState
 
+    # Imported while there is no group yet: its functions keep the one they find, and a group that
+    # outlives its end leaves threads behind, which abort a process that ends beneath them.
+    import_module("torch.distributed.nn.functional")
     PartialState(cpu=cpu)
     atexit.register(dist.destroy_process_group)  # else a thread of it may outlive what it uses
 

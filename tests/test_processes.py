@@ -20,7 +20,7 @@ import torch
 from serdemo import checkpoint, corpora, devices, events, processes, run_folder, runs
 from serdemo.events import EpochEnd, Event, Finished, Started, Step, Stopped
 from serdemo.recipes.supervised import Supervised
-from serdemo.schema import UsageError, Utterance
+from serdemo.schema import UsageError
 from serdemo.splits import Split, by_speakers
 from serdemo.train import fit
 from serdemo.trainer import TrainOptions
@@ -87,7 +87,7 @@ def test_two_processes_agree_with_one(
     split = by_speakers(corpora.load(str(corpus_root)), valid=["cleo"], test=[])
     alone = list(runs.train(recipe, values, split, tmp_path / "1"))
     told = ended(child)
-    assert child.returncode == 0, told[-2000:]
+    assert child.returncode == 0, told
     both = list(events.read(tmp_path / "2" / events.EVENTS))
     assert [type(event) for event in both] == [type(event) for event in alone]
     assert isinstance(both[0], Started)
@@ -107,7 +107,7 @@ def test_two_processes_agree_with_one(
 
 
 CHILD = """
-import json, sys
+import atexit, json, os, sys
 from dataclasses import dataclass
 from pathlib import Path
 import torch
@@ -117,6 +117,12 @@ from serdemo.splits import by_speakers
 from serdemo.train import fit
 from serdemo.trainer import TrainOptions
 
+def look():  # last of all: a thread of the group's would abort the process now and then
+    threads = [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]
+    if any("gloo" in name for name in threads):
+        os._exit(3)
+
+atexit.register(look)
 processes.begin(cpu=True)
 corpus, folder, values = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
 split = by_speakers(corpora.load(corpus), valid=["cleo"], test=["dora"])
@@ -160,7 +166,7 @@ def test_two_processes_gather_in_order_and_resume_as_if_unbroken(
     wild = {**tiny_values, "dropout": 0.3, "speed": 0.5, "noise": 0.5}
     child = two(str(script), str(corpus_root), str(tmp_path), json.dumps(wild))
     told = ended(child)
-    assert child.returncode == 0, told[-2000:]
+    assert child.returncode == 0, told
     whole, broken = state(tmp_path / "whole"), state(tmp_path / "broken")
     assert whole.keys() == broken.keys()
     assert all(torch.equal(whole[name], broken[name]) for name in whole)
@@ -250,12 +256,6 @@ def test_each_process_has_its_gpu_and_none_shares_mps(monkeypatch: pytest.Monkey
     assert devices.pick_device("auto") == torch.device("cpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert devices.pick_device("auto") == torch.device("cuda", 1)
-
-
-@pytest.fixture(scope="module")
-def split(corpus_root: Path) -> Split:
-    utterances: list[Utterance] = corpora.load(str(corpus_root))
-    return by_speakers(utterances, valid=["cleo"], test=["dora"])
 
 
 def trained(
