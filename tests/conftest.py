@@ -206,7 +206,7 @@ def one_thread() -> None:
 
 @contextmanager
 def held(folder: Path, alone: bool) -> Iterator[None]:
-    """A lock among the processes of pytest-xdist: held by many tests at once, or by one module alone.
+    """A lock among the processes of pytest-xdist: held by many tests at once, or by one alone.
 
     Whoever wants it passes a gate first, so that who waits to be alone is not overtaken for ever. A
     single process waits for nobody, nor does one on a system without such locks.
