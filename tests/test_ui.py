@@ -189,16 +189,25 @@ def luminance(colour: str) -> float:
     return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
+def contrast(one: str, other: str) -> float:
+    darker, lighter = sorted((luminance(one), luminance(other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
 @pytest.mark.parametrize("mode", [0, 1], ids=["light", "dark"])
-def test_text_contrast_of_the_theme(mode: int) -> None:
+def test_contrast_of_the_theme(mode: int) -> None:
     for text in ("body_text_color", "body_text_color_subdued", "link_text_color"):
         for ground in (
             "body_background_fill",
             "background_fill_primary",
             "background_fill_secondary",
         ):
-            pair = sorted(luminance(theme.TOKENS[name][mode]) for name in (text, ground))
-            assert (pair[1] + 0.05) / (pair[0] + 0.05) >= 4.5, (text, ground)
+            pair = (theme.TOKENS[name][mode] for name in (text, ground))
+            assert contrast(*pair) >= 4.5, (text, ground)
+    tokens = {name: pair[mode] for name, pair in theme.TOKENS.items()}
+    for ground in ("background_fill_primary", "background_fill_secondary"):
+        assert contrast(tokens["checkbox_border_color"], tokens[ground]) >= 3
+    assert contrast(tokens["checkbox_background_color_selected"], "#ffffff") >= 3
 
 
 # Answers

@@ -32,6 +32,13 @@ TOKENS: dict[str, tuple[str, str]] = {
     "button_secondary_border_color": ("#c9c5b9", "#4a505c"),
     "input_background_fill": ("#ffffff", "#1d2026"),
     "input_border_color": ("#c9c5b9", "#4a505c"),
+    # A box to tick, and its white tick, keep 3:1.
+    "checkbox_background_color": ("#ffffff", "#1d2026"),
+    "checkbox_border_color": ("#7a8392", "#8a93a1"),
+    "checkbox_border_color_hover": ("#2f4a7d", "#a9c1f5"),
+    "checkbox_border_color_focus": ("#2f4a7d", "#a9c1f5"),
+    "checkbox_background_color_selected": ("#2f4a7d", "#5f82cc"),
+    "checkbox_border_color_selected": ("#2f4a7d", "#5f82cc"),
 }
 
 
@@ -44,7 +51,8 @@ def theme() -> gr.themes.Base:
     )
     values = {name: light for name, (light, _) in TOKENS.items()}
     values |= {f"{name}_dark": dark for name, (_, dark) in TOKENS.items()}
-    return base.set(block_shadow="none", block_shadow_dark="none", **values)
+    values |= {"block_shadow": "none", "block_shadow_dark": "none", "checkbox_border_radius": "4px"}
+    return base.set(**values)
 
 
 def css() -> str:
