@@ -66,6 +66,7 @@ const stop = async () => {
 
 const start = async () => {
   trouble("");
+  if (part("told")) part("told").remove(); // it was about the take before
   const opened = new BrowserMicrophone((block) => {
     pieces.push(block);
     if (opened !== microphone || opened.ending) return;

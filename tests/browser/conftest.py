@@ -8,26 +8,21 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
 import hub_server
 import pytest
 import soundfile
+from app_server import App
 
 from serdemo.predict import Predictor
 from serdemo.schema import Prediction
 from serdemo.ui.recognise import EXAMPLES, EXAMPLES_DIR
 
-ROOT = Path(__file__).parent.parent.parent
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+FAILED = pytest.StashKey[bool]()  # a test has, since the app was started
 UNFETCHED = ("Unable to preload CSS", "Failed to fetch")  # as Vite and Chromium say it
 # Speakers 07, 11, 20 and 22, whom the shipped checkpoint was never trained on.
 CLIPS = (
@@ -36,6 +31,16 @@ CLIPS = (
     "03-01-04-02-01-01-22.*",
     "03-01-03-02-01-01-07.*",
 )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed:
+        item.config.stash[FAILED] = True
+    return report
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -121,49 +126,42 @@ def hub() -> Iterator[hub_server.Hub]:
 
 
 @pytest.fixture(scope="session")
-def url(
-    browser: Any, uploads: Path, hub: hub_server.Hub, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
-    """The address of `python app.py`, started for these tests on a free port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    log = tmp_path_factory.mktemp("app") / "log.txt"
-    environment = {
-        **os.environ,
-        "GRADIO_SERVER_PORT": str(port),
-        "GRADIO_TEMP_DIR": str(uploads),
-        "SERDEMO_RUNS": str(log.parent / "runs"),
-        "OMP_NUM_THREADS": "2",
-        "PYTHONUNBUFFERED": "1",
-        **hub.environment(log.parent / "hub", token=None),
-    }
-    environment.pop("GRADIO_SERVER_NAME", None)
-    address = f"http://127.0.0.1:{port}"
-    with log.open("w") as told:
-        app = subprocess.Popen(
-            [sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=told, stderr=told
-        )
-    try:
-        wait_until_served(address, app, log)
-        yield address
-    finally:
-        app.terminate()
-        app.wait(timeout=20)
-    assert "Traceback" not in log.read_text(), log.read_text()
+def served(
+    browser: Any,
+    uploads: Path,
+    hub: hub_server.Hub,
+    tmp_path_factory: pytest.TempPathFactory,
+    pytestconfig: pytest.Config,
+) -> Iterator[Callable[[], str]]:
+    """A function that gives the address of the app. It starts the app once, and anew after a test that
+    failed: what that one left of runs, takes and models would fail the next."""
+    started: list[App] = []
+
+    def address() -> str:
+        if pytestconfig.stash.get(FAILED, False) or not started:
+            for app in started[-1:]:
+                app.end()
+            pytestconfig.stash[FAILED] = False
+            folder = tmp_path_factory.mktemp("app")
+            kept = {
+                "GRADIO_TEMP_DIR": str(uploads),
+                **hub.environment(folder / "hub", token=None),
+            }
+            started.append(App(folder, kept))
+            started[-1].wait()
+        return started[-1].address
+
+    yield address
+    for app in started[-1:]:
+        app.end()
+    logs = [app.log.read_text() for app in started]
+    assert not any("Traceback" in log for log in logs), "\n".join(logs)
 
 
-def wait_until_served(address: str, app: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if app.poll() is not None:
-            break
-        try:
-            urllib.request.urlopen(address, timeout=2).close()
-            return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.1)
-    pytest.fail(f"app.py did not serve its page:\n{log.read_text()}")
+@pytest.fixture
+def url(served: Callable[[], str]) -> str:
+    """The address of the page."""
+    return served()
 
 
 @pytest.fixture(scope="session")
