@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from serdemo.ui.page import Page, footer
 
 LEAD = """<p>Every model at hand: how good it is, on what it learnt, what it may be used for. Choose the
 one that answers you.</p>"""
+MEASURING = "() => '<p>Measuring…</p>'"
 ASK = (
     "(...given) => { if (!confirm('Delete this model? A run goes with all that it made.'))"
     " throw new Error('kept'); return given; }"
@@ -91,17 +91,15 @@ def build(page: Page) -> None:
 
     def on_speed(
         key: str, against: str | None, kept: str, token: str, request: gr.Request
-    ) -> Iterator[tuple[Any, ...]]:
+    ) -> tuple[Any, ...]:
         from serdemo.models.summary import times_real_time
 
-        yield "<p>Measuring…</p>", *[gr.skip()] * len(outputs)
         try:
             folder = page.models(token, request).get(key).folder
             speeds[folder] = times_real_time(folder)
         except SerdemoError as problem:
-            yield model_view.refused(str(problem)), *[gr.skip()] * len(outputs)
-            return
-        yield "", *look(key, against, kept, token, request)
+            return model_view.refused(str(problem)), *[gr.skip()] * len(outputs)
+        return "", *look(key, against, kept, token, request)
 
     def on_export(key: str, token: str, request: gr.Request) -> tuple[Any, ...]:
         try:
@@ -155,7 +153,9 @@ def build(page: Page) -> None:
     listed.input(look, seen, outputs, trigger_mode="always_last", **slow)
     used = use.click(on_use, [listed, page.token], [told, page.footer, page.chosen], **slow)
     used.then(look, seen, outputs, **slow)
-    speed.click(on_speed, seen, [told, *outputs], **slow)
+    # Not a generator, whose last answer comes a second time at its end, over what was said meanwhile.
+    measuring = speed.click(None, None, told, js=MEASURING, **quiet)
+    measuring.then(on_speed, seen, [told, *outputs], **slow)
     export.click(on_export, [listed, page.token], [exported, told], **slow)
     archive.upload(on_zip, [archive, other, page.token], [archive, told, *outputs], **slow)
     gone = delete.click(on_delete, seen, [told, *outputs], js=ASK, **slow)
