@@ -106,14 +106,14 @@ def visit_live(visit: Callable[..., Any]) -> Callable[..., Any]:
 
 @pytest.fixture(scope="module")
 def session(
-    url: str, speaking: Any, alone: Callable[[], AbstractContextManager[None]]
+    served: Callable[[], str], speaking: Any, alone: Callable[[], AbstractContextManager[None]]
 ) -> Iterator[tuple[Any, list[dict[str, Any]]]]:
     """A page after 20 s of listening, paused, with what was seen on it meanwhile."""
     context = speaking.new_context(permissions=["microphone"], accept_downloads=True)
     page = context.new_page()
     page.set_default_timeout(60_000)
     with alone():
-        page.goto(url)
+        page.goto(served())
         page.get_by_role("tab", name="Live").click()
         page.get_by_role("button", name="Start listening").wait_for()
         page.evaluate(f"({WATCHER})()")
