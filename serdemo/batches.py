@@ -45,9 +45,9 @@ class BatchOptions(Options):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A padded batch: `wave` (B, T) float32 at 16 kHz, `lengths` (B,) samples, and, for each clip,
-    the index of its emotion (-1 where the labels do not have it), corpus, speaker and utterance.
-    `span` (B, 2) is the stretch of the clip that is heard, in seconds.
+    """A padded batch: `wave` (B, T) float32 at 16 kHz, or frames (B, T, D), `lengths` (B,) of them, and,
+    for each clip, the index of its emotion (-1 where the labels do not have it), corpus, speaker and
+    utterance. `span` (B, 2) is the stretch of the clip that is heard, in seconds.
     """
 
     wave: Tensor
@@ -67,9 +67,9 @@ class Batch:
 
 
 def collate(waves: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
-    """Clips of samples -> (B, T) zero-padded float32 and (B,) lengths."""
+    """Clips of samples (or frames) -> (B, T) (or (B, T, D)) zero-padded float32 and (B,) lengths."""
     lengths = torch.tensor([len(wave) for wave in waves])
-    padded = torch.zeros(len(waves), int(lengths.max()))
+    padded = torch.zeros(len(waves), int(lengths.max()), *waves[0].shape[1:])
     for row, wave in zip(padded, waves, strict=True):
         row[: len(wave)] = torch.from_numpy(wave)
     return padded, lengths
@@ -78,9 +78,10 @@ def collate(waves: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
 class Clips(Dataset[tuple[np.ndarray, int]]):
     """Utterances with their decoded samples, kept as 16-bit integers up to a memory bound.
 
-    Clips beyond the bound are decoded again each time. One flat tensor holds the samples: worker
-    processes share it in place of copying it.
+    Clips beyond the bound are decoded again each time. Worker processes share the samples' one tensor.
     """
+
+    rate: float = audio.SAMPLE_RATE  # samples a second
 
     def __init__(
         self, utterances: Sequence[Utterance], labels: Sequence[str], memory_gb: float = 8.0
@@ -118,7 +119,7 @@ class Clips(Dataset[tuple[np.ndarray, int]]):
 
     def seconds(self, index: int) -> float:
         """The length of one clip."""
-        return max(1, len(self.wave(index))) / audio.SAMPLE_RATE
+        return max(1, len(self.wave(index))) / self.rate
 
     def __len__(self) -> int:
         return len(self.utterances)
@@ -132,9 +133,8 @@ class Clips(Dataset[tuple[np.ndarray, int]]):
         """The clips at `indices` with the samples given, their beginnings unless `spans` tell."""
         at = torch.tensor(list(indices))
         wave, lengths = collate(waves)
-        if spans is None:
-            spans = [(0.0, len(wave) / audio.SAMPLE_RATE) for wave in waves]
-        span = torch.tensor(spans, dtype=torch.float32)
+        heard = spans or [(0.0, len(wave) / self.rate) for wave in waves]
+        span = torch.tensor(heard, dtype=torch.float32)
         return Batch(wave, lengths, self.emotion[at], self.corpus[at], self.speaker[at], at, span)
 
 
@@ -252,7 +252,7 @@ def scoring_batches(
     clips: Clips, batch_size: int, max_seconds: float | None = None
 ) -> Iterator[Batch]:
     """Every clip once, whole or its first `max_seconds`, in batches of like length."""
-    limit = None if max_seconds is None else round(max_seconds * audio.SAMPLE_RATE)
+    limit = None if max_seconds is None else round(max_seconds * clips.rate)
     known = np.diff(clips.ends)  # clips not kept come last, in their own order
     order = [*np.argsort(known, kind="stable"), *range(len(known), len(clips))]
     for start in range(0, len(order), batch_size):

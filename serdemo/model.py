@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from serdemo.audio import SAMPLE_RATE
 from serdemo.cnn import DEPTHS, SMALLEST, EfficientNet, ImageCNN, ImagePooling, of_length
+from serdemo.encoders.compact import mask_of
 from serdemo.options import Options, option
 from serdemo.schema import UsageError
 
@@ -162,7 +163,12 @@ class Model(nn.Module):
         return self.pool(*self.hear(wave, lengths))
 
     def hear(self, wave: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """The encoder's (B, F, D) frames and their (B, F) mask; for an image, of one length."""
+        """The encoder's (B, F, D) frames and their (B, F) mask; for an image, of one length.
+
+        A `wave` of (B, F, D) is such frames already, `lengths` of them valid.
+        """
+        if wave.ndim == 3:
+            return wave, mask_of(lengths, wave.shape[1])
         if self.options.image:
             wave, lengths = of_length(wave, lengths, self.options.image_samples)
         frames, mask = self.encoder(wave, lengths)

@@ -18,7 +18,7 @@ from serdemo.encoders.options import PretrainedOptions
 from serdemo.events import EpochEnd, Event, Finished, Step
 from serdemo.options import pick
 from serdemo.predict import Predictor
-from serdemo.recipes.images import Images
+from serdemo.recipes.kept import Images
 from serdemo.recipes.ssl_cnn import XLSR, ImageStage, SslCnn
 from serdemo.rehearsal import rehearse
 from serdemo.schema import SerdemoError, UsageError, Utterance
@@ -46,13 +46,13 @@ def begin(image_values: dict[str, Any], split: Split) -> Begin:
 def made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows by one with every image that the encoder is asked for."""
     found: list[int] = []
-    make = Images._make
+    make = Images.make
 
     def counted(images: Images, samples: Any) -> Any:
         found.append(len(samples))
         return make(images, samples)
 
-    monkeypatch.setattr(Images, "_make", counted)
+    monkeypatch.setattr(Images, "make", counted)
     return found
 
 
@@ -150,14 +150,14 @@ def test_killed_while_images_are_made_it_goes_on_as_if_unbroken(
     begin: Begin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images: int
 ) -> None:
     list(begin(tmp_path / "whole", cache=str(tmp_path / "other")))
-    left, make = iter(range(images)), Images._make
+    left, make = iter(range(images)), Images.make
 
     def killed(*given: Any) -> Any:
         if next(left, None) is None:
             raise KeyboardInterrupt
         return make(*given)
 
-    monkeypatch.setattr(Images, "_make", killed)
+    monkeypatch.setattr(Images, "make", killed)
     with pytest.raises(KeyboardInterrupt):
         list(begin(tmp_path / "broken"))
     monkeypatch.undo()
@@ -202,7 +202,7 @@ def test_pretrained_encoders(
     wave = torch.from_numpy(Clips(split.test, model.labels).wave(0))[None]
     # What the cache held in half precision is what the checkpoint hears anew.
     images = Images(model, None)  # type: ignore[arg-type]
-    assert images._make(wave[0].numpy()).shape == (32, 32)
+    assert images.make(wave[0].numpy()).shape == (32, 32)
     assert set(end.metrics) == {"uar", "uar_simple"}
 
 
@@ -241,13 +241,13 @@ def test_a_run_is_scored_and_described(
 def test_an_estimate_counts_the_encoder_once_and_keeps_nothing(
     image_values: dict[str, Any], split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make = Images._make
+    make = Images.make
 
     def slow(images: Images, samples: Any) -> Any:
         time.sleep(0.2)
         return make(images, samples)
 
-    monkeypatch.setattr(Images, "_make", slow)
+    monkeypatch.setattr(Images, "make", slow)
     found = feasible.estimate("ssl_cnn", {**image_values, "epochs": 100}, split, rehearse)
     # 18 images at 0.2 s; made anew in every epoch they would take 360 s.
     assert 3 < found.training < 120

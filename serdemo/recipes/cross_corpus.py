@@ -23,11 +23,13 @@ from torch import Tensor, nn
 from serdemo import encoders, losses
 from serdemo.augment import AugmentOptions
 from serdemo.batches import Batch, BatchOptions, scoring_batches
+from serdemo.cache import CacheOptions
 from serdemo.checkpoint import Description
 from serdemo.model import HeadOptions, Model
 from serdemo.options import Options, Value, option
 from serdemo.processes import gathered
 from serdemo.recipes import Recipe, Stage, Validation
+from serdemo.recipes.kept import FrozenOptions
 from serdemo.recipes.scoring import SCORED_SECONDS, ClassOptions, judge
 from serdemo.recipes.stages import ClassifyStage, ClipsStage, TuneOptions
 from serdemo.schema import UsageError, Utterance
@@ -134,6 +136,8 @@ class CrossCorpus(Recipe):
         AugmentOptions,
         *encoders.GROUPS,
         HeadOptions,
+        FrozenOptions,
+        CacheOptions,
     )
     presets: ClassVar[Mapping[str, Value]] = {
         "pooling": "attention",
@@ -162,6 +166,7 @@ class CrossCorpus(Recipe):
     def describe(self, split: Split) -> Description:
         """The model; raises UsageError when the target has no clips to train on."""
         target, classes = self.of(CrossCorpusOptions).target, self.of(ClassOptions)
+        self.of(FrozenOptions).check(self.of)
         if not self.passes:
             raise UsageError("--contrast-epochs and --epochs are both 0: nothing is trained.")
         if target and not classes.classes(self.targeted(split.train)):

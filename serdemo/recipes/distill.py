@@ -26,6 +26,7 @@ from serdemo.options import Options, option
 from serdemo.processes import gathered
 from serdemo.recipes import Stage, teachers
 from serdemo.recipes.general import GeneralOptions
+from serdemo.recipes.kept import FrozenOptions
 from serdemo.recipes.supervised import Supervised, SupervisedStage
 from serdemo.schema import UsageError
 from serdemo.splits import Split
@@ -105,8 +106,7 @@ class Distill(Supervised):
     )
     groups: ClassVar[tuple[type[Options], ...]] = (
         DistillOptions,
-        CacheOptions,
-        *Supervised.groups,
+        *(group for group in Supervised.groups if group is not FrozenOptions),
     )
 
     def describe(self, split: Split) -> Description:

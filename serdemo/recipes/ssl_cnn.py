@@ -36,7 +36,7 @@ from serdemo.encoders.options import PRETRAINED, EncoderOptions, PretrainedOptio
 from serdemo.model import HeadOptions, Model
 from serdemo.options import Options, Value, option
 from serdemo.recipes import Recipe, Stage, Validation
-from serdemo.recipes.images import Images
+from serdemo.recipes.kept import Images
 from serdemo.recipes.scoring import ClassOptions, judge
 from serdemo.recipes.stages import ClipsStage
 from serdemo.schema import UsageError
@@ -94,17 +94,8 @@ class ImageStage(ClipsStage):
         return [self.group(self.model.pooling, self.model.embedding, self.model.classifier)]
 
     def batches(self, epoch: int, start: int) -> Iterable[Batch]:
-        """An epoch's batches from number `start` on, without their sound.
-
-        With each some of the validation clips' images are made, so that no step takes long.
-        """
-        self.images.reopen()
-        plan = self.plan(epoch)
-        edges = np.linspace(0, len(self.valid), len(plan) + 1).round().astype(int)
-        for number in range(start, len(plan)):
-            if processes.first():
-                self.images.prepare(self.valid, range(edges[number], edges[number + 1]))
-            drawn = plan[number][processes.share(len(plan[number]))]
+        """An epoch's batches from number `start` on, without their sound."""
+        for drawn in self.images.planned(self.plan(epoch), start, self.valid):
             nothing = [np.zeros(0, np.float32)] * len(drawn)
             yield self.train.batch([index for index, _, _ in drawn], nothing)
 

@@ -25,11 +25,13 @@ from serdemo.batches import (
     draws,
     training_batches,
 )
+from serdemo.cache import CacheOptions
 from serdemo.encoders.options import EncoderOptions
 from serdemo.model import Model
 from serdemo.options import Options, option
 from serdemo.processes import gathered
 from serdemo.recipes import Recipe, Stage, Validation
+from serdemo.recipes.kept import FrameClips, Frames, FrozenOptions
 from serdemo.recipes.scoring import ClassOptions, validate
 from serdemo.schema import Utterance
 
@@ -50,8 +52,11 @@ class ClipsStage(Stage):
     """What stages share: their clips and the batches drawn from them, and who learns how fast.
 
     `share` is the part of the memory for clips that this stage may take, `labels` the emotions that
-    it learns from where they are not those that the model answers.
+    it learns from where they are not those that the model answers. `keeps` tells that the encoder
+    hears a clip but once.
     """
+
+    keeps = False
 
     def __init__(
         self,
@@ -70,8 +75,12 @@ class ClipsStage(Stage):
         self.learning_rate = learning_rate
         self.batching: BatchOptions = recipe.of(BatchOptions)
         memory = self.batching.memory_gb * share
-        self.train = Clips(train, self.labels, memory * 0.8)
-        self.valid = Clips(valid, self.labels, memory * 0.2)
+        self.train: Clips = Clips(train, self.labels, memory * 0.8)
+        self.valid: Clips = Clips(valid, self.labels, memory * 0.2)
+        if recipe.of(FrozenOptions).hear_once:
+            self.keeps = True
+            frames = Frames(model, recipe.of(CacheOptions))
+            self.train, self.valid = FrameClips(self.train, frames), FrameClips(self.valid, frames)
         self.steps_per_epoch = len(self.plan(0))
 
     @cached_property
@@ -85,9 +94,11 @@ class ClipsStage(Stage):
 
     def batches(self, epoch: int, start: int) -> Iterable[Batch]:
         """An epoch's batches from number `start` on."""
+        plan = self.plan(epoch)
+        if isinstance(self.train, FrameClips) and isinstance(self.valid, FrameClips):
+            return self.train.batches(plan, start, self.valid)
         augmentation: AugmentOptions = self.recipe.of(AugmentOptions)
-        plan = self.plan(epoch)[start:]
-        return training_batches(self.train, plan, self.batching.workers, augmentation)
+        return training_batches(self.train, plan[start:], self.batching.workers, augmentation)
 
     def encoder_group(self) -> dict[str, Any]:
         """The encoder's trainable parameters with their rate."""

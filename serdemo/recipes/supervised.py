@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -17,22 +16,18 @@ from torch import Tensor, nn
 
 from serdemo import encoders, losses
 from serdemo.augment import AugmentOptions
-from serdemo.batches import (
-    Batch,
-    BatchOptions,
-    Clips,
-    balanced_weights,
-    draws,
-    training_batches,
-)
+from serdemo.batches import Batch, BatchOptions
+from serdemo.cache import CacheOptions
 from serdemo.checkpoint import Description
-from serdemo.encoders.options import EncoderOptions
 from serdemo.model import HeadOptions, Model, Output
 from serdemo.options import Options, option
 from serdemo.processes import gathered
 from serdemo.recipes import Recipe, Stage, Validation, general
 from serdemo.recipes.general import GeneralOptions
+from serdemo.recipes.kept import FrozenOptions
 from serdemo.recipes.scoring import ClassOptions, validate
+from serdemo.recipes.stages import ClipsStage
+from serdemo.schema import UsageError
 from serdemo.splits import Split
 
 
@@ -47,24 +42,23 @@ class SupervisedOptions(Options):
     smoothing: float = option(0.1, "label smoothing", low=0.0, high=0.5)
 
 
-class SupervisedStage(Stage):
+class SupervisedStage(ClipsStage):
     """The one stage: every parameter, both losses."""
 
     name = "supervised"
 
-    def __init__(self, recipe: Supervised, model: Model, split: Split, seed: int) -> None:
-        self.model, self.seed = model, seed
+    def __init__(self, recipe: Recipe, model: Model, split: Split, seed: int) -> None:
         self.options: SupervisedOptions = recipe.of(SupervisedOptions)
-        self.batching: BatchOptions = recipe.of(BatchOptions)
-        self.augmentation: AugmentOptions = recipe.of(AugmentOptions)
-        self.rates: EncoderOptions = recipe.of(EncoderOptions)
         self.epochs = self.options.epochs
-        memory = self.batching.memory_gb
-        self.train = Clips(recipe.of(ClassOptions).classes(split.train), model.labels, memory * 0.8)
-        known = recipe.of(ClassOptions).known(split.valid, model.labels)
-        self.valid = Clips(known, model.labels, memory * 0.2)
-        self.weights = balanced_weights(self.train.utterances, self.batching.balance)
-        self.steps_per_epoch = len(draws(self.weights, self.batching, seed, 0))
+        counted: ClassOptions = recipe.of(ClassOptions)
+        super().__init__(
+            recipe,
+            model,
+            counted.classes(split.train),
+            counted.known(split.valid, model.labels),
+            seed,
+            learning_rate=self.options.learning_rate,
+        )
         self.general: GeneralOptions = recipe.of(GeneralOptions)
         self.prior = general.priors(self.train, self.weights, len(model.labels))
         self.extra = nn.ModuleDict()
@@ -73,18 +67,10 @@ class SupervisedStage(Stage):
             self.extra["adversary"] = head.to(next(model.parameters()).device)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        encoder = self.model.encoder.trainable()  # type: ignore[operator]
         taken = {id(parameter) for parameter in self.model.encoder.parameters()}
         heads = [p for p in self.model.parameters() if id(p) not in taken]
-        rate = self.options.learning_rate
-        return [
-            {"params": encoder, "lr": self.rates.rate(rate)},
-            {"params": [*heads, *self.extra.parameters()], "lr": rate},
-        ]
-
-    def batches(self, epoch: int, start: int) -> Iterable[Batch]:
-        plan = draws(self.weights, self.batching, self.seed, epoch)[start:]
-        return training_batches(self.train, plan, self.batching.workers, self.augmentation)
+        own = {"params": [*heads, *self.extra.parameters()], "lr": self.learning_rate}
+        return [self.encoder_group(), own]
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         if not self.general.mixup:
@@ -137,9 +123,14 @@ class Supervised(Recipe):
         AugmentOptions,
         *encoders.GROUPS,
         HeadOptions,
+        FrozenOptions,
+        CacheOptions,
     )
 
     def describe(self, split: Split) -> Description:
+        self.of(FrozenOptions).check(self.of)
+        if self.of(FrozenOptions).hear_once and self.of(GeneralOptions).mixup:
+            raise UsageError("--mixup mixes sounds, of which --hear-once keeps none: choose one.")
         encoder, encoder_options, config = encoders.describe(self.of)
         return Description(
             labels=self.of(ClassOptions).labels(split.train),
