@@ -20,6 +20,7 @@ from serdemo.batches import BatchOptions
 from serdemo.checkpoint import Description
 from serdemo.devices import flushed_denormals, pick_device, pick_precision
 from serdemo.events import EpochEnd, Event, Finished, Saved, Started, Step, Stopped
+from serdemo.pace import Pace
 from serdemo.recipes import Recipe, Validation
 from serdemo.schema import SerdemoError, UsageError
 from serdemo.splits import Split
@@ -49,7 +50,7 @@ class _Run:
     def __init__(self, folder: Path, description: Description, at: _Position) -> None:
         self.folder, self.description, self.at = folder, description, at
         self.began = self.saved = time.monotonic()
-        self.first_step = at.step
+        self.pace = Pace()
 
     @property
     def seconds(self) -> float:
@@ -193,7 +194,9 @@ def _epoch(
     limit = 60 * options.budget_minutes * stage_steps / total
     began, over = time.monotonic() - at.seconds, False
     trainer.model.train()
+    run.pace.begin(fetches=at.epoch == 0 and getattr(stage, "keeps", False))
     for batch in stage.batches(at.epoch, at.batch):
+        run.pace.came()
         done = at.epoch * stage.steps_per_epoch + at.batch
         if limit:
             done = max(done, processes.agreed(int(at.seconds / limit * stage_steps)))
@@ -201,7 +204,9 @@ def _epoch(
         at.batch += 1
         at.step += 1
         at.seconds = time.monotonic() - began if limit else 0.0  # else a run is its seed alone
-        speed = (at.step - run.first_step) / max(run.seconds, 1e-3)  # coarse clocks may stand still
+        run.pace.taken()
+        rest, passes = stage.steps_per_epoch - at.batch, stage.epochs - at.epoch
+        left = run.pace.left(rest, max(0, total - at.step - rest), passes)
         yield Step(
             stage=stage.name,
             epoch=at.epoch,
@@ -209,10 +214,8 @@ def _epoch(
             loss=loss,
             parts=parts,
             learning_rate=trainer.optimizer.param_groups[0]["lr"],
-            clips_per_s=speed * len(batch) * processes.world(),
-            left_s=min(
-                (total - at.step) / speed, max(0.0, limit - at.seconds) if limit else math.inf
-            ),
+            clips_per_s=len(batch) * processes.world() / run.pace.each,
+            left_s=min(left, max(0.0, limit - at.seconds) if limit else math.inf),
         )
         reason = "asked to stop" if (run.folder / events.STOP_FILE).exists() else stop()
         due = time.monotonic() - run.saved > 60 * options.save_minutes
@@ -242,6 +245,7 @@ def _epoch(
         at.note += f"Stage {stage.name} ended after epoch {at.epoch} of {stage.epochs}: {why}. "
         at.epoch = stage.epochs
     run.save_state(trainer)
+    run.pace.end()
     if found is not None:
         yield EpochEnd(
             stage=stage.name,

@@ -41,6 +41,7 @@ FLOORS = (
         "probes",
         "cache",
         "functionals",
+        "pace",
         "recipes",
         "trainer",
         "train",

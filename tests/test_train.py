@@ -126,7 +126,7 @@ def test_what_a_run_says(begin: Begin, split: Split, tmp_path: Path) -> None:
         assert event.loss == pytest.approx(total, rel=1e-5)
         assert event.clips_per_s > 0
         assert event.left_s >= 0
-    assert steps(events)[-1].left_s == 0
+    assert steps(events)[2].left_s > 0  # of the first pass, with three more steps to come
     for event in events:
         if isinstance(event, EpochEnd):
             assert set(event.metrics) == {"uar", "uar_simple"}

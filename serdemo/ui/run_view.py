@@ -14,6 +14,7 @@ from serdemo.ui import model_view
 
 WIDTH, HEIGHT, MOST_POINTS = 320, 110, 120
 RATE_SPAN = 0.2  # of a curve of rates, at least
+TIMED = 3  # steps, before how long the rest takes is told
 EMPTY = """<section class="sd-run"><p class="sd-run-none">No run yet. Choose what to train on and
 press Start: its progress appears here, and stays when you close the page.</p></section>"""
 
@@ -90,10 +91,13 @@ def sentence(jobs: Jobs, job: Job, state: State, events: Sequence[Event]) -> str
         before = jobs.place(job)
         return f"Waiting: {before} before it." if before else "Waiting: it starts in a moment."
     if state == "running":
-        if not steps or steps[-1].time < job.began:
+        now = [step for step in steps[-TIMED:] if step.time >= job.began]
+        if not now:
             return "Starting: the program is loaded and the clips are read."
         if isinstance(last, EpochEnd) or steps[-1].left_s < 1:
             return "Training: about to save or to be scored."
+        if len(now) < TIMED:
+            return "Training: its first steps are timed."
         return f"Training: {duration(steps[-1].left_s)} left."
     if state == "stopping":
         return "Stopping: it saves what it has learnt so far."
