@@ -20,6 +20,7 @@ from serdemo.events import EpochEnd, Finished, Step
 from serdemo.predict import Predictor
 from serdemo.recipes.cross_corpus import CrossCorpus
 from serdemo.recipes.kept import FrameClips, Frames
+from serdemo.recipes.speaker_clusters import SpeakerClusters
 from serdemo.recipes.supervised import Supervised
 from serdemo.rehearsal import rehearse
 from serdemo.schema import UsageError, Utterance
@@ -105,6 +106,27 @@ def test_stopped_it_goes_on_as_if_unbroken(
     goes_on_when_stopped(begin_two, tmp_path, at=5, **frozen)
 
 
+def test_clusters_are_found_in_the_sound(
+    frozen: dict[str, Any],
+    tiny_values: dict[str, Any],
+    tiny_checkpoint: Path,
+    split: Split,
+    heard: list[int],
+    tmp_path: Path,
+) -> None:
+    asked = {
+        "cluster_epochs": 2,
+        "k": 2,
+        "clips_per_speaker": 4,
+        "embeddings": str(tiny_checkpoint),
+    }
+    values = {**tiny_values, **frozen, **asked}
+    events = list(runs.train("speaker_clusters", values, split, tmp_path / "run"))
+    assert isinstance(events[-1], Finished)
+    assert sum(isinstance(e, Step) for e in events) == 2 * 3 + 2 * 3
+    assert len([n for n in heard if n != 160_000]) == len(split.train) + len(split.valid)
+
+
 def test_the_encoder_stays_as_it_was(
     frozen: dict[str, Any], tiny_values: dict[str, Any], split: Split, tmp_path: Path
 ) -> None:
@@ -136,7 +158,8 @@ def test_the_encoder_stays_as_it_was(
 def test_where_it_cannot_be_it_is_refused(
     frozen: dict[str, Any], split: Split, changed: dict[str, Any], told: str
 ) -> None:
-    for kind in (Supervised, CrossCorpus) if "mixup" not in changed else (Supervised,):
+    kinds = (Supervised, CrossCorpus, SpeakerClusters) if "mixup" not in changed else (Supervised,)
+    for kind in kinds:
         with pytest.raises(UsageError, match=told):
             kind.from_values({**frozen, **changed}).describe(split)
 

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 @ROOT
 @click.option("--paper", "numbers", multiple=True, help="An arXiv number [default: all three].")
 @click.option(
-    "--network", default="compact", show_default=True, help="The network: compact or whisper."
+    "--network",
+    default="compact",
+    show_default=True,
+    help="The network: compact, whisper or whisper-frozen.",
 )
 @click.option("--source", default="", help="Whisper's hub id, folder or .safetensors file.")
 @click.option("--model", "only", multiple=True, help="A model by its name there [default: all].")

@@ -30,11 +30,13 @@ from torch import Tensor, nn
 from serdemo import checkpoint, clusters, encoders, heard, losses, processes
 from serdemo.augment import AugmentOptions
 from serdemo.batches import Batch, BatchOptions, Draw
+from serdemo.cache import CacheOptions
 from serdemo.checkpoint import Description
 from serdemo.model import HeadOptions, Model
 from serdemo.options import Options, option
 from serdemo.processes import gathered
 from serdemo.recipes import Recipe, Stage, Validation
+from serdemo.recipes.kept import FrameClips, FrozenOptions
 from serdemo.recipes.scoring import ClassOptions, embed
 from serdemo.recipes.stages import (
     ClassifyStage,
@@ -133,7 +135,8 @@ class ClusterStage(ClipsStage):
             found = np.unique(self.emotions, return_inverse=True)[1]
         else:
             model, _ = checkpoint.load(Path(options.embeddings), self.device)
-            rows = embed(model, self.train, self.batching.batch_size)
+            sound = self.train.clips if isinstance(self.train, FrameClips) else self.train
+            rows = embed(model, sound, self.batching.batch_size)
             found = clusters.within_speakers(rows, self.speakers, options.k, self.seed)
         share = {"shuffled": 1.0, "corrupted": options.corrupt}.get(options.clusters_from, 0.0)
         return dealt_anew(found, self.speakers, share, self.seed)
@@ -193,6 +196,8 @@ class SpeakerClusters(Recipe):
         AugmentOptions,
         *encoders.GROUPS,
         HeadOptions,
+        FrozenOptions,
+        CacheOptions,
     )
 
     @property
@@ -216,6 +221,7 @@ class SpeakerClusters(Recipe):
     def describe(self, split: Split) -> Description:
         """The model; raises UsageError for embeddings that are not there or heard those tested."""
         options, classes = self.of(SpeakerClusterOptions), self.of(ClassOptions)
+        self.of(FrozenOptions).check(self.of)
         if not self.passes:
             raise UsageError("--cluster-epochs and --epochs are both 0: nothing is trained.")
         labels = () if self.unlabelled else classes.labels(split.train)
