@@ -28,6 +28,7 @@ from serdemo.records import State as State
 from serdemo.schema import SerdemoError, UsageError
 from serdemo.storage import make_folder, write_json
 
+CACHE = "cache"  # in the folder of a visitor's run
 PATIENCE_S = 60.0  # from asking to stop until the process is ended; a step may be long
 
 log = logging.getLogger(__name__)
@@ -133,6 +134,21 @@ class Jobs(Records):
             self._watching = self._watching and bool(active or waiting)
             return bool(active or waiting)
 
+    def command(self, job: Job) -> list[str]:
+        """The command line's arguments, with the run's folder.
+
+        What a visitor's run keeps of the clips lies in that folder, and goes with it.
+        """
+        path = self.path(job.name)
+        told = [*job.arguments, "--run", str(path)]
+        if job.owner:
+            from serdemo import recipes
+            from serdemo.cache import CacheOptions
+
+            if CacheOptions in recipes.get(job.arguments[1]).groups:
+                told += ["--cache", str(path / CACHE)]
+        return told
+
     def _new(self, job: Job) -> Job:
         if self.path(job.name).exists() and "--resume" not in job.arguments:
             raise UsageError(f"There is a run {job.name} already: choose another name.")
@@ -158,7 +174,7 @@ class Jobs(Records):
         try:
             self._write(job)  # where that fails already, nothing is begun
             (path / STOP_FILE).unlink(missing_ok=True)
-            begun = children.start([*job.arguments, "--run", str(path)], path / LOG)
+            begun = children.start(self.command(job), path / LOG)
             self._write(replace(job, pid=begun[0], born=begun[1]))
         except (SerdemoError, OSError) as problem:
             children.end(*begun)

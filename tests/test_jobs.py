@@ -84,6 +84,20 @@ def test_one_after_another(jobs: Jobs, arguments: list[str]) -> None:
     assert len(jobs.all()) == 2
 
 
+def test_what_a_visitors_run_keeps_of_clips_goes_with_it(
+    jobs: Jobs, arguments: list[str], sources: dict[str, Path]
+) -> None:
+    frozen = ["--encoder", "hubert", "--source", str(sources["hubert"]), "--freeze", "all"]
+    once = [*arguments, *frozen, "--mix", "last", "--hear-once"]
+    mine, theirs = jobs.ask("mine", arguments), jobs.ask("theirs", once, owner="anna")
+    assert "--cache" not in jobs.command(mine)
+    assert until(jobs, "theirs", "finished", "failed") == "finished", jobs.log(theirs)
+    assert list((jobs.path("theirs") / "cache").glob("frames-*/*.f16"))
+    jobs.delete("theirs")
+    assert not jobs.path("theirs").exists()
+    assert "--cache" not in jobs.command(Job("voices", ("train", "speaker"), "anna"))
+
+
 def test_stop_saves_and_resume_goes_on(jobs: Jobs, arguments: list[str]) -> None:
     jobs.ask("run", [*arguments, "--epochs", "10000"])
     stepping(jobs, "run", 3)

@@ -62,5 +62,4 @@ def carried_out(train: Train, jobs: Jobs, job: Job, minutes: float) -> Iterator[
     """
     seconds = 60 * min(minutes, MOST_MINUTES) + AROUND_S
     with jobs.inside(job):
-        recipe = [*job.arguments[1:], "--run", str(jobs.path(job.name))]
-        yield from train(recipe, seconds)
+        yield from train(jobs.command(job)[1:], seconds)
