@@ -161,7 +161,7 @@ class Images(Kept):
     """Images (S, S) that a network sees: 180 kB at 300 x 300, in place of the 715 kB of 349 x 1024
     frames."""
 
-    kind: ClassVar[str] = "image"
+    kind: ClassVar[str] = "images"
 
     def shape(self) -> list[float]:
         """Samples and side of an image."""
