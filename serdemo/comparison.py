@@ -167,11 +167,15 @@ def compare(
 
 
 def before_and_after(
-    before: Path, after: Path, clips: Sequence[Utterance], run_dir: Path, device: str = "auto"
+    before: Path,
+    after: Path,
+    clips: Sequence[Utterance],
+    run_dir: Path,
+    load: Callable[[Path], Predictor] = Predictor,
 ) -> str:
     """Compare what a run began with and what came of it, on its test clips, and keep that beside it.
 
-    Only speakers that neither has heard count. Returns the verdict in a sentence, or why there is
+    `load` makes a checkpoint ready. Only speakers that neither has heard count. Returns the verdict in a sentence, or why there is
     none.
     """
     try:
@@ -179,7 +183,7 @@ def before_and_after(
             raise UsageError(
                 "No speaker was kept for testing, so before and after are not compared."
             )
-        models = (Predictor(before, device=device), Predictor(after, device=device))
+        models = (load(before), load(after))
         found = compare(*models, clips)
     except SerdemoError as problem:
         found, said = [], str(problem)

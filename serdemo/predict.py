@@ -54,11 +54,19 @@ class Heard:
 class Embedder:
     """A checkpoint made ready to hear. Safe to call from several threads, one at a time inside.
 
-    `folder` is a checkpoint's, or None for the shipped model. Raises SerdemoError when the
-    checkpoint cannot be read, UsageError for an unknown device.
+    `folder` is a checkpoint's, or None for the shipped model. `heed` is called before each batch, and
+    what it raises ends the hearing. Raises SerdemoError when the checkpoint cannot be read,
+    UsageError for an unknown device.
     """
 
-    def __init__(self, folder: str | Path | None = None, *, device: str = "auto") -> None:
+    def __init__(
+        self,
+        folder: str | Path | None = None,
+        *,
+        device: str = "auto",
+        heed: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.heed = heed
         self.folder = shipped() if folder is None else Path(folder)
         self.device = pick_device(device)
         self.model, self.description = checkpoint.load(self.folder, self.device)
@@ -170,6 +178,7 @@ class Embedder:
         rows = np.zeros((len(waves), self.model.options.embedding), np.float32)
         order = sorted(range(len(waves)), key=lambda i: len(waves[i]))
         for start in range(0, len(order), _WINDOWS_AT_ONCE):
+            self.heed()
             part = order[start : start + _WINDOWS_AT_ONCE]
             wave, lengths = collate([waves[i] for i in part])
             with self._lock, torch.inference_mode():
@@ -184,8 +193,14 @@ class Predictor(Embedder):
     Raises SerdemoError, beside what `Embedder` raises, when the checkpoint has no classifier.
     """
 
-    def __init__(self, folder: str | Path | None = None, *, device: str = "auto") -> None:
-        super().__init__(folder, device=device)
+    def __init__(
+        self,
+        folder: str | Path | None = None,
+        *,
+        device: str = "auto",
+        heed: Callable[[], object] = lambda: None,
+    ) -> None:
+        super().__init__(folder, device=device, heed=heed)
         answering(self.description)
 
     def predict(self, source: Source, *, name: str | None = None) -> Prediction:

@@ -50,9 +50,9 @@ def recorded(
     resume: bool,
     stop_after: float | None = None,
     asked: Stop = lambda: None,
-) -> Iterator[tuple[Stop, Write]]:
-    """While inside, a run has its folder: yields what says why to stop, and what writes an event.
-    That this process works in the folder is told in it.
+) -> Iterator[tuple[Stop, Write, Stop]]:
+    """While inside, a run has its folder: yields what says why to stop, what writes an event, and what
+    says why to stop whatever the time. That this process works in the folder is told in it.
 
     A run ends by Ctrl-C or SIGTERM, `stop_after` seconds, or what `asked` returns. An error is
     written as the last event. Raises UsageError for a folder that holds another run, SerdemoError
@@ -67,8 +67,11 @@ def recorded(
     mine = children.working(run_dir) if processes.first() else nullcontext()
     with interrupts() as interrupted, mine, path.open("a", encoding="utf-8") as log:
 
+        def pressed() -> str | None:
+            return "interrupted" if interrupted() else asked()
+
         def stop() -> str | None:
-            if reason := "interrupted" if interrupted() else asked():
+            if reason := pressed():
                 return reason
             late = stop_after is not None and time.monotonic() - began >= stop_after
             return f"after {stop_after:g} s, as asked" if late else None
@@ -84,7 +87,7 @@ def recorded(
                 ) from problem
 
         try:
-            yield stop, write
+            yield stop, write, pressed
         except (MemoryError, torch.OutOfMemoryError) as problem:
             told = "There is too little memory for that; resume with a smaller --batch-size."
             write(Failed(told))

@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from serdemo import baselines, card, checkpoint, processes
@@ -16,7 +17,7 @@ from serdemo.comparison import before_and_after
 from serdemo.corpora.table import refuse_unlabelled
 from serdemo.devices import pick_device
 from serdemo.evaluate import Report, calibrate, evaluate
-from serdemo.events import EVENTS, Event, Finished
+from serdemo.events import EVENTS, STOP_FILE, Event, Finished, Stopped
 from serdemo.neutral import reference
 from serdemo.predict import Embedder, Predictor
 from serdemo.run_folder import CONFIG as CONFIG
@@ -62,7 +63,7 @@ def train(
     described = recipe.describe(split)  # what is plainly wrong is told before a folder is made
     pick_device(options.device)
     with recorded(run_dir, config, resume=resume, stop_after=stop_after, asked=asked) as told:
-        stop, write = told
+        stop, write, pressed = told
         happening = fit(recipe, options, split, run_dir, stop, resume=resume)
         for event in happening:
             found: list[Rival] = []
@@ -73,11 +74,13 @@ def train(
                     rival, recipe, config["options"], run_dir, stop, found
                 )
                 event = replace(broken, step=event.step) if broken else event
+            scored = processes.first() and (not recipe.unscored or recipe.verified)
+            if isinstance(event, Finished) and scored:
+                if recipe.rivals:
+                    found[:0] = baselines.simple(split, described.labels)
+                load = {"device": options.device, "heed": partial(_heed, run_dir, pressed)}
+                event = _score(event, run_dir, split, config["command"], options, found, load)
             if isinstance(event, Finished) and processes.first():
-                if not recipe.unscored or recipe.verified:
-                    if recipe.rivals:
-                        found[:0] = baselines.simple(split, described.labels)
-                    event = _score(event, run_dir, split, config["command"], options, found)
                 event = replace(event, note=f"{event.note}{recipe.unscored}")
             write(event)
             if (
@@ -87,6 +90,17 @@ def train(
             yield event
 
 
+class _StoppedError(Exception):
+    """Scoring was stopped, for the reason it holds."""
+
+
+def _heed(run_dir: Path, pressed: Callable[[], str | None]) -> None:
+    """Raises _StoppedError where the run is asked to stop."""
+    if reason := "asked to stop" if (run_dir / STOP_FILE).exists() else pressed():
+        (run_dir / STOP_FILE).unlink(missing_ok=True)  # it is done
+        raise _StoppedError(reason)
+
+
 def _score(
     event: Finished,
     run_dir: Path,
@@ -94,22 +108,28 @@ def _score(
     command: str,
     options: TrainOptions,
     rivals: Sequence[Rival],
-) -> Finished:
+    load: Mapping[str, Any],
+) -> Finished | Stopped:
     """The last event, with a note where the trained model could not be scored, else how it compares
-    with the checkpoint that it began with, or with guessing where that answers nothing."""
+    with the checkpoint that it began with, or with guessing where that answers nothing.
+
+    Stopped meanwhile, the run can go on: it is trained, and is scored anew.
+    """
+    folder = run_dir / "checkpoint"
     try:
-        reports = report(run_dir, split, command, options.device, rivals)
+        reports = report(run_dir, split, command, rivals, load)
+        if not checkpoint.describe(folder).labels:
+            return event
+        if not options.start or not checkpoint.describe(Path(options.start)).labels:
+            alone = beside_guessing([one.to_json() for one in reports])
+            told = " ".join(one.sentence for one in alone)
+        else:
+            ready = partial(Predictor, **load)
+            told = before_and_after(Path(options.start), folder, split.test, run_dir, ready)
+    except _StoppedError as problem:
+        return Stopped(event.step, str(problem), event.seconds)
     except SerdemoError as problem:
         told = f"The model is trained and saved, but not scored: {problem}"
-        return replace(event, note=f"{event.note}{told}")
-    folder = run_dir / "checkpoint"
-    if not checkpoint.describe(folder).labels:
-        return event
-    if not options.start or not checkpoint.describe(Path(options.start)).labels:
-        alone = beside_guessing([one.to_json() for one in reports])
-        told = " ".join(one.sentence for one in alone)
-        return replace(event, note=f"{event.note}{told}")
-    told = before_and_after(Path(options.start), folder, split.test, run_dir, options.device)
     return replace(event, note=f"{event.note}{told}")
 
 
@@ -117,10 +137,11 @@ def report(
     run_dir: Path,
     split: Split,
     command: str,
-    device: str = "auto",
     rivals: Sequence[Rival] = (),
+    load: Mapping[str, Any] = MappingProxyType({}),
 ) -> list[Report] | list[Verification]:
     """Score a run's checkpoint on the split's test speakers and write report and card beside it.
+    `load` says how an `Embedder` makes it ready.
 
     First its temperature and its "not sure" are fitted on the speakers it was chosen by, and its
     reference of neutral speech is taken from those it was trained on. One without a classifier is
@@ -129,9 +150,9 @@ def report(
     folder = run_dir / "checkpoint"
     reports: list[Report] | list[Verification]
     if checkpoint.describe(folder).labels:
-        reports = _recalls(folder, split, device)
+        reports = _recalls(folder, split, load)
     else:
-        reports = verify_all(Embedder(folder, device=device), split.test)
+        reports = verify_all(Embedder(folder, **load), split.test)
     figures = {one.corpus: one.to_json() for one in reports}
     for corpus, one in figures.items() if rivals else ():
         one["baselines"] = [rival.of(corpus) for rival in rivals]
@@ -148,11 +169,11 @@ def report(
     return reports
 
 
-def _recalls(folder: Path, split: Split, device: str) -> list[Report]:
-    predictor = Predictor(folder, device=device)
+def _recalls(folder: Path, split: Split, load: Mapping[str, Any]) -> list[Report]:
+    predictor = Predictor(folder, **load)
     fitted = calibrate(predictor, split.valid)
     checkpoint.redescribe(folder, replace(fitted, neutral=reference(predictor, split.train)))
-    predictor = Predictor(folder, device=device)
+    predictor = Predictor(folder, **load)
     reports = []
     for corpus in sorted({u.corpus for u in split.test}):
         clips = [u for u in split.test if u.corpus == corpus]

@@ -123,6 +123,41 @@ def test_stop_after_ends_a_run_that_can_go_on(train: Train, tmp_path: Path) -> N
     assert [event.step for event in logged(run) if isinstance(event, Step)] == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.parametrize("how", ["page", "keys", "time"])
+def test_it_stops_while_it_is_scored(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    run, calibrate, begun = tmp_path / "run", runs.calibrate, [0.0]
+
+    def calibrated(*given: Any) -> Any:
+        begun[0] = time.monotonic()
+        if how == "page":
+            (run / events.STOP_FILE).touch()
+        elif how == "keys":
+            os.kill(os.getpid(), signal.SIGINT)
+        else:
+            clock = time.monotonic
+            monkeypatch.setattr(time, "monotonic", lambda: clock() + 1000)
+        return calibrate(*given)
+
+    monkeypatch.setattr(runs, "calibrate", calibrated)
+    *_, last = train(run, stop_after=600 if how == "time" else None)
+    assert begun[0]
+    if how == "time":  # what is trained in time is scored
+        assert isinstance(last, Finished)
+        return
+    assert isinstance(last, Stopped)
+    assert last.reason == ("asked to stop" if how == "page" else "interrupted")
+    assert time.monotonic() - begun[0] < 5
+    assert not (run / events.STOP_FILE).exists()
+    assert not (run / "checkpoint" / "report.json").exists()
+    checkpoint.load(run / "checkpoint")
+    monkeypatch.undo()
+    *_, last = train(run, resume=True)
+    assert isinstance(last, Finished)
+    assert (run / "checkpoint" / "report.json").exists()
+
+
 def test_a_resumed_run_keeps_its_options_and_remembers_new_ones(
     tiny_values: dict[str, Any], split: Split, tmp_path: Path
 ) -> None:

@@ -89,7 +89,7 @@ def train(
     predictor = predictor or Predictor(_folder(options.start), device=options.device)
     clips, notes = of_one_voice(utterances, options.speaker, predictor.labels)
     with recorded(run_dir, config, resume=resume, stop_after=stop_after, asked=asked) as told:
-        stop, write = told
+        stop, write, _ = told
         for event in _taught(predictor, clips, notes, run_dir.resolve(), config["command"], stop):
             write(event)
             if isinstance(event, Finished):  # with its end, the log belongs to the model
