@@ -15,13 +15,14 @@ from typing import Any, NoReturn
 import hub_server
 import pytest
 import soundfile
-from app_server import App
+from app_server import ROOT, App
 
 from serdemo.predict import Predictor
 from serdemo.schema import Prediction
 from serdemo.ui.recognise import EXAMPLES, EXAMPLES_DIR
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+OURS = str(ROOT / "serdemo")  # in every trace of what fails in the app
 FAILED = pytest.StashKey[bool]()  # a test has, since the app was started
 UNFETCHED = ("Unable to preload CSS", "Failed to fetch")  # as Vite and Chromium say it
 # Speakers 07, 11, 20 and 22, whom the shipped checkpoint was never trained on.
@@ -156,7 +157,8 @@ def served(
     for app in started[-1:]:
         app.end()
         log = app.log.read_text()
-        assert "Traceback" not in log, log
+        # gradio logs one of its own when a page that is being closed asks for what went with it.
+        assert not any(OURS in trace for trace in log.split("Traceback")[1:]), log
 
 
 @pytest.fixture
