@@ -175,8 +175,8 @@ def before_and_after(
 ) -> str:
     """Compare what a run began with and what came of it, on its test clips, and keep that beside it.
 
-    `load` makes a checkpoint ready. Only speakers that neither has heard count. Returns the verdict in a sentence, or why there is
-    none.
+    `load` makes a checkpoint ready. Only speakers that neither has heard count. Returns the verdict in
+    a sentence, or why there is none.
     """
     try:
         if not clips:

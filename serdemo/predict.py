@@ -70,6 +70,7 @@ class Embedder:
         self.folder = shipped() if folder is None else Path(folder)
         self.device = pick_device(device)
         self.model, self.description = checkpoint.load(self.folder, self.device)
+        self._check()
         self.labels = self.description.labels
         self.unsure_below = self.description.unsure_below
         self.speech = checks.SpeechDetector()
@@ -79,6 +80,9 @@ class Embedder:
         if heads.image:
             self.window_s = self.whole_s = heads.image_seconds
         self._lock = threading.Lock()
+
+    def _check(self) -> None:
+        """Raise SerdemoError for a checkpoint that this cannot use: here there is none."""
 
     @property
     def name(self) -> str:
@@ -193,14 +197,7 @@ class Predictor(Embedder):
     Raises SerdemoError, beside what `Embedder` raises, when the checkpoint has no classifier.
     """
 
-    def __init__(
-        self,
-        folder: str | Path | None = None,
-        *,
-        device: str = "auto",
-        heed: Callable[[], object] = lambda: None,
-    ) -> None:
-        super().__init__(folder, device=device, heed=heed)
+    def _check(self) -> None:
         answering(self.description)
 
     def predict(self, source: Source, *, name: str | None = None) -> Prediction:
