@@ -83,8 +83,8 @@ def collect(
 ) -> Answers:
     """The predictor's answers to the clips of the named classes (all it knows where None).
 
-    `progress` is told the number of clips done; `hear` gives what of a clip is to be heard. Raises SerdemoError when there are such clips and
-    none of them can be read.
+    `progress` is told the number of clips done; `hear` gives what of a clip is to be heard. Raises
+    SerdemoError when there are such clips and none of them can be read.
     """
     labels = predictor.labels
     wanted = set(labels if classes is None else classes)
@@ -92,12 +92,13 @@ def collect(
     known = [(u, name) for u, name in named if name in wanted]
     kept: list[tuple[Any, ...]] = []
     refused: list[tuple[str, str]] = []
-    replies = predictor.predict_many(hear(u) for u, _ in known)
+    # By what counts in a prediction alone: the windows that it shows besides would be as much again.
+    replies = predictor.hear_many(hear(u) for u, _ in known)
     for done, ((clip, name), reply) in enumerate(zip(known, replies, strict=True), start=1):
         if isinstance(reply, SerdemoError):
             refused.append((clip.corpus, str(reply)))
         else:
-            row = tuple(reply.probabilities[label] for label in labels)
+            row = tuple(reply.probabilities.tolist())
             kept.append((clip.path.as_posix(), clip.corpus, clip.speaker_key, name, row))
         progress(done)
     if known and not kept:

@@ -142,7 +142,7 @@ def train(
         )
         if not finished:
             return False
-        answer(task.split, folder, options.get("target", ""), options.get("device", "auto"))
+        answer(protocol["recipe"], options, task.split, folder)
     return True
 
 
@@ -197,11 +197,12 @@ def _check(protocol: Mapping[str, Any], tasks: Sequence[Task]) -> None:
     pick_device(options.device)
 
 
-def answer(split: Split, folder: Path, target: str, device: str) -> None:
+def answer(recipe: str, options: Mapping[str, Any], split: Split, folder: Path) -> None:
     """Let the model of a finished run answer the test clips of the classes it was trained on (those
-    of corpus `target` where one is named), and keep that beside it."""
-    predictor = Predictor(folder / "checkpoint", device=device)
-    taught = [u for u in split.train if not target or u.corpus == target.lower()]
+    of the corpus `target` where one is named), and keep that beside it."""
+    predictor = Predictor(folder / "checkpoint", **runs.loading(*chosen(recipe, options)))
+    target = options.get("target", "").lower()
+    taught = [u for u in split.train if not target or u.corpus == target]
     classes = {name for u in taught if (name := class_of(u.emotion, predictor.labels))}
     found = collect(predictor, split.test, classes)
     write_json(folder / ANSWERS, found.to_json())

@@ -17,6 +17,7 @@ from serdemo import audio, checkpoint, checks
 from serdemo.batches import collate
 from serdemo.checkpoint import Description
 from serdemo.devices import pick_device
+from serdemo.model import Model
 from serdemo.schema import Prediction, SerdemoError
 from serdemo.storage import shipped as shipped
 from serdemo.stream import FIRST_S, HOP_S, WHOLE_S, Stream
@@ -24,6 +25,7 @@ from serdemo.tally import Tally, Window
 
 Source = str | Path | audio.Clip
 Answer = TypeVar("Answer")
+Read = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 _WINDOWS_AT_ONCE = 16
 _FILES_AT_ONCE = 16
@@ -55,8 +57,9 @@ class Embedder:
     """A checkpoint made ready to hear. Safe to call from several threads, one at a time inside.
 
     `folder` is a checkpoint's, or None for the shipped model. `heed` is called before each batch, and
-    what it raises ends the hearing. Raises SerdemoError when the checkpoint cannot be read,
-    UsageError for an unknown device.
+    what it raises ends the hearing. `reader` gives, for the model, what it reads of a sound: (N,)
+    samples -> the (F, D) frames that its encoder made of them before. Raises SerdemoError when the
+    checkpoint cannot be read, UsageError for an unknown device.
     """
 
     def __init__(
@@ -65,12 +68,14 @@ class Embedder:
         *,
         device: str = "auto",
         heed: Callable[[], object] = lambda: None,
+        reader: Callable[[Model], Read] = lambda model: lambda samples: samples,
     ) -> None:
         self.heed = heed
         self.folder = shipped() if folder is None else Path(folder)
         self.device = pick_device(device)
         self.model, self.description = checkpoint.load(self.folder, self.device)
         self._check()
+        self.read = reader(self.model)
         self.labels = self.description.labels
         self.unsure_below = self.description.unsure_below
         self.speech = checks.SpeechDetector()
@@ -184,7 +189,7 @@ class Embedder:
         for start in range(0, len(order), _WINDOWS_AT_ONCE):
             self.heed()
             part = order[start : start + _WINDOWS_AT_ONCE]
-            wave, lengths = collate([waves[i] for i in part])
+            wave, lengths = collate([self.read(waves[i]) for i in part])
             with self._lock, torch.inference_mode():
                 found = self.model.embed(wave.to(self.device), lengths.to(self.device))
             rows[part] = found.float().cpu().numpy()

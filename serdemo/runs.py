@@ -13,6 +13,7 @@ from typing import Any
 
 from serdemo import baselines, card, checkpoint, processes
 from serdemo.baselines import REPORT, Rival
+from serdemo.cache import CacheOptions
 from serdemo.comparison import before_and_after
 from serdemo.corpora.table import refuse_unlabelled
 from serdemo.devices import pick_device
@@ -20,6 +21,8 @@ from serdemo.evaluate import Report, calibrate, evaluate
 from serdemo.events import EVENTS, STOP_FILE, Event, Finished, Stopped
 from serdemo.neutral import reference
 from serdemo.predict import Embedder, Predictor
+from serdemo.recipes import Recipe
+from serdemo.recipes.kept import FrozenOptions, read_once
 from serdemo.run_folder import CONFIG as CONFIG
 from serdemo.run_folder import recorded, settings
 from serdemo.schema import SerdemoError, UsageError
@@ -78,7 +81,7 @@ def train(
             if isinstance(event, Finished) and scored:
                 if recipe.rivals:
                     found[:0] = baselines.simple(split, described.labels)
-                load = {"device": options.device, "heed": partial(_heed, run_dir, pressed)}
+                load = {**loading(recipe, options), "heed": partial(_heed, run_dir, pressed)}
                 event = _score(event, run_dir, split, config["command"], options, found, load)
             if isinstance(event, Finished) and processes.first():
                 event = replace(event, note=f"{event.note}{recipe.unscored}")
@@ -88,6 +91,14 @@ def train(
             ):  # with its end, the log belongs to the model
                 shutil.copyfile(run_dir / EVENTS, run_dir / "checkpoint" / EVENTS)
             yield event
+
+
+def loading(recipe: Recipe, options: TrainOptions) -> dict[str, Any]:
+    """With which arguments an `Embedder` makes a run's model ready to be scored."""
+    load: dict[str, Any] = {"device": options.device}
+    if recipe.of(FrozenOptions).hear_once:
+        load["reader"] = partial(read_once, options=recipe.of(CacheOptions))
+    return load
 
 
 class _StoppedError(Exception):

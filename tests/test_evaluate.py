@@ -6,14 +6,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from serdemo import corpora
 from serdemo.checkpoint import Description
 from serdemo.evaluate import calibrate, choose, evaluate
 from serdemo.heard import seen_speakers
-from serdemo.predict import Predictor
-from serdemo.schema import Prediction, SerdemoError, UsageError, Utterance
+from serdemo.predict import Heard, Predictor
+from serdemo.schema import SerdemoError, UsageError, Utterance
 
 LABELS = ("angry", "happy", "neutral")
 
@@ -39,14 +40,14 @@ class ByName:
     def __init__(self, description: Description) -> None:
         self.description = description
 
-    def predict_many(self, paths: Iterable[Path]) -> Iterator[Prediction | SerdemoError]:
+    def hear_many(self, paths: Iterable[Path]) -> Iterator[Heard | SerdemoError]:
         for path in paths:
             says = path.parent.name
             if says == "broken":
                 yield SerdemoError(f"{path.name} is empty: record it or copy it again.")
                 continue
-            rows = {label: 0.8 if label == says else 0.1 for label in LABELS}
-            yield Prediction(path.name, 1.0, says, 0.8, False, rows)
+            row = np.array([0.8 if label == says else 0.1 for label in LABELS])
+            yield Heard(np.zeros(2, np.float32), row)
 
 
 def score(clips: Sequence[Utterance], description: Description | None = None, **more: Any) -> Any:

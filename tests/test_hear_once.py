@@ -13,10 +13,13 @@ import torch
 from command import here
 from unbroken import Begin, goes_on_when_stopped
 
-from serdemo import checkpoint, feasible, runs
-from serdemo.batches import Clips
+from serdemo import audio, checkpoint, crossval, feasible, runs
+from serdemo.answers import Answers
+from serdemo.batches import Clips, sixteen_bits
 from serdemo.cache import CacheOptions
+from serdemo.encoders.plain import PlainEncoder
 from serdemo.events import EpochEnd, Finished, Step
+from serdemo.model import HeadOptions, Model
 from serdemo.predict import Predictor
 from serdemo.recipes.cross_corpus import CrossCorpus
 from serdemo.recipes.kept import FrameClips, Frames
@@ -25,6 +28,7 @@ from serdemo.recipes.supervised import Supervised
 from serdemo.rehearsal import rehearse
 from serdemo.schema import UsageError, Utterance
 from serdemo.splits import Split
+from serdemo.storage import read_json
 
 FROZEN: Mapping[str, Any] = {"freeze": "all", "mix": "last", "hear_once": True}
 
@@ -61,6 +65,44 @@ def test_a_clip_is_heard_once(
     assert len(clips) == len(two_split.train) + len(two_split.valid) == 24
     list(begin_two(tmp_path / "again", **frozen, epochs=1, contrast_epochs=0))
     assert [length for length in heard if length != silence] == clips
+
+
+def test_what_was_heard_is_scored_without_hearing_it_again(
+    frozen: dict[str, Any],
+    tiny_values: dict[str, Any],
+    split: Split,
+    heard: list[int],
+    tmp_path: Path,
+) -> None:
+    values = {**tiny_values, **frozen}
+    for _ in runs.train("supervised", values, split, tmp_path / "run"):
+        pass
+    assert len(split.test) > 0
+    everyone = len(split.train) + len(split.valid) + len(split.test)
+    assert len([n for n in heard if n != 160_000]) == everyone
+    crossval.answer("supervised", values, split, tmp_path / "run")
+    assert len([n for n in heard if n != 160_000]) == everyone
+    found = Answers.from_json(read_json(tmp_path / "run" / crossval.ANSWERS))
+    plain = Predictor(tmp_path / "run" / "checkpoint", device="cpu")
+    for file, row in zip(found.files, found.probabilities, strict=True):
+        told = plain.predict(file).probabilities
+        assert [told[label] for label in found.labels] == pytest.approx(row, abs=1e-3)
+
+
+@pytest.mark.parametrize("gain", [1.0, 0.013, 1e-5, 0.0])
+def test_a_sound_is_the_same_however_it_is_held(
+    gain: float, clips: list[Utterance], tmp_path: Path
+) -> None:
+    model = Model(PlainEncoder("mfcc"), ("angry", "happy"), HeadOptions())
+    frames = Frames(model, CacheOptions(cache=str(tmp_path)))
+    wave = gain * audio.decode(clips[0].path).samples
+    stored, scale = sixteen_bits(wave)
+    frames.of_samples(wave)
+    frames.of_samples(stored * np.float32(scale))
+    assert frames.made == 1
+    frames.of_samples(wave[:-1])
+    frames.of_samples(wave * 1.01 + (0.0 if gain else 0.5))
+    assert frames.made == 3
 
 
 def test_frames_are_those_of_the_clip_alone(
@@ -124,7 +166,8 @@ def test_clusters_are_found_in_the_sound(
     events = list(runs.train("speaker_clusters", values, split, tmp_path / "run"))
     assert isinstance(events[-1], Finished)
     assert sum(isinstance(e, Step) for e in events) == 2 * 3 + 2 * 3
-    assert len([n for n in heard if n != 160_000]) == len(split.train) + len(split.valid)
+    everyone = len(split.train) + len(split.valid) + len(split.test)
+    assert len([n for n in heard if n != 160_000]) == everyone
 
 
 def test_the_encoder_stays_as_it_was(

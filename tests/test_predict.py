@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from serdemo import audio, checkpoint
-from serdemo.predict import Predictor, shipped
+from serdemo.predict import Heard, Predictor, shipped
 from serdemo.schema import Prediction, SerdemoError, UsageError
 
 LABELS = ("angry", "happy", "sad")
@@ -87,6 +87,27 @@ def test_many_at_once_answer_as_one_by_one(predictor: Predictor, files: list[Pat
     for path, one in zip(files, together, strict=True):
         assert isinstance(one, Prediction)
         assert_same(one, predictor.predict(path))
+
+
+def test_what_is_scored_is_what_a_user_is_told(
+    predictor: Predictor, files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silence = np.zeros(56_000, np.float32)
+    long = np.concatenate([bad_audio.voice(3.9), silence, bad_audio.sine(1.2)])
+    sources = [*files, audio.from_array(long, 16_000, "long")]
+    told = [predictor.predict(source) for source in sources]
+    scored = []
+    embeddings = predictor.embeddings
+    monkeypatch.setattr(
+        predictor, "embeddings", lambda waves: scored.append(len(waves)) or embeddings(waves)
+    )
+    for one, heard in zip(told, predictor.hear_many(sources), strict=True):
+        assert isinstance(heard, Heard)
+        assert list(one.probabilities.values()) == pytest.approx(heard.probabilities, abs=1e-5)
+    # A sound that one window holds is scored once, not by the windows in it besides; of the long one
+    # four windows hold speech.
+    due = [len(predictor.windows(audio.decode(path))) for path in files]
+    assert sum(scored) == len(files) + 4 < sum(due)
 
 
 def test_a_bad_file_among_good_ones(

@@ -101,7 +101,7 @@ def train(
         if chosen(arm.recipe, options)[0].unscored:  # a first stage alone answers nothing
             write_json(own / ANSWERS, Answers(()).to_json())
         else:
-            crossval.answer(split, own, options.get("target", ""), options.get("device", "auto"))
+            crossval.answer(arm.recipe, options, split, own)
     return True
 
 

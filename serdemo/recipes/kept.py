@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from serdemo import audio, processes
-from serdemo.batches import Batch, Clips, Draw, crop
-from serdemo.cache import ArrayCache, CacheOptions, digest
+from serdemo.batches import Batch, Clips, Draw, crop, sixteen_bits
+from serdemo.cache import ArrayCache, CacheOptions
 from serdemo.encoders.options import PLAIN, EncoderOptions, PretrainedOptions
 from serdemo.model import HeadOptions, Model
 from serdemo.options import Options, option
@@ -134,17 +134,23 @@ class Kept(ABC):
     def one(self, clips: Clips, index: int) -> np.ndarray:
         """The float16 array of a clip, made where it is not kept."""
         key = self._key(clips, index)
-        if key in self.cache:
-            return self.cache.get(key)
+        return self.cache.get(key) if key in self.cache else self._put(key, clips.wave(index))
+
+    def of_samples(self, samples: np.ndarray) -> np.ndarray:
+        """The float16 array of (N,) samples at 16 kHz, made where it is not kept."""
+        key = _sound(samples)
+        return self.cache.get(key) if key in self.cache else self._put(key, samples)
+
+    def _put(self, key: str, samples: np.ndarray) -> np.ndarray:
         self.made += 1
-        kept = self.cache.put(key, self.make(clips.wave(index)))
+        kept = self.cache.put(key, self.make(samples))
         self.full = key not in self.cache
         return kept
 
     def _key(self, clips: Clips, index: int) -> str:
         path = clips.utterances[index].path
         if path not in self._keys:
-            self._keys[path] = digest(path)
+            self._keys[path] = _sound(clips.wave(index))
         return self._keys[path]
 
     @torch.no_grad()
@@ -155,6 +161,12 @@ class Kept(ABC):
         wave = torch.from_numpy(samples)[None].to(device)
         with torch.autocast(device.type, enabled=False):
             return self.model.hear(wave, torch.tensor([len(samples)], device=device))
+
+
+def _sound(samples: np.ndarray) -> str:
+    """What names a sound, the same whether as decoded or as `Clips` holds it."""
+    stored, scale = sixteen_bits(samples)
+    return hashlib.sha256(f"{scale:.5g}".encode() + stored.tobytes()).hexdigest()
 
 
 class Images(Kept):
@@ -194,6 +206,15 @@ class Frames(Kept):
         """The frames of a clip."""
         frames, mask = self._hear(samples[: round(LONGEST_S * audio.SAMPLE_RATE)])
         return frames[mask].float().cpu().numpy()
+
+
+def read_once(model: Model, options: CacheOptions) -> Callable[[np.ndarray], np.ndarray]:
+    """What makes an `Embedder` of a frozen `model` hear each sound once: (N,) samples -> (F, D) frames.
+
+    They are float32, kept in half precision, by which probabilities differ by less than 0.001.
+    """
+    frames = Frames(model, options)
+    return lambda samples: frames.of_samples(samples).astype(np.float32)
 
 
 class FrameClips(Clips):
