@@ -125,9 +125,7 @@ class Embedder:
             return problem
 
     def _hear(self, clips: Sequence[audio.Clip]) -> list[Heard]:
-        due = [self.windows(clip) for clip in clips]
-        # Where one window holds all of a sound, it alone counts.
-        counted = [[w for w in windows if w.whole] or windows for windows in due]
+        counted = [self._counted(clip) for clip in clips]
         embeddings = self.embeddings([window.wave for windows in counted for window in windows])
         rows = zip(embeddings, self.classify(embeddings), strict=True)
         heard = []
@@ -164,6 +162,14 @@ class Embedder:
     def windows(self, clip: audio.Clip) -> list[Window]:
         """The windows by which a clip is answered, for `embeddings` and `Tally`."""
         return self._whole(clip).due()
+
+    def _counted(self, clip: audio.Clip) -> list[Window]:
+        """Those of its windows that count: where one holds all of a sound, it alone, whose speech need
+        not be looked for."""
+        size = len(clip.samples)
+        if size <= round(self.whole_s * audio.SAMPLE_RATE):
+            return [Window(0, size, clip.samples, 1.0, whole=True)]
+        return self.windows(clip)
 
     def _whole(self, clip: audio.Clip) -> Stream:
         """The stream of a clip that has come to its end."""

@@ -87,7 +87,7 @@ class Stream:
         self._likeliest: tuple[float, Window] | None = None  # while no window held speech
         self._segments: list[Segment] = []
         self._tally = Tally(len(self.labels))
-        self._all_asked = False  # whether the window of the whole was due
+        self._closed = False  # whether what only the end makes due was asked for
 
     def push(self, samples: NDArray[np.generic], rate: int | None = None) -> None:
         """Take samples (N,) or (N, C) of any usual type; `rate` only where it has changed.
@@ -120,7 +120,8 @@ class Stream:
         """The windows with speech whose end has come since the last call, in order.
 
         Give each to `accept` in this order; one left out has no segment and counts for nothing.
-        If a finished stream held no speech, the window most like speech is due all the same.
+        At the end of a short sound the whole of it is due, speech or not; at that of a longer one
+        without speech the window most like speech.
         """
         found: list[Window] = []
         end = self._begin + len(self._sound)
@@ -132,13 +133,13 @@ class Stream:
             self._next += self._hop
         if self.finished and self._last < end:
             self._cut(end, -(-end // CHUNK), found)
-        if self.finished and not self.scored and not found and self._likeliest:
-            found.append(self._likeliest[1])
-            self._likeliest = None
-        elif self.finished and not self._all_asked and self._cuts > 1 and end <= self._whole:
-            self._all_asked = True
-            share = checks.speech_share(self._speech, 0, end)
-            found.append(Window(0, end, self._sound, share, whole=True))
+        if self.finished and not self._closed:
+            self._closed = True
+            if self._cuts > 1 and end <= self._whole:
+                share = checks.speech_share(self._speech, 0, end)
+                found.append(Window(0, end, self._sound, share, whole=True))
+            elif not self.scored and not found and self._likeliest:
+                found.append(self._likeliest[1])
         self._forget(end)
         return found
 

@@ -94,7 +94,8 @@ def test_what_is_scored_is_what_a_user_is_told(
 ) -> None:
     silence = np.zeros(56_000, np.float32)
     long = np.concatenate([bad_audio.voice(3.9), silence, bad_audio.sine(1.2)])
-    sources = [*files, audio.from_array(long, 16_000, "long")]
+    hum = bad_audio.sine(5.0)
+    sources = [*files, *(audio.from_array(wave, 16_000, "") for wave in (hum, long))]
     told = [predictor.predict(source) for source in sources]
     scored = []
     embeddings = predictor.embeddings
@@ -107,7 +108,8 @@ def test_what_is_scored_is_what_a_user_is_told(
     # A sound that one window holds is scored once, not by the windows in it besides; of the long one
     # four windows hold speech.
     due = [len(predictor.windows(audio.decode(path))) for path in files]
-    assert sum(scored) == len(files) + 4 < sum(due)
+    assert sum(scored) == len(files) + 1 + 4 < sum(due)
+    assert not told[-2].has_speech
 
 
 def test_a_bad_file_among_good_ones(
