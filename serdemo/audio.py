@@ -144,6 +144,13 @@ def mix(frames: NDArray[Any], name: str) -> tuple[Samples, int]:
     return (block[:, 0] if block.shape[1] == 1 else block.mean(axis=1)), n_clipped
 
 
+def sixteen_bits(samples: Samples) -> tuple[NDArray[np.int16], float]:
+    """(N,) samples as int16 and their scale: that of their own peak, so that 16 bits serve the
+    quietest sound too."""
+    scale = float(np.abs(samples).max(initial=0.0)) / 32767 or 1.0
+    return (samples / scale).round().astype(np.int16), scale
+
+
 def windows(
     n_samples: int, *, window_s: float = WINDOW_S, hop_s: float = HOP_S
 ) -> list[tuple[int, int]]:

@@ -75,13 +75,6 @@ def collate(waves: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
     return padded, lengths
 
 
-def sixteen_bits(samples: np.ndarray) -> tuple[np.ndarray, float]:
-    """(N,) samples as int16 and their scale: that of their own peak, so that 16 bits serve the
-    quietest sound too."""
-    scale = float(np.abs(samples).max(initial=0.0)) / 32767 or 1.0
-    return (samples / scale).round().astype(np.int16), scale
-
-
 class Clips(Dataset[tuple[np.ndarray, int]]):
     """Utterances with their decoded samples, kept as 16-bit integers up to a memory bound.
 
@@ -103,7 +96,7 @@ class Clips(Dataset[tuple[np.ndarray, int]]):
             for clip in pool.map(self._decode, utterances[: _prefix(utterances, bound // 2)]):
                 if len(kept) + 2 * len(clip) > bound:
                     break
-                stored, scale = sixteen_bits(clip)
+                stored, scale = audio.sixteen_bits(clip)
                 kept += stored.tobytes()
                 scales.append(scale)
                 ends.append(len(kept) // 2)

@@ -22,7 +22,7 @@ from serdemo.events import EVENTS, STOP_FILE, Event, Finished, Stopped
 from serdemo.neutral import reference
 from serdemo.predict import Embedder, Predictor
 from serdemo.recipes import Recipe
-from serdemo.recipes.kept import FrozenOptions, read_once
+from serdemo.recipes.kept import read_once
 from serdemo.run_folder import CONFIG as CONFIG
 from serdemo.run_folder import recorded, settings
 from serdemo.schema import SerdemoError, UsageError
@@ -96,7 +96,7 @@ def train(
 def loading(recipe: Recipe, options: TrainOptions) -> dict[str, Any]:
     """With which arguments an `Embedder` makes a run's model ready to be scored."""
     load: dict[str, Any] = {"device": options.device}
-    if recipe.of(FrozenOptions).hear_once:
+    if recipe.keeps:
         load["reader"] = partial(read_once, options=recipe.of(CacheOptions))
     return load
 

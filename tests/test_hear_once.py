@@ -15,7 +15,7 @@ from unbroken import Begin, goes_on_when_stopped
 
 from serdemo import audio, checkpoint, crossval, feasible, runs
 from serdemo.answers import Answers
-from serdemo.batches import Clips, sixteen_bits
+from serdemo.batches import Clips
 from serdemo.cache import CacheOptions
 from serdemo.encoders.plain import PlainEncoder
 from serdemo.events import EpochEnd, Finished, Step
@@ -96,7 +96,7 @@ def test_a_sound_is_the_same_however_it_is_held(
     model = Model(PlainEncoder("mfcc"), ("angry", "happy"), HeadOptions())
     frames = Frames(model, CacheOptions(cache=str(tmp_path)))
     wave = gain * audio.decode(clips[0].path).samples
-    stored, scale = sixteen_bits(wave)
+    stored, scale = audio.sixteen_bits(wave)
     frames.of_samples(wave)
     frames.of_samples(stored * np.float32(scale))
     assert frames.made == 1

@@ -12,7 +12,8 @@ import pytest
 import torch
 from unbroken import Begin, end_of, goes_on_when_killed, goes_on_when_stopped, the_same
 
-from serdemo import checkpoint, corpora, feasible, runs
+from serdemo import checkpoint, corpora, crossval, feasible, runs
+from serdemo.answers import Answers
 from serdemo.batches import Clips
 from serdemo.encoders.options import PretrainedOptions
 from serdemo.events import EpochEnd, Event, Finished, Step
@@ -23,6 +24,7 @@ from serdemo.recipes.ssl_cnn import XLSR, ImageStage, SslCnn
 from serdemo.rehearsal import rehearse
 from serdemo.schema import SerdemoError, UsageError, Utterance
 from serdemo.splits import Split, by_speakers
+from serdemo.storage import read_json
 from serdemo.train import fit
 from serdemo.trainer import TrainOptions
 
@@ -236,6 +238,22 @@ def test_a_run_is_scored_and_described(
     card = (tmp_path / "run" / "checkpoint" / "README.md").read_text(encoding="utf-8")
     assert "recipe `ssl_cnn`" in card
     assert "Encoder `compact`" in card
+
+
+def test_what_was_seen_is_scored_without_hearing_it_again(
+    image_values: dict[str, Any], split: Split, made: list[int], tmp_path: Path
+) -> None:
+    for _ in runs.train("ssl_cnn", image_values, split, tmp_path / "run"):
+        pass
+    assert len(split.test) > 0
+    assert len(made) == len(split.train) + len(split.valid) + len(split.test)
+    crossval.answer("ssl_cnn", image_values, split, tmp_path / "run")
+    assert len(made) == len(split.train) + len(split.valid) + len(split.test)
+    found = Answers.from_json(read_json(tmp_path / "run" / crossval.ANSWERS))
+    plain = Predictor(tmp_path / "run" / "checkpoint", device="cpu")
+    for file, row in zip(found.files, found.probabilities, strict=True):
+        told = plain.predict(file).probabilities
+        assert [told[label] for label in found.labels] == pytest.approx(row, abs=1e-3)
 
 
 def test_an_estimate_counts_the_encoder_once_and_keeps_nothing(

@@ -20,6 +20,7 @@ from serdemo.checkpoint import Description
 from serdemo.encoders.options import PRETRAINED
 from serdemo.model import Model
 from serdemo.options import Options, Value, pick, specs
+from serdemo.recipes.kept import FrozenOptions
 from serdemo.schema import UsageError
 from serdemo.splits import Split
 
@@ -117,6 +118,11 @@ class Recipe(ABC):
     def rivals(self) -> Mapping[str, Mapping[str, Value]]:
         """Runs of this recipe to be compared with: a name and what differs; empty where none is."""
         return {}
+
+    @property
+    def keeps(self) -> bool:
+        """Whether its encoder is frozen and hears a clip but once, as what it says of it is kept."""
+        return self.of(FrozenOptions).hear_once
 
     def begin(self, model: Model) -> None:
         """Give a fresh model the weights that it begins with: its encoder those of its source."""

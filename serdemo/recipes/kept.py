@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from serdemo import audio, processes
-from serdemo.batches import Batch, Clips, Draw, crop, sixteen_bits
+from serdemo.batches import Batch, Clips, Draw, crop
 from serdemo.cache import ArrayCache, CacheOptions
 from serdemo.encoders.options import PLAIN, EncoderOptions, PretrainedOptions
 from serdemo.model import HeadOptions, Model
@@ -165,7 +165,7 @@ class Kept(ABC):
 
 def _sound(samples: np.ndarray) -> str:
     """What names a sound, the same whether as decoded or as `Clips` holds it."""
-    stored, scale = sixteen_bits(samples)
+    stored, scale = audio.sixteen_bits(samples)
     return hashlib.sha256(f"{scale:.5g}".encode() + stored.tobytes()).hexdigest()
 
 
@@ -211,10 +211,11 @@ class Frames(Kept):
 def read_once(model: Model, options: CacheOptions) -> Callable[[np.ndarray], np.ndarray]:
     """What makes an `Embedder` of a frozen `model` hear each sound once: (N,) samples -> (F, D) frames.
 
-    They are float32, kept in half precision, by which probabilities differ by less than 0.001.
+    They are float32, kept in half precision, by which probabilities differ by less than 0.001. Of a
+    model that sees images they are the image, (S, S): stretched over one, it stays as it is.
     """
-    frames = Frames(model, options)
-    return lambda samples: frames.of_samples(samples).astype(np.float32)
+    kept = (Images if model.options.image else Frames)(model, options)
+    return lambda samples: kept.of_samples(samples).astype(np.float32)
 
 
 class FrameClips(Clips):

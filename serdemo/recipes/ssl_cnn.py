@@ -73,7 +73,6 @@ class ImageStage(ClipsStage):
     """The one stage: the network on images that are made when a batch first needs them."""
 
     name = "cnn"
-    keeps = True  # the encoder hears a clip but once
 
     def __init__(self, recipe: SslCnn, model: Model, split: Split, seed: int) -> None:
         options: SslCnnOptions = recipe.of(SslCnnOptions)
@@ -163,6 +162,11 @@ class SslCnn(Recipe):
             "efficientnet-imagenet": {**SPECTROGRAM, "imagenet": True},
             "efficientnet-scratch": {**SPECTROGRAM, "imagenet": False},
         }
+
+    @property
+    def keeps(self) -> bool:
+        """Always: images are kept."""
+        return True
 
     def describe(self, split: Split) -> Description:
         """The model; raises UsageError for options that mean nothing here."""

@@ -52,11 +52,8 @@ class ClipsStage(Stage):
     """What stages share: their clips and the batches drawn from them, and who learns how fast.
 
     `share` is the part of the memory for clips that this stage may take, `labels` the emotions that
-    it learns from where they are not those that the model answers. `keeps` tells that the encoder
-    hears a clip but once.
+    it learns from where they are not those that the model answers. `keeps` is the recipe's.
     """
-
-    keeps = False
 
     def __init__(
         self,
@@ -71,6 +68,7 @@ class ClipsStage(Stage):
         labels: Sequence[str] | None = None,
     ) -> None:
         self.recipe, self.model, self.seed = recipe, model, seed
+        self.keeps = recipe.keeps
         self.labels = model.labels if labels is None else tuple(labels)
         self.learning_rate = learning_rate
         self.batching: BatchOptions = recipe.of(BatchOptions)
@@ -78,7 +76,6 @@ class ClipsStage(Stage):
         self.train: Clips = Clips(train, self.labels, memory * 0.8)
         self.valid: Clips = Clips(valid, self.labels, memory * 0.2)
         if recipe.of(FrozenOptions).hear_once:
-            self.keeps = True
             frames = Frames(model, recipe.of(CacheOptions))
             self.train, self.valid = FrameClips(self.train, frames), FrameClips(self.valid, frames)
         self.steps_per_epoch = len(self.plan(0))
