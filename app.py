@@ -1,8 +1,14 @@
 """The page, for `python app.py` and for a Hugging Face Space."""
 
-from serdemo import ui
+from serdemo.exits import one_sentence
+from serdemo.libraries import Loading
 
-demo = ui.default_page()
+with one_sentence():
+    loading = Loading("serdemo.predict") if __name__ == "__main__" else None
 
-if __name__ == "__main__":
-    ui.launch(page=demo)
+    from serdemo import ui
+
+    demo = ui.default_page()
+    if loading:
+        loading.wait()  # a page that cannot answer is not served
+        ui.launch(page=demo)

@@ -1,6 +1,17 @@
 """`python -m serdemo`, the same as `serdemo`."""
 
-from serdemo.cli import main
+from __future__ import annotations
+
+from serdemo.exits import one_sentence
+
+
+def main() -> None:
+    """Run the command that was given; a library that is missing is told too."""
+    with one_sentence():
+        from serdemo.cli import main as run
+
+        run()
+
 
 if __name__ == "__main__":
     main()

@@ -15,7 +15,7 @@ from typing import NoReturn
 
 import click
 
-from serdemo import __version__
+from serdemo import __version__, libraries
 from serdemo.commands.bench import bench
 from serdemo.commands.crossval import CrossvalGroup
 from serdemo.commands.explore import clusters, embed
@@ -34,6 +34,7 @@ from serdemo.commands.listen import listen
 from serdemo.commands.map import map_
 from serdemo.commands.models import models
 from serdemo.commands.train import TrainGroup
+from serdemo.exits import fail, one_sentence, tell
 from serdemo.schema import SerdemoError
 
 
@@ -47,6 +48,7 @@ from serdemo.schema import SerdemoError
 @CHECKPOINT
 def app(port: int | None, share: bool, checkpoint: Path | None) -> None:
     """Serve the page, to be opened in a browser."""
+    loading = libraries.Loading("serdemo.predict")
     from serdemo import ui
 
     folder = None
@@ -56,6 +58,7 @@ def app(port: int | None, share: bool, checkpoint: Path | None) -> None:
 
         folder = checkpoint_folder(checkpoint)
         answering(describe(folder))  # so that a wrong one is told here, not only in the page
+    loading.wait()
     ui.launch(port=port, share=share, checkpoint=folder)
 
 
@@ -174,38 +177,20 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without our glyphs shows `?`
+    given = sys.argv[1:] if arguments is None else arguments
     group = click.Group("serdemo", commands=COMMANDS, help="Which emotion does a voice carry?")
     group = click.version_option(__version__, prog_name="serdemo")(group)
-    line = shlex.join(["serdemo", *(sys.argv[1:] if arguments is None else arguments)])
-    try:
-        group.main(args=arguments, prog_name="serdemo", standalone_mode=False, obj=line)
-    except click.exceptions.NoArgsIsHelpError as problem:
-        problem.show()
-        sys.exit(2)
-    except click.ClickException as problem:
-        fail(problem.format_message(), 2)
-    except SerdemoError as problem:
-        fail(str(problem), problem.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        fail("Stopped.", 130)
-    except BrokenPipeError:
-        # The reader of our output went away; keep Python from complaining at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except MemoryError:
-        fail("This machine has too little memory for that; try a smaller batch or fewer clips.", 1)
-    except OSError as problem:
-        where = f"{problem.filename}: " if problem.filename else ""
-        fail(f"{where}{problem.strerror or problem}.", 1)
+    line = shlex.join(["serdemo", *given])
+    with one_sentence():
+        if not {"--help", "--version"}.intersection(given):
+            libraries.check()
+        try:
+            group.main(args=given, prog_name="serdemo", standalone_mode=False, obj=line)
+        except click.exceptions.NoArgsIsHelpError as problem:
+            problem.show()
+            sys.exit(2)
+        except click.ClickException as problem:
+            fail(problem.format_message(), 2)
+        except click.Abort:
+            fail("Stopped.", 130)
     sys.exit(0)
-
-
-def tell(message: str) -> None:
-    """One line on stderr, whatever the message quotes."""
-    click.echo(f"serdemo: {' '.join(message.splitlines())}", err=True)
-
-
-def fail(message: str, code: int) -> NoReturn:
-    """One sentence on stderr, then exit."""
-    tell(message)
-    sys.exit(code)

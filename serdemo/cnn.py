@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from serdemo.libraries import install
 from serdemo.schema import SerdemoError
 
 FILTERS = (32, 32, 64, 64, 128, 128, 256)
@@ -140,7 +141,7 @@ def torchvision() -> Any:
         import torchvision.models as models
     except (ImportError, RuntimeError) as problem:  # RuntimeError: built for another torch
         raise SerdemoError(
-            "--pooling efficientnet needs the package torchvision that fits torch: python -m pip"
-            ' install "torchvision>=0.26,<0.27"'
+            "--pooling efficientnet needs the package torchvision that fits torch:"
+            f" {install('torch', 'torchvision')}"
         ) from problem
     return models

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from serdemo.audio import Samples
+from serdemo.libraries import install
 from serdemo.schema import SerdemoError, UsageError
 
 BLOCK_S = 0.1
@@ -168,7 +169,7 @@ def _sounddevice() -> Any:
         import sounddevice
     except ImportError as problem:
         raise SerdemoError(
-            "The microphone needs the package sounddevice: pip install sounddevice."
+            f"The microphone needs the package sounddevice: {install('sounddevice')}"
         ) from problem
     except OSError as problem:
         raise SerdemoError(

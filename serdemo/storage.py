@@ -37,6 +37,11 @@ def shipped(name: str = SHIPPED) -> Path:
     raise SerdemoError(f"This installation holds no checkpoint {name!r}; name one by its folder.")
 
 
+def runs_folder() -> Path:
+    """The folder of the runs: SERDEMO_RUNS, else `runs` below the current folder."""
+    return Path(os.environ.get("SERDEMO_RUNS") or "runs")
+
+
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """All tensors of a safetensors file; raises SerdemoError when it is none or is cut short."""
     try:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import os
 import re
 import sys
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 from serdemo import audio, checks
+from serdemo.schema import SerdemoError
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +55,8 @@ def test_calls_do_not_disturb_each_other(detector: checks.SpeechDetector) -> Non
     assert detector.probabilities(np.zeros(0, np.float32)).shape == (0,)
 
 
-def test_the_thread_count_survives_loading(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_package_lends_its_network_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Importing it would set the whole process to one thread."""
     for name in [name for name in sys.modules if name.split(".")[0] == "silero_vad"]:
         monkeypatch.delitem(sys.modules, name)
     before = torch.get_num_threads()
@@ -63,6 +66,26 @@ def test_the_thread_count_survives_loading(monkeypatch: pytest.MonkeyPatch) -> N
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
+    assert not [name for name in sys.modules if name.split(".")[0] == "silero_vad"]
+
+
+def test_a_missing_or_damaged_network_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "silero_vad"
+    (package / "data").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    told = r'cannot be read: python -m pip install -U "silero-vad>=6.2.3,<7"'
+    for content in (None, b"", b"no network"):
+        if content is not None:
+            (package / "data" / checks._NETWORK).write_bytes(content)
+        spec = importlib.util.spec_from_file_location("silero_vad", package / "__init__.py")
+        monkeypatch.setattr(checks, "find_spec", lambda name, spec=spec: spec)
+        with pytest.raises(SerdemoError, match=told):
+            checks.SpeechDetector()
+    monkeypatch.setattr(checks, "find_spec", lambda name: None)
+    with pytest.raises(SerdemoError, match=told):
+        checks.SpeechDetector()
 
 
 def test_speech_is_found_where_it_is(detector: checks.SpeechDetector) -> None:

@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS = (
     (
         "schema",
+        "libraries",
         "options",
         "events",
         "palette",
@@ -78,6 +79,7 @@ FLOORS = (
         "models",
     ),
     (
+        "exits",
         "commands",
         "ui",
         "cli",

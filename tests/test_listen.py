@@ -186,7 +186,7 @@ def test_a_list_of_microphones(monkeypatch: pytest.MonkeyPatch) -> None:
         (("--seconds", "0"), 2, "--seconds"),
         (("--seconds", "nan"), 2, "--seconds"),
         (("--file", "nowhere.wav"), 1, "nowhere.wav was not found: check"),
-        ((), 1, "needs the package sounddevice: pip install sounddevice"),
+        ((), 1, "needs the package sounddevice: python -m pip install"),
         (("--device", "9"), 1, "needs the package sounddevice"),
     ],
 )

@@ -200,7 +200,9 @@ def test_no_input_at_all(portaudio: type[FakeInput], monkeypatch: pytest.MonkeyP
 
 def test_without_sounddevice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sounddevice", None)
-    with pytest.raises(SerdemoError, match="needs the package sounddevice: pip install"):
+    with pytest.raises(
+        SerdemoError, match='needs the package sounddevice: python -m pip install "sounddevice>='
+    ):
         microphone.devices()
 
 

@@ -10,9 +10,13 @@ import tomllib
 import zipfile
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from command import ROOT
+from packaging import tags
+from packaging.requirements import Requirement
+from packaging.utils import parse_wheel_filename
 
 from serdemo import __version__
 from serdemo.schema import EMOTIONS
@@ -39,14 +43,73 @@ def need(module: str) -> None:
         stop(f'{module} is not installed: python -m pip install -e ".[test]"')
 
 
-def test_a_space_installs_what_the_package_needs() -> None:
-    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").split("\n")
-    assert lines == [*PROJECT["project"]["dependencies"], ""]
+def uv(*command: str) -> str:
+    """What a command of uv prints; it needs no network for what is asked of it here."""
+    need("uv")
+    done = run("-m", "uv", *command, "--offline", "--python", sys.executable, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
-def test_torch_and_torchaudio_are_a_pair() -> None:
-    pinned = [line for line in PROJECT["project"]["dependencies"] if line.startswith("torch")]
-    assert pinned == ["torch>=2.11,<2.12", "torchaudio>=2.11,<2.12"]
+def pins() -> list[Requirement]:
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    return [Requirement(line) for line in lines if not line.startswith("#")]
+
+
+def test_the_lock_is_that_of_the_project() -> None:
+    """Otherwise: `uv lock`."""
+    uv("lock", "--check")
+
+
+def test_the_requirements_are_those_of_the_lock() -> None:
+    """Otherwise: the command in their second line."""
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    command = lines[1].removeprefix("#").split()
+    assert (command[:2], command[-2:]) == (["uv", "export"], ["-o", "requirements.txt"])
+    exported = uv(*command[1:-2]).splitlines()
+    assert lines[2:] == [line for line in exported if not line.startswith("#")]
+    asked = {Requirement(line).name for line in PROJECT["project"]["dependencies"]}
+    assert asked <= {pin.name for pin in pins()}
+
+
+PYTHONS = ((3, 11), (3, 12), (3, 13), (3, 14))
+SYSTEMS = {  # the older glibc is that of Debian 12, and macOS 15 is two years old
+    ("linux", "x86_64"): [f"manylinux_2_{n}_x86_64" for n in range(36, 4, -1)],
+    ("linux", "aarch64"): [f"manylinux_2_{n}_aarch64" for n in range(36, 4, -1)],
+    ("darwin", "arm64"): list(tags.mac_platforms((15, 0), "arm64")),
+    ("win32", "AMD64"): ["win_amd64"],
+}
+OLD_NAMES = {"manylinux2014": "manylinux_2_17", "manylinux2010": "manylinux_2_12"}
+
+
+@pytest.mark.parametrize("python", PYTHONS, ids=str)
+@pytest.mark.parametrize("system", SYSTEMS, ids=str)
+def test_every_pin_has_a_wheel(python: tuple[int, int], system: tuple[str, str]) -> None:
+    """What is built from source needs a compiler, which many have not."""
+    name, machine = system
+    release = ".".join(map(str, python))
+    here = {"python_version": release, "python_full_version": f"{release}.9"}
+    here |= {"sys_platform": name, "platform_machine": machine, "implementation_name": "cpython"}
+    fits = {
+        *tags.cpython_tags(python, platforms=SYSTEMS[system]),
+        *tags.compatible_tags(python, f"cp{release.replace('.', '')}", SYSTEMS[system]),
+    }
+    lock = tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))["package"]
+    wheels = {
+        (one["name"], one["version"]): [wheel["url"] for wheel in one.get("wheels", ())]
+        for one in lock
+        if "pypi" in one["source"].get("registry", "")
+    }
+    without = []
+    for pin in pins():
+        if pin.marker is None or pin.marker.evaluate(here):
+            (version,) = (one.version for one in pin.specifier)
+            files = [unquote(url.rsplit("/", 1)[-1]) for url in wheels[pin.name, version]]
+            for old, new in OLD_NAMES.items():
+                files = [file.replace(f"{old}_", f"{new}_") for file in files]
+            if not any(fits & parse_wheel_filename(file)[3] for file in files):
+                without.append(f"{pin.name} {version}")
+    assert without == []
 
 
 @pytest.mark.parametrize(

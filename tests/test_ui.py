@@ -385,6 +385,8 @@ def test_first_screen_is_an_answer_of_the_model(model: WarmPredictor) -> None:
     page = recognise.first_screen(model)
     assert headlines(page) == ["Sounds angry, very sure"]
     assert recognise.SYNTHETIC in page
+    assert recognise.first_screen(model) == page
+    # Answered for the first visitor alone.
     assert model.get().heard == ["English, quick and high"]  # type: ignore[attr-defined]
 
 

@@ -89,6 +89,10 @@ def test_flags_are_those_of_the_command_line() -> None:
     assert form.flags({"seven": False, "priors": True, "epochs": 3, "average": 0.5}) == [
         *("--no-seven", "--priors", "--epochs", "3", "--average", "0.5")
     ]
+    for number in (0.00012345678, 1 / 3, 1e-12, 123456.789, 5.0):
+        _, text = form.flags({"learning_rate": number})
+        assert float(text) == number  # to the last digit
+    assert form.flags({"budget_minutes": 5.0}) == ["--budget-minutes", "5"]
     (epochs,) = (
         spec for group in Supervised.groups for spec in specs(group) if spec.name == "epochs"
     )
@@ -260,7 +264,7 @@ def test_a_visitor_names_no_place_on_this_machine() -> None:
     with gr.Blocks():
         asks = finetune_form.laid_out(False)
     given: dict[Any, Any] = {one: getattr(one, "value", None) for one in asks.asked}
-    given |= {asks.named: ["emodb"], asks.folder: "/home", asks.minutes: 3}
+    given |= {asks.named: ["emodb"], asks.folder: "/home", asks.time: 3}
     given[asks.more] = {"supervised": {"epochs": 3, "source": "me/secret", "cache": "/etc"}}
     wishes = [asks.wish(given, Jobs(Path("runs")), owner) for owner in (None, "anna")]
     assert [wish.folder for wish in wishes] == ["/home", ""]

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import gradio as gr
 import pytest
 from command import ROOT
 
@@ -22,15 +23,18 @@ from serdemo.ui import finetune, zerogpu
 # What is given to the function and what it yields cross to another process there.
 SPACES = """
 import pickle
-lent, most = [], []
+import gradio as gr
+lent, most, refused = [], [], []
 
 def GPU(duration=60):
     def decorate(function):
         def borrowed(*given):
             lent.append(duration(*given) if callable(duration) else duration)
+            if refused:
+                raise refused.pop()
             for number, one in enumerate(function(*pickle.loads(pickle.dumps(given)))):
                 if most and number >= most[0]:
-                    raise RuntimeError("GPU task aborted")
+                    raise gr.Error("GPU task aborted", title="ZeroGPU worker error")
                 yield pickle.loads(pickle.dumps(one))
         return borrowed
     return decorate
@@ -89,10 +93,10 @@ def test_a_run_on_a_lent_gpu_is_a_run_like_any(spaces: Any, jobs: Jobs, job: Job
     train = zerogpu.lent()
     assert train is not None
     states = set()
-    for event in finetune.begun(job, jobs, train, 0.5):
+    for event in finetune.begun(job, jobs, train):
         states.add(jobs.state(jobs.job("run")))
         last = event
-    assert spaces.lent == [30 + zerogpu.AROUND_S]
+    assert spaces.lent == [60]  # half of what a visitor without an account has in a day
     assert isinstance(last, Finished)
     assert states == {"running"}
     own = jobs.job("run")
@@ -107,25 +111,24 @@ def test_a_run_on_a_lent_gpu_is_a_run_like_any(spaces: Any, jobs: Jobs, job: Job
 def test_it_ends_in_time_and_goes_on_later(
     spaces: Any, jobs: Jobs, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(zerogpu, "AROUND_S", 2.0)
     train = zerogpu.lent()
     assert train is not None
-    (*_, last) = finetune.begun(longer(job, 10_000), jobs, train, 0.0)
+    (*_, last) = finetune.begun(longer(job, 10_000), jobs, train, 26.0)
     assert isinstance(last, Stopped) and "after 1 s" in last.reason
     assert jobs.state(jobs.job("run")) == "stopped"
     steps = sum(isinstance(event, Step) for event in read(jobs.path("run") / EVENTS))
-    happened = list(finetune.begun(jobs.again("run"), jobs, train, 0.0))
+    happened = list(finetune.begun(jobs.again("run"), jobs, train, 26.0))
     begun = next(event for event in happened if isinstance(event, Started))
     assert begun.resumed_step == steps
     assert jobs.state(jobs.job("run")) == "stopped"
-    monkeypatch.setattr(zerogpu, "MOST_MINUTES", 1.0)
-    list(finetune.begun(jobs.again("run"), jobs, zerogpu.lent(), 0.0))
-    assert spaces.lent == [2, 2, 2]
+    monkeypatch.setattr(zerogpu, "SCORING_S", 99.0)
+    list(finetune.begun(jobs.again("run"), jobs, zerogpu.lent(), 290.0))
+    assert spaces.lent == [26, 26, 100]
 
 
 def test_stop_stops_it_and_not_the_page(spaces: Any, jobs: Jobs, job: Job) -> None:
     told = []
-    for event in finetune.begun(longer(job, 10_000), jobs, zerogpu.lent(), 1.0):
+    for event in finetune.begun(longer(job, 10_000), jobs, zerogpu.lent()):
         if isinstance(event, EpochEnd) and not told:
             jobs.stop("run")
             told.append(jobs.state(jobs.job("run")))
@@ -140,19 +143,65 @@ def test_a_loan_that_ends_early_is_told_and_the_run_goes_on(
 ) -> None:
     train = zerogpu.lent()
     spaces.most.append(3)
-    with pytest.raises(RuntimeError, match="aborted"):
-        list(finetune.begun(job, jobs, train, 1.0))
+    with pytest.raises(SerdemoError, match=r"took its GPU back .* press Resume"):
+        list(finetune.begun(job, jobs, train))
     broken = jobs.job("run")
     assert jobs.state(broken) == "failed"
-    assert jobs.why(broken) == "GPU task aborted"
+    assert "took its GPU back" in str(jobs.why(broken))
     spaces.most.clear()
-    (*_, last) = finetune.begun(jobs.again("run"), jobs, train, 1.0)
+    (*_, last) = finetune.begun(jobs.again("run"), jobs, train)
     assert isinstance(last, Finished)
     assert jobs.state(jobs.job("run")) == "finished"
 
 
+# As the package `spaces` 0.51 says it: title, message.
+REFUSED = {
+    "You can log in there for more, or come back in 3:12:05.": (
+        "ZeroGPU quota exceeded",
+        "You have exceeded your ZeroGPU quota (60s requested vs. 12s left). Try again in 3:12:05. ",
+    ),
+    "You can ask for fewer seconds, log in there for more, or come back in 1 day, 0:10:00.": (
+        "ZeroGPU quota exceeded",
+        "You have exceeded your free ZeroGPU quota (100s requested vs. 64s left). "
+        "Try again in 1 day, 0:10:00. Subscribe to Hugging Face PRO to get 40 min of quota a day",
+    ),
+    "is used up. You can log in there for more, or come back tomorrow.": (
+        "ZeroGPU quota exceeded",
+        "Space app has reached its GPU limit. Try re-running outside of examples if it happened",
+    ),
+    "The Space lends nobody a GPU for so long: ask for fewer seconds.": (
+        "ZeroGPU illegal duration",
+        "The requested GPU duration (290s) is larger than the maximum allowed",
+    ),
+    "No GPU is free just now": (
+        "ZeroGPU queue timeout",
+        'No GPU was available after 60s. <a href="https://huggingface.co/join">Create</a> one.',
+    ),
+    "The Space lends no GPU (Expired ZeroGPU proxy token): reload the page": (
+        "ZeroGPU client error",
+        "Expired ZeroGPU proxy token",
+    ),
+}
+
+
+@pytest.mark.parametrize("sentence", REFUSED)
+def test_a_refused_loan_is_told_in_a_sentence_and_can_be_tried_again(
+    spaces: Any, jobs: Jobs, job: Job, sentence: str
+) -> None:
+    train = zerogpu.lent()
+    title, message = REFUSED[sentence]
+    spaces.refused.append(gr.Error(message, title=title, print_exception=False))
+    with pytest.raises(SerdemoError) as raised:
+        list(finetune.begun(job, jobs, train))
+    assert sentence in str(raised.value)
+    assert "<" not in str(raised.value) and "\n" not in str(raised.value)
+    assert jobs.why(jobs.job("run")) == str(raised.value)
+    (*_, last) = finetune.begun(jobs.again("run"), jobs, train)
+    assert isinstance(last, Finished)
+
+
 def test_a_visitor_who_leaves_ends_it(spaces: Any, jobs: Jobs, job: Job) -> None:
-    happening = finetune.begun(longer(job, 10_000), jobs, zerogpu.lent(), 1.0)
+    happening = finetune.begun(longer(job, 10_000), jobs, zerogpu.lent())
     next(happening)
     assert jobs.state(jobs.job("run")) == "running"
     happening.close()  # type: ignore[attr-defined]
@@ -164,7 +213,7 @@ def test_what_cannot_be_trained_is_a_sentence(spaces: Any, jobs: Jobs, job: Job)
     for number, wrong in enumerate((["--learning-rate", "7"], ["--no-such", "1"])):
         bad = Job(f"run{number}", (*job.arguments, *wrong), "me")
         with pytest.raises(SerdemoError) as raised:
-            list(finetune.begun(bad, jobs, zerogpu.lent(), 1.0))
+            list(finetune.begun(bad, jobs, zerogpu.lent()))
         assert "\n" not in str(raised.value)
         assert jobs.why(jobs.job(bad.name)) == str(raised.value)
 
@@ -173,8 +222,8 @@ def test_the_page_finds_what_it_is_lent_when_it_starts(spaces: Any, tmp_path: Pa
     code = (
         "import sys, app, spaces\n"
         "sliders = [b for b in app.demo.blocks.values() if getattr(b, 'label', '') =="
-        " 'Minutes to train']\n"
-        "assert [s.maximum for s in sliders] == [4.0], sliders\n"
+        " 'Seconds of a GPU to borrow']\n"
+        "assert [(s.value, s.maximum) for s in sliders] == [(60.0, 100.0)], sliders\n"
         "assert {f.api_visibility for f in app.demo.fns.values()} == {'private'}\n"
         "assert 'torch' not in sys.modules\n"
     )

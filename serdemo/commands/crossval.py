@@ -46,7 +46,10 @@ def _run(name: str) -> Callable[..., None]:
         help="Also with speakers shared, to measure how much that flatters [default: no].",
     )
     @click.option(
-        "--run", "run_dir", type=PATH, help="Folder of it all [default: runs/RECIPE-by-BY]."
+        "--run",
+        "run_dir",
+        type=PATH,
+        help="Folder of it all [default: RECIPE-by-BY in SERDEMO_RUNS, else in runs].",
     )
     @click.option("--resume", is_flag=True, help="Go on where the one in this folder stopped.")
     @STOP_AFTER
@@ -71,10 +74,11 @@ def _run(name: str) -> Callable[..., None]:
         from serdemo.commands.show import show_training
         from serdemo.commands.show_crossval import show_protocol
         from serdemo.protocols import plan
+        from serdemo.storage import runs_folder
 
         utterances = known.load_many(corpus, data_root(root))
         options = given(values)
-        folder = run_dir or Path("runs", f"{name}-by-{by}")
+        folder = run_dir or runs_folder() / f"{name}-by-{by}"
         settings = {"recipe": name, "by": by, "folds": folds, "seeds": seeds, "leaky": leaky}
         protocol = crossval.begin(
             folder, utterances, settings, options, command=command, resume=resume

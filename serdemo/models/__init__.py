@@ -21,7 +21,15 @@ from serdemo.archives import WINDOWS_DEVICES
 from serdemo.events import EVENTS
 from serdemo.jobs import JOB, Jobs
 from serdemo.schema import SerdemoError, UsageError
-from serdemo.storage import DESCRIPTION, SHIPPED, WEIGHTS, present, replace_folder, shipped
+from serdemo.storage import (
+    DESCRIPTION,
+    SHIPPED,
+    WEIGHTS,
+    present,
+    replace_folder,
+    runs_folder,
+    shipped,
+)
 
 REPORT, CARD = "report.json", "README.md"
 FILES = (CARD, EVENTS, DESCRIPTION, WEIGHTS, REPORT)  # of a checkpoint, the needed and the others
@@ -176,7 +184,7 @@ class Store:
 
 def at_hand(runs: Path | None = None) -> Store:
     """The store with this folder of runs, else that of SERDEMO_RUNS, else `runs`."""
-    return Store(runs or Path(os.environ.get("SERDEMO_RUNS") or "runs"))
+    return Store(runs or runs_folder())
 
 
 def files_of(folder: Path) -> list[str]:

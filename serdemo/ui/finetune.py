@@ -171,9 +171,9 @@ def reckoned(wish: Wish, split: Split) -> str:
 
     if zerogpu.here():
         return (
-            '<p class="sd-reckoned">This Space lends a GPU for it: <b>at most'
-            f" {min(wish.minutes, zerogpu.MOST_MINUTES):g} minutes</b> of training, then it stops"
-            " with what it has learnt, and can go on.</p>"
+            '<p class="sd-reckoned">This Space lends a GPU for it: it reads the clips and trains for'
+            f" <b>at most {60 * wish.minutes:.0f} s</b>, then it stops with what it has learnt, is"
+            " scored, and can go on.</p>"
         )
     found = feasible.estimate(wish.recipe, wish.values, split)
     if found.epochs < 1:
@@ -210,14 +210,15 @@ def ask(wish: Wish, jobs: Jobs, root: Path | None, owner: str | None) -> Job:
 
 
 def begun(
-    job: Job, jobs: Jobs, lent: Train | None, minutes: float = zerogpu.MOST_MINUTES
+    job: Job, jobs: Jobs, lent: Train | None, seconds: float = zerogpu.FIRST_S
 ) -> Iterator[object]:
-    """Begin a run, or let it go on; on a lent GPU the page carries it out, until it is over.
+    """Begin a run, or let it go on; on a GPU lent for so many seconds the page carries it out, until
+    it is over.
 
     Yields whenever there is something new to show.
     """
     if lent is not None:
-        yield from zerogpu.carried_out(lent, jobs, job, minutes)
+        yield from zerogpu.carried_out(lent, jobs, job, seconds)
     elif "--resume" in job.arguments:
         yield jobs.resume(job.name)
     else:

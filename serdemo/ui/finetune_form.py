@@ -19,8 +19,9 @@ ASKED_ABOVE = ("budget_minutes", "start")  # what has a widget of its own
 
 @dataclass(frozen=True)
 class Form:
-    """The widgets. `uploaded` holds the folder that a zip became, `more` the further options, `here`
-    whether the visitor sits at this machine."""
+    """The widgets. `time` asks for minutes to train, or for seconds of a GPU where one is `lent`;
+    `uploaded` holds the folder that a zip became, `more` the further options, `here` whether the
+    visitor sits at this machine."""
 
     named: gr.CheckboxGroup
     folder: gr.Textbox
@@ -28,7 +29,8 @@ class Form:
     recipe: gr.Radio
     start: gr.Radio
     hub: gr.Textbox
-    minutes: gr.Slider
+    time: gr.Slider
+    lent: bool
     more: gr.State
     uploaded: gr.State
     here: gr.State
@@ -38,7 +40,7 @@ class Form:
         """What a wish is made of."""
         return [
             *(self.named, self.folder, self.uploaded, self.recipe),
-            *(self.start, self.hub, self.minutes, self.more),
+            *(self.start, self.hub, self.time, self.more),
         ]
 
     def data(self, corpora: list[tuple[str, str]], here: bool) -> tuple[Any, ...]:
@@ -53,6 +55,11 @@ class Form:
             gr.File(label=archive),
         )
 
+    def minutes(self, asked: Mapping[Any, Any]) -> float:
+        """How long to train; of a loan's seconds, those that are not for scoring."""
+        given = float(asked[self.time])
+        return zerogpu.training_s(given) / 60 if self.lent else given
+
     def wish(self, asked: Mapping[Any, Any], jobs: Jobs, owner: str | None) -> Wish:
         """What is filled in; raises SerdemoError where what to begin with is gone."""
         begin = starts.folder(asked[self.start], jobs, owner)
@@ -65,7 +72,7 @@ class Form:
             tuple(asked[self.named]),
             asked[self.uploaded] or typed,
             begin,
-            asked[self.minutes],
+            self.minutes(asked),
             {name: value for name, value in more.items() if name not in without},
         )
 
@@ -79,7 +86,7 @@ def withheld(here: bool) -> tuple[str, ...]:
 
 
 def laid_out(lent: bool) -> Form:
-    """The widgets, as far as all see them; `lent` says that a GPU is lent for some minutes."""
+    """The widgets, as far as all see them; `lent` says that a GPU is lent for some seconds."""
     more, uploaded, here = gr.State({}), gr.State(""), gr.State(False)
     named = gr.CheckboxGroup([], label="Train on the corpora found here", visible=False)
     folder = gr.Textbox(
@@ -116,12 +123,21 @@ def laid_out(lent: bool) -> Form:
         max_lines=1,
         elem_id="finetune-hub",
     )
-    most = zerogpu.MOST_MINUTES if lent else 120
-    minutes = gr.Slider(1, most, value=min(5, most), step=1, label="Minutes to train")
+    if lent:
+        time = gr.Slider(
+            zerogpu.LEAST_S,
+            zerogpu.MOST_S,
+            value=zerogpu.FIRST_S,
+            step=10,
+            label="Seconds of a GPU to borrow",
+            info="Hugging Face lends you 2 minutes a day, 5 if you have an account and log in there.",
+        )
+    else:
+        time = gr.Slider(1, 120, value=5, step=1, label="Minutes to train")
     with gr.Accordion("More options", open=False):
 
         @gr.render(inputs=[recipe, here])
         def options(name: str, here: bool) -> None:
             of_recipe(name, more, withheld(here))
 
-    return Form(named, folder, archive, recipe, start, hub, minutes, more, uploaded, here)
+    return Form(named, folder, archive, recipe, start, hub, time, lent, more, uploaded, here)

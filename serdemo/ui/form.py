@@ -92,5 +92,6 @@ def flags(values: Mapping[str, Value]) -> list[str]:
         if isinstance(value, bool):
             told.append(f"--{flag}" if value else f"--no-{flag}")
         else:
-            told += [f"--{flag}", f"{value:g}" if isinstance(value, float) else str(value)]
+            # As Python itself writes a number, so that it is read back without loss.
+            told += [f"--{flag}", str(value).removesuffix(".0")]
     return told

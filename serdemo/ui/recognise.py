@@ -77,8 +77,9 @@ def check_size(path: Path, name: str) -> None:
 
 def first_screen(model: WarmPredictor) -> str:
     """The answer for the first example, or the sentence why there is no model."""
+    recording = example(next(iter(EXAMPLES)))
     try:
-        return answers.answers_page([answer(model.get(), example(next(iter(EXAMPLES))))])
+        return model.once(lambda predictor: answers.answers_page([answer(predictor, recording)]))
     except SerdemoError as error:
         return answers.refusal_page(str(error))
     except Exception:

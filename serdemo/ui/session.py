@@ -18,6 +18,7 @@ class WarmPredictor:
         self._factory = factory
         self._lock = threading.Lock()
         self._predictor: Predictor | None = None
+        self._made: str | None = None
 
     def warm_up(self) -> None:
         """Start loading, and return at once. A failure is told by `get`."""
@@ -29,6 +30,17 @@ class WarmPredictor:
             if self._predictor is None:
                 self._predictor = self._factory()
             return self._predictor
+
+    def once(self, make: Callable[[Predictor], str]) -> str:
+        """What `make` makes of the predictor: made for the first who asks, kept for all others.
+
+        Raises what the factory or `make` raises, and makes it anew at the next call.
+        """
+        predictor = self.get()
+        with self._lock:
+            if self._made is None:
+                self._made = make(predictor)
+            return self._made
 
     def _try(self) -> None:
         from serdemo.schema import SerdemoError

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import uuid
 from contextlib import suppress
 from pathlib import Path
@@ -15,13 +14,13 @@ from serdemo.commands.flags import data_root
 from serdemo.jobs import Jobs
 from serdemo.models import Entry, Store, plain
 from serdemo.schema import SerdemoError, UsageError
+from serdemo.storage import runs_folder
 from serdemo.ui.recognise import check_size
 
 if TYPE_CHECKING:
     from serdemo.schema import Prediction
     from serdemo.ui.visitors import Visitors
 
-RUNS = "runs"
 VISITORS = ".visitors"  # what is taken in by those who do not sit at this machine
 EXPORTS = "exports"  # zips that wait to be fetched, each in a folder
 VISITOR_BYTES, ALL_BYTES = 200_000_000, 2_000_000_000  # of one such model, and of all
@@ -29,7 +28,7 @@ VISITOR_BYTES, ALL_BYTES = 200_000_000, 2_000_000_000  # of one such model, and 
 
 def shelf(owner: str | None) -> Store:
     """All models to whoever sits at this machine (`owner` None), else shipped ones and the owner's."""
-    runs = Path(os.environ.get("SERDEMO_RUNS") or RUNS)
+    runs = runs_folder()
     store = Store(runs)
     if owner is None:
         return store

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Callable, Iterator
 from html import escape
@@ -15,6 +14,7 @@ from serdemo.commands.flags import data_root
 from serdemo.jobs import OVER, Jobs
 from serdemo.models import PREFIXES
 from serdemo.schema import SerdemoError
+from serdemo.storage import runs_folder
 from serdemo.ui import (
     finetune,
     finetune_form,
@@ -29,7 +29,7 @@ from serdemo.ui.finetune import Wish
 from serdemo.ui.form import recipes_told
 from serdemo.ui.page import Page, footer
 
-RUNS, POLL_S = "runs", 1.0
+POLL_S = 1.0
 LEAD = """<p>Teach a model new voices: choose clips, press Start, and watch it get better on speakers
 it never heard. {}</p>"""
 # On a phone the run is far below the button that begins it.
@@ -40,7 +40,7 @@ LENT = "Keep the page open meanwhile: the Space lends a GPU to it, and takes it 
 
 def build(page: Page) -> None:
     """Lay the tab out inside the page and connect it."""
-    jobs = Jobs(Path(os.environ.get("SERDEMO_RUNS", RUNS)))
+    jobs = Jobs(runs_folder())
     gr.HTML(
         LEAD.format(LENT if zerogpu.here() else GOES_ON),
         elem_classes="sd-lead",
@@ -153,7 +153,7 @@ def build(page: Page) -> None:
                 yield told, typed, *same, begin
             owner = page.owner(asked[token], request)
             job = finetune.ask(wish(asked, request), jobs, data_root(None), owner)
-            for _ in finetune.begun(job, jobs, lent, asked[form.minutes]):
+            for _ in finetune.begun(job, jobs, lent, asked[form.time]):
                 shows = look(job.name, asked[form.start], asked[token], request, choose=True)
                 yield "", gr.skip(), *shows
         except SerdemoError as problem:

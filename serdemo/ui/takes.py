@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from serdemo.schema import EMOTIONS, SerdemoError, UsageError, Utterance
-from serdemo.storage import DESCRIPTION, read_json, write_json
+from serdemo.storage import DESCRIPTION, read_json, runs_folder, write_json
 from serdemo.ui import shelf
-from serdemo.ui.shelf import RUNS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -162,7 +161,7 @@ def of(owner: str | None, session: str | None) -> Voice:
 
     Raises UsageError for a visitor without a session, who would share it with others.
     """
-    runs = Path(os.environ.get("SERDEMO_RUNS") or RUNS).absolute()
+    runs = runs_folder().absolute()
     if owner is None:
         return Voice(runs / NAME)
     if not session:
@@ -175,7 +174,7 @@ def of(owner: str | None, session: str | None) -> Voice:
 
 def forget(session: str) -> Path:
     """Delete what a session that ends leaves; returns the folder of it."""
-    folder = _session(Path(os.environ.get("SERDEMO_RUNS") or RUNS).absolute(), session)
+    folder = _session(runs_folder().absolute(), session)
     shutil.rmtree(folder, ignore_errors=True)
     return folder
 

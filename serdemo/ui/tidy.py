@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import threading
 import time
@@ -14,7 +13,8 @@ from gradio.utils import get_upload_folder
 
 from serdemo.jobs import Jobs
 from serdemo.models import Store
-from serdemo.ui.shelf import EXPORTS, RUNS, VISITORS
+from serdemo.storage import runs_folder
+from serdemo.ui.shelf import EXPORTS, VISITORS
 from serdemo.ui.takes import SESSIONS
 from serdemo.ui.visitors import Visitors
 
@@ -28,7 +28,7 @@ EVERY_S = 600.0
 
 def begin(visitors: Visitors) -> None:
     """Keep the queue of runs and what lies about in order, from a thread, as long as the page runs."""
-    jobs = Jobs(Path(os.environ.get("SERDEMO_RUNS") or RUNS))
+    jobs = Jobs(runs_folder())
 
     def go() -> None:
         while True:

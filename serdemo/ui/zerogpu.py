@@ -1,20 +1,26 @@
-"""A ZeroGPU Space: a GPU is lent to a function for some minutes, and belongs to nothing else."""
+"""A ZeroGPU Space: a GPU is lent to a function for some seconds, and belongs to nothing else."""
 
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+import gradio as gr
+
 from serdemo.events import Step
 from serdemo.jobs import Job, Jobs
+from serdemo.schema import SerdemoError
 
 if TYPE_CHECKING:
     from serdemo.events import Event
 
-MOST_MINUTES = 4.0  # to train; a Space lends five at most
-AROUND_S = 50.0  # to read clips before, and to score after
+# A Space lends a visitor without an account two minutes a day, and nothing where less is left than
+# is asked for.
+FIRST_S, LEAST_S, MOST_S = 60.0, 40.0, 100.0  # seconds to ask for
+SCORING_S = 25.0  # of them, after training
 LEAST_BETWEEN_S = 0.5  # of what is told of a run
 
 Train = Callable[[Sequence[str], float], "Iterator[Event]"]
@@ -31,6 +37,11 @@ def page_device() -> str:
     return "cpu" if here() else "auto"
 
 
+def training_s(seconds: float) -> float:
+    """How much of a loan of so many seconds is for reading clips and training."""
+    return max(1.0, seconds - SCORING_S)
+
+
 def lent() -> Train | None:
     """On such a Space, training with a GPU lent to it: the events of `train` with some arguments in
     at most so many seconds, after which it has stopped and can go on. None elsewhere.
@@ -44,9 +55,8 @@ def lent() -> Train | None:
     def train(arguments: Sequence[str], seconds: float) -> Iterator[Event]:
         from serdemo.commands.train import happening
 
-        limit = f"{max(1.0, seconds - AROUND_S / 2):g}"
         told = 0.0
-        for event in happening([*arguments, "--stop-after", limit]):
+        for event in happening([*arguments, "--stop-after", str(training_s(seconds))]):
             if not isinstance(event, Step) or time.monotonic() - told > LEAST_BETWEEN_S:
                 told = time.monotonic()
                 yield event
@@ -55,11 +65,39 @@ def lent() -> Train | None:
     return found
 
 
-def carried_out(train: Train, jobs: Jobs, job: Job, minutes: float) -> Iterator[Event]:
-    """Carry a run out on a lent GPU; its folder tells all of it, as that of any run.
-
-    Raises SerdemoError for what cannot be trained, and what the Space says where it lends nothing.
-    """
-    seconds = 60 * min(minutes, MOST_MINUTES) + AROUND_S
+def carried_out(train: Train, jobs: Jobs, job: Job, seconds: float) -> Iterator[Event]:
+    """Carry a run out on a GPU lent for so many seconds; its folder tells all of it, as that of any
+    run. Raises SerdemoError for what cannot be trained, and where the Space lends nothing."""
     with jobs.inside(job):
-        yield from train(jobs.command(job)[1:], seconds)
+        try:
+            yield from train(jobs.command(job)[1:], min(seconds, MOST_S))
+        except gr.Error as problem:
+            raise refusal(problem) from problem
+
+
+def refusal(problem: gr.Error) -> SerdemoError:
+    """Why a Space lends no GPU, or took it back, in a sentence of ours with what to do."""
+    said = " ".join(re.sub(r"<[^>]*>", "", str(problem.message)).split())
+    title = str(getattr(problem, "title", ""))
+    about = f"{title} {said}".lower()
+    if "quota" in about or "gpu limit" in about or "runs limit" in about:
+        numbers = re.search(r"(\d+)s requested vs\. (-?\d+)s left", said)
+        left = max(0, int(numbers[2])) if numbers else 0
+        spent = f": {numbers[1]} s were asked for and {left} s are left" if numbers else ""
+        again = re.search(r"try again in ([\w:, ]+\w)", said, re.IGNORECASE)
+        then = f"come back in {again[1]}" if again else "come back tomorrow"
+        less = "ask for fewer seconds, " if left >= LEAST_S else ""
+        return SerdemoError(
+            f"The GPU time that Hugging Face lends you today is used up{spent}."
+            f" You can {less}log in there for more, or {then}."
+        )
+    if "duration" in about:
+        return SerdemoError("The Space lends nobody a GPU for so long: ask for fewer seconds.")
+    if "no gpu" in about or "queue" in about or "pending" in about:
+        return SerdemoError("No GPU is free just now: press Resume in a few minutes.")
+    if "worker" in about or "aborted" in about:
+        return SerdemoError(
+            "The Space took its GPU back before the run was over: press Resume, and it goes on from"
+            " what it saved last."
+        )
+    return SerdemoError(f"The Space lends no GPU ({said or title}): reload the page and try again.")

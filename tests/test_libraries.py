@@ -1,0 +1,165 @@
+"""Installations that do not hold: one sentence, exit code 1, and the command that mends it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from command import EXAMPLES, ROOT, here
+
+from serdemo import libraries
+from serdemo.schema import SerdemoError
+
+VOICE = str(EXAMPLES / "polish-even.ogg")
+PAIR = '"torch>=2.11,<3" "torchaudio==2.11.0"'
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder before all others in which a test puts other releases of libraries."""
+    place = tmp_path / "lib"
+    place.mkdir()
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(place), str(ROOT)]))
+    return place
+
+
+def put(place: Path, name: str, version: str, body: str) -> None:
+    """A library of that name and version, whose import does what `body` does."""
+    (place / name).mkdir()
+    (place / name / "__init__.py").write_text(body, encoding="utf-8")
+    told = place / f"{name}-{version}.dist-info"
+    told.mkdir()
+    (told / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", encoding="utf-8"
+    )
+
+
+def ran(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120)
+
+
+COMMANDS = {
+    "app.py": (str(ROOT / "app.py"),),
+    "app": ("-m", "serdemo", "app"),
+    "predict": ("-m", "serdemo", "predict", VOICE),
+    "train": ("-m", "serdemo", "train", "supervised", "--corpus", "emodb", "--run", "run"),
+    "corpora": ("-m", "serdemo", "corpora"),
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_pair_that_does_not_fit_ends_everything_at_once(
+    command: str, install: Path, tmp_path: Path
+) -> None:
+    put(install, "torchaudio", "2.11.1", "raise OSError('Could not load this library: x.so')")
+    done = ran(*COMMANDS[command], cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    torch = importlib.metadata.version("torch")
+    assert line.startswith(f"serdemo: torchaudio 2.11.1 cannot be loaded beside torch {torch}")
+    assert "(Could not load this library: x.so). This mends it: python -m pip install" in line
+    assert PAIR in line
+    assert "--force-reinstall" not in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_help_is_given_all_the_same(install: Path, tmp_path: Path) -> None:
+    put(install, "torchaudio", "2.11.1", "raise OSError('no')")
+    done = ran("-m", "serdemo", "--help", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_another_release_that_can_be_loaded_is_taken(install: Path, tmp_path: Path) -> None:
+    """Whether it fits is for the loader to say, not for its number."""
+    (install / "torchaudio-2.11.9.dist-info").mkdir()
+    told = "Metadata-Version: 2.1\nName: torchaudio\nVersion: 2.11.9\n"
+    (install / "torchaudio-2.11.9.dist-info" / "METADATA").write_text(told, encoding="utf-8")
+    done = ran("-m", "serdemo", "corpora", "--json", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("gradio", ("-c", "import runpy; runpy.run_path('app.py', run_name='__main__')")),
+        ("soundfile", ("-m", "serdemo", "predict", VOICE)),
+        ("onnxruntime", (str(ROOT / "app.py"),)),
+        ("click", ("-m", "serdemo", "corpora")),
+    ],
+)
+def test_any_library_that_cannot_be_loaded_is_named(
+    name: str, command: tuple[str, ...], install: Path
+) -> None:
+    put(install, name, "0.1", "raise ImportError('libx.so.3: cannot open\\nshared object file')")
+    done = ran(*command, cwd=ROOT)
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(
+        f"serdemo: {name} 0.1 cannot be loaded (libx.so.3: cannot open shared object file)."
+        f' This mends it: python -m pip install "{name}>='
+    )
+
+
+def refused(code: str) -> str:
+    """The sentence for what a piece of code raises."""
+    with pytest.raises(Exception) as raised:  # noqa: PT011
+        exec(compile(code, "x", "exec"), {"__name__": "serdemo.x"})
+    return str(libraries.refusal(raised.value))
+
+
+def test_a_missing_library_is_named_as_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(libraries, "_version", lambda name: None)
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    assert refused("import sklearn.svm") == (
+        'serdemo needs the library scikit-learn: python -m pip install "scikit-learn>=1.5,<2"'
+    )
+    assert refused("import nothing_known.of") == (
+        'serdemo needs the library nothing-known: python -m pip install "nothing-known"'
+    )
+
+
+def test_faults_of_ours_are_no_library_s() -> None:
+    assert refused("1 / 0") == "None"
+    assert refused("import serdemo.nowhere") == "None"
+    assert refused("open('nowhere')") == "None"
+    assert "packaging" in refused("from packaging import nothing")
+
+
+def test_the_small_build_is_mended_from_its_own_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = {"torch": "2.13.0+cpu", "torchaudio": "2.11.0"}
+    monkeypatch.setattr(libraries, "_version", versions.get)
+    assert libraries._mend("torchaudio") == (
+        "python -m pip install --force-reinstall --no-deps"
+        ' --index-url https://download.pytorch.org/whl/cpu "torchaudio==2.11.0"'
+    )
+    versions["torch"] = "2.13.0"
+    assert libraries._mend("torchaudio").endswith('install --force-reinstall "torchaudio==2.11.0"')
+    versions["torch"] = "2.10.0"
+    assert libraries._mend("torchaudio") == f"python -m pip install {PAIR}"
+
+
+def test_what_is_asked_for_is_what_the_project_declares(monkeypatch: pytest.MonkeyPatch) -> None:
+    beside = {name: str(asked.specifier) for name, asked in libraries.requirements().items()}
+    assert {"torch", "gradio", "silero-vad", "peft", "torchvision"} <= set(beside)
+    monkeypatch.setattr(libraries, "__file__", "/nowhere/serdemo/libraries.py")
+    installed = {name: str(asked.specifier) for name, asked in libraries.requirements().items()}
+    assert installed == {name: ranges for name, ranges in beside.items() if name in installed}
+    assert set(beside) - {"serdemo"} == set(installed)  # which names its own extras there
+
+
+def test_loading_beside_is_told_like_loading_here(install: Path) -> None:
+    libraries.Loading("serdemo.schema").wait()
+    put(install, "scipy", "0.1", "raise RuntimeError")
+    with pytest.raises(SerdemoError, match=r"scipy 0\.1 cannot be loaded \(RuntimeError\)"):
+        libraries.Loading("scipy").wait()
+    libraries.Loading("serdemo.nowhere").wait()  # a fault of ours is told where it is met
+
+
+def test_the_check_is_not_made_for_help(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(libraries, "_fits", lambda name, asked: False)
+    assert here("corpora", "--json").code == 0  # what is installed here can be loaded
