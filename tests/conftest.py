@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing.process
 import os
+import subprocess
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
@@ -20,6 +24,7 @@ from serdemo.splits import Split, by_speakers
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for what is started as a process of its own
 RATE = 16_000
+LONGEST_WAIT_S = 0.05  # of a fast test, such as for a thread of its own
 # (pitch in Hz, fall of the harmonics, beats a second): far apart, so that they are soon learnt.
 SOUNDS = {"angry": (320.0, 0.2, 9.0), "happy": (210.0, 1.0, 5.0), "sad": (110.0, 2.5, 1.5)}
 SPEAKERS = ("anna", "bert", "cleo", "dora")
@@ -191,6 +196,25 @@ def data_root() -> Path:
     if not root or not Path(root).is_dir():
         pytest.skip("SERDEMO_DATA names no folder with corpora")
     return Path(root)
+
+
+@pytest.fixture(autouse=True)
+def nothing_but_python(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that is not marked `slow` starts no process, and does not wait for time to pass."""
+    if "slow" in request.keywords:
+        return
+
+    def start(*given: Any, **named: Any) -> None:
+        pytest.fail("this test starts a process: mark it slow")
+
+    def sleep(seconds: float, wait: Callable[[float], None] = time.sleep) -> None:
+        if seconds > LONGEST_WAIT_S and threading.current_thread() is threading.main_thread():
+            pytest.fail("this test waits: mark it slow")
+        wait(seconds)
+
+    monkeypatch.setattr(subprocess.Popen, "__init__", start)
+    monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", start)
+    monkeypatch.setattr(time, "sleep", sleep)
 
 
 @pytest.fixture(autouse=True)

@@ -14,6 +14,7 @@ from serdemo import audio, readers
 from serdemo.schema import SerdemoError
 
 
+@pytest.mark.slow
 def test_bad_files_end_in_one_sentence(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], subtests: pytest.Subtests
 ) -> None:

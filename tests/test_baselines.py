@@ -119,6 +119,7 @@ def test_one_class_or_nobody_to_test_has_no_svm(split: Split) -> None:
     }
 
 
+@pytest.mark.slow
 def test_clips_that_cannot_be_read_are_left_out(split: Split, tmp_path: Path) -> None:
     broken = replace(split.test[0], path=tmp_path / "broken.wav")
     broken.path.write_bytes(b"RIFF")

@@ -192,6 +192,7 @@ def same(one: Batch, other: Batch) -> bool:
     return all(torch.equal(getattr(one, n), getattr(other, n)) for n in Batch.__slots__)
 
 
+@pytest.mark.slow
 def test_worker_processes_prepare_the_same_batches(some_clips: list[Utterance]) -> None:
     clips = Clips(some_clips, LABELS, 1.0)
     options = BatchOptions(batch_size=2, crop_low=0.1, crop_high=0.2)
@@ -212,6 +213,7 @@ def test_worker_processes_prepare_the_same_batches(some_clips: list[Utterance]) 
         assert torch.isfinite(batch.wave).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_clip_lost_on_the_way_is_one_sentence(some_clips: list[Utterance], workers: int) -> None:
     lost = replace(some_clips[0], path=Path("lost.wav"), duration_s=1.0)

@@ -138,6 +138,7 @@ def test_a_good_recording_has_no_warnings(detector: checks.SpeechDetector, rate:
     assert checks.warnings(clip, detector.probabilities(clip.samples)) == ()
 
 
+@pytest.mark.slow
 def test_odd_files_get_their_warning(
     tmp_path: Path, detector: checks.SpeechDetector, subtests: pytest.Subtests
 ) -> None:

@@ -51,6 +51,7 @@ def voices() -> list[Path]:
 # predict
 
 
+@pytest.mark.slow
 def test_predict_tells_the_answer_its_probabilities_and_course(tmp_path: Path) -> None:
     voice = max(voices(), key=lambda path: path.stat().st_size)
     ran = there("predict", voice, cwd=tmp_path)
@@ -65,6 +66,7 @@ def test_predict_tells_the_answer_its_probabilities_and_course(tmp_path: Path) -
     assert "0.0-3.0 s" in ran.out
 
 
+@pytest.mark.slow
 def test_predict_gives_one_json_document(tmp_path: Path) -> None:
     ran = there("predict", *voices()[:2], "--json", "--device", "cpu", cwd=tmp_path)
     assert ran.err == ""
@@ -121,6 +123,7 @@ def test_predict_warns_and_shows_names_as_they_are(tmp_path: Path) -> None:
     assert answer["unsure"] and answer["warnings"]
 
 
+@pytest.mark.slow
 def test_a_terminal_that_knows_only_ascii_will_do(tmp_path: Path) -> None:
     voice = shutil.copy(voices()[0], tmp_path / "Stimme-ü-声.ogg")
     ran = there("predict", voice, cwd=tmp_path, PYTHONIOENCODING="ascii")
@@ -187,6 +190,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return data, run
 
 
+@pytest.mark.slow
 def test_train_stops_resumes_and_finishes(trained: tuple[Path, Path]) -> None:
     _, run = trained
     lines = (run / "events.jsonl").read_text(encoding="utf-8").splitlines()
@@ -243,6 +247,7 @@ def test_evaluate_tells_percent(trained: tuple[Path, Path]) -> None:
     assert "angry" in ran.out
 
 
+@pytest.mark.slow
 @needs_data
 @pytest.mark.parametrize(
     ("corpus", "speakers", "least"),
@@ -265,6 +270,7 @@ def test_the_shipped_model_is_as_good_as_its_report(
 # app, bench, help, version
 
 
+@pytest.mark.slow
 def test_app_serves_the_page(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -331,6 +337,7 @@ def test_the_bare_command_lists_the_commands() -> None:
     assert all(f"\n  {name} " in ran.err for name in COMMANDS)
 
 
+@pytest.mark.slow
 def test_the_version_is_told_without_loading_the_models(tmp_path: Path) -> None:
     ran = there("--version", cwd=tmp_path, PYTHONPROFILEIMPORTTIME="1")
     assert ran.out.strip() == f"serdemo, version {__version__}"

@@ -224,6 +224,7 @@ def told(ran: Ran, code: int, pattern: str) -> None:
     assert ran.out in ("", "[]\n")
 
 
+@pytest.mark.slow
 def test_bad_audio(workshop: Path) -> None:
     cases = make_refused(workshop / "audio")
     assert len(cases) >= 20
@@ -245,6 +246,7 @@ def test_bad_table(workshop: Path, name: str) -> None:
     told(here("evaluate", workshop / "good", "--corpus", path), 1, BAD_TABLES[name][1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", BAD_ARGUMENTS, ids=lambda row: row[0])
 def test_bad_arguments(workshop: Path, row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
     _, line, code, pattern = row
@@ -257,6 +259,7 @@ def test_bad_arguments(workshop: Path, row: Row, monkeypatch: pytest.MonkeyPatch
     assert not (workshop / "new" / "checkpoint").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "code", "pattern"),
     [

@@ -25,6 +25,7 @@ def steps(events: list[Event], stage: str) -> list[Step]:
     return [e for e in events if isinstance(e, Step) and e.stage == stage]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("margin_loss", ["softmax", "pairs"])
 def test_eight_clips_are_learnt_by_heart(
     begin_two: Begin, two: list[Utterance], tmp_path: Path, margin_loss: str

@@ -238,6 +238,7 @@ def first(
     return line, run, here(*line, "--resume", "--json").json()
 
 
+@pytest.mark.slow
 def test_a_document_of_a_protocol(first: tuple[list[object], Path, dict[str, Any]]) -> None:
     _, _, found = first
     assert found["finished"] is True
@@ -437,6 +438,7 @@ def test_an_interrupt_leaves_what_can_be_resumed(
     assert len(answers.files) + len(others.files) == 24
 
 
+@pytest.mark.slow
 def test_the_cross_corpus_matrix(corpus_root: Path, options: list[object], tmp_path: Path) -> None:
     """Two corpora; the second knows no sad voices, so those are left out of what it is asked."""
     other = tmp_path / "other"

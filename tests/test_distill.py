@@ -158,6 +158,7 @@ def split_of(split: Split) -> Split:
 CALM = dict(speed=0.0, noise=0.0, reverberation=0.0, band=0.0, gain=0.0, dropout=0.0, masks=0)
 
 
+@pytest.mark.slow
 def test_a_student_learns_its_teacher_by_heart(
     begin: Begin, tmp_path: Path, tiny_checkpoint: Path, split: Split
 ) -> None:

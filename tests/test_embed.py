@@ -202,6 +202,7 @@ def test_halves_hold_single_precision() -> None:
     assert np.abs(module._whole(halves) / values - 1).max() < 1e-4
 
 
+@pytest.mark.slow
 def test_a_bad_clip_is_told_and_left_out(embedded: Embed, clips: Path, tmp_path: Path) -> None:
     bad = sorted(clips.rglob("*.wav"))[3]
     bad.write_bytes(b"no sound at all")
@@ -252,6 +253,7 @@ def test_what_is_no_encoder_is_told(tiny_checkpoint: Path, clips: Path, tmp_path
     assert ran.code == 1 and "no checkpoint 'nothing'" in ran.err
 
 
+@pytest.mark.slow
 def test_a_repeated_command_does_without_torch(
     tiny_checkpoint: Path, clips: Path, tmp_path: Path
 ) -> None:

@@ -282,6 +282,7 @@ class Hub(BaseHTTPRequestHandler):
         """Nothing."""
 
 
+@pytest.mark.slow
 def test_an_encoder_from_a_hub(
     sources: dict[str, Path], corpus_root: Path, tmp_path: Path, tiny_values: dict[str, Any]
 ) -> None:

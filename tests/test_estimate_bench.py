@@ -10,6 +10,7 @@ from serdemo.bench import estimate as estimate_bench
 from serdemo.schema import SerdemoError
 
 
+@pytest.mark.slow
 def test_a_run_is_told_and_then_timed(corpus_root: Path, tiny_checkpoint: Path) -> None:
     figures = estimate_bench.estimate(str(corpus_root), None, tiny_checkpoint, epochs=1, rounds=1)
     assert figures["clips"] == {"train": 12, "valid": 6, "test": 6}

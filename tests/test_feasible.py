@@ -54,6 +54,7 @@ def test_an_estimate_adds_up(tiny_values: dict[str, Any], split: Split, recipe: 
         feasible.estimate(recipe, {"nonsense": 1}, split)
 
 
+@pytest.mark.slow
 def test_it_is_rehearsed_in_a_process_whose_start_counts(
     tiny_values: dict[str, Any], clips: list[Utterance], split: Split, tmp_path: Path
 ) -> None:
@@ -70,6 +71,7 @@ def test_it_is_rehearsed_in_a_process_whose_start_counts(
         in_a_process("supervised", tiny_values, by_speakers(gone, valid=["cleo"]))
 
 
+@pytest.mark.slow
 def test_what_cannot_be_rehearsed_is_a_sentence(
     tiny_values: dict[str, Any], split: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -126,6 +126,7 @@ def test_an_encoder_that_has_heard_them_is_refused(tmp_path: Path) -> None:
     assert ran.out == ""
 
 
+@pytest.mark.slow
 def test_a_pretrained_encoder_is_scored_beside_the_svm(corpus_root: Path, tmp_path: Path) -> None:
     source = small_encoders.save("whisper", tmp_path / "whisper")
     cache = ("--cache", tmp_path / "cache")
@@ -137,6 +138,7 @@ def test_a_pretrained_encoder_is_scored_beside_the_svm(corpus_root: Path, tmp_pa
     assert here(*asked).out.count("(4 folds, 4 speakers, 24 clips)") == 2
 
 
+@pytest.mark.slow
 def test_what_cannot_be_scored_is_one_sentence(tmp_path: Path) -> None:
     folder = tmp_path / "some" / "anna" / "angry"
     folder.mkdir(parents=True)

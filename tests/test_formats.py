@@ -68,6 +68,7 @@ def test_every_format_decodes_to_the_same_tone(
     assert clip.clipped < 0.001
 
 
+@pytest.mark.slow
 @NEEDS_FFMPEG
 @pytest.mark.parametrize(
     ("name", "codec", "rate", "channels"),
@@ -95,6 +96,7 @@ def test_other_formats_go_through_ffmpeg(
     assert (clip.source_rate, clip.channels) == (rate, channels)
 
 
+@pytest.mark.slow
 @NEEDS_FFMPEG
 def test_a_video_without_sound_and_a_slow_decoding_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -130,6 +130,7 @@ def test_frames_are_those_of_the_clip_alone(
     assert np.array_equal(drawn.wave[0, :10].numpy(), kept.wave(1)[at : at + 10])
 
 
+@pytest.mark.slow
 def test_eight_clips_are_learnt_by_heart(
     begin_two: Begin, frozen: dict[str, Any], two: list[Utterance], tmp_path: Path
 ) -> None:
@@ -142,6 +143,7 @@ def test_eight_clips_are_learnt_by_heart(
     assert all(predictor.predict(u.path).label == u.emotion for u in eight)
 
 
+@pytest.mark.slow
 def test_stopped_it_goes_on_as_if_unbroken(
     begin_two: Begin, frozen: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -212,6 +214,7 @@ def test_what_was_never_trained_may_be_heard_once(split: Split, tmp_path: Path) 
     assert Supervised.from_values(values).describe(split).encoder == "mfcc"
 
 
+@pytest.mark.slow
 def test_only_the_first_pass_is_slow(
     frozen: dict[str, Any],
     tiny_values: dict[str, Any],

@@ -63,6 +63,7 @@ def stepping(jobs: Jobs, name: str, steps: int = 1) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_one_after_another(jobs: Jobs, arguments: list[str]) -> None:
     jobs.ask("first", arguments, "me")
     jobs.ask("second", arguments, "you")
@@ -84,6 +85,7 @@ def test_one_after_another(jobs: Jobs, arguments: list[str]) -> None:
     assert len(jobs.all()) == 2
 
 
+@pytest.mark.slow
 def test_what_a_visitors_run_keeps_of_clips_goes_with_it(
     jobs: Jobs, arguments: list[str], sources: dict[str, Path]
 ) -> None:
@@ -98,6 +100,7 @@ def test_what_a_visitors_run_keeps_of_clips_goes_with_it(
     assert "--cache" not in jobs.command(Job("voices", ("train", "speaker"), "anna"))
 
 
+@pytest.mark.slow
 def test_stop_saves_and_resume_goes_on(jobs: Jobs, arguments: list[str]) -> None:
     jobs.ask("run", [*arguments, "--epochs", "10000"])
     stepping(jobs, "run", 3)
@@ -122,6 +125,7 @@ def test_stop_saves_and_resume_goes_on(jobs: Jobs, arguments: list[str]) -> None
     assert not jobs.path("run").exists()
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_told_and_can_go_on(jobs: Jobs, arguments: list[str]) -> None:
     jobs.ask("run", [*arguments, "--epochs", "10000"])
     stepping(jobs, "run", 10)
@@ -148,6 +152,7 @@ def deaf(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
     return begun
 
 
+@pytest.mark.slow
 def test_what_does_not_stop_is_ended_and_told(
     jobs: Jobs, deaf: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,6 +167,7 @@ def test_what_does_not_stop_is_ended_and_told(
     assert jobs.why(jobs.job("run")) == "It did not stop by itself, and was ended."
 
 
+@pytest.mark.slow
 def test_what_cannot_be_begun_is_told_and_the_next_begins(
     jobs: Jobs, deaf: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,6 +187,7 @@ def test_what_cannot_be_begun_is_told_and_the_next_begins(
     assert jobs.again("first").arguments == ("train", "--resume")
 
 
+@pytest.mark.slow
 def test_no_process_goes_on_that_is_not_known(
     jobs: Jobs, deaf: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -205,6 +212,7 @@ def test_no_process_goes_on_that_is_not_known(
     assert [one.poll() for one in deaf[1:]] == [None]
 
 
+@pytest.mark.slow
 def test_who_asks_as_the_queue_runs_empty_is_heard(
     tmp_path: Path, deaf: list[subprocess.Popen[bytes]]
 ) -> None:
@@ -261,6 +269,7 @@ input()
 """
 
 
+@pytest.mark.slow
 def test_a_run_outlives_who_began_it(jobs: Jobs, arguments: list[str], tmp_path: Path) -> None:
     script = tmp_path / "asker.py"
     script.write_text(ASKER, encoding="utf-8")
@@ -280,6 +289,7 @@ def test_a_run_outlives_who_began_it(jobs: Jobs, arguments: list[str], tmp_path:
     assert until(jobs, "next", *OVER) == "finished"
 
 
+@pytest.mark.slow
 def test_what_cannot_run_says_why(jobs: Jobs, arguments: list[str]) -> None:
     jobs.ask("run", [*arguments, "--learning-rate", "7"])
     assert until(jobs, "run", *OVER) == "failed"

@@ -16,6 +16,7 @@ from serdemo.events import EVENTS, Saved, to_line
 from serdemo.jobs import Jobs
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.environ.get("CI"), reason="takes a minute or more: CI alone runs it")
 def test_a_kill_loses_nothing_that_was_saved() -> None:
     found = here("bench", "kill", "--runs", "2", "--pages", "2", "--json").json()

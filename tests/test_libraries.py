@@ -52,6 +52,7 @@ COMMANDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_pair_that_does_not_fit_ends_everything_at_once(
     command: str, install: Path, tmp_path: Path
@@ -68,12 +69,14 @@ def test_a_pair_that_does_not_fit_ends_everything_at_once(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_help_is_given_all_the_same(install: Path, tmp_path: Path) -> None:
     put(install, "torchaudio", "2.11.1", "raise OSError('no')")
     done = ran("-m", "serdemo", "--help", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_another_release_that_can_be_loaded_is_taken(install: Path, tmp_path: Path) -> None:
     """Whether it fits is for the loader to say, not for its number."""
     (install / "torchaudio-2.11.9.dist-info").mkdir()
@@ -83,6 +86,7 @@ def test_another_release_that_can_be_loaded_is_taken(install: Path, tmp_path: Pa
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "command"),
     [
@@ -152,6 +156,7 @@ def test_what_is_asked_for_is_what_the_project_declares(monkeypatch: pytest.Monk
     assert set(beside) - {"serdemo"} == set(installed)  # which names its own extras there
 
 
+@pytest.mark.slow
 def test_loading_beside_is_told_like_loading_here(install: Path) -> None:
     libraries.Loading("serdemo.schema").wait()
     put(install, "scipy", "0.1", "raise RuntimeError")
@@ -160,6 +165,7 @@ def test_loading_beside_is_told_like_loading_here(install: Path) -> None:
     libraries.Loading("serdemo.nowhere").wait()  # a fault of ours is told where it is met
 
 
+@pytest.mark.slow
 def test_the_check_is_not_made_for_help(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(libraries, "_fits", lambda name, asked: False)
     assert here("corpora", "--json").code == 0  # what is installed here can be loaded

@@ -62,6 +62,7 @@ def lines(ran: Ran) -> list[dict[str, Any]]:
     return [json.loads(line) for line in ran.out.splitlines()]
 
 
+@pytest.mark.slow
 def test_a_file_is_answered_at_the_pace_of_speech(tiny_checkpoint: Path, voice: Path) -> None:
     began = time.monotonic()
     ran = listen(tiny_checkpoint, "--file", voice, "--json")
@@ -79,11 +80,13 @@ def test_a_file_is_answered_at_the_pace_of_speech(tiny_checkpoint: Path, voice: 
     assert summary["warnings"] == [] and summary["skipped"] == 0
 
 
+@pytest.mark.slow
 def test_it_stops_after_the_seconds_given(tiny_checkpoint: Path, voice: Path) -> None:
     *_, summary = lines(listen(tiny_checkpoint, "--file", voice, "--json", "--seconds", 1.25))
     assert (summary["duration_s"], summary["received_samples"]) == (1.25, 20_000)
 
 
+@pytest.mark.slow
 def test_without_a_terminal_the_end_is_shown(tiny_checkpoint: Path, voice: Path) -> None:
     ran = listen(tiny_checkpoint, "--file", voice, "--seconds", 1.5)
     assert ran.code == 0, ran.err
@@ -95,6 +98,7 @@ def test_without_a_terminal_the_end_is_shown(tiny_checkpoint: Path, voice: Path)
     assert len(shown[6].strip()) == 3  # a mark for each answer
 
 
+@pytest.mark.slow
 def test_silence_is_called_silence(tiny_checkpoint: Path, tmp_path: Path) -> None:
     path = tmp_path / "silent.wav"
     soundfile.write(path, np.zeros(40_000), 16_000)
@@ -199,6 +203,7 @@ def test_wrong_usage_and_failures(
     assert pattern in ran.err and len(ran.err.splitlines()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for a child alone")
 def test_a_real_ctrl_c(tiny_checkpoint: Path, tmp_path: Path) -> None:
     path = tmp_path / "long.wav"

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from command import there
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.real_time
 @pytest.mark.parametrize("command", ["load", "live"])

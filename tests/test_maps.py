@@ -39,6 +39,7 @@ def source(tmp_path: Path) -> Path:
     return tmp_path / "clips.parquet"
 
 
+@pytest.mark.slow
 def test_a_table_with_coordinates_is_still_a_table(source: Path, tmp_path: Path) -> None:
     assert maps.make(source, tmp_path / "map.parquet", dimensions=3) == 30
     again = table.read(tmp_path / "map.parquet")

@@ -271,6 +271,7 @@ def listen(environment: dict[str, str], *arguments: str) -> subprocess.Completed
     )
 
 
+@pytest.mark.slow
 def test_a_virtual_microphone_is_heard(
     pulse: dict[str, str], tiny_checkpoint: Path, tmp_path: Path
 ) -> None:

@@ -535,6 +535,7 @@ def test_the_commands_from_list_to_delete(
     assert not (tmp_path / "models" / "My-tiny").exists()
 
 
+@pytest.mark.slow
 def test_deleting_asks_first(tiny_checkpoint: Path, tmp_path: Path) -> None:
     place = tmp_path / "models" / "tiny"
     shutil.copytree(tiny_checkpoint, place)
@@ -565,6 +566,7 @@ def test_what_is_wrong_is_one_sentence(line: str, code: int, words: str, tmp_pat
     assert done.out == "" and done.err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_file_that_is_no_sound_is_left_out_and_told(tmp_path: Path) -> None:
     (tmp_path / "bad.wav").write_bytes(b"no")
     done = here("models", "compare", "compact", "compact", CLIP, tmp_path / "bad.wav")

@@ -52,6 +52,7 @@ def held(place: Path, name: str) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (place / "models" / name).iterdir()}
 
 
+@pytest.mark.slow
 def test_there_and_back(hub: Hub, place: Path, models: Callable[..., Ran]) -> None:
     environment = hub.environment(place / "home")
     done = there("models", "push", "tiny", REPO, cwd=place, **environment)
@@ -139,6 +140,7 @@ def test_one_too_large_is_not_fetched(hub: Hub, place: Path, models: Callable[..
     assert not any("resolve" in path for _, path in hub.asked)
 
 
+@pytest.mark.slow
 def test_a_hub_that_fails_or_is_not_there(
     hub: Hub, place: Path, models: Callable[..., Ran]
 ) -> None:

@@ -150,6 +150,7 @@ def paper(
     )
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_trained_once_and_compared(paper: Paper, tmp_path: Path) -> None:
     assert not train(paper, tmp_path, None, 2, stop_after=0.0)
     assert results(paper, tmp_path, 2) == []

@@ -112,6 +112,7 @@ def test_what_is_scored_is_what_a_user_is_told(
     assert not told[-2].has_speech
 
 
+@pytest.mark.slow
 def test_a_bad_file_among_good_ones(
     predictor: Predictor, files: list[Path], tmp_path: Path
 ) -> None:

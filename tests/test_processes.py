@@ -63,6 +63,7 @@ def state(run: Path) -> dict[str, torch.Tensor]:
     return found[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["supervised", "cross_corpus", "speaker", "speaker_clusters"])
 def test_two_processes_agree_with_one(
     tmp_path: Path,
@@ -158,6 +159,7 @@ train("broken", 0, resume=True)
 """
 
 
+@pytest.mark.slow
 def test_two_processes_gather_in_order_and_resume_as_if_unbroken(
     tmp_path: Path, corpus_root: Path, tiny_values: dict[str, Any]
 ) -> None:
@@ -174,6 +176,7 @@ def test_two_processes_gather_in_order_and_resume_as_if_unbroken(
     assert not torch.equal(generators[0], generators[1])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to another process")
 def test_ctrl_c_saves_all_processes_and_one_can_go_on(
     tmp_path: Path, corpus_root: Path, tiny_values: dict[str, Any]
@@ -282,6 +285,7 @@ def test_a_stage_ends_when_nothing_gets_better(
     assert not [event for event in again if isinstance(event, Step)]
 
 
+@pytest.mark.slow
 def test_a_run_keeps_to_its_time_and_ends_at_the_lowest_rate(
     tmp_path: Path, split: Split, tiny_values: dict[str, Any]
 ) -> None:

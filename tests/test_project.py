@@ -56,11 +56,13 @@ def pins() -> list[Requirement]:
     return [Requirement(line) for line in lines if not line.startswith("#")]
 
 
+@pytest.mark.slow
 def test_the_lock_is_that_of_the_project() -> None:
     """Otherwise: `uv lock`."""
     uv("lock", "--check")
 
 
+@pytest.mark.slow
 def test_the_requirements_are_those_of_the_lock() -> None:
     """Otherwise: the command in their second line."""
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
@@ -112,6 +114,7 @@ def test_every_pin_has_a_wheel(python: tuple[int, int], system: tuple[str, str])
     assert without == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "check",
     [("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",)],
@@ -133,6 +136,7 @@ def shipped_files() -> list[Path]:
     return [path for name in done.stdout.split("\0") if name and (path := ROOT / name).is_file()]
 
 
+@pytest.mark.slow
 def test_no_file_is_too_large_for_a_space() -> None:
     files = shipped_files()
     assert ROOT / "pyproject.toml" in files
@@ -168,6 +172,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
+@pytest.mark.slow
 def test_the_wheel_carries_what_is_used_and_no_more(wheel: Path) -> None:
     assert wheel.name == f"serdemo-{__version__}-py3-none-any.whl"
     with zipfile.ZipFile(wheel) as archive:
@@ -194,6 +199,7 @@ def test_the_wheel_carries_what_is_used_and_no_more(wheel: Path) -> None:
     assert not [name for name in names if "/tests/" in name or "/runs/" in name]
 
 
+@pytest.mark.slow
 def test_the_wheel_answers_in_an_empty_folder(wheel: Path, tmp_path: Path) -> None:
     target, empty = tmp_path / "installed", tmp_path / "empty"
     empty.mkdir()
@@ -216,6 +222,7 @@ def test_the_wheel_answers_in_an_empty_folder(wheel: Path, tmp_path: Path) -> No
     assert list(empty.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_public_names_are_found_when_asked_for() -> None:
     """And not before: importing serdemo alone costs nothing."""
     asked = "import sys, serdemo; assert 'torch' not in sys.modules; print(len(serdemo.__all__))"

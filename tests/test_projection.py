@@ -40,6 +40,7 @@ def test_principal_components_by_hand() -> None:
         pca(points, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dimensions", [2, 3])
 def test_umap_keeps_groups_together_and_repeats(dimensions: int) -> None:
     points, names = groups()
@@ -50,6 +51,7 @@ def test_umap_keeps_groups_together_and_repeats(dimensions: int) -> None:
     assert not np.array_equal(made, umap(points, dimensions, seed=1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [4, 5, 7, 16])
 def test_umap_of_a_few(count: int) -> None:
     points, _ = groups(count)

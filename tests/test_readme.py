@@ -96,6 +96,7 @@ def test_the_commands_print_what_is_shown(workplace: Path, command: str, printed
     assert in_outline(ran.out) == in_outline(printed)
 
 
+@pytest.mark.slow
 def test_the_commands_run_one_after_another(workplace: Path) -> None:
     assert len(runnable()) >= 5
     for line in runnable():
@@ -137,7 +138,8 @@ def test_every_command_is_named() -> None:
 def test_the_two_commands_stand_first_and_are_what_the_tests_run() -> None:
     plain = blocks("bash")
     assert plain[:2] == [f"{COMMAND_ONE}\n", f"{COMMAND_TWO}\n"]
-    assert (ROOT / ".ci" / "run").read_text(encoding="utf-8").endswith(f"\n{COMMAND_TWO}\n")
+    assert f"\n    {COMMAND_TWO}\n" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert f"run: {COMMAND_TWO}\n" in (ROOT / ".github/workflows/tests.yml").read_text("utf-8")
 
 
 def test_the_head_makes_a_space() -> None:

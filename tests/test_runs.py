@@ -327,6 +327,7 @@ for event in runs.train("supervised", values, split, run):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
 def test_a_killed_run_goes_on(
     train: Train, corpus_root: Path, tiny_values: dict[str, Any], tmp_path: Path

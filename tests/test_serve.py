@@ -78,6 +78,7 @@ def settled(service: Service, handle: str, samples: int) -> None:
     until(lambda: service.state(handle).received_samples == samples)
 
 
+@pytest.mark.slow
 def test_each_stream_gets_its_own_answers_in_shared_passes(service: Service, model: Fake) -> None:
     levels = (0.1, 0.2, 0.4, 0.6) * 2
     handles = [service.open(RATE) for _ in levels]
@@ -151,6 +152,7 @@ def test_a_full_service_refuses_in_a_sentence(model: Fake) -> None:
         service.open(RATE)
 
 
+@pytest.mark.slow
 def test_an_idle_stream_is_forgotten_with_all_it_holds(model: Fake) -> None:
     with Service(model, idle_s=0.6) as service:
         idle, busy = service.open(RATE), service.open(RATE)
@@ -171,6 +173,7 @@ def test_an_idle_stream_is_forgotten_with_all_it_holds(model: Fake) -> None:
         assert [reference() for reference in held] == [None, None]
 
 
+@pytest.mark.slow
 def test_a_busy_machine_leaves_out_older_windows_and_says_so() -> None:
     with Service(Fake(seconds_a_window=0.4)) as service:
         handles = [service.open(RATE) for _ in range(4)]
@@ -274,6 +277,7 @@ def test_pieces_after_a_gap_are_not_forgotten_at_the_end(service: Service) -> No
     assert service.finish(handle).duration_s == 2.0
 
 
+@pytest.mark.slow
 def test_delays_run_from_the_last_sample(service: Service) -> None:
     handle = service.open(RATE)
     began = time.monotonic()
@@ -287,6 +291,7 @@ def test_delays_run_from_the_last_sample(service: Service) -> None:
     assert service.state(handle).delay_s == service.delays_s[-1]
 
 
+@pytest.mark.slow
 def test_what_is_wrong_is_told(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     import serdemo.live
 
@@ -352,6 +357,7 @@ def test_shutting_down_ends_the_worker_and_tells_who_waits(model: Fake) -> None:
         service.open(RATE)
 
 
+@pytest.mark.slow
 def test_the_bench_loses_nothing(tiny_checkpoint: Path) -> None:
     predictor = Predictor(tiny_checkpoint, device="cpu")
     figures = live(
@@ -365,6 +371,7 @@ def test_the_bench_loses_nothing(tiny_checkpoint: Path) -> None:
     assert figures["cpu_share"] > 0
 
 
+@pytest.mark.slow
 def test_calibration_moves_the_answers_of_one_stream_alone(
     tiny_checkpoint: Path, tmp_path: Path
 ) -> None:

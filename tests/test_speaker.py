@@ -178,6 +178,7 @@ def trained(
     return run
 
 
+@pytest.mark.slow
 def test_speakers_are_learnt_by_heart(
     begin: Begin, voices: list[Utterance], tmp_path: Path
 ) -> None:
@@ -316,6 +317,7 @@ def test_what_is_heard_is_what_is_answered_at_any_length(
 REFUSED = "voice embeds voices and has no emotion classifier"
 
 
+@pytest.mark.slow
 def test_it_refuses_to_answer(trained: Path, voices: list[Utterance], tmp_path: Path) -> None:
     folder, clip = trained / "checkpoint", voices[0].path
     for command in (

@@ -218,6 +218,7 @@ def kept_clusters(run: Path) -> list[int]:
     return [int(x) for x in state[0]["extra.clusters"]]
 
 
+@pytest.mark.slow
 def test_eight_clips_are_learnt_by_heart(
     begin: Begin, clips: list[Utterance], tmp_path: Path
 ) -> None:
@@ -290,6 +291,7 @@ def test_clusters_may_be_the_emotions_spoilt_or_not(
         assert counts[0] == counts[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["classify", "adversarial"])
 def test_the_speaker_head_helps_or_hides(begin: Begin, tmp_path: Path, kind: str) -> None:
     quick = dict(learning_rate=1e-2, cluster_epochs=40, epochs=0, batch_size=18, average=0.5)
@@ -351,6 +353,7 @@ def test_stopped_anywhere_it_goes_on_as_if_unbroken(begin: Begin, tmp_path: Path
     goes_on_when_stopped(begin, tmp_path, at, **WILD)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("writes", [0, 1, 2, 4, 5])
 def test_killed_at_a_write_it_goes_on_as_if_unbroken(
     begin: Begin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: int

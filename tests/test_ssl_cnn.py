@@ -58,6 +58,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 def test_eight_clips_are_learnt_by_heart(
     begin: Begin, clips: list[Utterance], tmp_path: Path
 ) -> None:
@@ -256,6 +257,7 @@ def test_what_was_seen_is_scored_without_hearing_it_again(
         assert [told[label] for label in found.labels] == pytest.approx(row, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_an_estimate_counts_the_encoder_once_and_keeps_nothing(
     image_values: dict[str, Any], split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -359,6 +361,7 @@ def few(data_root: Path) -> Split:
 SOME = dict(image_seconds=2.0, image_side=48, cnn_layers=3, epochs=1, device="cpu")
 
 
+@pytest.mark.slow
 def test_end_to_end_with_the_real_whisper_base(data_root: Path, tmp_path: Path) -> None:
     source = data_root.resolve().parent / "weights" / "whisper-base-encoder-fp16.safetensors"
     if not source.exists():
@@ -374,6 +377,7 @@ def test_end_to_end_with_the_real_whisper_base(data_root: Path, tmp_path: Path) 
     assert reply.label in reply.probabilities
 
 
+@pytest.mark.slow
 def test_end_to_end_with_the_shipped_encoder(data_root: Path, tmp_path: Path) -> None:
     found = corpora.load_many("ravdess", data_root)
     heard = checkpoint.describe(SslCnn.from_values({"encoder": "compact"}).origin)

@@ -17,6 +17,7 @@ from serdemo.recipes.cross_corpus import ClassifyStage, ContrastStage
 WILD = dict(dropout=0.3, speed=0.5, noise=0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [2, 5, 6, 7, 9])
 def test_stopped_anywhere_it_goes_on_as_if_unbroken(
     begin_two: Begin, tmp_path: Path, at: int
@@ -98,6 +99,7 @@ def test_prototypes_are_trained_and_saved_with_the_run(begin_two: Begin, tmp_pat
 STILL = dict(learning_rate=1e-7, contrast_epochs=9, epochs=9, early_stop=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [5, 8])
 def test_why_a_stage_ended_early_outlives_a_stop(begin_two: Begin, tmp_path: Path, at: int) -> None:
     goes_on_when_stopped(begin_two, tmp_path, at, **STILL)

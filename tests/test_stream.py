@@ -102,6 +102,7 @@ def test_a_stream_in_any_pieces_gives_what_the_file_gives(
     assert_same(answer(predictor, live, pieces), whole, 1e-4)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=20)
 @given(
     rate=st.sampled_from((8_000, 16_000, 44_100, 48_000, 96_000)),

@@ -150,6 +150,7 @@ def test_what_a_run_says(begin: Begin, split: Split, tmp_path: Path) -> None:
 WILD = dict(dropout=0.3, masks=2, time_mask=10, speed=0.5, noise=0.5, gain=0.5, save_minutes=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stops", "workers"), [((6,), 0), ((7,), 0), ((1, 3), 0), ((5,), 2)], ids=str
 )

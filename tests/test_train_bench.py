@@ -6,6 +6,7 @@ from serdemo.bench import train as train_bench
 from serdemo.schema import UsageError
 
 
+@pytest.mark.slow
 def test_both_loops_are_timed() -> None:
     figures = train_bench.train(
         "compact", "", steps=5, rounds=1, batch_size=2, seconds=0.5, threads=1

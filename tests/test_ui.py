@@ -274,6 +274,7 @@ def test_footer_tells_only_figures_on_unseen_speakers() -> None:
 # Handlers
 
 
+@pytest.mark.slow
 def test_good_bad_and_silent_files_each_get_their_own_answer(
     model: WarmPredictor, uploads: Path, toasts: list[str]
 ) -> None:
@@ -373,6 +374,7 @@ def test_a_file_too_large_has_its_sentence(model: WarmPredictor, toasts: list[st
     assert toasts[0] in page
 
 
+@pytest.mark.slow
 def test_many_refusals_make_one_toast(
     model: WarmPredictor, uploads: Path, toasts: list[str]
 ) -> None:
@@ -436,6 +438,7 @@ def test_no_handler_is_open_to_other_programs() -> None:
     assert {event["api_visibility"] for event in listed} == {"private"}
 
 
+@pytest.mark.slow
 def test_building_the_page_does_not_wait_for_the_model() -> None:
     code = (
         "import sys, app\n"

@@ -392,6 +392,7 @@ def test_a_selection_is_saved_as_a_table_that_others_open(
     assert "saved as .parquet" in refused
 
 
+@pytest.mark.slow
 def test_a_map_without_umap_is_saved_by_pca_alone(
     served: Explore, opened: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -442,6 +443,7 @@ def test_a_clip_of_the_map_lies_at_its_own_place(
     assert call(served, "example", map=opened.key)["name"] == "example voice"
 
 
+@pytest.mark.slow
 def test_what_is_no_sound_is_one_sentence_and_forgotten(
     served: Explore, opened: Any, tmp_path: Path
 ) -> None:
@@ -515,6 +517,7 @@ def test_who_says_nothing_has_no_place(served: Explore, opened: Any) -> None:
     assert "16-bit" in call(served, "voice", voice="x", samples="%")["refused"]
 
 
+@pytest.mark.slow
 def test_a_voice_whose_page_has_gone_is_forgotten(
     served: Explore, opened: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -557,6 +560,7 @@ def heard(served: Explore, folder: str) -> Any:
     raise AssertionError("the clips were not heard in time")
 
 
+@pytest.mark.slow
 def test_a_folder_becomes_a_map(served: Explore, corpus_root: Path) -> None:
     told = heard(served, "simple")
     assert told["n"] == 24 and told["title"] == "simple" and "pca" in told["places"]
@@ -583,6 +587,7 @@ def folders(served: Explore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     return root
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("folder", "words"),
     [
@@ -604,6 +609,7 @@ def test_a_folder_that_is_no_map_is_one_sentence(
     assert words in refused and "\n" not in refused
 
 
+@pytest.mark.slow
 def test_a_poor_folder_is_a_map_that_says_what_it_lacks(served: Explore, folders: Path) -> None:
     three = heard(served, "three")
     assert three["n"] == 3
@@ -759,6 +765,7 @@ def test_a_table_too_large_for_the_page_is_refused_unread(
 # What is computed meanwhile
 
 
+@pytest.mark.slow
 def test_the_parts_of_a_map_come_one_after_another(served: Explore, opened: Any) -> None:
     had, deadline = [], time.monotonic() + 240
     while time.monotonic() < deadline:
@@ -789,6 +796,7 @@ def fail(served: Explore, opened: Any) -> Any:
     return told
 
 
+@pytest.mark.slow
 def test_a_map_whose_parts_fail_says_so(
     served: Explore, opened: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 import zipfile
@@ -14,7 +15,7 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from serdemo import corpora, recipes
+from serdemo import corpora, recipes, storage
 from serdemo.baselines import REPORT
 from serdemo.checkpoint import PLACES
 from serdemo.comparison import BEFORE_AFTER, Comparison
@@ -31,13 +32,14 @@ from serdemo.events import (
 )
 from serdemo.feasible import Estimate
 from serdemo.jobs import LOG, Job, Jobs
+from serdemo.models import at_hand
 from serdemo.options import specs
 from serdemo.recipes.supervised import Supervised
 from serdemo.schema import SerdemoError, UsageError, Utterance
 from serdemo.splits import Split
-from serdemo.storage import shipped, write_json
+from serdemo.storage import runs_folder, shipped, write_json
 from serdemo.trainer import TrainOptions
-from serdemo.ui import default_page, finetune, finetune_form, form, run_view, shelf, starts
+from serdemo.ui import default_page, finetune, finetune_form, form, run_view, shelf, starts, takes
 from serdemo.ui.finetune import Wish
 from serdemo.ui.page import Page
 from serdemo.verdict import Paired, beside_guessing
@@ -242,6 +244,7 @@ def test_nobody_without_a_token_sees_stops_or_deletes_a_run(
     assert jobs.all() == []
 
 
+@pytest.mark.slow
 def test_a_run_that_waits_begins_when_the_page_is_looked_at(
     jobs: Jobs, monkeypatch: pytest.MonkeyPatch, tiny_checkpoint: Path
 ) -> None:
@@ -472,3 +475,21 @@ def test_how_long_in_words() -> None:
         "about 7 minutes",
         "about 2.5 hours",
     ]
+
+
+def test_one_place_says_where_the_runs_lie(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An empty SERDEMO_RUNS is as none: every tab looks into the same folder."""
+    for given, folder in (("", Path("runs")), (str(tmp_path), tmp_path)):
+        monkeypatch.setenv("SERDEMO_RUNS", given)
+        assert runs_folder() == folder
+        assert shelf.shelf(None).runs == folder.absolute()
+        assert at_hand().runs == folder.absolute()
+        assert takes.of(None, None).folder == folder.absolute() / takes.NAME
+    monkeypatch.delenv("SERDEMO_RUNS")
+    assert runs_folder() == Path("runs")
+    readers = [
+        path.name
+        for path in Path(storage.__file__).parent.rglob("*.py")
+        if re.search(r"environ.*SERDEMO_RUNS", path.read_text(encoding="utf-8"))
+    ]
+    assert readers == ["storage.py"]

@@ -94,6 +94,7 @@ def wait_until(true: Callable[[], bool], seconds: float = 5.0) -> None:
 # Calls
 
 
+@pytest.mark.slow
 def test_a_stream_is_answered_and_counted(page: Live, predictor: Predictor) -> None:
     stream = call(page, "open", rate=16_000)["stream"]
     told = say(page, stream, voice())
@@ -115,6 +116,7 @@ def test_a_piece_sent_twice_is_taken_once(page: Live) -> None:
     assert say(page, stream, voice()[: 4 * PIECE])["received"] == 4 * PIECE
 
 
+@pytest.mark.slow
 def test_closing_answers_the_whole_and_forgets_it(page: Live) -> None:
     stream = call(page, "open", rate=16_000)["stream"]
     say(page, stream, voice())
@@ -281,6 +283,7 @@ def plugged(monkeypatch: pytest.MonkeyPatch) -> FakeMicrophone:
     return fake
 
 
+@pytest.mark.slow
 def test_the_desks_microphone_is_heard_with_its_sound(page: Live, plugged: FakeMicrophone) -> None:
     assert call(page, "list_desk") == {"microphones": [{"device": 3, "name": "Desk mic"}]}
     opened = call(page, "open_desk", device=3)
@@ -304,6 +307,7 @@ def test_the_desks_microphone_is_heard_with_its_sound(page: Live, plugged: FakeM
     assert len(page.service) == 0
 
 
+@pytest.mark.slow
 def test_a_page_that_has_gone_lets_the_microphone_go(
     page: Live, plugged: FakeMicrophone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -384,6 +388,7 @@ def served(predictor: Predictor) -> Iterator[str]:
     page.close()
 
 
+@pytest.mark.slow
 def test_many_visitors_at_once_lose_nothing_and_get_the_labels_of_the_file(
     served: str, tiny_checkpoint: Path
 ) -> None:
@@ -396,6 +401,7 @@ def test_many_visitors_at_once_lose_nothing_and_get_the_labels_of_the_file(
     assert told["rss_mb"] == {"start": None, "end": None}
 
 
+@pytest.mark.slow
 def test_bench_load_prints_one_document(served: str, tiny_checkpoint: Path) -> None:
     options = ("--streams", 1, "--seconds", 3, "--url", served, "--checkpoint", tiny_checkpoint)
     told = here("bench", "load", *options, "--json").json()
@@ -431,6 +437,7 @@ def unused_tcp_port() -> int:
         return probe.server_port
 
 
+@pytest.mark.slow
 def test_a_calibration_is_given_to_the_page_and_taken_back_from_it(
     tiny_checkpoint: Path, tmp_path: Path
 ) -> None:

@@ -363,6 +363,7 @@ def test_two_answers_and_whether_they_agree() -> None:
     assert "No speech was found" in mute and "sd-bars" not in mute
 
 
+@pytest.mark.slow
 def test_a_clip_is_heard_by_both_and_forgotten(page: Visitors, runs: Path, tmp_path: Path) -> None:
     store = shelf.shelf(None)
     pair = (store.get("compact"), store.get("runs/mine"))

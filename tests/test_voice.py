@@ -211,6 +211,7 @@ def test_a_run_that_is_stopped_says_so_and_begins_again(
     assert (tmp_path / "my-voice" / "checkpoint" / "model.json").exists()
 
 
+@pytest.mark.slow
 def test_clips_that_cannot_teach_are_left_out_and_named(
     taught: Callable[..., list[Any]], recordings: Path, tmp_path: Path
 ) -> None:

@@ -116,6 +116,7 @@ def weights() -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_real_whisper_base_is_read_to_the_last_tensor() -> None:
     encoder = built({"whisper": weights() / "whisper-base-encoder-fp16.safetensors"}, "whisper")
     assert sum(p.numel() for p in encoder.model.parameters()) == 20_590_592

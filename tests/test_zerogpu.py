@@ -108,6 +108,7 @@ def test_a_run_on_a_lent_gpu_is_a_run_like_any(spaces: Any, jobs: Jobs, job: Job
         list(finetune.begun(job, jobs, train))
 
 
+@pytest.mark.slow
 def test_it_ends_in_time_and_goes_on_later(
     spaces: Any, jobs: Jobs, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,6 +219,7 @@ def test_what_cannot_be_trained_is_a_sentence(spaces: Any, jobs: Jobs, job: Job)
         assert jobs.why(jobs.job(bad.name)) == str(raised.value)
 
 
+@pytest.mark.slow
 def test_the_page_finds_what_it_is_lent_when_it_starts(spaces: Any, tmp_path: Path) -> None:
     code = (
         "import sys, app, spaces\n"

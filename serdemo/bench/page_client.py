@@ -139,9 +139,7 @@ def served(
     if url is not None:
         yield url, None
         return
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "serdemo", "app", "--port", str(port)]
     command += ["--checkpoint", str(checkpoint)] if checkpoint else []
     environment = {**os.environ, "GRADIO_SERVER_NAME": "127.0.0.1", **environment}
@@ -159,6 +157,13 @@ def served(
         finally:
             app.terminate()
             app.wait(timeout=30)
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens at."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _is_served(address: str, app: subprocess.Popen[bytes]) -> bool:

@@ -168,6 +168,18 @@ def bench_load(
     tell(figures, as_json)
 
 
+@bench.command("start")
+@click.option(
+    "--rounds", default=7, show_default=True, type=click.IntRange(1, 100), help="Starts of each."
+)
+@JSON
+def bench_start(rounds: int, as_json: bool) -> None:
+    """How soon the page is served, beside a bare page of gradio's."""
+    from serdemo.bench import start as start_bench
+
+    tell(start_bench.start(rounds), as_json)
+
+
 @bench.command("kill")
 @click.option(
     "--runs", default=10, show_default=True, type=click.IntRange(0, 1000), help="Kills of the run."

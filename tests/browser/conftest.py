@@ -48,8 +48,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """In CI these tests have a second try, and pytest's summary tells which of them took it: a real
     browser, its server and another test share whatever cores there are."""
     for item in items:
-        if os.environ.get("CI") and Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.flaky(reruns=1))
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.slow)
+            if os.environ.get("CI"):
+                item.add_marker(pytest.mark.flaky(reruns=1))
 
 
 def missing(reason: str) -> NoReturn:

@@ -1,0 +1,50 @@
+# What both lanes need: the programs that tests use, and a fresh environment outside of the repository.
+
+install_programs() {
+    local wanted=() program package
+    for program in chromium:chromium ffmpeg:ffmpeg git:git pulseaudio:pulseaudio pactl:pulseaudio-utils; do
+        command -v "${program%%:*}" >/dev/null || wanted+=("${program##*:}")
+    done
+    ldconfig -p 2>/dev/null | grep libportaudio.so.2 >/dev/null || wanted+=(libportaudio2)
+    # so that PortAudio finds the virtual microphone
+    dpkg -s libasound2-plugins >/dev/null 2>&1 || wanted+=(libasound2-plugins)
+    [ ${#wanted[@]} -eq 0 ] && return
+    if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
+        echo "Not installed, for want of root or apt-get: ${wanted[*]}" >&2
+        return
+    fi
+    apt-get update -qq
+    for package in "${wanted[@]}"; do
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$package" \
+            >/dev/null || echo "apt-get could not install $package" >&2
+    done
+}
+
+# A fresh environment, of the first Python named that is here, is supported and can make one; it goes
+# when the script ends. PYTHON comes before all others.
+enter_environment() {
+    local python
+    place=$(mktemp -d)
+    trap 'rm -rf "$place"' EXIT
+    for python in ${PYTHON:-} "$@"; do
+        "$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' \
+            2>/dev/null || continue
+        if ! "$python" -m venv "$place/venv" >/dev/null 2>&1; then
+            if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+                apt-get install -y -qq "$(basename "$python")-venv" >/dev/null 2>&1 || true
+            fi
+            "$python" -m venv --clear "$place/venv" >/dev/null 2>&1 || continue
+        fi
+        export PATH="$place/venv/bin:$PATH" VIRTUAL_ENV="$place/venv" PIP_DISABLE_PIP_VERSION_CHECK=1
+        export CI=true # what could be installed may not be skipped
+        unset PYTHONPATH PYTHONHOME
+        if [ -z "${SERDEMO_DATA:-}" ] && [ -d ../shared/data ]; then
+            SERDEMO_DATA=$(cd ../shared/data && pwd)
+            export SERDEMO_DATA
+        fi
+        python --version
+        return
+    done
+    echo "No Python 3.11 to 3.14 that can make a virtual environment was found." >&2
+    return 1
+}
