@@ -53,6 +53,7 @@ def test_a_table_with_coordinates_is_still_a_table(source: Path, tmp_path: Path)
         np.testing.assert_allclose(found[f"pca_{axis}"], expected[:, number])
 
 
+@pytest.mark.slow
 def test_too_few_for_umap_are_shown_by_pca() -> None:
     whole = clips(4)
     three = Table(
@@ -67,6 +68,7 @@ def test_too_few_for_umap_are_shown_by_pca() -> None:
     assert not np.array_equal(maps.coordinates(whole, 2, 0)["x"], found["pca_x"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dimensions", [2, 3])
 def test_what_the_page_draws(dimensions: int) -> None:
     given = clips()
@@ -99,6 +101,7 @@ def test_what_is_told_of_a_clip() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_very_many_names_are_put_together() -> None:
     given = clips(120)
     many = replace(given, words={**given.words, "speaker": tuple(f"s{n % 60}" for n in range(120))})
@@ -107,6 +110,7 @@ def test_very_many_names_are_put_together() -> None:
     assert f"{maps.OTHERS} (40)" in names
 
 
+@pytest.mark.slow
 def test_the_page_stands_alone(source: Path, tmp_path: Path) -> None:
     ran = here("map", str(source), "--out", str(tmp_path / "map.html"))
     assert (ran.code, ran.out) == (0, "")
@@ -117,6 +121,7 @@ def test_the_page_stands_alone(source: Path, tmp_path: Path) -> None:
     assert "says nothing" in text
 
 
+@pytest.mark.slow
 def test_bad_wishes_are_one_sentence(source: Path, tmp_path: Path) -> None:
     for out, dimensions, words in (
         ("map.png", 2, "must end in .parquet or .html"),

@@ -59,6 +59,7 @@ def test_umap_of_a_few(count: int) -> None:
     assert np.isfinite(umap(np.ones((count, 8), np.float32))).all()
 
 
+@pytest.mark.slow
 def test_a_newcomer_is_put_among_its_own() -> None:
     points, names = groups()
     positions = umap(points)

@@ -348,6 +348,7 @@ def test_stage_2_sees_only_its_share_of_the_labels(
 WILD = dict(dropout=0.3, speed=0.5, noise=0.5, speaker_head="classify")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [1, 5, 10, 11, 14])
 def test_stopped_anywhere_it_goes_on_as_if_unbroken(begin: Begin, tmp_path: Path, at: int) -> None:
     goes_on_when_stopped(begin, tmp_path, at, **WILD)

@@ -25,6 +25,7 @@ def test_stopped_anywhere_it_goes_on_as_if_unbroken(
     goes_on_when_stopped(begin_two, tmp_path, at, **WILD)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("writes", range(8))
 def test_killed_at_any_write_it_goes_on_as_if_unbroken(
     begin_two: Begin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: int
