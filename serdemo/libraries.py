@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
+from textwrap import shorten
 
 from packaging.requirements import Requirement
 
@@ -71,13 +72,13 @@ def refusal(problem: BaseException) -> SerdemoError | None:
     version = _version(name)
     if version is None:
         return SerdemoError(f"serdemo needs the library {name}: {install(name)}")
-    reason = " ".join(str(problem).split()).rstrip(".") or type(problem).__name__
+    reason = shorten(str(problem).rstrip("."), 160, placeholder=" …") or type(problem).__name__
     beside = ""
     if name in PYTORCH:
         others = [f"{one} {found}" for one in PYTORCH if one != name and (found := _version(one))]
         beside = f" beside {' and '.join(others)}" if others else ""
     return SerdemoError(
-        f"{name} {version} cannot be loaded{beside} ({reason[:200]}). This mends it: {_mend(name)}"
+        f"{name} {version} cannot be loaded{beside} ({reason}). This mends it: {_mend(name)}"
     )
 
 

@@ -15,7 +15,7 @@ from serdemo import libraries
 from serdemo.schema import SerdemoError
 
 VOICE = str(EXAMPLES / "polish-even.ogg")
-PAIR = '"torch>=2.11,<3" "torchaudio==2.11.0"'
+PAIR = '"torch>=2.11,<2.15" "torchaudio==2.11.0"'
 
 
 @pytest.fixture
