@@ -150,13 +150,25 @@ def test_the_small_build_is_mended_from_its_own_index(monkeypatch: pytest.Monkey
 def test_what_is_asked_for_is_what_the_project_declares(monkeypatch: pytest.MonkeyPatch) -> None:
     beside = {name: str(asked.specifier) for name, asked in libraries.requirements().items()}
     assert {"torch", "gradio", "silero-vad", "peft", "torchvision"} <= set(beside)
+    assert beside["torchaudio"] == "==2.11.0"
+    assert beside["torch"] and beside["torchvision"]  # which an extra names without a range
+    # Where no project file lies beside it, what was written when it was installed.
     monkeypatch.setattr(libraries, "__file__", "/nowhere/serdemo/libraries.py")
+    told = ["torch<2.15,>=2.11", 'peft<1,>=0.18; extra == "lora"', 'torch; extra == "cpu"']
+    monkeypatch.setattr(importlib.metadata, "requires", lambda name: told)
     installed = {name: str(asked.specifier) for name, asked in libraries.requirements().items()}
-    assert installed == {name: ranges for name, ranges in beside.items() if name in installed}
-    assert set(beside) - {"serdemo"} == set(installed)  # which names its own extras there
+    assert installed == {"torch": "<2.15,>=2.11", "peft": "<1,>=0.18"}
+    assert libraries.install("torch", "peft") == (
+        'python -m pip install "torch>=2.11,<2.15" "peft>=0.18,<1"'
+    )
+
+    def unknown(name: str) -> list[str]:
+        raise importlib.metadata.PackageNotFoundError
+
+    monkeypatch.setattr(importlib.metadata, "requires", unknown)
+    assert libraries.install("torch") == 'python -m pip install "torch"'
 
 
-@pytest.mark.slow
 def test_loading_beside_is_told_like_loading_here(install: Path) -> None:
     libraries.Loading("serdemo.schema").wait()
     put(install, "scipy", "0.1", "raise RuntimeError")
