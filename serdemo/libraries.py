@@ -8,58 +8,60 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from textwrap import shorten
 
-from packaging.requirements import Requirement
-
 from serdemo.schema import SerdemoError
 
+PROJECT = Path(__file__).resolve().parent.parent / "pyproject.toml"  # where this is a copy of it
+ALL = "python -m pip install -r requirements.txt -e ."
 # Each release of one fits some releases of the others, so they are installed together.
 PYTORCH = ("torch", "torchaudio", "torchvision")
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 # Where a library is imported by another name than it is installed by, but for _ and -.
 INSTALLED_AS = {"sklearn": "scikit-learn", "umap": "umap-learn", "markdown_it": "markdown-it-py"}
+_REQUIREMENT = re.compile(r"([\w.-]+)(?:\[[^]]*\])?\s*([^;]*)")
 OURS = ("serdemo", "app", "__main__")
 _UNLOADABLE = 70  # the exit code of a process that says which library it cannot load
 
 
-def requirements() -> dict[str, Requirement]:
-    """Each library that serdemo asks for, those of its extras too, by the name it is installed by.
+def requirements(extras: bool = True) -> dict[str, str]:
+    """The versions that serdemo asks for of each library, by the name it is installed by: those of
+    `torch` are `>=2.11,<3`. Without `extras` only what it cannot do without.
 
     Empty where serdemo is neither installed nor run from a copy of its repository.
     """
-    project = Path(__file__).resolve().parent.parent / "pyproject.toml"
     lines: Iterable[str] = ()
-    if project.is_file():
-        table = tomllib.loads(project.read_text(encoding="utf-8"))["project"]
-        lines = chain(table["dependencies"], *table["optional-dependencies"].values())
+    if PROJECT.is_file():
+        table = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]
+        lines = chain(
+            table["dependencies"], *table["optional-dependencies"].values() if extras else ()
+        )
     else:
         with suppress(importlib.metadata.PackageNotFoundError):
             lines = importlib.metadata.requires("serdemo") or ()
-    found: dict[str, Requirement] = {}
+            lines = [line for line in lines if extras or "extra ==" not in line]
+    found: dict[str, str] = {}
     for line in lines:
-        asked = Requirement(line)
-        if asked.name not in found or asked.specifier:  # an extra may name it alone
-            found[asked.name] = asked
+        asked = _REQUIREMENT.match(line)
+        if asked and (asked[2] or asked[1] not in found):  # an extra may name it alone
+            # The lower end first, in whatever order they were written down when installed.
+            found[asked[1]] = ",".join(sorted(re.split(r"\s*,\s*", asked[2].strip()), reverse=True))
     return found
 
 
 def install(*names: str, options: str = "") -> str:
     """The command that installs libraries in the versions that serdemo asks for."""
     asked = requirements()
-
-    def quoted(name: str) -> str:
-        ranges = asked[name].specifier if name in asked else ()
-        return f'"{name}{",".join(sorted(map(str, ranges), reverse=True))}"'  # the lower end first
-
-    return " ".join(["python -m pip install", *([options] if options else []), *map(quoted, names)])
+    quoted = (f'"{name}{asked.get(name, "")}"' for name in names)
+    return " ".join(["python -m pip install", *([options] if options else []), *quoted])
 
 
 def refusal(problem: BaseException) -> SerdemoError | None:
@@ -71,6 +73,11 @@ def refusal(problem: BaseException) -> SerdemoError | None:
     name = INSTALLED_AS.get(module, module.replace("_", "-"))
     version = _version(name)
     if version is None:
+        missing = [one for one in requirements(extras=False) if _version(one) is None]
+        if PROJECT.is_file() and len(missing) > 1:
+            return SerdemoError(
+                f"serdemo needs {len(missing)} libraries that are missing, {name} first: {ALL}"
+            )
         return SerdemoError(f"serdemo needs the library {name}: {install(name)}")
     reason = shorten(str(problem).rstrip("."), 160, placeholder=" …") or type(problem).__name__
     beside = ""
@@ -140,14 +147,14 @@ def _mend(name: str) -> str:
     return install(name, options="--force-reinstall")
 
 
-def _fits(name: str, asked: dict[str, Requirement]) -> bool:
+def _fits(name: str, asked: Mapping[str, str]) -> bool:
     """Whether a library is of a version that serdemo asks for, or not installed at all."""
     version = _version(name)
-    return (
-        version is None
-        or name not in asked
-        or asked[name].specifier.contains(version, prereleases=True)
-    )
+    if version is None or name not in asked:
+        return True
+    from packaging.specifiers import SpecifierSet
+
+    return SpecifierSet(asked[name]).contains(version, prereleases=True)
 
 
 def _version(name: str) -> str | None:

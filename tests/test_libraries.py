@@ -117,7 +117,10 @@ def refused(code: str) -> str:
 
 
 def test_a_missing_library_is_named_as_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(libraries, "_version", lambda name: None)
+    here = libraries._version
+    monkeypatch.setattr(
+        libraries, "_version", lambda name: None if name == "scikit-learn" else here(name)
+    )
     monkeypatch.setitem(sys.modules, "sklearn", None)
     assert refused("import sklearn.svm") == (
         'serdemo needs the library scikit-learn: python -m pip install "scikit-learn>=1.5,<2"'
@@ -148,16 +151,17 @@ def test_the_small_build_is_mended_from_its_own_index(monkeypatch: pytest.Monkey
 
 
 def test_what_is_asked_for_is_what_the_project_declares(monkeypatch: pytest.MonkeyPatch) -> None:
-    beside = {name: str(asked.specifier) for name, asked in libraries.requirements().items()}
+    beside = libraries.requirements()
     assert {"torch", "gradio", "silero-vad", "peft", "torchvision"} <= set(beside)
-    assert beside["torchaudio"] == "==2.11.0"
-    assert beside["torch"] and beside["torchvision"]  # which an extra names without a range
+    assert (beside["torch"], beside["torchaudio"]) == (">=2.11,<2.15", "==2.11.0")
+    assert beside["torchvision"]  # which an extra names without a range
+    assert not {"peft", "torchvision", "pytest"} & set(libraries.requirements(extras=False))
     # Where no project file lies beside it, what was written when it was installed.
-    monkeypatch.setattr(libraries, "__file__", "/nowhere/serdemo/libraries.py")
+    monkeypatch.setattr(libraries, "PROJECT", Path("/nowhere/pyproject.toml"))
     told = ["torch<2.15,>=2.11", 'peft<1,>=0.18; extra == "lora"', 'torch; extra == "cpu"']
     monkeypatch.setattr(importlib.metadata, "requires", lambda name: told)
-    installed = {name: str(asked.specifier) for name, asked in libraries.requirements().items()}
-    assert installed == {"torch": "<2.15,>=2.11", "peft": "<1,>=0.18"}
+    assert libraries.requirements() == {"torch": ">=2.11,<2.15", "peft": ">=0.18,<1"}
+    assert libraries.requirements(extras=False) == {"torch": ">=2.11,<2.15"}
     assert libraries.install("torch", "peft") == (
         'python -m pip install "torch>=2.11,<2.15" "peft>=0.18,<1"'
     )
@@ -169,6 +173,24 @@ def test_what_is_asked_for_is_what_the_project_declares(monkeypatch: pytest.Monk
     assert libraries.install("torch") == 'python -m pip install "torch"'
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [["app.py"], ["-m", "serdemo", "predict", VOICE]])
+def test_before_anything_is_installed(command: list[str]) -> None:
+    """Isolated from what is installed: a Python without a library."""
+    bare = subprocess.run(
+        [sys.executable, "-S", *command], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert (bare.returncode, bare.stdout) == (1, "")
+    (line,) = bare.stderr.splitlines()
+    count = len(libraries.requirements(extras=False))
+    first = "gradio" if command == ["app.py"] else "click"
+    assert (
+        line
+        == f"serdemo: serdemo needs {count} libraries that are missing, {first} first: {libraries.ALL}"
+    )
+
+
+@pytest.mark.slow
 def test_loading_beside_is_told_like_loading_here(install: Path) -> None:
     libraries.Loading("serdemo.schema").wait()
     put(install, "scipy", "0.1", "raise RuntimeError")
