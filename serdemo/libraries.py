@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import os
 import re
 import subprocess
 import sys
@@ -110,7 +111,8 @@ class Loading:
         code = "import sys; from serdemo import libraries; libraries.load(sys.argv[1])"
         self._process = subprocess.Popen(
             [sys.executable, "-c", code, module],
-            cwd=Path(__file__).resolve().parent.parent,
+            cwd=PROJECT.parent,
+            env={**os.environ, "PYTHONIOENCODING": "utf-8"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
