@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serdemo.explore import table as tables
 from serdemo.explore.projection import FEWEST, NEIGHBOURS, Ground, Points, pca, umap
@@ -153,7 +154,7 @@ def default() -> Path:
     raise SerdemoError("This installation holds no map: choose a folder of clips or a table.")
 
 
-def _half(values: Points) -> Points:
+def _half(values: NDArray[np.floating[Any]]) -> Points:
     return values.astype(np.float16).astype(np.float32)
 
 

@@ -148,5 +148,5 @@ def checked(values: Points) -> Points:
 
 def _normalised(table: Points) -> Points:
     size = np.linalg.norm(table, axis=1, keepdims=True)
-    normal: Points = table / np.maximum(size, 1e-12)
-    return normal
+    least: Points = np.maximum(size, 1e-12).astype(np.float32)
+    return table / least
