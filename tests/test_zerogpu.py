@@ -12,6 +12,7 @@ from typing import Any
 
 import gradio as gr
 import pytest
+import space
 from command import ROOT
 
 from serdemo import checkpoint
@@ -20,35 +21,13 @@ from serdemo.jobs import Job, Jobs
 from serdemo.schema import SerdemoError, UsageError
 from serdemo.ui import finetune, zerogpu
 
-# What is given to the function and what it yields cross to another process there.
-SPACES = """
-import pickle
-import gradio as gr
-lent, most, refused = [], [], []
-
-def GPU(duration=60):
-    def decorate(function):
-        def borrowed(*given):
-            lent.append(duration(*given) if callable(duration) else duration)
-            if refused:
-                raise refused.pop()
-            for number, one in enumerate(function(*pickle.loads(pickle.dumps(given)))):
-                if most and number >= most[0]:
-                    raise gr.Error("GPU task aborted", title="ZeroGPU worker error")
-                yield pickle.loads(pickle.dumps(one))
-        return borrowed
-    return decorate
-"""
-
 
 @pytest.fixture
 def spaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """This machine as a ZeroGPU Space."""
-    (tmp_path / "lib").mkdir()
-    (tmp_path / "lib" / "spaces.py").write_text(SPACES, encoding="utf-8")
-    monkeypatch.syspath_prepend(tmp_path / "lib")
-    monkeypatch.setenv("SPACE_ID", "me/serdemo")
-    monkeypatch.setenv("SPACES_ZERO_GPU", "true")
+    monkeypatch.syspath_prepend(space.put(tmp_path))
+    for name, value in space.ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.delitem(sys.modules, "spaces", raising=False)
     import spaces  # type: ignore[import-not-found, unused-ignore]
 

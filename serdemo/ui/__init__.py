@@ -39,6 +39,7 @@ TABS: dict[str, Callable[[Page], None]] = {
 }
 
 MOST_ZIP_MB = 300  # of clips or of a model
+MOST_WAITING = 1000  # calls of all visitors
 HEADER = """<header class="sd-header"><h1>serdemo</h1>
 <p>Which emotion does a voice carry?</p></header>"""
 
@@ -74,6 +75,9 @@ def build(predictor_factory: Callable[[], Predictor]) -> Page:
             api_visibility="private",
             concurrency_limit=None,
         )
+    if zerogpu.here():
+        # There gradio would let a single call wait, and answer all others that the app is busy.
+        page.queue(max_size=MOST_WAITING)
     return page
 
 
