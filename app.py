@@ -1,14 +1,14 @@
 """The page, for `python app.py` and for a Hugging Face Space."""
 
-from serdemo.exits import one_sentence
-from serdemo.libraries import Loading
+from serdemo.exits import exit_on_error
+from serdemo.libraries import ImportProbe
 
-with one_sentence():
-    loading = Loading("serdemo.predict") if __name__ == "__main__" else None
+with exit_on_error():
+    probe = ImportProbe("serdemo.predict") if __name__ == "__main__" else None
 
     from serdemo import ui
 
     demo = ui.default_page()
-    if loading:
-        loading.wait()  # a page that cannot answer is not served
+    if probe:
+        probe.wait()  # a page that cannot answer is not served
         ui.launch(page=demo)

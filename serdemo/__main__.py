@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from serdemo.exits import one_sentence
+from serdemo.exits import exit_on_error
 
 
 def main() -> None:
     """Run the command that was given; a library that is missing is told too."""
-    with one_sentence():
+    with exit_on_error():
         from serdemo.cli import main as run
 
         run()

@@ -14,7 +14,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from serdemo.audio import SAMPLE_RATE, Clip
-from serdemo.libraries import install
+from serdemo.libraries import install_command
 from serdemo.schema import SerdemoError
 
 CHUNK = 512  # samples (32 ms) that each get one speech probability
@@ -67,7 +67,7 @@ class SpeechDetector:
             )
         except Exception as problem:  # ONNX Runtime's own derive from no other
             raise SerdemoError(
-                f"The speech detector cannot be read: {install('silero-vad', options='-U')}"
+                f"The speech detector cannot be read: {install_command('silero-vad', options='-U')}"
             ) from problem
 
     def probabilities(self, samples: Samples) -> NDArray[np.float32]:

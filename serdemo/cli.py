@@ -34,7 +34,7 @@ from serdemo.commands.listen import listen
 from serdemo.commands.map import map_
 from serdemo.commands.models import models
 from serdemo.commands.train import TrainGroup
-from serdemo.exits import fail, one_sentence, tell
+from serdemo.exits import exit_on_error, fail, tell
 from serdemo.schema import SerdemoError
 
 
@@ -48,7 +48,7 @@ from serdemo.schema import SerdemoError
 @CHECKPOINT
 def app(port: int | None, share: bool, checkpoint: Path | None) -> None:
     """Serve the page, to be opened in a browser."""
-    loading = libraries.Loading("serdemo.predict")
+    probe = libraries.ImportProbe("serdemo.predict")
     from serdemo import ui
 
     folder = None
@@ -58,7 +58,7 @@ def app(port: int | None, share: bool, checkpoint: Path | None) -> None:
 
         folder = checkpoint_folder(checkpoint)
         answering(describe(folder))  # so that a wrong one is told here, not only in the page
-    loading.wait()
+    probe.wait()
     ui.launch(port=port, share=share, checkpoint=folder)
 
 
@@ -181,9 +181,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     group = click.Group("serdemo", commands=COMMANDS, help="Which emotion does a voice carry?")
     group = click.version_option(__version__, prog_name="serdemo")(group)
     line = shlex.join(["serdemo", *given])
-    with one_sentence():
+    with exit_on_error():
         if not {"--help", "--version"}.intersection(given):
-            libraries.check()
+            libraries.check_versions()
         try:
             group.main(args=given, prog_name="serdemo", standalone_mode=False, obj=line)
         except click.exceptions.NoArgsIsHelpError as problem:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from serdemo.libraries import install
+from serdemo.libraries import install_command
 from serdemo.schema import SerdemoError
 
 FILTERS = (32, 32, 64, 64, 128, 128, 256)
@@ -142,6 +142,6 @@ def torchvision() -> Any:
     except (ImportError, RuntimeError) as problem:  # RuntimeError: built for another torch
         raise SerdemoError(
             "--pooling efficientnet needs the package torchvision that fits torch:"
-            f" {install('torch', 'torchvision')}"
+            f" {install_command('torch', 'torchvision')}"
         ) from problem
     return models

@@ -1,4 +1,4 @@
-"""How a command ends: whatever went wrong is one sentence on stderr, and an exit code."""
+"""Exit codes and error messages of the command line and `app.py`."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from serdemo.schema import SerdemoError
 
 
 @contextmanager
-def one_sentence() -> Iterator[None]:
-    """Let a failure inside end the process with its sentence; what is a fault of ours goes on."""
+def exit_on_error() -> Iterator[None]:
+    """Exit with one sentence on stderr for an expected error; any other exception is raised."""
     try:
         yield
     except SerdemoError as problem:
@@ -28,7 +28,7 @@ def one_sentence() -> Iterator[None]:
     except MemoryError:
         fail("This machine has too little memory for that; try a smaller batch or fewer clips.", 1)
     except Exception as problem:
-        if sentence := libraries.refusal(problem):
+        if sentence := libraries.import_failure(problem):
             fail(str(sentence), 1)
         if isinstance(problem, OSError):
             where = f"{problem.filename}: " if problem.filename else ""

@@ -1,7 +1,6 @@
-"""The libraries that serdemo stands on: the command that installs one, and what is told where one
-is missing or cannot be loaded.
+"""The dependencies: version specifiers, install commands, and messages for failed imports.
 
-Whether releases fit each other is found by loading them: some need another than they say.
+Whether two releases are compatible is tested by importing them: some declare less than they need.
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ from textwrap import shorten
 
 from serdemo.schema import SerdemoError
 
-PROJECT = Path(__file__).resolve().parent.parent / "pyproject.toml"  # where this is a copy of it
-ALL = "python -m pip install -r requirements.txt -e ."
+PROJECT = Path(__file__).resolve().parent.parent / "pyproject.toml"  # in a source checkout
+INSTALL_ALL = "python -m pip install -r requirements.txt -e ."
 # Each release of one fits some releases of the others, so they are installed together.
 PYTORCH = ("torch", "torchaudio", "torchvision")
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
@@ -30,45 +29,45 @@ CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 INSTALLED_AS = {"sklearn": "scikit-learn", "umap": "umap-learn", "markdown_it": "markdown-it-py"}
 _REQUIREMENT = re.compile(r"([\w.-]+)(?:\[[^]]*\])?\s*([^;]*)")
 OURS = ("serdemo", "app", "__main__")
-_UNLOADABLE = 70  # the exit code of a process that says which library it cannot load
+_UNLOADABLE = 70  # the exit code of a child process whose import failed
 
 
 def requirements(extras: bool = True) -> dict[str, str]:
-    """The versions that serdemo asks for of each library, by the name it is installed by: those of
-    `torch` are `>=2.11,<3`. Without `extras` only what it cannot do without.
+    """Version specifiers by distribution name, such as `>=6.31,<7` for gradio.
 
-    Empty where serdemo is neither installed nor run from a copy of its repository.
+    Read from pyproject.toml beside the package, else from the installed metadata; empty where there
+    is neither. `extras` includes the optional dependencies.
     """
     lines: Iterable[str] = ()
     if PROJECT.is_file():
         table = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]
-        lines = chain(
-            table["dependencies"], *table["optional-dependencies"].values() if extras else ()
-        )
+        optional = table["optional-dependencies"].values() if extras else ()
+        lines = chain(table["dependencies"], *optional)
     else:
         with suppress(importlib.metadata.PackageNotFoundError):
             lines = importlib.metadata.requires("serdemo") or ()
             lines = [line for line in lines if extras or "extra ==" not in line]
-    found: dict[str, str] = {}
+    specifiers: dict[str, str] = {}
     for line in lines:
-        asked = _REQUIREMENT.match(line)
-        if asked and (asked[2] or asked[1] not in found):  # an extra may name it alone
-            # The lower end first, in whatever order they were written down when installed.
-            found[asked[1]] = ",".join(sorted(re.split(r"\s*,\s*", asked[2].strip()), reverse=True))
-    return found
+        match = _REQUIREMENT.match(line)
+        if match and (match[2] or match[1] not in specifiers):  # an extra may name it alone
+            # The lower bound first; metadata orders them by the alphabet.
+            parts = sorted(re.split(r"\s*,\s*", match[2].strip()), reverse=True)
+            specifiers[match[1]] = ",".join(parts)
+    return specifiers
 
 
-def install(*names: str, options: str = "") -> str:
-    """The command that installs libraries in the versions that serdemo asks for."""
-    asked = requirements()
-    quoted = (f'"{name}{asked.get(name, "")}"' for name in names)
+def install_command(*names: str, options: str = "") -> str:
+    """The pip command that installs distributions in the required versions."""
+    specifiers = requirements()
+    quoted = (f'"{name}{specifiers.get(name, "")}"' for name in names)
     return " ".join(["python -m pip install", *([options] if options else []), *quoted])
 
 
-def refusal(problem: BaseException) -> SerdemoError | None:
-    """The sentence for an error raised while a library was imported: which library, and the command
-    that mends it. None for any other error."""
-    module = _imported(problem)
+def import_failure(problem: BaseException) -> SerdemoError | None:
+    """The message for an exception raised while a third-party package was imported, with the command
+    that repairs it; None for any other exception."""
+    module = _failing_package(problem)
     if module is None:
         return None
     name = INSTALLED_AS.get(module, module.replace("_", "-"))
@@ -77,38 +76,42 @@ def refusal(problem: BaseException) -> SerdemoError | None:
         missing = [one for one in requirements(extras=False) if _version(one) is None]
         if PROJECT.is_file() and len(missing) > 1:
             return SerdemoError(
-                f"serdemo needs {len(missing)} libraries that are missing, {name} first: {ALL}"
+                f"serdemo needs {len(missing)} libraries that are missing, {name} first: {INSTALL_ALL}"
             )
-        return SerdemoError(f"serdemo needs the library {name}: {install(name)}")
+        return SerdemoError(f"serdemo needs the library {name}: {install_command(name)}")
     reason = shorten(str(problem).rstrip("."), 160, placeholder=" …") or type(problem).__name__
     beside = ""
     if name in PYTORCH:
-        others = [f"{one} {found}" for one in PYTORCH if one != name and (found := _version(one))]
+        others = [
+            f"{one} {installed}" for one in PYTORCH if one != name and (installed := _version(one))
+        ]
         beside = f" beside {' and '.join(others)}" if others else ""
     return SerdemoError(
-        f"{name} {version} cannot be loaded{beside} ({reason}). This mends it: {_mend(name)}"
+        f"{name} {version} cannot be loaded{beside} ({reason}). This mends it: {_repair_command(name)}"
     )
 
 
-def check() -> None:
-    """Load torch and torchaudio at once where one of them is of another version than serdemo asks
-    for. Raises SerdemoError where they cannot be loaded."""
-    asked = requirements()
-    if all(_fits(name, asked) for name in ("torch", "torchaudio")):
+def check_versions() -> None:
+    """Import torch and torchaudio if either is outside of its required versions.
+
+    Raises SerdemoError if they cannot be imported."""
+    specifiers = requirements()
+    if all(_fits(name, specifiers) for name in ("torch", "torchaudio")):
         return
     try:
         for name in ("torch", "torchaudio"):
             importlib.import_module(name)
     except Exception as problem:
-        raise (refusal(problem) or problem) from problem
+        raise (import_failure(problem) or problem) from problem
 
 
-class Loading:
-    """A module loaded in a process of its own, to see whether all that it imports can be: whoever
-    begins one goes on meanwhile, and finds the files in memory afterwards."""
+class ImportProbe:
+    """Import of a module in a child process, to find out whether it succeeds while the caller goes on.
+
+    The child also brings the files into the page cache for the later import here."""
 
     def __init__(self, module: str) -> None:
-        code = "import sys; from serdemo import libraries; libraries.load(sys.argv[1])"
+        code = "import sys; from serdemo import libraries; libraries.probe(sys.argv[1])"
         self._process = subprocess.Popen(
             [sys.executable, "-c", code, module],
             cwd=PROJECT.parent,
@@ -121,42 +124,42 @@ class Loading:
         )
 
     def wait(self) -> None:
-        """Wait until it is loaded; raises SerdemoError where it cannot be."""
-        _, said = self._process.communicate()
+        """Wait for the child; raises SerdemoError if the import failed."""
+        _, output = self._process.communicate()
         if self._process.returncode == _UNLOADABLE:
-            raise SerdemoError(said.splitlines()[-1])
+            raise SerdemoError(output.splitlines()[-1])
 
 
-def load(module: str) -> None:
-    """What a process of `Loading` does: import the module, or exit with the sentence why not."""
+def probe(module: str) -> None:
+    """The child process of `ImportProbe`: import the module, or exit with the message on stderr."""
     try:
         importlib.import_module(module)
     except Exception as problem:
-        if sentence := refusal(problem):
+        if sentence := import_failure(problem):
             print(sentence, file=sys.stderr)
             sys.exit(_UNLOADABLE)
         raise
 
 
-def _mend(name: str) -> str:
-    """The command that mends a library which is installed and cannot be loaded."""
-    asked = requirements()
+def _repair_command(name: str) -> str:
+    """The command that repairs a distribution which is installed but cannot be imported."""
+    specifiers = requirements()
     together = [one for one in PYTORCH if _version(one)] if name in PYTORCH else [name]
-    if not all(_fits(one, asked) for one in together):
-        return install(*together)
+    if not all(_fits(one, specifiers) for one in together):
+        return install_command(*together)
     if name in PYTORCH and (_version("torch") or "").endswith("+cpu"):
-        return install(name, options=f"--force-reinstall --no-deps --index-url {CPU_INDEX}")
-    return install(name, options="--force-reinstall")
+        return install_command(name, options=f"--force-reinstall --no-deps --index-url {CPU_INDEX}")
+    return install_command(name, options="--force-reinstall")
 
 
-def _fits(name: str, asked: Mapping[str, str]) -> bool:
-    """Whether a library is of a version that serdemo asks for, or not installed at all."""
+def _fits(name: str, specifiers: Mapping[str, str]) -> bool:
+    """Whether a distribution is of a required version, or not installed at all."""
     version = _version(name)
-    if version is None or name not in asked:
+    if version is None or name not in specifiers:
         return True
     from packaging.specifiers import SpecifierSet
 
-    return SpecifierSet(asked[name]).contains(version, prereleases=True)
+    return SpecifierSet(specifiers[name]).contains(version, prereleases=True)
 
 
 def _version(name: str) -> str | None:
@@ -166,8 +169,8 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _imported(problem: BaseException) -> str | None:
-    """The library during whose import an error was raised, as it is imported; None for no library's."""
+def _failing_package(problem: BaseException) -> str | None:
+    """The third-party package during whose import an exception was raised, by its import name."""
     trace = problem.__traceback__
     while trace is not None:
         frame = trace.tb_frame

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from serdemo.audio import Samples
-from serdemo.libraries import install
+from serdemo.libraries import install_command
 from serdemo.schema import SerdemoError, UsageError
 
 BLOCK_S = 0.1
@@ -169,7 +169,7 @@ def _sounddevice() -> Any:
         import sounddevice
     except ImportError as problem:
         raise SerdemoError(
-            f"The microphone needs the package sounddevice: {install('sounddevice')}"
+            f"The microphone needs the package sounddevice: {install_command('sounddevice')}"
         ) from problem
     except OSError as problem:
         raise SerdemoError(

@@ -113,7 +113,7 @@ def refused(code: str) -> str:
     """The sentence for what a piece of code raises."""
     with pytest.raises(Exception) as raised:  # noqa: PT011
         exec(compile(code, "x", "exec"), {"__name__": "serdemo.x"})
-    return str(libraries.refusal(raised.value))
+    return str(libraries.import_failure(raised.value))
 
 
 def test_a_missing_library_is_named_as_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,14 +140,16 @@ def test_faults_of_ours_are_no_library_s() -> None:
 def test_the_small_build_is_mended_from_its_own_index(monkeypatch: pytest.MonkeyPatch) -> None:
     versions = {"torch": "2.13.0+cpu", "torchaudio": "2.11.0"}
     monkeypatch.setattr(libraries, "_version", versions.get)
-    assert libraries._mend("torchaudio") == (
+    assert libraries._repair_command("torchaudio") == (
         "python -m pip install --force-reinstall --no-deps"
         ' --index-url https://download.pytorch.org/whl/cpu "torchaudio==2.11.0"'
     )
     versions["torch"] = "2.13.0"
-    assert libraries._mend("torchaudio").endswith('install --force-reinstall "torchaudio==2.11.0"')
+    assert libraries._repair_command("torchaudio").endswith(
+        'install --force-reinstall "torchaudio==2.11.0"'
+    )
     versions["torch"] = "2.10.0"
-    assert libraries._mend("torchaudio") == f"python -m pip install {PAIR}"
+    assert libraries._repair_command("torchaudio") == f"python -m pip install {PAIR}"
 
 
 def test_what_is_asked_for_is_what_the_project_declares(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,7 +164,7 @@ def test_what_is_asked_for_is_what_the_project_declares(monkeypatch: pytest.Monk
     monkeypatch.setattr(importlib.metadata, "requires", lambda name: told)
     assert libraries.requirements() == {"torch": ">=2.11,<2.15", "peft": ">=0.18,<1"}
     assert libraries.requirements(extras=False) == {"torch": ">=2.11,<2.15"}
-    assert libraries.install("torch", "peft") == (
+    assert libraries.install_command("torch", "peft") == (
         'python -m pip install "torch>=2.11,<2.15" "peft>=0.18,<1"'
     )
 
@@ -170,7 +172,7 @@ def test_what_is_asked_for_is_what_the_project_declares(monkeypatch: pytest.Monk
         raise importlib.metadata.PackageNotFoundError
 
     monkeypatch.setattr(importlib.metadata, "requires", unknown)
-    assert libraries.install("torch") == 'python -m pip install "torch"'
+    assert libraries.install_command("torch") == 'python -m pip install "torch"'
 
 
 @pytest.mark.slow
@@ -186,17 +188,17 @@ def test_before_anything_is_installed(command: list[str]) -> None:
     first = "gradio" if command == ["app.py"] else "click"
     assert (
         line
-        == f"serdemo: serdemo needs {count} libraries that are missing, {first} first: {libraries.ALL}"
+        == f"serdemo: serdemo needs {count} libraries that are missing, {first} first: {libraries.INSTALL_ALL}"
     )
 
 
 @pytest.mark.slow
 def test_loading_beside_is_told_like_loading_here(install: Path) -> None:
-    libraries.Loading("serdemo.schema").wait()
+    libraries.ImportProbe("serdemo.schema").wait()
     put(install, "scipy", "0.1", "raise RuntimeError")
     with pytest.raises(SerdemoError, match=r"scipy 0\.1 cannot be loaded \(RuntimeError\)"):
-        libraries.Loading("scipy").wait()
-    libraries.Loading("serdemo.nowhere").wait()  # a fault of ours is told where it is met
+        libraries.ImportProbe("scipy").wait()
+    libraries.ImportProbe("serdemo.nowhere").wait()  # a fault of ours is told where it is met
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""How soon the page is served, beside a bare page of gradio's: what of the wait is ours."""
+"""Start-up time of the page, beside that of a bare `gr.Interface`."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def start(rounds: int) -> dict[str, Any]:
     Raises SerdemoError where one of them is not served.
     """
     commands = {"page_s": ["-m", "serdemo", "app"], "gradio_s": ["-c", BARE]}
-    found: dict[str, list[float]] = {name: [] for name in commands}
+    seconds: dict[str, list[float]] = {name: [] for name in commands}
     for number in range(rounds + 1):
         for name, command in commands.items():
-            seconds = _served_after(command)
+            elapsed = _served_after(command)
             if number:
-                found[name].append(seconds)
-    page, bare = (median(times) for times in found.values())
+                seconds[name].append(elapsed)
+    page, bare = (median(times) for times in seconds.values())
     return {
         "page_s": round(page, 2),
         "gradio_s": round(bare, 2),
@@ -44,12 +44,12 @@ def start(rounds: int) -> dict[str, Any]:
 def _served_after(arguments: Sequence[str]) -> float:
     """Seconds from the start of a process of this Python until its page is sent."""
     port = free_port()
-    told = {"GRADIO_SERVER_NAME": "127.0.0.1", "GRADIO_SERVER_PORT": str(port)}
-    told["GRADIO_ANALYTICS_ENABLED"] = "False"
+    settings = {"GRADIO_SERVER_NAME": "127.0.0.1", "GRADIO_SERVER_PORT": str(port)}
+    settings["GRADIO_ANALYTICS_ENABLED"] = "False"
     began = time.monotonic()
     process = subprocess.Popen(
         [sys.executable, *arguments],
-        env={**os.environ, **told},
+        env={**os.environ, **settings},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

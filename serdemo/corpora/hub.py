@@ -15,7 +15,7 @@ from serdemo.corpora.base import AUDIO_SUFFIXES
 from serdemo.corpora.folder import UNKNOWN
 from serdemo.corpora.options import SpecOptions, is_called
 from serdemo.corpora.words import emotion_word
-from serdemo.libraries import install
+from serdemo.libraries import install_command
 from serdemo.schema import SerdemoError, UsageError, Utterance
 
 MOST_BYTES = 50_000_000_000  # of clips written for one dataset
@@ -81,7 +81,7 @@ def _rows(identifier: str, options: SpecOptions) -> Any:
         import datasets
     except ImportError:
         raise SerdemoError(
-            f"Datasets of the Hugging Face hub need one more package: {install('datasets')}"
+            f"Datasets of the Hugging Face hub need one more package: {install_command('datasets')}"
         ) from None
     folder = Path(identifier)
     saved = any((folder / name).is_file() for name in ("dataset_dict.json", "state.json"))

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from serdemo.encoders import own
 from serdemo.encoders.compact import mask_of
 from serdemo.encoders.options import PretrainedOptions
-from serdemo.libraries import install
+from serdemo.libraries import install_command
 from serdemo.schema import SerdemoError, UsageError
 from serdemo.storage import read_tensors
 
@@ -251,5 +251,7 @@ def _adapt(model: nn.Module, rank: int, targets: list[str]) -> None:
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as problem:
-        raise SerdemoError(f"--lora-rank needs the package peft: {install('peft')}") from problem
+        raise SerdemoError(
+            f"--lora-rank needs the package peft: {install_command('peft')}"
+        ) from problem
     inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets), model)

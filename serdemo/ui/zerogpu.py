@@ -72,32 +72,34 @@ def carried_out(train: Train, jobs: Jobs, job: Job, seconds: float) -> Iterator[
         try:
             yield from train(jobs.command(job)[1:], min(seconds, MOST_S))
         except gr.Error as problem:
-            raise refusal(problem) from problem
+            raise allocation_error(problem) from problem
 
 
-def refusal(problem: gr.Error) -> SerdemoError:
-    """Why a Space lends no GPU, or took it back, in a sentence of ours with what to do."""
-    said = " ".join(re.sub(r"<[^>]*>", "", str(problem.message)).split())
+def allocation_error(problem: gr.Error) -> SerdemoError:
+    """An error of the package `spaces` (quota, duration, queue, worker) as one sentence with a remedy."""
+    message = " ".join(re.sub(r"<[^>]*>", "", str(problem.message)).split())
     title = str(getattr(problem, "title", ""))
-    about = f"{title} {said}".lower()
-    if "quota" in about or "gpu limit" in about or "runs limit" in about:
-        numbers = re.search(r"(\d+)s requested vs\. (-?\d+)s left", said)
-        left = max(0, int(numbers[2])) if numbers else 0
-        spent = f": {numbers[1]} s were asked for and {left} s are left" if numbers else ""
-        again = re.search(r"try again in ([\w:, ]+\w)", said, re.IGNORECASE)
-        then = f"come back in {again[1]}" if again else "come back tomorrow"
+    text = f"{title} {message}".lower()
+    if "quota" in text or "gpu limit" in text or "runs limit" in text:
+        seconds = re.search(r"(\d+)s requested vs\. (-?\d+)s left", message)
+        left = max(0, int(seconds[2])) if seconds else 0
+        spent = f": {seconds[1]} s were asked for and {left} s are left" if seconds else ""
+        retry = re.search(r"try again in ([\w:, ]+\w)", message, re.IGNORECASE)
+        then = f"come back in {retry[1]}" if retry else "come back tomorrow"
         less = "ask for fewer seconds, " if left >= LEAST_S else ""
         return SerdemoError(
             f"The GPU time that Hugging Face lends you today is used up{spent}."
             f" You can {less}log in there for more, or {then}."
         )
-    if "duration" in about:
+    if "duration" in text:
         return SerdemoError("The Space lends nobody a GPU for so long: ask for fewer seconds.")
-    if "no gpu" in about or "queue" in about or "pending" in about:
+    if "no gpu" in text or "queue" in text or "pending" in text:
         return SerdemoError("No GPU is free just now: press Resume in a few minutes.")
-    if "worker" in about or "aborted" in about:
+    if "worker" in text or "aborted" in text:
         return SerdemoError(
             "The Space took its GPU back before the run was over: press Resume, and it goes on from"
             " what it saved last."
         )
-    return SerdemoError(f"The Space lends no GPU ({said or title}): reload the page and try again.")
+    return SerdemoError(
+        f"The Space lends no GPU ({message or title}): reload the page and try again."
+    )
