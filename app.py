@@ -1,10 +1,10 @@
 """The page, for `python app.py` and for a Hugging Face Space."""
 
-from serdemo.exits import exit_on_error
-from serdemo.libraries import ImportProbe
+from serdemo.cli.exits import exit_on_error
+from serdemo.schema.libraries import ImportProbe
 
 with exit_on_error():
-    probe = ImportProbe("serdemo.predict") if __name__ == "__main__" else None
+    probe = ImportProbe("serdemo.inference.predictor") if __name__ == "__main__" else None
 
     from serdemo import ui
 

@@ -14,16 +14,16 @@ __version__ = "0.1.0"
 __all__ = ["Predictor", "Stream", "__version__", "fit", "load"]
 
 if TYPE_CHECKING:
-    from serdemo.checkpoint import load
-    from serdemo.predict import Predictor
-    from serdemo.stream import Stream
-    from serdemo.train import fit
+    from serdemo.inference.predictor import Predictor
+    from serdemo.inference.stream import Stream
+    from serdemo.nn.checkpoint import load
+    from serdemo.training.fit import fit
 
 _HOMES = {
-    "Predictor": "serdemo.predict",
-    "Stream": "serdemo.stream",
-    "fit": "serdemo.train",
-    "load": "serdemo.checkpoint",
+    "Predictor": "serdemo.inference.predictor",
+    "Stream": "serdemo.inference.stream",
+    "fit": "serdemo.training.fit",
+    "load": "serdemo.nn.checkpoint",
 }
 
 

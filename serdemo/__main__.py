@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from serdemo.exits import exit_on_error
+from serdemo.cli.exits import exit_on_error
 
 
 def main() -> None:
     """Run the command that was given; a library that is missing is told too."""
     with exit_on_error():
-        from serdemo.cli import main as run
+        from serdemo.cli.main import main as run
 
         run()
 

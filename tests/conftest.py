@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from unbroken import Begin
+from support.unbroken import Begin
 
-from serdemo.events import Event
-from serdemo.schema import Utterance
-from serdemo.splits import Split, by_speakers
+from serdemo.data.splits import Split, by_speakers
+from serdemo.schema.types import Utterance
+from serdemo.training.events import Event
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for what is started as a process of its own
 RATE = 16_000
@@ -30,25 +30,27 @@ SOUNDS = {"angry": (320.0, 0.2, 9.0), "happy": (210.0, 1.0, 5.0), "sad": (110.0,
 SPEAKERS = ("anna", "bert", "cleo", "dora")
 # The files that take longest, begun first: at the end no process waits long for another.
 LONGEST = [
-    "test_live_load",
-    "test_explore",
-    "test_live",
-    "test_finetune",
-    "test_kill",
-    "test_tab_voice",
-    "test_recognise",
-    "test_processes",
-    "test_tab_models",
-    "test_jobs",
-    "test_cli",
-    "test_readme",
-    "test_estimate_bench",
+    "integration/test_live_load",
+    "browser/test_explore",
+    "browser/test_live",
+    "browser/test_finetune",
+    "integration/test_kill",
+    "browser/test_tab_voice",
+    "browser/test_recognise",
+    "integration/test_distributed",
+    "browser/test_tab_models",
+    "integration/test_queue",
+    "unit/cli/test_main",
+    "project/test_readme",
+    "unit/experiments/test_estimate",
 ]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     places = {name: place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+    here = Path(__file__).parent
+    named = lambda item: item.path.relative_to(here).with_suffix("").as_posix()  # noqa: E731
+    items.sort(key=lambda item: places.get(named(item), len(places)))
 
 
 @pytest.fixture(scope="session")
@@ -85,7 +87,7 @@ def corpus_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def clips(corpus_root: Path) -> list[Utterance]:
     """All of the simple corpus."""
-    from serdemo import corpora
+    from serdemo.data import corpora
 
     return corpora.load(str(corpus_root))
 
@@ -99,7 +101,7 @@ def split(clips: list[Utterance]) -> Split:
 @pytest.fixture(scope="session")
 def two(corpus_root: Path) -> list[Utterance]:
     """The simple corpus as two: anna and cleo's language is one, bert and dora's another."""
-    from serdemo import corpora
+    from serdemo.data import corpora
 
     names = {"anna": "left", "cleo": "left", "bert": "right", "dora": "right"}
     return [replace(u, corpus=names[u.speaker]) for u in corpora.load(str(corpus_root))]
@@ -113,9 +115,9 @@ def two_split(two: list[Utterance]) -> Split:
 @pytest.fixture
 def begin_two(tiny_values: dict[str, Any], two_split: Split) -> Begin:
     """Begins a run of `cross_corpus` on the two, in a folder, with options by name."""
-    from serdemo.recipes.cross_corpus import CrossCorpus
-    from serdemo.train import fit
-    from serdemo.trainer import TrainOptions
+    from serdemo.training.fit import fit
+    from serdemo.training.options import TrainOptions
+    from serdemo.training.recipes.cross_corpus import CrossCorpus
 
     def begin(
         run: Path, *, of: Split = two_split, resume: bool = False, **more: Any
@@ -137,7 +139,7 @@ def tiny_checkpoint(
     """A checkpoint folder of random weights whose answers differ clearly; copy it to change it."""
     import torch
 
-    from serdemo import checkpoint
+    from serdemo.nn import checkpoint
 
     folder = tmp_path_factory.mktemp("checkpoints") / "tiny"
     encoder = ("width", "layers", "heads", "expansion", "kernel")
@@ -184,7 +186,7 @@ def image_values(tiny_checkpoint: Path, tmp_path: Path) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A folder for each kind of pretrained encoder: small, of random weights. Not to be changed."""
-    from small_encoders import save_all
+    from support.small_encoders import save_all
 
     return save_all(tmp_path_factory.mktemp("sources"))
 

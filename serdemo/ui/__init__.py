@@ -12,30 +12,26 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 import gradio as gr
 
-from serdemo.schema import SerdemoError
-from serdemo.ui import (
-    tab_explore,
-    tab_finetune,
-    tab_live,
-    tab_models,
-    tab_recognise,
-    theme,
-    tidy,
-    zerogpu,
-)
-from serdemo.ui.page import Page as Page
-from serdemo.ui.page import footer
-from serdemo.ui.session import WarmPredictor
+from serdemo.schema.errors import SerdemoError
+from serdemo.ui.explore import tab as explore_tab
+from serdemo.ui.finetune import tab as finetune_tab
+from serdemo.ui.live import tab as live_tab
+from serdemo.ui.models import tab as models_tab
+from serdemo.ui.recognise import tab as recognise_tab
+from serdemo.ui.shell import cleanup, theme, zerogpu
+from serdemo.ui.shell.page import Page as Page
+from serdemo.ui.shell.page import footer_html
+from serdemo.ui.shell.session import WarmPredictor
 
 if TYPE_CHECKING:
-    from serdemo.predict import Predictor
+    from serdemo.inference.predictor import Predictor
 
 TABS: dict[str, Callable[[Page], None]] = {
-    "Recognise": tab_recognise.build,
-    "Live": tab_live.build,
-    "Explore": tab_explore.build,
-    "Fine-tune": tab_finetune.build,
-    "Models": tab_models.build,
+    "Recognise": recognise_tab.build,
+    "Live": live_tab.build,
+    "Explore": explore_tab.build,
+    "Fine-tune": finetune_tab.build,
+    "Models": models_tab.build,
 }
 
 MOST_ZIP_MB = 300  # of clips or of a model
@@ -53,15 +49,15 @@ def build(predictor_factory: Callable[[], Predictor]) -> Page:
 
     def on_load(kept: str, token: str, request: gr.Request) -> str:
         try:
-            return footer(request.session_hash, page.answering(kept, token, request))
+            return footer_html(request.session_hash, page.answering(kept, token, request))
         except SerdemoError:
-            return footer(request.session_hash)
+            return footer_html(request.session_hash)
 
     with Page(model) as page:
         gr.HTML(HEADER, apply_default_css=False)
         page.token = gr.BrowserState("", storage_key="serdemo-owner")
         page.chosen = gr.BrowserState("", storage_key="serdemo-model")
-        page.footer = gr.HTML(footer(), apply_default_css=False, render=False)
+        page.footer = gr.HTML(footer_html(), apply_default_css=False, render=False)
         with gr.Tabs():
             for name, build_tab in TABS.items():
                 with gr.Tab(name, id=name.lower()) as page.tab:
@@ -75,7 +71,7 @@ def build(predictor_factory: Callable[[], Predictor]) -> Page:
             api_visibility="private",
             concurrency_limit=None,
         )
-    if zerogpu.here():
+    if zerogpu.is_zerogpu():
         # There gradio would let a single call wait, and answer all others that the app is busy.
         page.queue(max_size=MOST_WAITING)
     return page
@@ -85,7 +81,7 @@ def default_page(checkpoint: str | Path | None = None) -> Page:
     """The page on a checkpoint folder; None is the shipped one."""
 
     def load() -> Predictor:
-        from serdemo.predict import Predictor
+        from serdemo.inference.predictor import Predictor
 
         return Predictor(checkpoint, device=zerogpu.page_device())
 
@@ -114,7 +110,7 @@ def launch(
             share=share,
             theme=theme.theme(),
             css=theme.css(),
-            head=f"<script>{theme.script('page.js')}</script>",
+            head=f"<script>{theme.script('shell/page.js')}</script>",
             max_file_size=f"{MOST_ZIP_MB}mb",  # Recognise itself takes less
             run_history=False,
             footer_links=[],
@@ -127,5 +123,5 @@ def launch(
         taken = f"Port {port} is" if port else "The ports from 7860 on are"
         raise SerdemoError(f"{taken} in use: choose another with --port.") from error
     page.model.warm_up()
-    tidy.begin(page.visitors)
+    cleanup.begin(page.visitors)
     page.block_thread()

@@ -12,14 +12,14 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-import hub_server
 import pytest
 import soundfile
-from app_server import ROOT, App
+from support import hub_server
+from support.app_server import ROOT, App
 
-from serdemo.predict import Predictor
-from serdemo.schema import Prediction
-from serdemo.ui.recognise import EXAMPLES, EXAMPLES_DIR
+from serdemo.inference.predictor import Predictor
+from serdemo.schema.types import Prediction
+from serdemo.ui.shell.examples import EXAMPLES, EXAMPLES_DIR
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 OURS = str(ROOT / "serdemo")  # in every trace of what fails in the app

@@ -16,19 +16,21 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import soundfile
-from test_recognise import FAINT_TEXTS
+from support.page_scripts import ASKING, FAINT_TEXTS
 
-from serdemo import audio, corpora
-from serdemo.cache import CacheOptions
-from serdemo.explore import mapped
-from serdemo.explore.embed import embed
-from serdemo.explore.mapped import PLACES, Mapped
-from serdemo.explore.projection import pca
-from serdemo.explore.study import study
-from serdemo.palette import look
-from serdemo.predict import Predictor
-from serdemo.ui import build, theme
-from serdemo.ui.recognise import EXAMPLES, EXAMPLES_DIR
+from serdemo.audio import waveform
+from serdemo.data import corpora
+from serdemo.data.array_cache import CacheOptions
+from serdemo.embeddings import embedding_map
+from serdemo.embeddings.cluster_study import study
+from serdemo.embeddings.embedding_map import PLACES, EmbeddingMap
+from serdemo.embeddings.extract import embed
+from serdemo.embeddings.projection import pca
+from serdemo.inference.predictor import Predictor
+from serdemo.schema.palette import style_of
+from serdemo.ui import build
+from serdemo.ui.shell import theme
+from serdemo.ui.shell.examples import EXAMPLES, EXAMPLES_DIR
 
 ZOOM = 0.92  # how much of the field the map fills when it is opened
 
@@ -36,15 +38,15 @@ ZOOM = 0.92  # how much of the field the map fills when it is opened
 @pytest.fixture(scope="module")
 def own(
     tiny_checkpoint: Path, corpus_root: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, Mapped]:
+) -> tuple[Path, EmbeddingMap]:
     """The corpus `simple` as a finished map, and the file of it that a visitor opens."""
     folder = tmp_path_factory.mktemp("maps")
     utterances = corpora.load_many(str(corpus_root))
     options = CacheOptions(cache=str(folder / "cache"))
     table = embed(tiny_checkpoint, utterances, corpus_root.parent, options, device="cpu").table
     places = {name: pca(table.embedding, len(axes)) for name, axes in PLACES.items()}
-    made = Mapped(table, places, *study(table))
-    mapped.write(folder / "simple.parquet", made)
+    made = EmbeddingMap(table, places, *study(table))
+    embedding_map.write(folder / "simple.parquet", made)
     return folder / "simple.parquet", made
 
 
@@ -147,7 +149,7 @@ def press(page: Any, x: float, y: float) -> None:
 
 def test_the_shipped_map_is_there_at_once(visit_map: Callable[..., Any]) -> None:
     page = visit_map()
-    table = mapped.read(mapped.default()).table
+    table = embedding_map.read(embedding_map.default()).table
     assert part(page, "count").inner_text() == f"{len(table):,} of {len(table):,} clips shown"
     counts = Counter(name or "unknown" for name in table.emotions)
     assert legend(page) == {name: f"{n:,} of {n:,}" for name, n in counts.items()}
@@ -176,7 +178,7 @@ def test_frames_stay_short_while_the_map_is_moved(visit_map: Callable[..., Any])
 
 
 def test_a_click_tells_and_plays_the_clip(
-    visit_map: Callable[..., Any], own: tuple[Path, Mapped]
+    visit_map: Callable[..., Any], own: tuple[Path, EmbeddingMap]
 ) -> None:
     path, found = own
     page = visit_map(path)
@@ -190,13 +192,13 @@ def test_a_click_tells_and_plays_the_clip(
     began = time.perf_counter()
     with page.expect_response(lambda r: "component_server" in r.url) as got:
         press(page, x, y)
-    assert got.value.json()["rate"] == audio.SAMPLE_RATE
+    assert got.value.json()["rate"] == waveform.SAMPLE_RATE
     assert time.perf_counter() - began < 15
     part(page, "heard").filter(has_text="Play").wait_for()
     said = part(page, "clip").inner_text()
     assert words["clip"] in said and f"meant: {words['emotion']}" in said
     assert f"heard: {words['prediction']}" in said
-    seconds = audio.decode(EXAMPLES_DIR / EXAMPLES["Polish, even"]).duration_s  # another's
+    seconds = waveform.decode(EXAMPLES_DIR / EXAMPLES["Polish, even"]).duration_s  # another's
     length = page.evaluate("document.querySelector('#explore audio').duration")
     assert 0.3 < length < 1 and length != seconds
     page.get_by_role("button", name="Only this speaker").click()
@@ -217,7 +219,7 @@ def test_a_clip_that_is_not_here_says_so(visit_map: Callable[..., Any]) -> None:
 
 
 def test_a_lasso_counts_what_it_holds_and_gives_it_away(
-    visit_map: Callable[..., Any], own: tuple[Path, Mapped], tmp_path: Path
+    visit_map: Callable[..., Any], own: tuple[Path, EmbeddingMap], tmp_path: Path
 ) -> None:
     path, found = own
     page = visit_map(path)
@@ -254,7 +256,7 @@ def test_a_lasso_counts_what_it_holds_and_gives_it_away(
 
 
 def test_the_whole_map_is_saved_for_other_tools(
-    visit_map: Callable[..., Any], own: tuple[Path, Mapped], tmp_path: Path
+    visit_map: Callable[..., Any], own: tuple[Path, EmbeddingMap], tmp_path: Path
 ) -> None:
     path, found = own
     page = visit_map(path)
@@ -272,7 +274,7 @@ def test_the_whole_map_is_saved_for_other_tools(
 
 
 def test_colours_and_filters_say_what_the_table_says(
-    visit_map: Callable[..., Any], own: tuple[Path, Mapped]
+    visit_map: Callable[..., Any], own: tuple[Path, EmbeddingMap]
 ) -> None:
     path, found = own
     page = visit_map(path)
@@ -290,10 +292,10 @@ def test_colours_and_filters_say_what_the_table_says(
         pairs = zip(bytes.fromhex(wanted[1:]), bytes.fromhex(seen[1:]), strict=True)
         return all(abs(a - b) < 12 for a, b in pairs)
 
-    assert near(look(found.table.emotions[row]).colour, shown())
+    assert near(style_of(found.table.emotions[row]).colour, shown())
     select = page.get_by_label("Colour by")
     select.select_option("prediction")
-    assert near(look(found.table.words["prediction"][row]).colour, shown())
+    assert near(style_of(found.table.words["prediction"][row]).colour, shown())
     for kind, names in (
         ("speaker", found.table.speakers),
         (
@@ -321,14 +323,14 @@ def test_colours_and_filters_say_what_the_table_says(
     part(page, "count").filter(has_text="24 of 24").wait_for()
     for layout in ("umap3", "pca2", "pca3"):
         page.get_by_label("Layout").select_option(layout)
-        assert near(look(found.table.emotions[row]).colour, shown()) or layout != "pca2"
+        assert near(style_of(found.table.emotions[row]).colour, shown()) or layout != "pca2"
 
 
 def test_a_layout_that_is_chosen_stays_when_umap_comes(
-    visit_map: Callable[..., Any], own: tuple[Path, Mapped], tmp_path: Path
+    visit_map: Callable[..., Any], own: tuple[Path, EmbeddingMap], tmp_path: Path
 ) -> None:
     bare = tmp_path / "bare.parquet"
-    mapped.write(bare, mapped.begun(own[1].table))
+    embedding_map.write(bare, embedding_map.pca_only(own[1].table))
     page = visit_map(bare)
     layout = page.get_by_label("Layout")
     layout.select_option("pca3")
@@ -341,7 +343,7 @@ def test_a_layout_that_is_chosen_stays_when_umap_comes(
 
 
 def test_a_new_clip_lies_beside_those_like_it(
-    visit_map: Callable[..., Any], own: tuple[Path, Mapped], corpus_root: Path, sent: Path
+    visit_map: Callable[..., Any], own: tuple[Path, EmbeddingMap], corpus_root: Path, sent: Path
 ) -> None:
     path, found = own
     page = visit_map(path)
@@ -359,12 +361,12 @@ def test_a_new_clip_lies_beside_those_like_it(
 def test_a_live_voice_is_followed(
     launch: Callable[..., Any],
     visit_map: Callable[..., Any],
-    own: tuple[Path, Mapped],
+    own: tuple[Path, EmbeddingMap],
     tmp_path: Path,
 ) -> None:
-    spoken = audio.decode(EXAMPLES_DIR / EXAMPLES["English, quick and high"])
+    spoken = waveform.decode(EXAMPLES_DIR / EXAMPLES["English, quick and high"])
     microphone = tmp_path / "microphone.wav"
-    soundfile.write(microphone, spoken.samples, audio.SAMPLE_RATE, subtype="PCM_16")
+    soundfile.write(microphone, spoken.samples, waveform.SAMPLE_RATE, subtype="PCM_16")
     page = visit_map(own[0], browser=launch(microphone), permissions=["microphone"])
     page.get_by_role("button", name="Speak", exact=True).click()
     part(page, "near").locator("li").first.wait_for()
@@ -377,7 +379,7 @@ def test_a_live_voice_is_followed(
 
 
 def test_what_live_hears_moves_over_the_map(
-    visit_map: Callable[..., Any], own: tuple[Path, Mapped]
+    visit_map: Callable[..., Any], own: tuple[Path, EmbeddingMap]
 ) -> None:
     page = visit_map(own[0])
     page.get_by_role("tab", name="Live").click()
@@ -441,7 +443,7 @@ def test_the_keyboard_moves_the_map(visit_map: Callable[..., Any]) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_all_is_legible_and_fits_a_phone(
-    visit_map: Callable[..., Any], own: tuple[Path, Mapped], scheme: str
+    visit_map: Callable[..., Any], own: tuple[Path, EmbeddingMap], scheme: str
 ) -> None:
     page = visit_map(own[0], width=390, height=844, color_scheme=scheme)
     for box in ("table-box", "save-box"):
@@ -457,13 +459,6 @@ def test_all_is_legible_and_fits_a_phone(
 # What comes late, or not at all
 
 # A browser that asks for the microphone, and is allowed it only when the test says so.
-ASKING = """() => { const real = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
-  window.tracks = [];
-  navigator.mediaDevices.getUserMedia = async (wanted) => {
-    await new Promise((go) => { window.allow = go; });
-    const stream = await real(wanted);
-    tracks.push(...stream.getTracks());
-    return stream; }; }"""
 CALLS = "**/component_server/**"
 
 
@@ -488,7 +483,7 @@ def test_a_microphone_allowed_too_late_is_let_go(
 def test_who_stops_or_goes_is_forgotten_by_the_server(
     launch: Callable[..., Any],
     visit_map: Callable[..., Any],
-    own: tuple[Path, Mapped],
+    own: tuple[Path, EmbeddingMap],
     address: str,
 ) -> None:
     page = visit_map(own[0], browser=launch(), permissions=["microphone"])
@@ -529,7 +524,7 @@ def test_who_stops_or_goes_is_forgotten_by_the_server(
 
 
 def test_an_answer_about_another_map_is_not_shown(
-    visit_map: Callable[..., Any], own: tuple[Path, Mapped], corpus_root: Path
+    visit_map: Callable[..., Any], own: tuple[Path, EmbeddingMap], corpus_root: Path
 ) -> None:
     page = visit_map(own[0])
     held: list[Any] = []
@@ -564,10 +559,10 @@ def test_an_answer_about_another_map_is_not_shown(
 
 
 def test_a_map_of_an_absent_model_is_not_asked_again_and_again(
-    visit_map: Callable[..., Any], own: tuple[Path, Mapped], tmp_path: Path
+    visit_map: Callable[..., Any], own: tuple[Path, EmbeddingMap], tmp_path: Path
 ) -> None:
     made = replace(own[1].table, about={"checkpoint": "other", "digest": "0" * 64})
-    mapped.write(tmp_path / "other.parquet", replace(own[1], table=made))
+    embedding_map.write(tmp_path / "other.parquet", replace(own[1], table=made))
     page = visit_map(tmp_path / "other.parquet")
     asked: list[str] = []
     page.on("request", lambda request: asked.append(called(request)))
@@ -582,10 +577,10 @@ def test_a_map_of_an_absent_model_is_not_asked_again_and_again(
 
 
 def test_a_lost_connection_does_not_end_what_is_awaited(
-    visit_map: Callable[..., Any], own: tuple[Path, Mapped], tmp_path: Path
+    visit_map: Callable[..., Any], own: tuple[Path, EmbeddingMap], tmp_path: Path
 ) -> None:
     bare = tmp_path / "bare.parquet"
-    mapped.write(bare, mapped.begun(own[1].table))
+    embedding_map.write(bare, embedding_map.pca_only(own[1].table))
     page = visit_map()
     lost: list[str] = []
 
@@ -629,7 +624,7 @@ def test_a_map_that_did_not_open_is_tried_again(browser: Any, address: str) -> N
 
 
 def test_clips_are_sent_without_https_too(
-    visit_map: Callable[..., Any], own: tuple[Path, Mapped], corpus_root: Path
+    visit_map: Callable[..., Any], own: tuple[Path, EmbeddingMap], corpus_root: Path
 ) -> None:
     page = visit_map(own[0])
     page.evaluate("delete Crypto.prototype.randomUUID")  # as browsers do there
@@ -642,7 +637,7 @@ def test_clips_are_sent_without_https_too(
 
 
 def test_very_many_speakers_and_strange_names_are_drawn_soon(
-    visit_map: Callable[..., Any], own: tuple[Path, Mapped], tmp_path: Path
+    visit_map: Callable[..., Any], own: tuple[Path, EmbeddingMap], tmp_path: Path
 ) -> None:
     count = 3000
     words = {name: ("",) * count for name in own[1].table.words}
@@ -656,7 +651,9 @@ def test_very_many_speakers_and_strange_names_are_drawn_soon(
         probabilities=np.full((count, len(own[1].table.labels)), 0.25, np.float32),
     )
     places = {name: rng.random((count, len(axes)), np.float32) for name, axes in PLACES.items()}
-    mapped.write(tmp_path / "many.parquet", Mapped(table, places, np.zeros(count, np.int32)))
+    embedding_map.write(
+        tmp_path / "many.parquet", EmbeddingMap(table, places, np.zeros(count, np.int32))
+    )
     page = visit_map()
     page.get_by_text("A map of your own clips").click()
     page.set_input_files("[data-part=table-file]", str(tmp_path / "many.parquet"))
@@ -678,7 +675,7 @@ def legend_counts(page: Any) -> list[str]:
 
 
 def test_a_clip_that_plays_can_be_stopped(
-    visit_map: Callable[..., Any], own: tuple[Path, Mapped]
+    visit_map: Callable[..., Any], own: tuple[Path, EmbeddingMap]
 ) -> None:
     path, found = own
     page = visit_map(path)

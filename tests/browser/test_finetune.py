@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import hub_server
 import pytest
+from support import hub_server
 
 Visit = Callable[..., Any]
 

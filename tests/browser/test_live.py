@@ -20,14 +20,13 @@ import pytest
 import soundfile
 import soxr
 from scipy.signal import correlate
-from test_explore import ASKING
-from test_recognise import FAINT_TEXTS
+from support.page_scripts import ASKING, FAINT_TEXTS
 
-from serdemo import audio, microphone
-from serdemo.predict import Predictor
-from serdemo.schema import EMOTIONS
+from serdemo.audio import microphone, waveform
+from serdemo.inference.predictor import Predictor
+from serdemo.schema.types import EMOTIONS
 from serdemo.ui import build
-from serdemo.ui.recognise import EXAMPLES
+from serdemo.ui.shell.examples import EXAMPLES
 
 RATE = 48_000
 BEFORE_S, BETWEEN_S = 1.0, 2.5
@@ -64,14 +63,14 @@ def spoken(
     file is sure of its label throughout, from when to when and which label."""
     sound, expected = [np.zeros(round(BEFORE_S * RATE), np.float32)], []
     for path in clips:
-        clip = audio.decode(path)
+        clip = waveform.decode(path)
         start = sum(map(len, sound)) / RATE
         if start + clip.duration_s > RUN_S - 1:
             break
         answer = predictor.predict(clip)
         if all(s.label == answer.label and s.confidence >= SURE for s in answer.segments):
             expected.append((start, start + clip.duration_s, answer.label))
-        sound.append(soxr.resample(clip.samples, audio.SAMPLE_RATE, RATE))
+        sound.append(soxr.resample(clip.samples, waveform.SAMPLE_RATE, RATE))
         sound.append(np.zeros(round(BETWEEN_S * RATE), np.float32))
     path = tmp_path_factory.mktemp("microphone") / "spoken.wav"
     soundfile.write(path, np.clip(np.concatenate(sound), -1, 1), RATE, subtype="PCM_16")
@@ -476,14 +475,14 @@ def test_the_browser_touches_the_sound_only_when_asked_to(
 class DeskMicrophone:
     """Stands in for an input of this machine: it hears a clip again and again."""
 
-    rate = audio.SAMPLE_RATE
+    rate = waveform.SAMPLE_RATE
     lost_samples = 0
 
-    def __init__(self, samples: audio.Samples) -> None:
+    def __init__(self, samples: waveform.Samples) -> None:
         self.samples = samples
         self.closed = threading.Event()
 
-    def __iter__(self) -> Iterator[audio.Samples]:
+    def __iter__(self) -> Iterator[waveform.Samples]:
         for at in itertools.count(0, 1600):
             if self.closed.wait(0.1):
                 return
@@ -500,10 +499,10 @@ def test_who_sits_at_the_desk_may_use_its_microphone(
 
     def plug_in(device: int) -> DeskMicrophone:
         assert device == 3
-        heard.append(DeskMicrophone(audio.decode(clips[0]).samples))
+        heard.append(DeskMicrophone(waveform.decode(clips[0]).samples))
         return heard[-1]
 
-    found = microphone.Device(3, "Desk mic", 1, audio.SAMPLE_RATE, True)
+    found = microphone.Device(3, "Desk mic", 1, waveform.SAMPLE_RATE, True)
     monkeypatch.setattr(microphone, "devices", lambda: [found])
     monkeypatch.setattr(microphone, "open_microphone", plug_in)
     served = build(lambda: predictor)

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-import space
-from app_server import ROOT, App
+from support import space_package as space
+from support.app_server import ROOT, App
 
-from serdemo.ui.recognise import EXAMPLES
+from serdemo.ui.shell.examples import EXAMPLES
 
 
 @pytest.fixture(scope="module")

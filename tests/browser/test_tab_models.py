@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from serdemo import checkpoint
+from serdemo.nn import checkpoint
 
 Visit = Callable[..., Any]
 

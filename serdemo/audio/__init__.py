@@ -1,0 +1,1 @@
+"""Sound: decoding, clips, log-mel features, voice activity, quality, augmentation, microphone."""

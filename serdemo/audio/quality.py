@@ -1,0 +1,145 @@
+"""Signal quality of a clip: level, clipping, signal-to-noise ratio, and warnings about them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serdemo.audio.vad import _MIN_CHUNKS, _PAUSE, CHUNK, VAD_THRESHOLD, Samples, speech_duration_s
+from serdemo.audio.waveform import Clip
+
+SILENT_DBFS = -70.0
+QUIET_DBFS = -50.0
+CLIPPED_SHARE = 0.005
+NOISY_DB = 6.0
+NO_SPEECH_S = 0.1
+SHORT_SPEECH_S = 0.3
+SHORT_CLIP_S = 1.0
+LONG_CLIP_S = 600.0
+TELEPHONE_RATE = 8_000
+MAX_WARNINGS = 3
+
+# Over how long a meter looks back.
+LEVEL_S = 0.3
+CLIPPING_S = 3.0
+
+
+@dataclass(slots=True)
+class LevelMeter:
+    """What sound that arrives in pieces is like now; the older it is, the less it counts.
+
+    `power` is the mean square, `peak` the largest value as a share of full scale, `clipped` the
+    share in [0, 1] of values at full scale.
+    """
+
+    power: float = 0.0
+    peak: float = 0.0
+    clipped: float = 0.0
+
+    def update(self, mono: Samples, clipped: float, rate: int) -> None:
+        """Take the newest sound (N,) at `rate` Hz, of which the share `clipped` is clipped."""
+        seconds = len(mono) / rate
+        recent = mono[-max(1, round(LEVEL_S * rate)) :]
+        fade, slow = math.exp(-seconds / LEVEL_S), math.exp(-seconds / CLIPPING_S)
+        self.power = fade * self.power + (1 - fade) * float(np.dot(recent, recent)) / len(recent)
+        self.peak = max(fade * self.peak, float(np.abs(recent).max()))
+        self.clipped = slow * self.clipped + (1 - slow) * clipped
+
+    @property
+    def level_dbfs(self) -> float:
+        """The RMS level in dB relative to full scale, -120 for digital silence."""
+        return _decibels(self.power)
+
+
+def level_dbfs(samples: Samples) -> float:
+    """RMS level of `samples` (N,) in dB relative to full scale (a square wave at 1.0 is 0 dB).
+
+    Digital silence and no samples at all give -120.
+    """
+    return _decibels(float(np.dot(samples, samples)) / max(len(samples), 1))
+
+
+def snr_db(samples: Samples, probabilities: NDArray[np.float32]) -> float | None:
+    """Estimate the signal-to-noise ratio in dB from speech against the pauses around it.
+
+    The noise is taken from the quieter pauses, since a voice the detector missed may fill the
+    others. None where the recording has too little speech or too few pauses to tell.
+    """
+    power = _chunk_power(samples)
+    speech = power[probabilities >= VAD_THRESHOLD]
+    pauses = power[probabilities < _PAUSE]
+    if min(len(speech), len(pauses)) < _MIN_CHUNKS:
+        return None
+    noise = float(np.percentile(pauses, 20))
+    return _decibels(float(speech.mean()) - noise) - _decibels(noise)
+
+
+def warnings(clip: Clip, probabilities: NDArray[np.float32]) -> tuple[str, ...]:
+    """Say what about the recording may spoil the answer, and what to do about it.
+
+    `probabilities` are `SpeechDetector.probabilities(clip.samples)`. At most three sentences,
+    the most important first; none for a good recording.
+    """
+    return tuple(islice(_warnings(clip, probabilities), MAX_WARNINGS))
+
+
+def _warnings(clip: Clip, probabilities: NDArray[np.float32]) -> Iterator[str]:
+    power = _chunk_power(clip.samples)
+    if _decibels(float(power.max())) < SILENT_DBFS:
+        yield (
+            "The recording is silent: check that the microphone is on and not muted, "
+            "then record again."
+        )
+        return
+    speech = speech_duration_s(probabilities)
+    if speech < NO_SPEECH_S:
+        yield "No speech was found: record closer to the microphone, or choose a clip with a voice."
+    if clip.duration_s < SHORT_CLIP_S:
+        yield f"The recording is only {clip.duration_s:.1f} s long: give a whole spoken sentence."
+    elif NO_SPEECH_S <= speech < SHORT_SPEECH_S:
+        yield f"Only {speech:.1f} s of clear speech was found: give a whole spoken sentence."
+    if clip.clipped > CLIPPED_SHARE:
+        yield (
+            f"The recording is clipped ({clip.clipped:.1%} of it is at full scale): "
+            "turn the microphone down or move away from it."
+        )
+    voiced = power[probabilities >= VAD_THRESHOLD] if speech >= NO_SPEECH_S else power
+    level = _decibels(float(voiced.mean()))
+    if level < QUIET_DBFS:
+        yield (
+            f"The recording is very quiet ({level:.0f} dBFS): "
+            "turn the microphone up or move closer to it."
+        )
+    snr = snr_db(clip.samples, probabilities)
+    if snr is not None and snr < NOISY_DB:
+        yield (
+            "The background is nearly as loud as the voice: "
+            "record in a quieter place or closer to the microphone."
+        )
+    if clip.source_rate <= TELEPHONE_RATE:
+        yield (
+            f"The recording has telephone quality ({clip.source_rate / 1000:g} kHz), which makes "
+            "the answer less sure: use one at 16 kHz or more if you can."
+        )
+    if clip.duration_s > LONG_CLIP_S:
+        yield (
+            f"The recording is {clip.duration_s / 60:.0f} minutes long and one answer averages "
+            "over all of it: look at how the emotion changes over time instead."
+        )
+
+
+def _chunk_power(samples: Samples) -> NDArray[np.float64]:
+    """Mean square of each 32 ms of `samples` (N,), as (ceil(N / 512),)."""
+    whole = samples[: len(samples) // CHUNK * CHUNK].reshape(-1, CHUNK)
+    power = np.einsum("ij,ij->i", whole, whole).astype(np.float64) / CHUNK
+    rest = samples[whole.size :]
+    return np.append(power, np.mean(np.square(rest))) if len(rest) else power
+
+
+def _decibels(power: float) -> float:
+    return 10.0 * float(np.log10(max(power, 1e-12)))

@@ -1,0 +1,52 @@
+"""`train personal` and `bench personal`: a model taught one voice, and whether that pays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from serdemo.cli.options import CORPUS, PATH, ROOT, STOP_AFTER, option_flags
+from serdemo.schema.settings import data_root
+
+
+def command() -> click.Command:
+    """`train personal`, with a flag for each of its options."""
+    from serdemo.runs.adaptation.run import NAME, SUMMARY, PersonalOptions
+
+    found = click.command(NAME, help=SUMMARY)(_run())
+    found.params += option_flags([PersonalOptions])
+    return found
+
+
+def _run() -> Callable[..., None]:
+    @CORPUS
+    @ROOT
+    @click.option("--run", "run_dir", required=True, type=PATH, help="Folder of the run.")
+    @click.option("--resume", is_flag=True, help="Teach anew in a folder that holds such a run.")
+    @STOP_AFTER
+    @click.pass_obj
+    def run(
+        command: str,
+        corpus: str,
+        root: Path | None,
+        run_dir: Path,
+        resume: bool,
+        stop_after: float | None,
+        **values: Any,
+    ) -> None:
+        from serdemo.cli.views.console import show_training
+        from serdemo.data import corpora
+        from serdemo.runs.adaptation import run as personal_run
+
+        clips = corpora.load_many(corpus, data_root(root))
+        given = {key: value for key, value in values.items() if value is not None}
+        show_training(
+            personal_run.train(
+                given, clips, run_dir, command=command, resume=resume, stop_after=stop_after
+            )
+        )
+
+    return run

@@ -1,0 +1,150 @@
+"""What the page bears: many visitors speak at once, through the very calls that a browser makes.
+
+Each visitor is a thread that sends its own clip at the pace of speech, in numbered pieces of what
+has been "captured" since the last call, and takes the answers from the replies.
+"""
+
+from __future__ import annotations
+
+import base64
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import numpy as np
+import psutil
+
+from serdemo.audio import waveform
+from serdemo.cli.benchmarks.page_client import Page, served
+from serdemo.inference.predictor import Predictor
+from serdemo.inference.speed import speech_samples
+from serdemo.schema.errors import SerdemoError
+
+PIECE_S = 0.096  # what the page's recorder gives at a time
+SETTLE_S = 10.0
+
+
+@dataclass(slots=True)
+class Visitor:
+    """One visitor's clip (16-bit, 16 kHz) and what became of it."""
+
+    clip: np.ndarray[Any, np.dtype[np.int16]]
+    sent: int = 0
+    received: int = 0
+    skipped: int = 0
+    delays: list[float] = field(default_factory=list)
+    labels: dict[float, str] = field(default_factory=dict)  # end of a window -> what it says
+    failure: str = ""
+
+    def speak(self, url: str, seconds: float) -> None:
+        """Send the clip over and over for so long; a refusal ends it with `failure`."""
+        try:
+            self._speak(Page(url), seconds)
+        except SerdemoError as problem:
+            self.failure = str(problem)
+
+    def sound(self, first: int, stop: int) -> np.ndarray[Any, np.dtype[np.int16]]:
+        """Samples [first, stop) of what is said."""
+        return np.take(self.clip, range(first, stop), mode="wrap")
+
+    def _speak(self, page: Page, seconds: float) -> None:
+        stream = page.call("open", rate=waveform.SAMPLE_RATE)["stream"]
+        piece, total = round(PIECE_S * waveform.SAMPLE_RATE), round(seconds * waveform.SAMPLE_RATE)
+        sequence, began = 0, time.monotonic()
+        while self.sent < total:
+            captured = int((time.monotonic() - began) * waveform.SAMPLE_RATE) // piece * piece
+            if captured <= self.sent:
+                time.sleep(0.005)
+                continue
+            stop = min(captured, total)
+            self._push(page, stream, sequence, stop, began)
+            sequence += 1
+        until = time.monotonic() + SETTLE_S
+        while self.received < self.sent and time.monotonic() < until:
+            time.sleep(0.05)
+            self._push(page, stream, sequence, self.sent, began)
+            sequence += 1
+        page.call("close", stream=stream)
+        page.close()
+
+    def _push(self, page: Page, stream: str, sequence: int, stop: int, began: float) -> None:
+        samples = base64.b64encode(self.sound(self.sent, stop).tobytes()).decode()
+        newest = max(self.labels, default=0.0)
+        since = max(0.0, newest - 5)
+        told = page.call("push", stream=stream, sequence=sequence, samples=samples, since=since)
+        now = time.monotonic() - began
+        self.sent, self.received, self.skipped = stop, told["received"], told["skipped"]
+        for segment in told["segments"]:
+            if segment["speech"] > 0 and segment["end_s"] not in self.labels:
+                self.labels[segment["end_s"]] = segment["label"]
+        if max(self.labels, default=0.0) > newest:
+            self.delays.append(now - max(self.labels))
+
+
+def load(
+    streams: int, seconds: float, url: str | None = None, checkpoint: Path | None = None
+) -> dict[str, Any]:
+    """Let `streams` visitors speak to the page for `seconds`: at `url`, or one started for this.
+
+    Delays run from the last sample of an answered window being spoken to the answer's arrival.
+    `labels_as_file` is, for each visitor, the share of windows whose label is the one that the
+    same sound gets in this process, with the shipped model or `checkpoint`. Memory is that of the
+    page that was started. Raises SerdemoError when the page cannot be reached or refuses.
+    """
+    clips = [np.round(clip.samples * 32_767).astype(np.int16) for clip in speech_samples(streams)]
+    visitors = [Visitor(clip) for clip in clips]
+    with served(url, checkpoint) as (address, process):
+        first = Visitor(clips[0])
+        first.speak(address, 1.5)  # the model's first answer is slow, for one
+        if first.failure:
+            raise SerdemoError(first.failure)
+        start = _rss_mb(process)
+        threads = [
+            threading.Thread(target=visitor.speak, args=(address, seconds)) for visitor in visitors
+        ]
+        for number, thread in enumerate(threads):
+            thread.start()
+            time.sleep(PIECE_S * (number % 7) / 7)  # nobody speaks in step with another
+        for thread in threads:
+            thread.join()
+        end = _rss_mb(process)
+    if failed := [visitor.failure for visitor in visitors if visitor.failure]:
+        raise SerdemoError(f"{len(failed)} of {streams} visitors were refused: {failed[0]}")
+    delays = [delay for visitor in visitors for delay in visitor.delays]
+    predictor = Predictor(checkpoint, device="cpu")
+    agreement = [_agreement(predictor, visitor) for visitor in visitors]
+    return {
+        "streams": streams,
+        "seconds": seconds,
+        "lost_samples": sum(visitor.sent - visitor.received for visitor in visitors),
+        "delay_s": {"p50": _quantile(delays, 0.5), "p99": _quantile(delays, 0.99)},
+        "rss_mb": {"start": start, "end": end},
+        "windows": {
+            "answered": sum(len(visitor.labels) for visitor in visitors),
+            "skipped": sum(visitor.skipped for visitor in visitors),
+        },
+        "labels_as_file": {"mean": round(mean(agreement), 4), "streams": agreement},
+    }
+
+
+def _agreement(predictor: Predictor, visitor: Visitor) -> float:
+    """The share of the visitor's windows that have the label of the same sound read as a file."""
+    stream = predictor.stream(waveform.SAMPLE_RATE, keep_s=visitor.sent / waveform.SAMPLE_RATE + 1)
+    stream.push(visitor.sound(0, visitor.sent))
+    due = stream.due()
+    for window, row in zip(due, predictor.probabilities([w.wave for w in due]), strict=True):
+        stream.accept(window, row)
+    labels = {segment.end_s: segment.label for segment in stream.segments}
+    same = [labels.get(end) == label for end, label in visitor.labels.items()]
+    return round(mean(same), 4) if same else 0.0
+
+
+def _rss_mb(process: int | None) -> int | None:
+    return None if process is None else round(psutil.Process(process).memory_info().rss / 1e6)
+
+
+def _quantile(values: list[float], share: float) -> float | None:
+    return round(float(np.quantile(values, share)), 3) if values else None

@@ -1,0 +1,86 @@
+"""How fast the models answer, measured side by side with a peer in one run."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from serdemo.inference.predictor import Predictor
+from serdemo.inference.speed import CLIP_S, memory_mb, speech_samples
+
+
+def predict(clips: int, rounds: int, threads: int, peer: bool = True) -> dict[str, Any]:
+    """Times real time of the shipped model on `clips` clips of 10 s, the median of `rounds`.
+
+    The whole way from samples to answer is timed: speech detection, windows, sums. The peer is
+    transformers' audio-classification pipeline with a WavLM-base of random weights, on the same
+    clips and threads; the two take turns, and the ratio is the median of the turns' ratios.
+    """
+    torch.set_num_threads(threads)
+    sources = speech_samples(clips)
+    seconds = sum(clip.duration_s for clip in sources)
+    predictor = Predictor(device="cpu")
+
+    def ours() -> None:
+        for _ in predictor.predict_many(sources):
+            pass
+
+    ours()
+    rss_mb = round(memory_mb())  # before the peer takes its share
+    theirs = _peer([clip.samples for clip in sources]) if peer else None
+    if theirs:
+        theirs()
+    own, other = [], []
+    for _ in range(rounds):
+        own.append(_timed(ours))
+        if theirs:
+            other.append(_timed(theirs))
+    return {
+        "model": predictor.name,
+        "clips": clips,
+        "clip_s": CLIP_S,
+        "threads": threads,
+        "times_real_time": round(seconds / median(own), 1),
+        "peer": "transformers audio-classification pipeline, WavLM-base (random weights)"
+        if peer
+        else None,
+        "peer_times_real_time": round(seconds / median(other), 1) if other else None,
+        "ratio": round(median(b / a for a, b in zip(own, other, strict=True)), 1)
+        if other
+        else None,
+        "rss_mb": rss_mb,
+        "machine": f"{platform.machine()}, torch {torch.__version__}",
+    }
+
+
+def _peer(waves: list[NDArray[np.float32]]) -> Callable[[], None]:
+    from transformers import (
+        AudioClassificationPipeline,
+        Wav2Vec2FeatureExtractor,
+        WavLMConfig,
+        WavLMForSequenceClassification,
+    )
+
+    model = WavLMForSequenceClassification(WavLMConfig()).eval()
+    pipeline = AudioClassificationPipeline(
+        model=model, feature_extractor=Wav2Vec2FeatureExtractor(), device="cpu"
+    )
+
+    def run() -> None:
+        for wave in waves:
+            pipeline(wave.copy())
+
+    return run
+
+
+def _timed(run: Callable[[], None]) -> float:
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began

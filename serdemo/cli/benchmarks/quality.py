@@ -1,0 +1,140 @@
+"""How good a checkpoint is: its card's figures measured anew, on whole clips and on short ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from serdemo.audio import waveform
+from serdemo.data import corpora
+from serdemo.evaluation import speaker_verification
+from serdemo.evaluation.predictions import PredictionSet, concat, predict_dataset, score
+from serdemo.evaluation.scoring import select_test_clips
+from serdemo.inference.predictor import Embedder, Predictor
+from serdemo.metrics.verification import TRIALS
+from serdemo.nn import checkpoint, checkpoint_files
+from serdemo.schema.errors import SerdemoError, UsageError
+from serdemo.schema.files import read_json
+from serdemo.schema.types import Utterance
+
+
+def measure(folder: Path, root: Path | None, names: str | None, cut: float) -> dict[str, Any]:
+    """Figures of a checkpoint on speakers it has neither been trained nor chosen on, as fractions.
+
+    For each corpus, and for all together: UAR with its interval and calibration error, the UAR of the middle `cut`
+    seconds of the same clips, and how often it is sure and right; of a checkpoint that only embeds
+    voices the equal error rate. `card` says whether the rate is the one of the checkpoint's report. `names` are the corpora, those of the report where None.
+
+    Raises UsageError when there is no report and no corpus is named, SerdemoError when a corpus
+    cannot be read.
+    """
+    description = checkpoint.describe(folder)
+    heard = Predictor(folder) if description.labels else Embedder(folder)
+    reported = _reported(folder, "uar" if description.labels else "eer")
+    wanted = names or ",".join(reported)
+    if not wanted:
+        raise UsageError(f"{folder.name} has no report.json: name the corpora with --corpus.")
+    everyone, rows, said = corpora.load_many(wanted, root), [], []
+    for name in dict.fromkeys(clip.corpus for clip in everyone):
+        clips = select_test_clips(
+            [clip for clip in everyone if clip.corpus == name], "unseen", description
+        )
+        if isinstance(heard, Predictor):
+            whole = predict_dataset(heard, clips)
+            rows.append(_row(heard, name, clips, whole, cut, reported))
+            said.append(whole)
+        else:
+            rows.append(_verified(heard, name, clips, reported))
+    weights = folder / checkpoint_files.WEIGHTS
+    return {
+        "checkpoint": description.name,
+        "parameters": description.metrics.get("parameters", 0),
+        "megabytes": weights.stat().st_size / 1e6,
+        "cut_s": cut,
+        "corpora": rows,
+        "together": _together(rows, said),
+    }
+
+
+def _together(rows: list[dict[str, Any]], said: list[PredictionSet]) -> dict[str, float] | None:
+    """The corpora's mean UAR, and the calibration error of all clips at once; None without answers."""
+    scores = score(concat(said)) if said else None
+    if scores is None:
+        return None
+    means = {name: float(np.mean([row[name] for row in rows])) for name in ("uar", "uar_cut")}
+    return {"n": scores.n, **means, "ece": scores.ece}
+
+
+def _reported(folder: Path, rate: str) -> dict[str, float]:
+    path = folder / "report.json"
+    if not path.exists():
+        return {}
+    try:
+        return {row["corpus"]: float(row[rate]) for row in read_json(path)}
+    except (KeyError, TypeError, ValueError) as problem:
+        raise SerdemoError(f"report.json of {folder.name} is damaged.") from problem
+
+
+def _row(
+    predictor: Predictor,
+    name: str,
+    clips: tuple[Utterance, ...],
+    whole: PredictionSet,
+    cut: float,
+    reported: dict[str, float],
+) -> dict[str, Any]:
+    short = predict_dataset(predictor, clips, hear=lambda clip: middle(clip, cut))
+    scores, scores_cut = score(whole), score(short)
+    if scores is None or scores_cut is None:
+        raise UsageError(f"No clip of {name} carries an emotion that {predictor.name} knows.")
+    return {
+        "corpus": name,
+        "n": scores.n,
+        "speakers": scores.speakers,
+        "uar": scores.uar,
+        "uar_ci95": list(scores.uar_ci95),
+        "ece": scores.ece,
+        "card": _beside(reported, name, scores.uar),
+        "uar_cut": scores_cut.uar,
+        "uar_lost": scores.uar - scores_cut.uar,
+        **_sureness(whole, predictor.description.unsure_below),
+    }
+
+
+def _verified(
+    embedder: Embedder, name: str, clips: tuple[Utterance, ...], reported: dict[str, float]
+) -> dict[str, Any]:
+    limit = embedder.description.options.get("trials", TRIALS)
+    found = speaker_verification.verify(embedder, name, clips, limit)
+    if found is None:
+        raise UsageError(f"The unseen speakers of {name} make no trials: two are needed.")
+    return {**found.to_json(), "card": _beside(reported, name, found.eer)}
+
+
+def _beside(reported: dict[str, float], name: str, rate: float) -> str:
+    if name not in reported:
+        return "not in its report"
+    same = abs(reported[name] - rate) < 5e-4
+    return "as in its card" if same else f"its card says {reported[name]:.1%}"
+
+
+def middle(clip: Utterance, seconds: float) -> waveform.Clip:
+    """The middle of a clip."""
+    wave = waveform.decode(clip.path).samples
+    size = round(seconds * waveform.SAMPLE_RATE)
+    start = max(0, (len(wave) - size) // 2)
+    return waveform.from_array(wave[start : start + size], waveform.SAMPLE_RATE, clip.path.name)
+
+
+def _sureness(answers: PredictionSet, below: float) -> dict[str, float | None]:
+    """The share of clips answered with confidence, and how often either kind is right."""
+    rows = np.array(answers.probabilities)
+    right = np.array(answers.labels)[rows.argmax(1)] == np.array(answers.truth)
+    sure = rows.max(1) >= below
+    return {
+        "sure": float(sure.mean()),
+        "right_when_sure": float(right[sure].mean()) if sure.any() else 0.0,
+        "right_when_unsure": float(right[~sure].mean()) if (~sure).any() else 0.0,
+    }

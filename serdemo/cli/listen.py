@@ -1,0 +1,132 @@
+"""`listen`: the desk's microphone, or a file played as if spoken now, answered as it goes."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from serdemo.cli.options import CHECKPOINT, PATH, checkpoint_folder
+from serdemo.schema.errors import SerdemoError, UsageError
+
+if TYPE_CHECKING:
+    from serdemo.audio.microphone import Device, Microphone
+    from serdemo.audio.waveform import Clip, Samples
+
+BLOCK_S = 0.1
+LOST = "Some sound was lost, since this machine is too busy: close other programs."
+
+
+@click.command()
+@click.option("--device", help="Microphone, by number or part of its name [default: the system's].")
+@click.option("--list", "only_list", is_flag=True, help="List the microphones, and end.")
+@click.option("--file", type=PATH, help="Play this sound file instead, as if it were spoken now.")
+@click.option(
+    "--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after so many seconds."
+)
+@CHECKPOINT
+@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON for each answer.")
+def listen(
+    device: str | None,
+    only_list: bool,
+    file: Path | None,
+    seconds: float | None,
+    checkpoint: Path | None,
+    as_json: bool,
+) -> None:
+    """Say which emotion the voice at the microphone carries, while it speaks. Ctrl-C ends."""
+    from serdemo.audio import microphone, waveform
+    from serdemo.cli.views.live import Screen
+    from serdemo.inference.live_service import LiveService
+    from serdemo.inference.predictor import Predictor
+
+    if file is not None and (device is not None or only_list):
+        raise UsageError("Give --file, or a microphone, not both.")
+    if seconds is not None and math.isnan(seconds):
+        raise UsageError("--seconds must be a number of seconds, not nan.")
+    if only_list:
+        _list(microphone.devices(), as_json)
+        return
+    source: Microphone | _Replay
+    if file is None:  # to be opened when the model is there: its sound could not wait so long
+        source = microphone.Microphone(microphone.find(device))
+    else:
+        source = _Replay(waveform.decode(file))
+    predictor = Predictor(None if checkpoint is None else checkpoint_folder(checkpoint))
+    failure: SerdemoError | None = None
+    received = 0
+    screen = Screen(source.name, as_json, predictor.unsure_below)
+    with LiveService(predictor, max_streams=1) as service, screen, source:
+        handle = service.open(source.rate)
+        try:
+            for block in _until(source, source.rate, seconds):
+                service.push(handle, block)
+                received += len(block)
+                screen.state(service.state(handle))
+        except KeyboardInterrupt:
+            pass
+        except SerdemoError as problem:
+            failure = problem
+        try:
+            state = replace(service.state(handle), received_samples=received)
+            screen.end(state, service.finish(handle, name=source.name))
+        except SerdemoError as problem:
+            failure = failure or problem
+    if source.lost_samples or source.overflows:
+        click.echo(f"serdemo: {LOST}", err=True)
+    if failure:
+        raise failure
+
+
+def _until(blocks: Iterable[Samples], rate: int, seconds: float | None) -> Iterator[Samples]:
+    """The blocks (n,) or (n, C) until `seconds` of sound have come."""
+    left = None if seconds is None else max(1, round(seconds * rate))
+    for block in blocks:
+        yield block[:left]
+        if left is not None:
+            left -= len(block)
+            if left <= 0:
+                return
+
+
+class _Replay:
+    """A clip in blocks (n,), each given when it would have been spoken: a microphone's double."""
+
+    lost_samples = overflows = 0
+
+    def __init__(self, clip: Clip) -> None:
+        from serdemo.audio.waveform import SAMPLE_RATE
+
+        self.name, self.rate = clip.name, SAMPLE_RATE
+        self._samples = clip.samples
+
+    def __enter__(self) -> _Replay:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def __iter__(self) -> Iterator[Samples]:
+        size = round(BLOCK_S * self.rate)
+        began = time.monotonic()
+        for start in range(0, len(self._samples), size):
+            block = self._samples[start : start + size]
+            time.sleep(max(0.0, began + (start + len(block)) / self.rate - time.monotonic()))
+            yield block
+
+
+def _list(found: list[Device], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps([asdict(one) for one in found], indent=1))
+        return
+    for one in found:
+        default = "  (default)" if one.default else ""
+        click.echo(f"{one.number:>3}  {one.name}, {one.rate} Hz, {one.channels} channels{default}")
+    if not found:
+        click.echo("There is no microphone on this machine.")

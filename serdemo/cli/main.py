@@ -1,0 +1,196 @@
+"""The command line: a table of commands. Each is a thin face on the core.
+
+Errors end in one sentence on stderr: exit code 2 for wrong usage, 1 for a failure.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from serdemo import __version__
+from serdemo.cli.bench import bench
+from serdemo.cli.crossval import CrossvalGroup
+from serdemo.cli.embed import clusters, embed, map_
+from serdemo.cli.exits import exit_on_error, fail, tell
+from serdemo.cli.listen import listen
+from serdemo.cli.models import models
+from serdemo.cli.options import (
+    CHECKPOINT,
+    CORPUS,
+    DEVICE,
+    JSON,
+    PATH,
+    ROOT,
+    checkpoint_folder,
+    print_json,
+)
+from serdemo.cli.train import TrainGroup
+from serdemo.schema import libraries
+from serdemo.schema.errors import SerdemoError
+from serdemo.schema.settings import data_root
+
+
+@click.command()
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    help="Port to serve on [default: a free one from 7860].",
+)
+@click.option("--share", is_flag=True, help="Also offer a public link, through Gradio's servers.")
+@CHECKPOINT
+def app(port: int | None, share: bool, checkpoint: Path | None) -> None:
+    """Serve the page, to be opened in a browser."""
+    probe = libraries.ImportProbe("serdemo.inference.predictor")
+    from serdemo import ui
+
+    folder = None
+    if checkpoint is not None:
+        from serdemo.inference.predictor import answering
+        from serdemo.nn.checkpoint import describe
+
+        folder = checkpoint_folder(checkpoint)
+        answering(describe(folder))  # so that a wrong one is told here, not only in the page
+    probe.wait()
+    ui.launch(port=port, share=share, checkpoint=folder)
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=PATH)
+@CHECKPOINT
+@DEVICE
+@JSON
+def predict(files: Sequence[Path], checkpoint: Path | None, device: str, as_json: bool) -> None:
+    """Say which emotion the voice in each FILE (or in each sound file of a folder) carries."""
+    from serdemo.cli.views.console import show_prediction
+    from serdemo.data.corpora.class_folders import audio_files
+    from serdemo.inference.predictor import Predictor
+
+    paths: list[Path] = []
+    for path in files:
+        found = list(audio_files(path)) if os.path.isdir(path) else [path]
+        if not found:
+            raise SerdemoError(f"There is no sound file in the folder {path}.")
+        paths += found
+    folder = None if checkpoint is None else checkpoint_folder(checkpoint)
+    predictor = Predictor(folder, device=device)
+    answers, failures = [], 0
+    for path, answer in zip(paths, predictor.predict_many(paths), strict=True):
+        if isinstance(answer, SerdemoError):
+            failures += 1
+            tell(str(answer))
+        elif as_json:
+            answers.append({**answer.to_json(), "file": str(path)})
+        else:
+            show_prediction(answer, str(path))
+    if as_json:
+        print_json(answers)
+    if failures:
+        sys.exit(1)
+
+
+@click.command()
+@ROOT
+@JSON
+def corpora(root: Path | None, as_json: bool) -> None:
+    """List the corpora that are known, what of them is found, and how to get the rest."""
+    from dataclasses import asdict
+
+    from serdemo.cli.views.console import show_corpora
+    from serdemo.data import corpora as known
+
+    rows = known.status(data_root(root))
+    print_json([asdict(row) for row in rows]) if as_json else show_corpora(rows)
+
+
+@click.command()
+@click.argument("checkpoint", type=PATH)
+@CORPUS
+@ROOT
+@click.option(
+    "--speakers",
+    default="unseen",
+    show_default=True,
+    help="unseen, all, or ids with commas between.",
+)
+@click.option(
+    "--out", type=PATH, help="Also write report.json, report.md and a figure to this folder."
+)
+@DEVICE
+@JSON
+@click.pass_obj
+def evaluate(
+    command: str,
+    checkpoint: Path,
+    corpus: str,
+    root: Path | None,
+    speakers: str,
+    out: Path | None,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Score a CHECKPOINT (a folder, or the name of a shipped one) on labelled clips."""
+    from serdemo.cli.views.console import progress, show_report
+    from serdemo.data import corpora as known
+    from serdemo.evaluation import report as evaluation_report
+    from serdemo.evaluation import scoring
+    from serdemo.inference.predictor import Predictor
+
+    folder = checkpoint_folder(checkpoint)
+    utterances = known.load_many(corpus, data_root(root))
+    predictor = Predictor(folder, device=device)
+    chosen = scoring.select_test_clips(utterances, speakers, predictor.description)
+    with progress("Scoring", len(chosen), hidden=as_json) as advance:
+        report = scoring.evaluate(predictor, corpus, chosen, advance)
+    if out is not None:
+        evaluation_report.write_evaluation(report, out, command)
+    print_json(report.to_json()) if as_json else show_report(report)
+
+
+COMMANDS: dict[str, click.Command] = {
+    "app": app,
+    "predict": predict,
+    "listen": listen,
+    "corpora": corpora,
+    "train": TrainGroup("train", help="Train RECIPE on labelled clips; speakers are held out."),
+    "evaluate": evaluate,
+    "crossval": CrossvalGroup(
+        "crossval", help="Train RECIPE with each speaker, session, fold or corpus left out in turn."
+    ),
+    "embed": embed,
+    "clusters": clusters,
+    "map": map_,
+    "models": models,
+    "bench": bench,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run a command and exit with its code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without our glyphs shows `?`
+    given = sys.argv[1:] if arguments is None else arguments
+    group = click.Group("serdemo", commands=COMMANDS, help="Which emotion does a voice carry?")
+    group = click.version_option(__version__, prog_name="serdemo")(group)
+    line = shlex.join(["serdemo", *given])
+    with exit_on_error():
+        if not {"--help", "--version"}.intersection(given):
+            libraries.check_versions()
+        try:
+            group.main(args=given, prog_name="serdemo", standalone_mode=False, obj=line)
+        except click.exceptions.NoArgsIsHelpError as problem:
+            problem.show()
+            sys.exit(2)
+        except click.ClickException as problem:
+            fail(problem.format_message(), 2)
+        except click.Abort:
+            fail("Stopped.", 130)
+    sys.exit(0)

@@ -1,0 +1,147 @@
+"""What the command line shows on a terminal: answers as bars, tables, and progress with time left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from serdemo.data.corpora import Status
+from serdemo.schema import palette
+from serdemo.schema.types import Prediction
+from serdemo.training.events import EpochEnd, Event, Failed, Finished, Saved, Started, Step, Stopped
+
+if TYPE_CHECKING:  # a bar need not wait for torch
+    from serdemo.evaluation.scoring import Report
+
+BAR = 24
+
+
+def show_prediction(answer: Prediction, file: str) -> None:
+    """The answer first, then a bar for each emotion, the course over time, and the warnings."""
+    out = Console(highlight=False, markup=False)
+    out.print(Text(f"{file}  ({answer.duration_s:.1f} s)", style="bold"), soft_wrap=True)
+    out.print(f"  {palette.sentence(answer)}")
+    if answer.has_speech:
+        for label in answer.nearest(len(answer.probabilities)):
+            share = answer.probabilities[label]
+            bar = Text("█" * round(BAR * share) or "▏", style=palette.style_of(label).colour)
+            out.print(Text(f"    {label:<10} {share:>4.0%} "), bar, sep="")
+        if len(answer.segments) > 1:
+            course = Text("    ")
+            for segment in answer.segments:
+                name = segment.label if segment.speech > 0 else "no speech"
+                course.append(
+                    f"{segment.start_s:.1f}-{segment.end_s:.1f} s {name}",
+                    style=palette.style_of(name).colour,
+                )
+                course.append("  ")
+            out.print(course)
+    for warning in answer.warnings:
+        out.print(f"  Note: {warning}", soft_wrap=True)
+
+
+def show_corpora(rows: Sequence[Status]) -> None:
+    """What is found of each known corpus; below, its licence, how to test on it and to get it."""
+    table = Table("corpus", "language", "clips", "speakers", "state", box=None)
+    for row in rows:
+        state = "complete" if row.complete else "in part" if row.clips else "not found"
+        table.add_row(
+            row.name,
+            row.language,
+            f"{row.clips} of {row.expected_clips or '?'}",
+            f"{row.speakers} of {row.expected_speakers or '?'}",
+            state,
+        )
+    out = Console(highlight=False, markup=False)
+    out.print(table)
+    for row in rows:
+        out.print(Text(f"\n{row.name}: {row.title}", style="bold"), soft_wrap=True)
+        out.print(f"  licence: {row.licence}\n  test: {row.protocol}", soft_wrap=True)
+        if row.missing:
+            out.print(
+                f"  {'the rest' if row.clips else 'to get it'}: {row.missing}", soft_wrap=True
+            )
+
+
+def show_report(report: Report) -> None:
+    """Scores in percent, with the interval and the confusion matrix."""
+    scores, out = report.scores, Console(highlight=False, markup=False)
+    who = "unseen speakers" if report.unseen_speakers else "speakers it was trained or selected on"
+    title = f"{report.checkpoint} on {report.corpus}: {scores.n} clips, {scores.speakers} {who}"
+    out.print(title, soft_wrap=True)
+    low, high = scores.uar_ci95
+    out.print(
+        f"  UAR {scores.uar:.1%} (95 % interval over {scores.ci95_over} {low:.1%} to {high:.1%}),"
+        f" WA {scores.wa:.1%}, macro F1 {scores.macro_f1:.1%}, calibration error {scores.ece:.3f}",
+        soft_wrap=True,
+    )
+    table = Table("true \\ answer", *scores.labels, box=None)
+    for label, row in zip(scores.labels, scores.confusion, strict=True):
+        if sum(row):
+            table.add_row(label, *(str(count) if count else "·" for count in row))
+    out.print(table)
+    for one in report.by_corpus:
+        out.print(
+            f"  {one.corpus}: UAR {one.scores.uar:.1%}, WA {one.scores.wa:.1%}, macro F1"
+            f" {one.scores.macro_f1:.1%}, calibration error {one.scores.ece:.3f},"
+            f" {one.scores.n} clips, {one.scores.speakers} speakers",
+            soft_wrap=True,
+        )
+    for sentence in report.refused:
+        out.print(f"  Left out: {sentence}", soft_wrap=True)
+
+
+@contextmanager
+def progress(title: str, total: int, *, hidden: bool = False) -> Iterator[Callable[[int], None]]:
+    """A bar with time left on stderr; the function yielded is told the number done."""
+    with _bar(hidden) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda done: bar.update(task, completed=done)
+
+
+def show_training(happening: Iterable[Event]) -> None:
+    """Follow a run: a bar with loss, speed and time left, and a line for each epoch."""
+    with _bar(False) as bar:
+        task = bar.add_task("Starting", total=None)
+        for event in happening:
+            if isinstance(event, Started):
+                bar.console.print(
+                    f"{event.recipe}: {event.train_clips} clips to train on, {event.valid_clips} to"
+                    f" choose by, {event.parameters / 1e6:.2f} M parameters,"
+                    f" {event.device}, {event.precision}"
+                    + (f", {event.processes} processes" if event.processes > 1 else "")
+                )
+                bar.update(task, total=event.steps, completed=event.resumed_step)
+            elif isinstance(event, Step):
+                said = f"{event.stage} {event.epoch + 1}: loss {event.loss:.3f}, {event.clips_per_s:.0f} clips/s"
+                bar.update(task, completed=event.step, description=said)
+            elif isinstance(event, EpochEnd):
+                figures = ", ".join(f"{k} {v:.1%}" for k, v in event.metrics.items())
+                best = " (best so far)" if event.best else ""
+                bar.console.print(f"epoch {event.epoch + 1}: {figures}{best}")
+            elif isinstance(event, Stopped):
+                bar.console.print(f"Stopped {event.reason}; saved, go on with --resume.")
+            elif isinstance(event, Finished):
+                bar.console.print(f"Finished in {event.seconds:.0f} s. {event.note}".strip())
+            else:
+                assert isinstance(event, Saved | Failed)  # told by the bar's lines and the error
+
+
+def _bar(hidden: bool) -> Progress:
+    """A bar that leaves nothing behind; in a log, where it cannot move, only the lines are told."""
+    console = Console(stderr=True, highlight=False)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=hidden or not console.is_terminal,
+    )

@@ -1,0 +1,129 @@
+"""What `listen` shows: bars that move on a terminal, or a line of JSON for each answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from serdemo.inference.live_session import LiveState
+from serdemo.schema import palette
+from serdemo.schema.types import Prediction, Segment
+
+BAR = 30
+COURSE = 60  # answers
+LOWEST_DBFS = -60.0  # the left end of the level's bar
+
+
+class Screen:
+    """Bars that move, or JSON lines: an `answer` for each window, a `summary` at the end."""
+
+    def __init__(self, name: str, as_json: bool, unsure_below: float) -> None:
+        self._name, self._json, self._unsure_below = name, as_json, unsure_below
+        self._seen_s = 0.0
+        self._heard = False
+        self._warnings: tuple[str, ...] = ()
+        self._console = Console(highlight=False, markup=False)
+        self._live: Live | None = None
+        if not as_json:
+            self._live = Live(console=self._console, transient=True, refresh_per_second=10)
+
+    def __enter__(self) -> Screen:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.stop()
+
+    def state(self, state: LiveState) -> None:
+        """Show what is known now."""
+        self._answers(state.segments, state.delay_s)
+        if self._live:
+            self._live.update(picture(self._name, state))
+        elif state.warnings != self._warnings:
+            self._warnings = state.warnings
+            for sentence in state.warnings:
+                click.echo(f"serdemo: {sentence}", err=True)
+
+    def end(self, state: LiveState, whole: Prediction) -> None:
+        """Show the answer for all that was heard."""
+        self._answers(whole.segments, None)
+        if self._live is None:
+            values = {"event": "summary", **whole.to_json(), "warnings": state.warnings}
+            del values["segments"]  # each was an answer
+            _line({**values, "received_samples": state.received_samples, "skipped": state.skipped})
+            return
+        self._live.stop()
+        # The kept segments may be a last minute of silence: one stands for the whole.
+        one = Segment(0.0, whole.duration_s, whole.label, whole.confidence, {}, float(self._heard))
+        answer = replace(whole, segments=(one,))
+        text = Text(no_wrap=True).append(f"{whole.file}  {whole.duration_s:.1f} s\n", style="bold")
+        text.append(f"  {palette.sentence(answer)}\n", style="bold")
+        if answer.has_speech:
+            text.append_text(bars(whole.probabilities))
+        self._console.print(text, _course(whole.segments), _notes(state.warnings), sep="")
+
+    def _answers(self, segments: Iterable[Segment], delay_s: float | None) -> None:
+        for segment in segments:
+            if segment.end_s <= self._seen_s:
+                continue
+            self._seen_s = segment.end_s
+            self._heard |= segment.speech > 0
+            if self._json:
+                unsure = not segment.speech or segment.confidence < self._unsure_below
+                _line({"event": "answer", **asdict(segment), "unsure": unsure, "delay_s": delay_s})
+
+
+def _line(values: dict[str, Any]) -> None:
+    click.echo(json.dumps(values, allow_nan=False))
+
+
+def picture(name: str, state: LiveState) -> Text:
+    """Answer, a bar for each emotion, level, the last minute, and what is wrong."""
+    heading = palette.sentence(state.prediction()) if state.label else "Listening"
+    text = Text(no_wrap=True)
+    text.append(f"{name}  {state.received_s:.1f} s\n", style="bold")
+    text.append(f"  {heading}\n", style="bold")
+    if state.probabilities:
+        text.append_text(bars(state.probabilities))
+    share = 1 - max(LOWEST_DBFS, min(0.0, state.level_dbfs)) / LOWEST_DBFS
+    full = round(BAR * share)
+    text.append(f"\n    {'level':<10} {'█' * full}{'░' * (BAR - full)} {state.level_dbfs:.0f} dBFS")
+    text.append("  speech" if state.speech else "")
+    if state.delay_s is not None:
+        text.append(f"  {state.delay_s:.2f} s behind")
+    text.append_text(_course(state.segments))
+    return text.append_text(_notes(state.warnings))
+
+
+def _notes(warnings: Iterable[str]) -> Text:
+    return Text("".join(f"\n  Note: {sentence}" for sentence in warnings))
+
+
+def _course(segments: Sequence[Segment]) -> Text:
+    """The last half minute, a mark for each answer."""
+    text = Text("\n    ")
+    for segment in segments[-COURSE:]:
+        shown = palette.style_of(segment.label)
+        text.append(shown.glyph if segment.speech else "·", style=shown.colour)
+    return text
+
+
+def bars(probabilities: dict[str, float]) -> Text:
+    """A line for each label, always in the same place."""
+    text = Text(no_wrap=True)
+    for label, share in probabilities.items():
+        shown = palette.style_of(label)
+        full = round(BAR * share)
+        text.append(f"  {shown.glyph} {label:<10} ", style=shown.colour)
+        text.append("█" * full, style=shown.colour).append("░" * (BAR - full), style="dim")
+        text.append(f" {share:>4.0%}\n")
+    return text

@@ -1,0 +1,116 @@
+"""What `models` shows on a terminal: the list, a card, two models beside each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.table import Table
+from rich.text import Text
+
+from serdemo.evaluation.comparison import ClipComparison, Comparison
+from serdemo.runs.registry.summary import Figure, Summary
+from serdemo.schema import palette
+from serdemo.schema.types import Prediction
+
+
+def show_list(rows: Sequence[Summary], speed: bool) -> None:
+    """A line of facts for each model; below it, its figures, data and licence."""
+    out = _console()
+    for row in rows:
+        out.print(Text(row.key, style="bold"), soft_wrap=True)
+        if row.problem:
+            out.print(f"  cannot be used: {row.problem}", soft_wrap=True)
+            continue
+        labels = ", ".join(row.labels) or "none: it embeds voices"
+        fast = f", {row.times_real_time:g} times real time" if row.times_real_time else ""
+        if speed and not row.times_real_time:
+            fast = ", speed not measured"
+        out.print(
+            f"  {row.recipe or 'no recipe told'}, encoder {row.encoder},"
+            f" {row.parameters / 1e6:.2f} M parameters, {row.size_mb:.1f} MB{fast}",
+            soft_wrap=True,
+        )
+        out.print(f"  labels: {labels}", soft_wrap=True)
+        out.print(f"  {figures_line(row.figures or {})}", soft_wrap=True)
+        out.print(f"  trained on: {data_line(row)}", soft_wrap=True)
+        out.print(f"  licence: {row.licence or 'not told'}", soft_wrap=True)
+
+
+def figures_line(figures: Mapping[str, Figure]) -> str:
+    """All figures in one line; those on speakers that it has heard are marked."""
+    told = [
+        f"{name} {figure.metric.upper()} {figure.value:.1%}{'' if figure.unseen else ' (heard)'}"
+        for name, figure in figures.items()
+    ]
+    return "tested on unseen speakers: " + (", ".join(told) or "not measured")
+
+
+def data_line(row: Summary) -> str:
+    """The corpora with the number of speakers trained on."""
+    found = (row.trained_on or {}).items()
+    return ", ".join(f"{name} ({count} speakers)" for name, count in found) or "not told"
+
+
+def show_card(row: Summary, card: str) -> None:
+    """The model card, else the facts that the checkpoint itself tells."""
+    out = _console()
+    if not card:
+        show_list([row], False)
+        out.print("  It has no card.")
+    elif out.is_terminal:
+        out.print(Markdown(card, hyperlinks=False))
+    else:
+        out.print(card, soft_wrap=True)
+
+
+def show_pairs(names: tuple[str, str], pairs: Iterable[ClipComparison]) -> None:
+    """A row for each file: what either says to it; and how often they agree."""
+    out = _console()
+    table = Table("file", *names, "", box=None)
+    count = agreed = 0
+    refused = []
+    for pair in pairs:
+        if pair.refusal:
+            refused.append(pair.refusal)
+            continue
+        assert pair.a and pair.b
+        count, agreed = count + 1, agreed + pair.agree
+        table.add_row(pair.file, _said(pair.a), _said(pair.b), "" if pair.agree else "differ")
+    out.print(table)
+    if count:
+        out.print(f"They agree on {agreed} of {count}.")
+    for sentence in refused:
+        out.print(f"Left out: {sentence}", soft_wrap=True)
+
+
+def show_comparisons(found: Sequence[Comparison]) -> None:
+    """UAR of both, their difference and the verdict, for each corpus."""
+    out = _console()
+    a, b = found[0].a, found[0].b
+    table = Table("corpus", "clips", "speakers", a, b, "difference", "95 % interval", box=None)
+    for one in found:
+        figures = one.found
+        low, high = figures.ci95
+        table.add_row(
+            one.corpus,
+            str(figures.n),
+            str(one.speakers),
+            f"{figures.uar_a:.1%}",
+            f"{figures.uar_b:.1%}",
+            f"{100 * figures.difference:+.1f}",
+            f"{100 * low:+.1f} to {100 * high:+.1f}",
+        )
+    out.print(table)
+    for one in found:
+        out.print(f"{one.corpus}: {one.sentence}", soft_wrap=True)
+
+
+def _said(answer: Prediction) -> str:
+    share = f" {answer.confidence:.0%}" if answer.has_speech else ""
+    return f"{palette.sentence(answer)}{share}"
+
+
+def _console() -> Console:
+    return Console(highlight=False, markup=False)

@@ -1,0 +1,1 @@
+"""Clips with labels: corpora, splits, protocols, the dataset and its batches."""

@@ -1,0 +1,55 @@
+"""Plain folders of clips, the class names as folder names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from serdemo.data.corpora.corpus import AUDIO_SUFFIXES
+from serdemo.data.corpora.emotion_names import emotion_word
+from serdemo.schema.types import Utterance
+
+UNKNOWN = "unknown"
+
+
+def audio_files(root: Path) -> Iterator[Path]:
+    """All files under `root` with an audio suffix we decode, hidden ones left out, sorted."""
+    for folder, subfolders, names in os.walk(root):
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(folder, name)
+            if path.suffix.lower() in AUDIO_SUFFIXES and not name.startswith("."):
+                yield path
+
+
+def read(root: Path) -> list[Utterance]:
+    """Read `root/angry/x.wav`, `root/speaker/angry/x.wav` or `root/angry/speaker/x.wav`.
+
+    The class is the nearest folder above the clip whose name is an emotion (see `words`). The
+    speaker is the folder between class and clip, else the folder above the class. Where neither
+    exists the speaker is `unknown`, one for all such clips: nothing then proves that two clips
+    come from two people, so no speaker-independent split can be made of them. Clips outside a
+    class folder are left out; without any class folder the list is empty.
+    """
+    utterances = []
+    for path in audio_files(root):
+        folders = path.relative_to(root).parts[:-1]
+        classes = [
+            (place, emotion)
+            for place, name in enumerate(folders)
+            if (emotion := emotion_word(name)) is not None
+        ]
+        if not classes:
+            continue
+        place, emotion = classes[-1]
+        utterances.append(
+            Utterance(
+                path=path,
+                corpus=root.resolve().name,
+                speaker=(*folders[place + 1 : place + 2], *reversed(folders[:place]), UNKNOWN)[0],
+                emotion=emotion,
+                native_label=folders[place],
+            )
+        )
+    return utterances

@@ -1,0 +1,148 @@
+"""Datasets of the Hugging Face hub, or saved by its library, by id and column names.
+
+Rows hold sound as bytes; the rest of the project reads files. So each clip is written once, under
+the hash of its bytes, to the user's cache folder, which may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+from serdemo.data.corpora.class_folders import UNKNOWN
+from serdemo.data.corpora.corpus import AUDIO_SUFFIXES
+from serdemo.data.corpora.emotion_names import emotion_word
+from serdemo.data.corpora.spec import SpecOptions, is_called
+from serdemo.schema.errors import SerdemoError, UsageError
+from serdemo.schema.libraries import install_command
+from serdemo.schema.types import Utterance
+
+MOST_BYTES = 50_000_000_000  # of clips written for one dataset
+
+
+def cache_folder() -> Path:
+    """Where clips of datasets are kept: `serdemo/clips` in XDG_CACHE_HOME, else in `~/.cache`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "serdemo" / "clips"
+
+
+def read(identifier: str, options: SpecOptions) -> list[Utterance]:
+    """The clips of a dataset: an id on the hub, or a folder that `datasets` can load.
+
+    The columns of `options` are taken: `audio` (an Audio feature, its bytes, or paths), `emotion`
+    (names of classes or words, see `words`), `speaker` (empty: all are the speaker `unknown`) and,
+    where named, `gender`, `language` and `fold`. `name` is the configuration, `split` may be a
+    slice such as `train[:1000]`. Emotions we have no word for must be in `drop`.
+
+    Raises SerdemoError when the library is missing, or the dataset is not as described.
+    """
+    rows = _rows(identifier, options)
+    dropped = options.drop.replace("+", " ").split()
+    corpus = identifier.rstrip("/").replace("\\", "/").rpartition("/")[2].lower()
+    written, clips = 0, []
+    for number, row in enumerate(rows):
+        native = _text(rows, row, options.emotion)
+        emotion = emotion_word(native)
+        if any(is_called(word, native, emotion) for word in dropped):
+            continue
+        if emotion is None:
+            raise SerdemoError(
+                f"{identifier}, row {number}: {native[:80]!r} is no emotion we know; leave it out by"
+                f" drop={native[:80]}, or name the right column by emotion=COLUMN."
+            )
+        path, size = _clip(row[options.audio], f"{identifier}, row {number}")
+        written += size
+        if written > MOST_BYTES:
+            raise SerdemoError(
+                f"{identifier} holds more than {MOST_BYTES // 10**9} GB of sound: take a part of it,"
+                f" as in split={options.split}[:1000]."
+            )
+        gender = _text(rows, row, options.gender)[:1].lower()
+        clips.append(
+            Utterance(
+                path=path,
+                corpus=corpus,
+                speaker=_text(rows, row, options.speaker) or UNKNOWN,
+                emotion=emotion,
+                native_label=native,
+                gender=gender if gender in ("f", "m") else "",
+                language=_text(rows, row, options.language),
+                fold=_text(rows, row, options.fold),
+            )
+        )
+    if not clips:
+        raise SerdemoError(f"{identifier} holds no clips in the split {options.split}.")
+    return clips
+
+
+def _rows(identifier: str, options: SpecOptions) -> Any:
+    """The dataset with only the columns asked for, sound as it is stored."""
+    try:
+        import datasets
+    except ImportError:
+        raise SerdemoError(
+            f"Datasets of the Hugging Face hub need one more package: {install_command('datasets')}"
+        ) from None
+    folder = Path(identifier)
+    saved = any((folder / name).is_file() for name in ("dataset_dict.json", "state.json"))
+    try:
+        if saved:
+            found = datasets.load_from_disk(identifier)
+            if isinstance(found, datasets.DatasetDict):
+                found = found[options.split]
+        else:
+            found = datasets.load_dataset(
+                identifier,
+                options.name or None,
+                split=options.split,
+                revision=options.revision or None,
+            )
+    except Exception as problem:  # of many kinds, some of packages below it
+        said = (str(problem).strip() or type(problem).__name__).splitlines()[0]
+        raise SerdemoError(f"The dataset {identifier} cannot be loaded: {said}") from problem
+    columns = ("audio", "emotion", "speaker", "gender", "language", "fold")
+    wanted = {field: column for field in columns if (column := getattr(options, field))}
+    for field, column in wanted.items():
+        if column not in found.column_names:
+            raise UsageError(
+                f"{identifier} has no column {column!r}: name one by {field}=COLUMN; it has"
+                f" {', '.join(found.column_names)}."
+            )
+    found = found.select_columns(list(dict.fromkeys(wanted.values())))
+    return found.cast_column(options.audio, datasets.Audio(decode=False))
+
+
+def _text(rows: Any, row: dict[str, Any], column: str) -> str:
+    """A value in words: a class by its name; empty for no value, or no such column asked for."""
+    if not column:
+        return ""
+    names, value = getattr(rows.features[column], "names", None), row[column]
+    if names and isinstance(value, int) and 0 <= value < len(names):
+        value = names[value]
+    return "" if value is None else str(value)
+
+
+def _clip(sound: Any, where: str) -> tuple[Path, int]:
+    """A file with the sound of a row, and how many bytes of it are in the cache."""
+    named = Path(sound.get("path") or "")
+    content = sound.get("bytes")
+    if content is None:
+        if not os.path.isfile(named):
+            raise SerdemoError(f"{where}: no sound is stored, and there is no file {str(named)!r}.")
+        return named, 0
+    suffix = named.suffix.lower() if named.suffix.lower() in AUDIO_SUFFIXES else ".wav"
+    key = hashlib.sha256(content).hexdigest()
+    path = cache_folder() / key[:2] / f"{key}{suffix}"
+    if not path.is_file() or path.stat().st_size != len(content):
+        beside = path.with_name(f"{path.name}.{os.getpid()}.part")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            beside.write_bytes(content)
+            os.replace(beside, path)
+        except OSError as problem:
+            beside.unlink(missing_ok=True)
+            raise SerdemoError(
+                f"{where}: the clip could not be written to {cache_folder()}: {problem.strerror}."
+            ) from problem
+    return path, len(content)

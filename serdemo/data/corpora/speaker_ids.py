@@ -1,0 +1,62 @@
+"""Speakers as users name them, and the speakers that no shipped checkpoint was trained on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from importlib import resources
+from typing import Literal
+
+from serdemo.data.corpora import normalise_speaker
+from serdemo.schema.errors import UsageError
+from serdemo.schema.types import Utterance
+
+Speakers = str | Iterable[str] | Mapping[str, Iterable[str]]
+
+
+@cache
+def held_out(part: Literal["test", "selection"]) -> frozenset[str]:
+    """`corpus/speaker` keys on which no checkpoint of the project was ever trained."""
+    text = resources.files("serdemo.data.corpora").joinpath("held_out.json").read_text("utf-8")
+    return frozenset(
+        f"{corpus}/{speaker}"
+        for corpus, speakers in json.loads(text)[part].items()
+        for speaker in speakers
+    )
+
+
+def speaker_keys(utterances: Sequence[Utterance], speakers: Speakers) -> frozenset[str]:
+    """The `corpus/speaker` keys that `speakers` means among the speakers of `utterances`.
+
+    `speakers` holds `corpus/speaker` keys, or bare ids where only one corpus has such a speaker
+    (also as one text, separated by commas), or maps a corpus to its ids. `07` and `Actor_07` are
+    the same.
+
+    Raises UsageError when a speaker is not there, or a bare id could be of two corpora.
+    """
+    if isinstance(speakers, Mapping):
+        speakers = [f"{corpus}/{speaker}" for corpus in speakers for speaker in speakers[corpus]]
+    elif isinstance(speakers, str):
+        speakers = speakers.split(",")
+    known = {clip.speaker_key for clip in utterances}
+    corpora = sorted({clip.corpus for clip in utterances})
+    return frozenset(
+        _speaker_key(text.strip(), corpora, known) for text in speakers if text.strip()
+    )
+
+
+def _speaker_key(text: str, corpora: Sequence[str], known: set[str]) -> str:
+    # A slash splits off a corpus only where there is one of that name.
+    head, slash, rest = text.partition("/")
+    named = [corpus for corpus in corpora if slash and corpus.lower() == head.lower()]
+    speaker = rest if named else text
+    candidates = [f"{name}/{normalise_speaker(name, speaker)}" for name in named or corpora]
+    matches = [key for key in candidates if key in known]
+    if not matches:
+        raise UsageError(
+            f"There is no speaker {text!r} in {', '.join(corpora) or 'no clips'}: check the id."
+        )
+    if len(matches) > 1:
+        raise UsageError(f"Speaker {text!r} could be {' or '.join(matches)}: write it in full.")
+    return matches[0]

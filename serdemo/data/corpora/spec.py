@@ -1,0 +1,136 @@
+"""What may follow a corpus on the command line: `shemo?drop=fear&labels=modified_shemo.json`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+from serdemo.data.corpora.emotion_names import emotion_word
+from serdemo.schema.errors import SerdemoError, UsageError
+from serdemo.schema.types import Utterance
+
+MAX_LABEL_BYTES = 100_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class SpecOptions:
+    """Options of one `--corpus` item, as texts.
+
+    `drop` names emotions to leave out, in the corpus's words or ours, with `+` between. `labels`
+    is a file of corrected labels, see `corrected`. The others are for `hf:ID` alone: the columns
+    of a dataset, its configuration, revision and split, see `hub.read`.
+    """
+
+    drop: str = ""
+    labels: str = ""
+    audio: str = "audio"
+    emotion: str = "emotion"
+    speaker: str = "speaker"
+    gender: str = ""
+    language: str = ""
+    fold: str = ""
+    name: str = ""
+    revision: str = ""
+    split: str = "train"
+
+    def refuse_columns(self) -> None:
+        """Raise UsageError when an option is given that only a dataset of the hub has."""
+        for option in fields(self):
+            given = getattr(self, option.name) != option.default
+            if given and option.name not in ("drop", "labels"):
+                raise UsageError(f"The option {option.name} is for a corpus as hf:ID only.")
+
+    def apply(self, clips: list[Utterance], root: Path | None) -> list[Utterance]:
+        """Correct labels, then drop emotions; raises when that changes or leaves nothing."""
+        if self.labels:
+            clips = _relabel(clips, _label_file(self.labels, root))
+        for word in self.drop.replace("+", " ").split():
+            kept = [clip for clip in clips if not is_called(word, clip.native_label, clip.emotion)]
+            if not kept:
+                raise UsageError(f"Without {word} no clip is left: drop fewer emotions.")
+            clips = kept
+        return clips
+
+
+def is_called(word: str, native: str, emotion: str | None) -> bool:
+    """Whether `word` names this label, as the corpus calls it or as we do."""
+    return word.casefold() == native.casefold() or (bool(emotion) and emotion_word(word) == emotion)
+
+
+def split_spec(spec: str) -> tuple[str, SpecOptions]:
+    """A `--corpus` item and the options after its `?`; raises UsageError for an unknown option."""
+    item, mark, query = spec.strip().partition("?")
+    if not mark or os.path.exists(spec.strip()):
+        return spec.strip(), SpecOptions()
+    known = [option.name for option in fields(SpecOptions)]
+    try:
+        pairs = parse_qsl(query.replace("+", "%2B"), keep_blank_values=True, strict_parsing=True)
+    except ValueError:
+        raise UsageError(f"The options in {spec!r} are not as name=value with & between.") from None
+    for name, _ in pairs:
+        if name not in known:
+            raise UsageError(f"A corpus has no option {name!r}; there are {', '.join(known)}.")
+    return item, SpecOptions(**dict(pairs))
+
+
+def corrected(path: Path) -> dict[str, str]:
+    """Read corrected labels: lower-case file stem -> emotion, in any of the known words.
+
+    JSON maps file names to an emotion, or to an object with `emotion` and perhaps `speech_name`
+    (the file's name, if it is not the key), as ShEMO's public correction does. CSV has the columns
+    `path` and `emotion`. Raises SerdemoError for anything else.
+    """
+    try:
+        if path.stat().st_size > MAX_LABEL_BYTES:
+            raise ValueError("too large")
+        text = path.read_text(encoding="utf-8-sig")
+        rows = _json_rows(text) if path.suffix.lower() == ".json" else _csv_rows(text)
+        labels = {Path(name).stem.lower(): word for name, word in rows}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, csv.Error):
+        raise SerdemoError(
+            f"{path} holds no labels: give JSON of file names and emotions, or CSV with the columns"
+            " path and emotion."
+        ) from None
+    if unknown := sorted({word for word in labels.values() if emotion_word(word) is None}):
+        raise SerdemoError(f"{path}: {unknown[0]!r} is no emotion we know; correct it.")
+    return labels
+
+
+def _json_rows(text: str) -> list[tuple[str, str]]:
+    said: dict[str, Any] = json.loads(text)
+    return [
+        (name, said) if isinstance(said, str) else (said.get("speech_name", name), said["emotion"])
+        for name, said in said.items()
+    ]
+
+
+def _csv_rows(text: str) -> list[tuple[str, str]]:
+    return [(row["path"], row["emotion"]) for row in csv.DictReader(io.StringIO(text, newline=""))]
+
+
+def _label_file(name: str, root: Path | None) -> Path:
+    for path in (Path(name), *([root / name, *sorted(root.glob(f"*/{name}"))] if root else [])):
+        if os.path.isfile(path):
+            return path
+    raise UsageError(f"There is no file {name!r} of labels, nor in the data folder or one in it.")
+
+
+def _relabel(clips: Sequence[Utterance], path: Path) -> list[Utterance]:
+    labels = corrected(path)
+    if not any(clip.path.stem.lower() in labels for clip in clips):
+        raise SerdemoError(f"{path} names no clip of this corpus: check its file names.")
+    changed = []
+    for clip in clips:
+        word = labels.get(clip.path.stem.lower(), clip.emotion)
+        emotion = emotion_word(word) or clip.emotion
+        if emotion != clip.emotion:
+            clip = replace(clip, emotion=emotion, native_label=word)
+        changed.append(clip)
+    return changed

@@ -1,0 +1,122 @@
+"""Clips to batches: decoded once, cropped, padded and masked, drawn in balance.
+
+What an epoch holds is a function of (seed, epoch) alone, so a resumed run sees the same clips.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from serdemo.audio import waveform
+from serdemo.schema.types import Utterance
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A padded batch: `wave` (B, T) float32 at 16 kHz, or frames (B, T, D), `lengths` (B,) of them, and,
+    for each clip, the index of its emotion (-1 where the labels do not have it), corpus, speaker and
+    utterance. `span` (B, 2) is the stretch of the clip that is heard, in seconds.
+    """
+
+    wave: Tensor
+    lengths: Tensor
+    emotion: Tensor
+    corpus: Tensor
+    speaker: Tensor
+    index: Tensor
+    span: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on another device."""
+        return replace(self, **{name: getattr(self, name).to(device) for name in self.__slots__})
+
+    def __len__(self) -> int:
+        return len(self.wave)
+
+
+def collate(waves: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
+    """Clips of samples (or frames) -> (B, T) (or (B, T, D)) zero-padded float32 and (B,) lengths."""
+    lengths = torch.tensor([len(wave) for wave in waves])
+    padded = torch.zeros(len(waves), int(lengths.max()), *waves[0].shape[1:])
+    for row, wave in zip(padded, waves, strict=True):
+        row[: len(wave)] = torch.from_numpy(wave)
+    return padded, lengths
+
+
+class ClipDataset(Dataset[tuple[np.ndarray, int]]):
+    """Utterances with their decoded samples, kept as 16-bit integers up to a memory bound.
+
+    Clips beyond the bound are decoded again each time. Worker processes share the samples' one tensor.
+    """
+
+    rate: float = waveform.SAMPLE_RATE  # samples a second
+
+    def __init__(
+        self, utterances: Sequence[Utterance], labels: Sequence[str], memory_gb: float = 8.0
+    ) -> None:
+        self.utterances = tuple(utterances)
+        order = {label: index for index, label in enumerate(labels)}
+        self.emotion = torch.tensor([order.get(u.emotion, -1) for u in utterances])
+        self.corpus = _codes(u.corpus for u in utterances)
+        self.speaker = _codes(u.speaker_key for u in utterances)
+        bound, kept, scales, ends = int(memory_gb * 1e9), bytearray(), [], [0]
+        with ThreadPoolExecutor(4) as pool:
+            for clip in pool.map(self._decode, utterances[: _prefix(utterances, bound // 2)]):
+                if len(kept) + 2 * len(clip) > bound:
+                    break
+                stored, scale = waveform.to_int16(clip)
+                kept += stored.tobytes()
+                scales.append(scale)
+                ends.append(len(kept) // 2)
+        self.samples = torch.from_numpy(np.frombuffer(kept, dtype=np.int16))
+        self.scales = np.array(scales, np.float32)
+        self.ends = np.array(ends)
+
+    @staticmethod
+    def _decode(utterance: Utterance) -> np.ndarray:
+        return waveform.decode(utterance.path).samples
+
+    def wave(self, index: int) -> np.ndarray:
+        """The (N,) float32 samples of one clip."""
+        if index < len(self.ends) - 1:
+            stored = self.samples[self.ends[index] : self.ends[index + 1]].numpy()
+            return stored * self.scales[index]
+        return self._decode(self.utterances[index])
+
+    def seconds(self, index: int) -> float:
+        """The length of one clip."""
+        return max(1, len(self.wave(index))) / self.rate
+
+    def __len__(self) -> int:
+        return len(self.utterances)
+
+    def batch(
+        self,
+        indices: Sequence[int],
+        waves: Sequence[np.ndarray],
+        spans: Sequence[tuple[float, float]] | None = None,
+    ) -> Batch:
+        """The clips at `indices` with the samples given, their beginnings unless `spans` tell."""
+        at = torch.tensor(list(indices))
+        wave, lengths = collate(waves)
+        heard = spans or [(0.0, len(wave) / self.rate) for wave in waves]
+        span = torch.tensor(heard, dtype=torch.float32)
+        return Batch(wave, lengths, self.emotion[at], self.corpus[at], self.speaker[at], at, span)
+
+
+def _prefix(utterances: Sequence[Utterance], bound: int) -> int:
+    """How many clips to try to keep: all, unless their known durations already pass the bound."""
+    known = np.cumsum([(u.duration_s or 0.0) * waveform.SAMPLE_RATE for u in utterances])
+    return int(np.searchsorted(known, bound, side="right"))
+
+
+def _codes(names: Iterable[str]) -> Tensor:
+    """Names as whole numbers, numbered in sorted order."""
+    return torch.from_numpy(np.unique(list(names), return_inverse=True)[1].astype(np.int64))

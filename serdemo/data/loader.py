@@ -1,0 +1,86 @@
+"""Batches prepared ahead by worker processes."""
+
+from __future__ import annotations
+
+import math
+import signal
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from serdemo.audio import waveform
+from serdemo.audio.augmentation import AugmentOptions, augment
+from serdemo.data.dataset import Batch, ClipDataset
+from serdemo.data.sampling import SampledCrop, crop
+from serdemo.schema.errors import SerdemoError
+from serdemo.training import distributed
+
+
+class _Prepared(Dataset[Batch | SerdemoError]):
+    """Batches by number, cropped and augmented, for a DataLoader's workers."""
+
+    def __init__(
+        self, clips: ClipDataset, plan: list[list[SampledCrop]], options: AugmentOptions
+    ) -> None:
+        self.clips, self.plan, self.options = clips, plan, options
+
+    def __len__(self) -> int:
+        return len(self.plan)
+
+    def __getitem__(self, number: int) -> Batch | SerdemoError:
+        waves, spans = [], []
+        for index, seconds, seed in self.plan[number]:
+            rng = np.random.default_rng(seed)
+            try:
+                wave, pace = augment(self.clips.wave(index), self.options, rng)
+            except SerdemoError as problem:  # raised in a worker, it would become a traceback
+                return problem
+            cut, start = crop(wave, math.ceil(seconds * waveform.SAMPLE_RATE), rng)
+            waves.append(cut)
+            scale = pace / waveform.SAMPLE_RATE
+            spans.append((start * scale, (start + len(cut)) * scale))
+        return self.clips.batch([draw[0] for draw in self.plan[number]], waves, spans)
+
+
+def _ignore_interrupts(worker: int) -> None:
+    """Ctrl-C reaches every process of a terminal; the run's own decides what becomes of it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def training_batches(
+    clips: ClipDataset, plan: list[list[SampledCrop]], workers: int, options: AugmentOptions
+) -> Iterator[Batch]:
+    """The planned batches in order, prepared ahead by `workers` processes.
+
+    Of several processes each gets its share of every batch. Raises SerdemoError when a clip cannot
+    be decoded.
+    """
+    plan = [batch[distributed.shard(len(batch))] for batch in plan]
+    loader = DataLoader(
+        _Prepared(clips, plan, options),
+        batch_size=None,
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+        worker_init_fn=_ignore_interrupts,
+        # Its own, as a DataLoader draws a seed from torch's generator, which a resumed epoch
+        # would then draw once more than an unbroken one.
+        generator=torch.Generator(),
+    )
+    for batch in loader:
+        if isinstance(batch, SerdemoError):
+            raise batch
+        yield batch
+
+
+def scoring_batches(
+    clips: ClipDataset, batch_size: int, max_seconds: float | None = None
+) -> Iterator[Batch]:
+    """Every clip once, whole or its first `max_seconds`, in batches of like length."""
+    limit = None if max_seconds is None else round(max_seconds * clips.rate)
+    known = np.diff(clips.ends)  # clips not kept come last, in their own order
+    order = [*np.argsort(known, kind="stable"), *range(len(known), len(clips))]
+    for start in range(0, len(order), batch_size):
+        part = [int(i) for i in order[start : start + batch_size]]
+        yield clips.batch(part, [clips.wave(i)[:limit] for i in part])

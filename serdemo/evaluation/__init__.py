@@ -1,0 +1,1 @@
+"""Judging a checkpoint: predictions on labelled clips, scores, comparisons, reports."""

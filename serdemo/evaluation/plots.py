@@ -1,0 +1,91 @@
+"""Tables of rates as pictures: the confusion matrix and the cross-corpus matrix.
+
+Dark ink on an opaque light ground, so that they read alike on a light and on a dark page; the
+numbers stand in the cells, and an emotion's name and colour of the palette go together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from serdemo.schema.errors import SerdemoError
+from serdemo.schema.palette import EMOTION_STYLES, style_of
+
+GROUND, INK = "#FFFFFF", "#1F2328"
+
+
+def draw(
+    path: Path,
+    values: Sequence[Sequence[float | None]],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    *,
+    title: str,
+    row_title: str,
+    column_title: str,
+) -> None:
+    """Write a heat map of rates in [0, 1] to `path` (.svg or .png); an empty cell for None.
+
+    Raises SerdemoError when the file cannot be written.
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    shown = np.array([[np.nan if v is None else v for v in row] for row in values], dtype=float)
+    figure = Figure(
+        figsize=(2.6 + 0.72 * len(columns), 2.0 + 0.5 * len(rows)),
+        facecolor=GROUND,
+        layout="constrained",
+    )
+    axes = figure.add_subplot(facecolor="#F3F4F6")
+    axes.imshow(shown, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for (row, column), value in np.ndenumerate(shown):
+        if not np.isnan(value):
+            ink = GROUND if value > 0.64 else INK
+            axes.text(
+                column, row, f"{100 * value:.1f}", ha="center", va="center", color=ink, size=9
+            )
+    axes.set_xticks(range(len(columns)), columns, rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(rows)), rows)
+    axes.set_xlabel(column_title, color=INK)
+    axes.set_ylabel(row_title, color=INK)
+    axes.set_title(title, color=INK, size=10, wrap=True)
+    axes.tick_params(colors=INK, length=0, pad=9, labelsize=9)
+    axes.spines[:].set_visible(False)
+    for axis, names in ((axes.yaxis, rows), (axes.xaxis, columns)):
+        for tick, name in zip(axis.get_major_ticks(), names, strict=True):
+            if name in EMOTION_STYLES:  # a bar of its colour between the cells and the name
+                tick.tick1line.set(markersize=6, mew=20, mec=style_of(name).colour)
+    axes.set_xlim(-0.5, len(columns) - 0.5)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    try:
+        with mpl.rc_context({"svg.hashsalt": "serdemo"}):  # the same picture, the same file
+            dated = {"metadata": {"Date": None}} if path.suffix == ".svg" else {}
+            figure.savefig(path, dpi=160, **dated)  # type: ignore[arg-type]
+    except OSError as problem:
+        raise SerdemoError(f"{path} could not be written: {problem.strerror}.") from problem
+
+
+def draw_confusion(
+    path: Path, labels: Sequence[str], confusion: Sequence[Sequence[int]], title: str
+) -> None:
+    """Write a (K, K) confusion matrix as percent of each true class; classes absent are left out.
+
+    Columns that are neither true nor ever answered are left out as well.
+    """
+    counts = np.asarray(confusion, dtype=float)
+    rows = [at for at in range(len(labels)) if counts[at].sum()]
+    columns = [at for at in range(len(labels)) if at in rows or counts[:, at].sum()]
+    shares = counts[np.ix_(rows, columns)] / counts[rows].sum(1, keepdims=True)
+    draw(
+        path,
+        [[float(value) for value in row] for row in shares],
+        [labels[at] for at in rows],
+        [labels[at] for at in columns],
+        title=title,
+        row_title="true emotion",
+        column_title="answer (% of the true emotion)",
+    )

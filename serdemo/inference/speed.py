@@ -1,0 +1,55 @@
+"""Speed and memory of inference, measured on example speech."""
+
+from __future__ import annotations
+
+import time
+from importlib import resources
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import psutil
+
+from serdemo.audio import waveform
+from serdemo.inference.predictor import Embedder
+from serdemo.schema.errors import SerdemoError
+
+CLIP_S = 10.0  # of the benchmark's clips
+SPEED_CLIPS, SPEED_ROUNDS = 2, 3
+
+
+def speech_samples(clips: int) -> list[waveform.Clip]:
+    """10 s clips cut from the example voices said one after another, each from another place."""
+    folder = Path(str(resources.files("serdemo.audio"))) / "examples"
+    voices = [
+        waveform.decode(path).samples for path in sorted(folder.iterdir()) if path.suffix == ".ogg"
+    ]
+    line = np.concatenate(voices)
+    size = round(CLIP_S * waveform.SAMPLE_RATE)
+    starts = [round(i * 0.37 * waveform.SAMPLE_RATE) for i in range(clips)]
+    return [
+        waveform.from_array(
+            np.take(line, range(s, s + size), mode="wrap"), waveform.SAMPLE_RATE, f"clip {n}"
+        )
+        for n, s in enumerate(starts)
+    ]
+
+
+def memory_mb() -> float:
+    """The resident memory of this process, in MB."""
+    return float(psutil.Process().memory_info().rss) / 1e6
+
+
+def times_real_time(folder: Path) -> float:
+    """Seconds of speech heard in a second, from samples to answer, on this machine's processor."""
+    embedder = Embedder(folder, device="cpu")
+    clips = speech_samples(SPEED_CLIPS)
+    seconds = sum(clip.duration_s for clip in clips)
+    spent = []
+    for _ in range(1 + SPEED_ROUNDS):
+        began = time.perf_counter()
+        for heard in embedder.embed_many(clips):
+            if isinstance(heard, SerdemoError):
+                raise heard
+        spent.append(time.perf_counter() - began)
+    return round(seconds / median(spent[1:]), 1)  # the first pass is slower than all others

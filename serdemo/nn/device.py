@@ -1,0 +1,64 @@
+"""Where to compute, and in which number format."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from serdemo.schema.errors import UsageError
+from serdemo.training import distributed
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of that name, `auto` for the best there is; raises UsageError for no such one."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        alone = not distributed.launched()  # several cannot share what mps computes
+        return torch.device("mps" if alone and torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as problem:
+        raise UsageError(
+            f"There is no device {name!r} on this machine; try --device cpu."
+        ) from problem
+    return device
+
+
+def named(device: torch.device) -> str:
+    """A device as a person knows it, such as a GPU by its maker's name."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type == "cpu":
+        threads = torch.get_num_threads()
+        return f"this machine's processor ({threads} thread{'' if threads == 1 else 's'})"
+    return f"this machine's GPU ({device.type})"
+
+
+@contextmanager
+def flushed_denormals() -> Iterator[None]:
+    """While inside, numbers too small for full precision count as zero.
+
+    As training goes on, moments and activations shrink to such numbers, with which a CPU is many
+    times slower. Threads that torch starts meanwhile inherit it.
+    """
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+
+
+def pick_precision(name: str, device: torch.device) -> torch.dtype:
+    """The format called fp32, bf16 or fp16; `auto` is the half format the device is fast in."""
+    named = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    if name != "auto":
+        return named[name]
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    fast = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+    return torch.bfloat16 if fast else torch.float32

@@ -1,0 +1,44 @@
+"""An entry of the model registry, and the files that belong to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from serdemo.nn.checkpoint_files import DESCRIPTION, WEIGHTS
+from serdemo.schema.files import recovered_path
+from serdemo.training.events import EVENTS
+
+REPORT, CARD = "report.json", "README.md"
+FILES = (CARD, EVENTS, DESCRIPTION, WEIGHTS, REPORT)  # of a checkpoint, the needed and the others
+PART = ".part-"  # how the names of folders begin that are being filled or deleted
+
+Origin = Literal["shipped", "run", "imported", "folder"]
+PREFIXES: dict[str, str] = {"run": "runs/", "imported": "models/"}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A checkpoint at hand: its name, where it comes from, and its folder."""
+
+    name: str
+    origin: Origin
+    folder: Path
+
+    @property
+    def key(self) -> str:
+        """What tells it from every other: `compact`, `runs/NAME`, `models/NAME` or its folder."""
+        if self.origin == "folder":
+            return str(self.folder)
+        return PREFIXES.get(self.origin, "") + self.name
+
+
+def files_of(folder: Path) -> list[str]:
+    """Which of a checkpoint's files are there."""
+    return [name for name in FILES if (recovered_path(folder) / name).is_file()]
+
+
+def is_checkpoint(folder: Path) -> bool:
+    """Whether a folder holds a description and weights."""
+    return {DESCRIPTION, WEIGHTS} <= set(files_of(folder))

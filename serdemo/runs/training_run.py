@@ -1,0 +1,80 @@
+"""A training run as a user meets it: a folder with its options, events, model, report and card."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from serdemo.data.corpora.csv_table import refuse_unlabelled
+from serdemo.data.splits import Split
+from serdemo.evaluation import baselines
+from serdemo.evaluation.baselines import BaselineResult
+from serdemo.nn.device import pick_device
+from serdemo.runs.folder import CONFIG as CONFIG
+from serdemo.runs.folder import load_config, open_run
+from serdemo.runs.report import _raise_if_stopped, _score, predictor_kwargs
+from serdemo.training import distributed
+from serdemo.training.events import EVENTS, Event, Finished
+from serdemo.training.fit import fit
+from serdemo.training.options import resolve_recipe
+
+
+def train(
+    recipe_name: str,
+    values: Mapping[str, Any],
+    split: Split,
+    run_dir: Path,
+    *,
+    command: str = "",
+    resume: bool = False,
+    stop_after: float | None = None,
+    asked: Callable[[], str | None] = lambda: None,
+) -> Iterator[Event]:
+    """Carry out a run, writing each event to `events.jsonl`; at its end, score the test speakers.
+
+    `asked` ends it at the next step with the reason it returns. Where the recipe has rivals, their
+    runs follow, in folders of their own, and their events are yielded but not written here.
+
+    Raises UsageError for bad options or a folder that holds another run, SerdemoError for a
+    failure, which is also the last event written.
+    """
+    config = load_config(recipe_name, values, command, run_dir, resume)
+    recipe, options = resolve_recipe(recipe_name, config["options"])
+    if not recipe.unlabelled:
+        refuse_unlabelled(list(chain(*split.parts.values())))
+    described = recipe.describe(split)  # what is plainly wrong is told before a folder is made
+    pick_device(options.device)
+    with open_run(run_dir, config, resume=resume, stop_after=stop_after, asked=asked) as told:
+        stop, write, pressed = told
+        happening = fit(recipe, options, split, run_dir, stop, resume=resume)
+        for event in happening:
+            found: list[BaselineResult] = []
+            if isinstance(event, Finished):
+                happening.close()  # what it trained is on disk: make room for what follows
+                rival = partial(train, recipe_name, split=split, command=config["command"])
+                broken = yield from baselines.trained(
+                    rival, recipe, config["options"], run_dir, stop, found
+                )
+                event = replace(broken, step=event.step) if broken else event
+            scored = distributed.is_main_process() and (not recipe.unscored or recipe.verified)
+            if isinstance(event, Finished) and scored:
+                if recipe.rivals:
+                    found[:0] = baselines.simple(split, described.labels)
+                load = {
+                    **predictor_kwargs(recipe, options),
+                    "check_cancelled": partial(_raise_if_stopped, run_dir, pressed),
+                }
+                event = _score(event, run_dir, split, config["command"], options, found, load)
+            if isinstance(event, Finished) and distributed.is_main_process():
+                event = replace(event, note=f"{event.note}{recipe.unscored}")
+            write(event)
+            if (
+                isinstance(event, Finished) and distributed.is_main_process()
+            ):  # with its end, the log belongs to the model
+                shutil.copyfile(run_dir / EVENTS, run_dir / "checkpoint" / EVENTS)
+            yield event

@@ -1,0 +1,1 @@
+"""Words that the whole project shares: types, errors, options, settings, files."""

@@ -1,0 +1,266 @@
+"""Recipe `speaker_clusters`: emotional clusters in speaker embeddings (arXiv 2401.11017).
+
+Only its summary could be read: embedding, clustering, K, loss and weights are not in it.
+
+| paper says | here | why |
+|---|---|---|
+| speaker embeddings hold emotion as clusters within each speaker | `--embeddings`, a checkpoint such as one of the recipe `speaker`, scaled to length 1 | learnt from identity alone, it was shown no emotion |
+| a clustering analysis | k-means within each speaker, K = 5, or the best silhouette of 3 to 10 (`--k 0`) | five to eight emotions are acted; `serdemo clusters` is the analysis itself |
+| contrastive pretraining on speech without emotion labels, positives and negatives from the clusters | InfoNCE at temperature 0.1: positive is the same speaker and cluster, negative the same speaker's other clusters | pairs of two speakers would be told apart by the voice, so they are in no denominator |
+| (how batches are drawn is not said) | several clips of each of a few speakers, every clip once an epoch | else hardly a clip would meet its positives |
+| a multi-task form adds speaker classification | `--speaker-head classify`, cross-entropy weighed by `--speaker-weight` | 0.1 and 1 are read as its weights |
+| adversarial variants are compared | `--speaker-head adversarial`: the head's gradient reversed, times that weight | what tells the speaker is to be left out |
+| supervised fine-tuning; few labels help most | a classifier, with all below it, on `--labels-share` of the training labels | stage 2 alone (`--cluster-epochs 0`) is what to compare with |
+| (its own next step) cluster purity against the final result | `--clusters-from emotion`, `corrupted` (by `--corrupt`) and `shuffled` | what perfect, spoilt and meaningless clusters would give |
+
+Stage 1 sees no emotion label, but where `--clusters-from` asks for clusters of the emotions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from serdemo.audio.augmentation import AugmentOptions
+from serdemo.data.array_cache import CacheOptions
+from serdemo.data.dataset import Batch
+from serdemo.data.sampling import BatchOptions, SampledCrop
+from serdemo.data.splits import Split
+from serdemo.metrics import clusters
+from serdemo.nn import checkpoint, encoders, losses, provenance
+from serdemo.nn.checkpoint import Description
+from serdemo.nn.model import HeadOptions, Model
+from serdemo.schema.errors import UsageError
+from serdemo.schema.options import Options, option
+from serdemo.training import distributed
+from serdemo.training.distributed import all_gather_with_grad
+from serdemo.training.recipes.base import Recipe, Stage, Validation
+from serdemo.training.recipes.frozen_features import CachedClips, FrozenOptions
+from serdemo.training.recipes.stages import (
+    ClassifyStage,
+    ClipsStage,
+    TuneOptions,
+    labelled,
+    speaker_grouped_batches,
+    unlabelled,
+)
+from serdemo.training.recipes.validation import ClassOptions, embed
+
+
+@dataclass(frozen=True)
+class SpeakerClusterOptions(Options):
+    """What the recipe itself weighs."""
+
+    embeddings: str = option(
+        "", "checkpoint folder that embeds voices, as the recipe speaker leaves it", advanced=False
+    )
+    cluster_epochs: int = option(
+        20, "passes of stage 1; 0 for fine-tuning alone", low=0, high=10_000, advanced=False
+    )
+    k: int = option(5, "clusters to a speaker; 0 for 3 to 10, by silhouette", low=0, high=100)
+    clusters_from: str = option(
+        "kmeans",
+        "what clusters are: found in the embeddings, the emotions themselves, the found ones dealt"
+        " out anew, or the emotions with a share of them dealt out anew",
+        choices=("kmeans", "emotion", "shuffled", "corrupted"),
+    )
+    corrupt: float = option(0.3, "that share of each speaker's clips", low=0.0, high=1.0)
+    clips_per_speaker: int = option(
+        12, "clips of a speaker that come into a batch together", low=2, high=4096
+    )
+    contrastive_temperature: float = option(0.1, "that of InfoNCE", low=0.01, high=1.0)
+    speaker_head: str = option(
+        "none",
+        "a head that guesses the speaker: to help it, or to hide what tells the speaker",
+        choices=("none", "classify", "adversarial"),
+    )
+    speaker_weight: float = option(0.1, "how much that counts", low=0.0, high=10.0)
+    labels_share: float = option(
+        1.0, "share of the training labels that stage 2 sees", low=0.001, high=1.0, advanced=False
+    )
+
+    @property
+    def oracle(self) -> bool:
+        """Whether clusters are made of the emotions, in place of embeddings."""
+        return self.clusters_from in ("emotion", "corrupted")
+
+
+class ClusterStage(ClipsStage):
+    """Stage 1: InfoNCE between the clusters of each speaker, with a head for the speaker or not.
+
+    The clusters are made before the first batch and saved with the run, so that one that is resumed
+    goes on with the same.
+    """
+
+    name = "clusters"
+
+    def __init__(
+        self, recipe: SpeakerClusters, model: Model, split: Split, seed: int, share: float
+    ) -> None:
+        self.options: SpeakerClusterOptions = recipe.of(SpeakerClusterOptions)
+        self.epochs = self.options.cluster_epochs
+        train = tuple(map(unlabelled, split.train))
+        rate = recipe.of(TuneOptions).learning_rate
+        super().__init__(recipe, model, train, (), seed, learning_rate=rate, share=share)
+        self.speakers = [u.speaker_key for u in train]
+        self.emotions = [u.emotion for u in split.train] if self.options.oracle else []
+        self.device = next(model.parameters()).device
+        self.extra = nn.ModuleDict()
+        self.extra.register_buffer("clusters", torch.full((len(train),), -1))
+        if self.options.speaker_head != "none":
+            head = nn.Linear(model.options.embedding, len(set(self.speakers)))
+            self.extra["speaker"] = head
+        self.extra.to(self.device)
+
+    def plan(self, epoch: int) -> list[list[SampledCrop]]:
+        """Every clip once, several of a speaker side by side."""
+        codes, options = self.train.speaker.numpy(), self.options
+        return speaker_grouped_batches(
+            codes, self.batching, options.clips_per_speaker, self.seed, epoch
+        )
+
+    def batches(self, epoch: int, start: int) -> Iterable[Batch]:
+        """An epoch's batches from number `start` on; before the first, the clusters are made."""
+        kept: Tensor = self.extra.get_buffer("clusters")
+        if len(kept) and int(kept[0]) < 0:
+            found = distributed.broadcast_object(
+                self.clusters() if distributed.is_main_process() else None
+            )
+            kept.copy_(torch.from_numpy(found))
+        return super().batches(epoch, start)
+
+    def clusters(self) -> clusters.Codes:
+        """The cluster (N,) of each training clip, numbered within its speaker."""
+        options = self.options
+        if self.emotions:
+            found = np.unique(self.emotions, return_inverse=True)[1]
+        else:
+            model, _ = checkpoint.load(Path(options.embeddings), self.device)
+            sound = self.train.clips if isinstance(self.train, CachedClips) else self.train
+            rows = embed(model, sound, self.batching.batch_size)
+            found = clusters.within_speakers(rows, self.speakers, options.k, self.seed)
+        share = {"shuffled": 1.0, "corrupted": options.corrupt}.get(options.clusters_from, 0.0)
+        return permute_within_speakers(found, self.speakers, share, self.seed)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Encoder, pooling and embedding, and the head where there is one."""
+        own = self.group(self.model.pooling, self.model.embedding, self.extra)
+        return [self.encoder_group(), own]
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        """InfoNCE, and what the head adds."""
+        options = self.options
+        embedding, batch = all_gather_with_grad(self.model.embed(batch.wave, batch.lengths), batch)
+        own: Tensor = self.extra.get_buffer("clusters")[batch.index]
+        loss = losses.cluster_contrastive(
+            embedding, own, batch.speaker, options.contrastive_temperature
+        )
+        parts = {"contrastive": loss.item()}
+        if options.speaker_head != "none":
+            weight, seen = options.speaker_weight, embedding
+            if options.speaker_head == "adversarial":  # the head learns at its own pace
+                seen, weight = losses.gradient_reversal(embedding, weight), 1.0
+            told = losses.cross_entropy(self.extra["speaker"](seen), batch.speaker)
+            parts["speaker"] = told.item()
+            loss = loss + weight * told
+        return loss, parts
+
+    def validate(self, model: Model) -> Validation | None:
+        """Nothing to choose by: the last weights count."""
+        return None
+
+
+def permute_within_speakers(
+    found: clusters.Codes, speakers: Sequence[str], share: float, seed: int
+) -> clusters.Codes:
+    """Clusters (N,) in which a share of each speaker's clips have changed places among themselves."""
+    rng, dealt, names = np.random.default_rng(seed), found.copy(), np.array(speakers)
+    for name in sorted(set(speakers)):
+        own = np.flatnonzero(names == name)
+        chosen = rng.choice(own, round(share * len(own)), replace=False)
+        dealt[chosen] = found[rng.permutation(chosen)]
+    return dealt
+
+
+class SpeakerClusters(Recipe):
+    """The recipe of the table."""
+
+    name: ClassVar[str] = "speaker_clusters"
+    summary: ClassVar[str] = (
+        "Pretrain on the clusters within each speaker, then fine-tune (arXiv 2401.11017)."
+    )
+    groups: ClassVar[tuple[type[Options], ...]] = (
+        SpeakerClusterOptions,
+        TuneOptions,
+        ClassOptions,
+        BatchOptions,
+        AugmentOptions,
+        *encoders.GROUPS,
+        HeadOptions,
+        FrozenOptions,
+        CacheOptions,
+    )
+
+    @property
+    def passes(self) -> tuple[str, ...]:
+        """The names of the stages that are run."""
+        epochs = (self.of(SpeakerClusterOptions).cluster_epochs, self.of(TuneOptions).epochs)
+        names = (ClusterStage.name, ClassifyStage.name)
+        return tuple(name for name, count in zip(names, epochs, strict=True) if count)
+
+    @property
+    def unscored(self) -> str:
+        """After stage 1 alone there is no classifier."""
+        trained = ClassifyStage.name in self.passes
+        return "" if trained else "Stage 1 alone: no classifier yet; go on from it with --start."
+
+    @property
+    def unlabelled(self) -> bool:
+        """Stage 1 alone, on clusters that are found."""
+        return bool(self.unscored) and not self.of(SpeakerClusterOptions).oracle
+
+    def describe(self, split: Split) -> Description:
+        """The model; raises UsageError for embeddings that are not there or heard those tested."""
+        options, classes = self.of(SpeakerClusterOptions), self.of(ClassOptions)
+        self.of(FrozenOptions).check(self.of)
+        if not self.passes:
+            raise UsageError("--cluster-epochs and --epochs are both 0: nothing is trained.")
+        labels = () if self.unlabelled else classes.labels(split.train)
+        if not self.unscored:
+            classes.labels(labelled(classes.classes(split.train), options.labels_share, 0))
+        encoder, encoder_options, config = encoders.describe(self.of)
+        described = Description(
+            labels=() if self.unscored else labels,
+            encoder=encoder,
+            encoder_options=encoder_options,
+            encoder_config=config,
+            head_options=self.of(HeadOptions).to_json(),
+        )
+        if ClusterStage.name not in self.passes or options.oracle:
+            return described
+        if not options.embeddings:
+            raise UsageError(
+                "--embeddings is needed: a checkpoint folder that embeds voices, as the recipe"
+                " speaker leaves it in its run."
+            )
+        told = checkpoint.describe(Path(options.embeddings))
+        provenance.refuse_overlap(told, f"The model of --embeddings, {told.name},", split)
+        return provenance.merge(described, told)
+
+    def stages(self, model: Model, split: Split, seed: int) -> list[Stage]:
+        """Stage 1 where it is wanted, then stage 2 on the labels it may see."""
+        found: list[Stage] = []
+        share = 1 / len(self.passes)
+        if ClusterStage.name in self.passes:
+            found.append(ClusterStage(self, model, split, seed, share))
+        if ClassifyStage.name in self.passes:
+            classes = self.of(ClassOptions).classes(split.train)
+            train = labelled(classes, self.of(SpeakerClusterOptions).labels_share, seed)
+            found.append(ClassifyStage(self, model, train, split.valid, seed, share))
+        return found

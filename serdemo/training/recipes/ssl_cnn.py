@@ -1,0 +1,229 @@
+"""Recipe `ssl_cnn`: features of a self-supervised encoder, seen by a CNN (arXiv 2309.12714).
+
+| paper says | here | why |
+|---|---|---|
+| clips of 7 s at 16 kHz, padded with zeros | the same: the first 7 s (`--image-seconds`); a longer clip is answered by the mean of its windows of 7 s | what comes later counts too |
+| features of wav2vec 2.0 XLSR-53, 349 x 1024 | the last hidden layer of any encoder of the table, frozen; XLSR-53 unless another is named | which layer is not stated; its question of other encoders |
+| reshaped to 300 x 300 | bilinear interpolation, in half precision on disk | not stated how; a quarter of the frames' size |
+| a CNN of 7 convolutions, batch norm, max pooling, dropout | 32-32-64-64-128-128-256 filters of 3 x 3, each with batch norm and ReLU, pooling and dropout (0.2) after each pair | counts, sizes and rates are not stated |
+| (what follows them is not stated) | the mean over time, each channel with batch norm, scaled to length 1, one linear layer to the embedding, one to the classes | features are no pixels: each keeps its place, where a mean over both axes would mix them |
+| (how features are scaled is not stated) | each image to mean 0 and variance 1, then each feature by batch norm | encoders' features differ a hundredfold in size |
+| categorical cross-entropy, Adam at 1e-3, batches of 4 | the same; AdamW without decay is Adam. The rate rises over 5 % of the steps and falls as a cosine | the loop of all recipes |
+| batches as they come | emotions in balance | the score is the mean of the recalls |
+| accuracy on 5 emotions of ShEMO, beside SVM and EfficientNet | UAR and accuracy on speakers kept out; `--baselines` trains both, and what answers the commonest emotion, on the same clips | clips of one speaker on both sides flatter |
+
+Its first experiments: `--encoder mfcc`, and `--cnn-layers` 3, 5 or 7.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from serdemo.data.array_cache import CacheOptions
+from serdemo.data.dataset import Batch
+from serdemo.data.sampling import BatchOptions
+from serdemo.data.splits import Split
+from serdemo.nn import checkpoint, encoders, losses, provenance
+from serdemo.nn.checkpoint import Description
+from serdemo.nn.checkpoint_files import bundled_checkpoint
+from serdemo.nn.encoders.conformer import ConformerOptions
+from serdemo.nn.encoders.options import PRETRAINED, EncoderOptions, PretrainedOptions
+from serdemo.nn.image_pooling import EfficientNet, torchvision
+from serdemo.nn.model import HeadOptions, Model
+from serdemo.schema.errors import UsageError
+from serdemo.schema.options import Options, Value, option
+from serdemo.training import distributed
+from serdemo.training.recipes.base import Recipe, Stage, Validation
+from serdemo.training.recipes.frozen_features import ImageCache
+from serdemo.training.recipes.stages import ClipsStage
+from serdemo.training.recipes.validation import ClassOptions, validation_metrics
+
+XLSR = "facebook/wav2vec2-large-xlsr-53"
+SPECTROGRAM: Mapping[str, Value] = {  # EfficientNet's own size of an image
+    "encoder": "mel",
+    "source": "",
+    "pooling": "efficientnet",
+    "image_side": 224,
+    "batch_size": 16,
+    "learning_rate": 5e-4,
+    "start": "",
+    "baselines": False,
+}
+TOGETHER = 16  # images in one forward pass of validation
+
+
+@dataclass(frozen=True)
+class SslCnnOptions(Options):
+    """How the network is trained, and what it is compared with."""
+
+    epochs: int = option(30, "passes over the training clips", low=1, high=10_000, advanced=False)
+    learning_rate: float = option(1e-3, "peak learning rate", low=1e-7, high=1.0, advanced=False)
+    baselines: bool = option(
+        False, "score SVM, EfficientNet and the commonest emotion on the same clips", advanced=False
+    )
+    imagenet: bool = option(True, "begin an EfficientNet with the weights learnt on ImageNet")
+
+
+class ImageStage(ClipsStage):
+    """The one stage: the network on images that are made when a batch first needs them."""
+
+    name = "cnn"
+
+    def __init__(self, recipe: SslCnn, model: Model, split: Split, seed: int) -> None:
+        options: SslCnnOptions = recipe.of(SslCnnOptions)
+        self.epochs = options.epochs
+        counted: ClassOptions = recipe.of(ClassOptions)
+        super().__init__(
+            recipe,
+            model,
+            counted.classes(split.train),
+            counted.known(split.valid, model.labels),
+            seed,
+            learning_rate=options.learning_rate,
+        )
+        self.images = ImageCache(model, recipe.of(CacheOptions))
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """All but the encoder."""
+        return [self.group(self.model.pooling, self.model.embedding, self.model.classifier)]
+
+    def batches(self, epoch: int, start: int) -> Iterable[Batch]:
+        """An epoch's batches from number `start` on, without their sound."""
+        for drawn in self.images.planned(self.plan(epoch), start, self.valid):
+            nothing = [np.zeros(0, np.float32)] * len(drawn)
+            yield self.train.batch([index for index, _, _ in drawn], nothing)
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        """Cross-entropy."""
+        logits = answer(self.model, self.images.of(self.train, batch.index.tolist()))
+        logits, batch = distributed.all_gather_with_grad(logits, batch)
+        loss = losses.cross_entropy(logits, batch.emotion, 0.0)
+        return loss, {"cross_entropy": loss.item()}
+
+    @torch.inference_mode()
+    def validate(self, model: Model) -> Validation | None:
+        """The figures by which the model is chosen."""
+        if not len(self.valid):
+            return None
+        rows = []
+        for start in range(0, len(self.valid), TOGETHER):
+            part = range(start, min(start + TOGETHER, len(self.valid)))
+            rows.append(answer(model, self.images.of(self.valid, part)).cpu())
+        return validation_metrics(torch.cat(rows), self.valid, model.labels)
+
+
+def answer(model: Model, images: Tensor) -> Tensor:
+    """(B, S, S) images -> (B, C) logits, float32."""
+    return model.classify(model.embedding(model.pooling.read(images)))  # type: ignore[operator]
+
+
+class SslCnn(Recipe):
+    """The recipe of the table."""
+
+    name: ClassVar[str] = "ssl_cnn"
+    summary: ClassVar[str] = "A CNN on the features of a frozen encoder (arXiv 2309.12714)."
+    groups: ClassVar[tuple[type[Options], ...]] = (
+        SslCnnOptions,
+        CacheOptions,
+        ClassOptions,
+        BatchOptions,
+        *encoders.GROUPS,
+        HeadOptions,
+    )
+    presets: ClassVar[Mapping[str, Value]] = {
+        "encoder": "wav2vec2",
+        "mix": "last",
+        "freeze": "all",
+        "pooling": "cnn",
+        "batch_size": 4,
+        "weight_decay": 0.0,
+        "average": 0.0,  # batch norm's statistics are those of the weights themselves
+    }
+
+    sourced: ClassVar[tuple[str, ...]] = (*PRETRAINED, "compact")
+
+    @property
+    def origin(self) -> Path:
+        """The checkpoint whose frozen encoder `compact` means: `--source`, or the shipped one."""
+        source = self.of(PretrainedOptions).source
+        return Path(source) if source else bundled_checkpoint()
+
+    @property
+    def rivals(self) -> Mapping[str, Mapping[str, Value]]:
+        """With `--baselines`, EfficientNet on the log-mel spectrogram."""
+        if not self.of(SslCnnOptions).baselines:
+            return {}
+        return {
+            "efficientnet-imagenet": {**SPECTROGRAM, "imagenet": True},
+            "efficientnet-scratch": {**SPECTROGRAM, "imagenet": False},
+        }
+
+    @property
+    def keeps(self) -> bool:
+        """Always: images are kept."""
+        return True
+
+    def describe(self, split: Split) -> Description:
+        """The model; raises UsageError for options that mean nothing here."""
+        self._check()
+        labels = self.of(ClassOptions).labels(split.train)
+        heads = self.of(HeadOptions).to_json()
+        if self.of(EncoderOptions).encoder != "compact":
+            encoder, options, config = encoders.describe(self._options)
+            found = provenance.include_source(Description(labels, encoder, options, heads, config))
+        else:
+            told, given = checkpoint.describe(self.origin), self.of(ConformerOptions)
+            usual = ConformerOptions()
+            if given != usual and given.to_json() != {**usual.to_json(), **told.encoder_options}:
+                raise UsageError(
+                    f"The encoder of {told.name} is taken as it is: leave its size and dropout away."
+                )
+            encoder, options, config = told.encoder, told.encoder_options, told.encoder_config
+            found = provenance.merge(Description(labels, encoder, options, heads, config), told)
+        provenance.refuse_overlap(found, "The frozen encoder", split)
+        return found
+
+    def _options(self, kind: type[Any]) -> Any:
+        """Options as `of` gives them; without a source wav2vec 2.0 is the paper's."""
+        found = self.of(kind)
+        usual = self.of(EncoderOptions).encoder == "wav2vec2" and not getattr(found, "source", "-")
+        return replace(found, source=XLSR) if usual else found
+
+    def _check(self) -> None:
+        pretrained, heads, usual = self.of(PretrainedOptions), self.of(HeadOptions), BatchOptions()
+        if not heads.image:
+            raise UsageError("--pooling must be cnn or efficientnet for ssl_cnn.")
+        if heads.pooling == "efficientnet":
+            torchvision()  # told before anything is begun
+        if pretrained.freeze != "all" or pretrained.reduce or pretrained.lora_rank:
+            raise UsageError(
+                "ssl_cnn trains nothing of its encoder: leave --freeze, --reduce and --lora-rank"
+                " away, or take the recipe supervised with --pooling cnn."
+            )
+        batching: BatchOptions = self.of(BatchOptions)
+        if (batching.crop_low, batching.crop_high) != (usual.crop_low, usual.crop_high):
+            raise UsageError(
+                "ssl_cnn hears the beginning of every clip: give --image-seconds in place of"
+                " --crop-low and --crop-high."
+            )
+
+    def begin(self, model: Model) -> None:
+        """The encoder's weights, and ImageNet's where they are wanted."""
+        if self.of(EncoderOptions).encoder == "compact":
+            found, _ = checkpoint.load(self.origin)
+            model.encoder.load_state_dict(found.encoder.state_dict())
+        else:
+            super().begin(model)
+        if isinstance(model.pooling, EfficientNet) and self.of(SslCnnOptions).imagenet:
+            model.pooling.load_imagenet()
+
+    def stages(self, model: Model, split: Split, seed: int) -> list[Stage]:
+        """The one stage."""
+        return [ImageStage(self, model, split, seed)]

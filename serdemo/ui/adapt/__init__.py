@@ -1,0 +1,1 @@
+"""The tab section that adapts a model to one voice."""

@@ -1,0 +1,177 @@
+"""The maps that are open on a page: the shipped one, and those of visitors for a while."""
+
+from __future__ import annotations
+
+import secrets
+import subprocess
+import tempfile
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serdemo.embeddings import background, embedding_map
+from serdemo.embeddings.embedding_map import PLACES, EmbeddingMap
+from serdemo.schema.errors import SerdemoError
+
+if TYPE_CHECKING:
+    from serdemo.embeddings.projection import Placement, Points, ReferenceMap
+
+MOST_OPEN = 12  # the latest used; the shipped one beside
+MOST_WORKING = 2
+MOST_WORK_S = 3600.0  # for the parts of one
+SHIPPED = "shipped"
+SLOW_FAILED = "UMAP and clusters could not be computed, PCA is shown: see the log."
+
+
+@dataclass(slots=True, eq=False)
+class MapSession:
+    """A map somebody looks at.
+
+    `base` is the folder that its clips' paths are relative to; `codes` keeps for each kind of name
+    those there are, the commonest first, and which of them each clip has (N,).
+    """
+
+    key: str
+    title: str
+    mapped: EmbeddingMap
+    base: Path | None = None
+    notes: tuple[str, ...] = ()
+    _folder: tempfile.TemporaryDirectory[str] | None = None
+    _process: subprocess.Popen[bytes] | None = None
+    _began_at: float = 0.0
+    _ground: tuple[tuple[str, ...], ReferenceMap] | None = None
+    codes: dict[str, tuple[list[str], NDArray[np.int64]]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def missing(self) -> list[str]:
+        """The parts of it that are not made yet."""
+        there = {*self.mapped.places, *(["study"] if self.mapped.clusters is not None else [])}
+        return [name for name in background.PARTS if name not in there]
+
+    @property
+    def working(self) -> bool:
+        """Whether its parts are being made."""
+        if self._process is None or self._process.poll() is not None:
+            return False
+        if time.monotonic() - self._began_at > MOST_WORK_S:
+            self._process.kill()
+        return True
+
+    def begin(self) -> None:
+        """Start making what is missing."""
+        self._folder = tempfile.TemporaryDirectory(
+            prefix="serdemo-map-", ignore_cleanup_errors=True
+        )
+        self._began_at = time.monotonic()
+        self._process = background.begin(Path(self._folder.name), self.mapped.table)
+
+    @property
+    def begun(self) -> bool:
+        """Whether making them was ever started."""
+        return self._process is not None
+
+    def waits_for(self, name: str) -> bool:
+        """Whether a part is not made yet and may still come."""
+        return name in self.missing and (self.working or not self.begun)
+
+    def gather(self) -> list[str]:
+        """Take in what has become ready; returns the names of those parts.
+
+        Raises SerdemoError when the process ended without them.
+        """
+        if self._folder is None:
+            return []
+        ended, folder, fresh = not self.working, Path(self._folder.name), []
+        with self._lock:
+            for name in self.missing:
+                if name == "study":
+                    if (found := background.made_study(folder)) is None:
+                        continue
+                    self.mapped = replace(self.mapped, clusters=found[0], figures=found[1])
+                    self.codes.pop("cluster", None)
+                else:
+                    if (places := background.made_places(folder, name)) is None:
+                        continue
+                    every = {**self.mapped.places, name: places}
+                    self.mapped = replace(self.mapped, places=every)
+                fresh.append(name)
+        if ended and self.missing:
+            raise SerdemoError(SLOW_FAILED)
+        return fresh
+
+    def place(self, embedding: Points) -> tuple[Placement, dict[str, list[float]]]:
+        """Where a newcomer's embedding (E,) of the model lies, and its place by projection."""
+        with self._lock:
+            # Beside which clips of others it would lie is not known where each speaker lies alone.
+            names = tuple(name for name in PLACES if name in self.mapped.places and name != "own")
+            if self._ground is None or self._ground[0] != names:
+                self._ground = names, self.mapped.ground(names)
+        found = self._ground[1].place(self.mapped.shortened(embedding))
+        numbers, at = iter(found.position.tolist()), {}
+        for name in self._ground[0]:
+            at[name] = [next(numbers) for _ in PLACES[name]]
+        return found, at
+
+    def close(self) -> None:
+        """Stop what is being made and forget it."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+        if self._folder is not None:
+            self._folder.cleanup()
+
+
+class MapSessions:
+    """The open maps of one page, by unguessable keys. Use it from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open: OrderedDict[str, MapSession] = OrderedDict()
+
+    def get(self, key: str) -> MapSession:
+        """The map of a key; raises SerdemoError when it is closed."""
+        if key == SHIPPED:
+            return self.shipped()
+        with self._lock:
+            if key not in self._open:
+                raise SerdemoError("This map was put away: open it once more.")
+            self._open.move_to_end(key)
+            return self._open[key]
+
+    def shipped(self) -> MapSession:
+        """The map that comes with serdemo, read once. Raises SerdemoError when there is none."""
+        with self._lock:
+            if SHIPPED not in self._open:
+                path = embedding_map.default()
+                self._open[SHIPPED] = MapSession(SHIPPED, path.stem, embedding_map.read(path))
+            return self._open[SHIPPED]
+
+    def add(
+        self, title: str, found: EmbeddingMap, base: Path | None, notes: Sequence[str] = ()
+    ) -> MapSession:
+        """Keep a map, in the place of the one not used for longest where there are many."""
+        made = MapSession(secrets.token_urlsafe(), title, found, base, tuple(notes))
+        with self._lock:
+            self._open[made.key] = made
+            own = [key for key in self._open if key != SHIPPED]
+            old = [self._open.pop(key) for key in own[:-MOST_OPEN]]
+        for one in old:
+            one.close()
+        return made
+
+    def progress(self, one: MapSession) -> list[str]:
+        """The parts of a map that have become ready since the last time; the making of them begins
+        as soon as not too many others are made. Raises SerdemoError when it failed."""
+        with self._lock:
+            working = sum(other.working for other in self._open.values())
+            if one.missing and not one.begun and working < MOST_WORKING:
+                one.begin()
+        return one.gather()

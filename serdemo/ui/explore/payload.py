@@ -1,0 +1,220 @@
+"""A map as the page's scripts take it, what is told of a selection, and the files it is saved as."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import re
+import shutil
+import time
+import uuid
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from gradio.utils import get_upload_folder
+from numpy.typing import NDArray
+
+from serdemo.embeddings import embedding_map, html_map
+from serdemo.embeddings.embedding_map import PLACES, EmbeddingMap
+from serdemo.schema.errors import SerdemoError, UsageError
+
+if TYPE_CHECKING:
+    from serdemo.ui.explore.open_maps import MapSession
+
+# What points are coloured by, in the order in which it is offered; a name for each clip.
+KINDS = (
+    *("emotion", "prediction", "speaker", "cluster", "corpus", "language", "gender", "error"),
+    "training",
+)
+RIGHT, WRONG = "heard as meant", "heard otherwise"
+SEEN, NEW = "known to the model", "new to the model"
+UNKNOWN = "unknown"
+SAVED_S = 600.0  # how long a file waits to be fetched
+COUNTED = ("emotion", "prediction", "cluster", "speaker")
+MOST_COUNTED = 12  # names of each that a selection tells
+
+Told = dict[str, Any]
+
+
+def payload(one: MapSession) -> Told:
+    """All of a map: names by number, places as float32, in base64."""
+    clips = one.mapped.table
+    shares = clips.probabilities.max(axis=1) if clips.labels else np.zeros(len(clips))
+    return {
+        "map": one.key,
+        "title": one.title,
+        "model": str(clips.about.get("checkpoint", "")),
+        "n": len(clips),
+        "clips": "\n".join(name.replace("\n", " ") for name in clips.words["clip"]),
+        "kinds": {kind: _packed_names(one, kind) for kind in KINDS if kind != "cluster"},
+        "shares": packed(np.round(100 * shares).astype(np.uint8)) if clips.labels else "",
+        "notes": list(one.notes),
+        "warning": f"Distances on a UMAP map are not distances. {html_map.WARNING}",
+        **parts(one, [*one.mapped.places, "study"]),
+        "missing": one.missing,
+    }
+
+
+def parts(one: MapSession, wanted: Sequence[str]) -> Told:
+    """Those parts of a map that are made: `places`, and `clusters` with `figures`."""
+    own = one.mapped
+    told: Told = {
+        "places": {
+            name: packed(np.ascontiguousarray(own.places[name], dtype="<f4"))
+            for name in wanted
+            if name in PLACES and name in own.places
+        }
+    }
+    if "study" in wanted and own.clusters is not None:
+        told |= {"clusters": _packed_names(one, "cluster"), "figures": own.figures}
+    return told
+
+
+def names(own: EmbeddingMap, kind: str) -> list[str]:
+    """What each clip is called in one kind, `unknown` where that is not known."""
+    clips = own.table
+    if kind == "cluster":
+        known = [] if own.clusters is None else own.clusters.tolist()
+        return [f"cluster {number + 1}" for number in known]
+    if kind == "speaker":
+        return list(clips.speakers)
+    if kind == "error":
+        pairs = zip(clips.words["prediction"], clips.words["emotion"], strict=True)
+        return [
+            (RIGHT if said == meant else WRONG) if said and meant else UNKNOWN
+            for said, meant in pairs
+        ]
+    if kind == "training":
+        seen = clips.about.get("seen")
+        if not isinstance(seen, list):
+            return [UNKNOWN] * len(clips)
+        known = frozenset(name for name in seen if isinstance(name, str))
+        return [SEEN if name in known else NEW for name in clips.speakers]
+    return [name or UNKNOWN for name in clips.words[kind]]
+
+
+def counts(one: MapSession, rows: NDArray[np.int64]) -> Told:
+    """Of a selection: how many of how many of each name it holds, the commonest first."""
+    found: dict[str, list[tuple[str, int, int]]] = {}
+    for kind in COUNTED:
+        there, codes = coded(one, kind)
+        if not there:
+            continue
+        whole = np.bincount(codes, minlength=len(there))
+        own = np.bincount(codes[rows], minlength=len(there))
+        best = np.argsort(-own, kind="stable")[:MOST_COUNTED].tolist()
+        found[kind] = [(there[n], int(own[n]), int(whole[n])) for n in best if own[n]]
+    return {"n": len(rows), "counts": found}
+
+
+def rows_of(one: MapSession, given: Any) -> NDArray[np.int64]:
+    """The rows a call names, each once; all of them for None. Raises UsageError for others."""
+    count = len(one.mapped.table)
+    if given is None:
+        return np.arange(count)
+    if not isinstance(given, list) or not all(type(row) is int for row in given):
+        raise UsageError("A selection is a list of whole numbers: reload the page.")
+    if len(given) > count or any(not 0 <= row < count for row in given):
+        raise UsageError("This selection is of another map: select once more.")
+    if not given:
+        raise UsageError("Nothing is selected: draw round some points first.")
+    return np.unique(np.array(given, np.int64))
+
+
+def save(one: MapSession, rows: NDArray[np.int64], ending: str) -> Path:
+    """Some clips of a map as a file where the page may serve it from, for some minutes: `.parquet`,
+    `.csv`, or the page `.html` that stands alone; `x` and `y` are UMAP's, `pca_x` and `pca_y` PCA's.
+
+    Raises SerdemoError where it cannot be written.
+    """
+    folder = Path(get_upload_folder()) / "maps"
+    for old in folder.glob("*"):
+        with suppress(OSError):
+            if time.time() - old.stat().st_mtime > SAVED_S:
+                shutil.rmtree(old, ignore_errors=True)
+    plain = re.sub(r"[^A-Za-z0-9]+", "-", one.title)[:60].strip("-") or "map"
+    path = folder / uuid.uuid4().hex / f"{plain}{ending}"
+    own = chosen(one.mapped, rows)
+    try:
+        path.parent.mkdir(parents=True)
+        if ending == ".csv":
+            path.write_text(as_csv(own), encoding="utf-8", newline="")
+    except OSError as problem:
+        raise SerdemoError(f"The map could not be written: {problem.strerror}.") from problem
+    if ending == ".parquet":
+        embedding_map.write(path, own)
+    elif ending == ".html":
+        axes = {
+            axis: own.places[name][:, n]
+            for name in ("umap2", "pca")
+            if name in own.places
+            for n, axis in enumerate(PLACES[name][:2])
+        }
+        path.write_text(html_map.page(own.table, axes, one.title), encoding="utf-8")
+    return path
+
+
+def chosen(own: EmbeddingMap, rows: NDArray[np.int64]) -> EmbeddingMap:
+    """Some rows of a map, with as much of it as is known."""
+    clips = own.table
+    part = replace(
+        clips,
+        words={name: tuple(values[row] for row in rows) for name, values in clips.words.items()},
+        embedding=clips.embedding[rows],
+        probabilities=clips.probabilities[rows],
+    )
+    return replace(
+        own,
+        table=part,
+        places={name: values[rows] for name, values in own.places.items()},
+        clusters=None if own.clusters is None else own.clusters[rows],
+        figures=own.figures if len(rows) == len(clips) else {},
+    )
+
+
+def as_csv(own: EmbeddingMap) -> str:
+    """The words of a map's clips and their places by UMAP, where there is none by PCA."""
+    out = io.StringIO()
+    lines = csv.writer(out)
+    clips = own.table
+    shown = "umap2" if "umap2" in own.places else "pca"
+    lines.writerow([*clips.words, "confidence", "cluster", *PLACES[shown][:2]])
+    for row in range(len(clips)):
+        words = [_harmless(values[row]) for values in clips.words.values()]
+        share = f"{clips.probabilities[row].max():.4f}" if clips.labels else ""
+        cluster = "" if own.clusters is None else own.clusters[row] + 1
+        x, y = own.places[shown][row, :2]
+        lines.writerow([*words, share, cluster, f"{x:.5f}", f"{y:.5f}"])
+    return out.getvalue()
+
+
+def packed(values: NDArray[Any]) -> str:
+    """Numbers as the bytes that they are, in base64."""
+    return base64.b64encode(values.tobytes()).decode()
+
+
+def coded(one: MapSession, kind: str) -> tuple[list[str], NDArray[np.int64]]:
+    """The names of one kind, the commonest first, and the number of that of each clip (N,)."""
+    if kind not in one.codes:
+        every = names(one.mapped, kind)
+        ranked = [name for name, _ in Counter(every).most_common()]
+        number = {name: n for n, name in enumerate(ranked)}
+        one.codes[kind] = ranked, np.array([number[name] for name in every], np.int64)
+    return one.codes[kind]
+
+
+def _packed_names(one: MapSession, kind: str) -> Told:
+    """The same for the page, whose numbers are uint16: a name too many counts as the last."""
+    ranked, codes = coded(one, kind)
+    return {"names": ranked[:65_536], "codes": packed(np.minimum(codes, 65_535).astype("<u2"))}
+
+
+def _harmless(text: str) -> str:
+    """A text that no spreadsheet takes for a formula."""
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

@@ -1,0 +1,1 @@
+"""What all tabs share: page, session, uploads, HTML, scripts."""

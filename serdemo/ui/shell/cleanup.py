@@ -1,0 +1,66 @@
+"""How long the page keeps what visitors send and make: swept when it starts, and again and again."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from gradio.utils import get_upload_folder
+
+from serdemo.runs.queue import Jobs
+from serdemo.runs.registry.store import Registry
+from serdemo.schema.settings import runs_root
+from serdemo.ui.adapt.takes import SESSIONS
+from serdemo.ui.models.visitor_store import EXPORTS, VISITORS
+from serdemo.ui.shell.session import Visitors
+
+HOUR_S = 3600.0
+UPLOAD_S = HOUR_S  # clips that no run was begun with
+VOICE_S = 3 * HOUR_S  # a voice whose session does nothing any more, and whose end nobody told
+MODEL_S = 24 * HOUR_S  # a visitor's model
+EXPORT_S = 600.0  # a zip that waits to be fetched
+EVERY_S = 600.0
+
+
+def begin(visitors: Visitors) -> None:
+    """Keep the queue of runs and what lies about in order, from a thread, as long as the page runs."""
+    jobs = Jobs(runs_root())
+
+    def go() -> None:
+        while True:
+            jobs.watch()  # what an earlier page left waiting
+            for folder in sweep(jobs):
+                visitors.forget(folder)
+            time.sleep(EVERY_S)
+
+    threading.Thread(target=go, name="tidy", daemon=True).start()
+
+
+def sweep(jobs: Jobs) -> list[Path]:
+    """Delete what has lain too long beside the runs and among what is served; returns it."""
+    served = Path(get_upload_folder())
+    due: tuple[tuple[Iterable[Path], float], ...] = (
+        (jobs.unnamed(), UPLOAD_S),
+        ((jobs.folder / SESSIONS).glob("*"), VOICE_S),
+        ((Registry(jobs.folder).models / VISITORS).glob("*/*"), MODEL_S),
+        ((served / EXPORTS).glob("*"), EXPORT_S),
+        ((path for path in served.glob("tmp*") if path.is_file()), UPLOAD_S),  # left by gradio
+    )
+    return [path for found, kept_s in due for path in found if _deleted(path, kept_s)]
+
+
+def _deleted(path: Path, kept_s: float) -> bool:
+    """Whether a folder or an empty file was too old and is gone; others may be deleting it too."""
+    with suppress(OSError):
+        told = path.stat()
+        if time.time() - told.st_mtime <= kept_s:
+            return False
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif not told.st_size:
+            path.unlink()
+    return not path.exists()

@@ -1,0 +1,100 @@
+"""What all tabs share: the page itself, its visitors, who of them sits at this machine."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import suppress
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from serdemo.schema.errors import SerdemoError
+from serdemo.ui.models.visitor_store import registry_for
+from serdemo.ui.recognise import view
+from serdemo.ui.shell import session
+from serdemo.ui.shell.session import Visitors, WarmPredictor
+
+if TYPE_CHECKING:
+    from serdemo.inference.predictor import Predictor
+    from serdemo.runs.registry.store import Registry
+
+LIMITS = """<p>Trained on acted speech, in few languages: it hears how a voice sounds, not what a
+person feels. Not for medical, hiring or policing use.</p>"""
+
+
+class Page(gr.Blocks):
+    """The page, the predictor behind it, and its visitors.
+
+    `token` is what a browser is known by from visit to visit, `chosen` the key of the model that
+    its visitor chose; `footer` tells the model in use. `tab` is the tab that is being laid out.
+    """
+
+    token: gr.BrowserState
+    chosen: gr.BrowserState
+    footer: gr.HTML
+    tab: gr.Tab
+
+    def __init__(self, model: WarmPredictor, **options: Any) -> None:
+        # Uploads are deleted once read; this sweeps up those whose visitor left before that.
+        super().__init__(
+            title="serdemo: which emotion does a voice carry?",
+            delete_cache=(60, 300),
+            analytics_enabled=False,
+            **options,
+        )
+        self.model = model
+        self.visitors = Visitors(model)
+
+    def models(self, token: str, request: gr.Request) -> Registry:
+        """The models that a visitor sees."""
+        return registry_for(self.owner(token, request))
+
+    def use(self, key: str, token: str, request: gr.Request) -> Predictor:
+        """Answer a visitor by the model of that key from now on, in every tab.
+
+        Raises SerdemoError, and leaves the choice as it was, when it is not there or does not answer.
+        """
+        folder = self.models(token, request).get(key).folder
+        return self.visitors.choose(request.session_hash, folder)
+
+    def answering(self, kept: str, token: str, request: gr.Request) -> Predictor:
+        """The model that answers a visitor who comes: the one kept from an earlier visit, if it is
+        there. Raises SerdemoError when there is none at all."""
+        if kept:
+            with suppress(SerdemoError):
+                return self.use(kept, token, request)
+        return self.model.get()
+
+    def answered_by(self, request: gr.Request) -> Path | None:
+        """The folder of the model that answers a visitor; None where there is none."""
+        with suppress(SerdemoError):
+            return self.visitors.of(request.session_hash).get().folder
+        return None
+
+    def foot(self, request: gr.Request) -> str:
+        """The foot of the page as it is now for a visitor."""
+        return footer_html(request.session_hash, self.visitors.of(request.session_hash).get())
+
+    def owner(self, token: str, request: gr.Request) -> str | None:
+        """Whose things are shown: None, all of them, to whoever sits here; else the visitor's own, and
+        none where the browser sends no token ("")."""
+        if not self.share and session.is_local(request):
+            return None
+        return token if isinstance(token, str) else ""  # what is sent may be anything, None too
+
+
+def footer_html(visitor: str | None = None, predictor: Predictor | None = None) -> str:
+    """The foot of the page: the model that answers, and what it is not for.
+
+    It also tells the page's scripts who the visitor is, and which model answers.
+    """
+    mark, told = "", ""
+    if predictor is not None:
+        mark = hashlib.sha256(str(predictor.folder).encode()).hexdigest()[:16]
+        told = view.model_line(predictor.name, predictor.description.metrics.get("test", {}))
+    return (
+        f'<footer class="sd-footer" data-visitor="{escape(visitor or "")}"'
+        f' data-model="{mark}">{told}{LIMITS}</footer>'
+    )

@@ -1,0 +1,53 @@
+"""Uploaded recordings, and the refusals of those that cannot be used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gradio.utils import get_upload_folder
+
+from serdemo.schema.errors import UsageError
+
+if TYPE_CHECKING:
+    pass
+
+MOST_FILES = 50
+MOST_MB = 20
+TOO_LARGE = f"{{}} is larger than {MOST_MB} MB: cut it, or save it as MP3 or OGG."
+FAULT = "Something went wrong inside serdemo, and its log says what: try another recording."
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A file to answer, or the sentence why it never arrived.
+
+    `path` is deleted once it is decoded, unless `keep`.
+    """
+
+    path: Path | None
+    name: str
+    keep: bool = False
+    origin: str = ""
+    refusal: str = ""
+
+
+def uploaded(file: dict[str, Any]) -> Recording:
+    """What the drop zone says of one file: its `name`, and its `path` if it was sent.
+
+    The browser is not trusted: what is no file in the upload folder counts as not sent.
+    """
+    name = str(file["name"])
+    if file.get("too_large"):
+        return Recording(None, name, refusal=TOO_LARGE.format(name))
+    path = Path(str(file.get("path", ""))).resolve()
+    if Path(get_upload_folder()).resolve() not in path.parents or not path.is_file():
+        return Recording(None, name, refusal=f"{name} could not be sent: drop it once more.")
+    return Recording(path, name)
+
+
+def check_size(path: Path, name: str) -> None:
+    """Raise UsageError for a recording that is larger than the page takes."""
+    if path.exists() and path.stat().st_size > MOST_MB * 1024 * 1024:
+        raise UsageError(TOO_LARGE.format(name))

@@ -1,0 +1,106 @@
+"""A ZeroGPU Space: a GPU is lent to a function for some seconds, and belongs to nothing else."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import gradio as gr
+
+from serdemo.runs.job import Job
+from serdemo.runs.queue import Jobs
+from serdemo.schema.errors import SerdemoError
+from serdemo.training.events import Step
+
+if TYPE_CHECKING:
+    from serdemo.training.events import Event
+
+# A Space lends a visitor without an account two minutes a day, and nothing where less is left than
+# is asked for.
+FIRST_S, LEAST_S, MOST_S = 60.0, 40.0, 100.0  # seconds to ask for
+SCORING_S = 25.0  # of them, after training
+LEAST_BETWEEN_S = 0.5  # of what is told of a run
+
+Train = Callable[[Sequence[str], float], "Iterator[Event]"]
+
+
+def is_zerogpu() -> bool:
+    """Whether this is such a Space."""
+    lends = os.environ.get("SPACES_ZERO_GPU", "").lower() not in ("", "0", "f", "false", "no")
+    return lends and bool(os.environ.get("SPACE_ID"))
+
+
+def page_device() -> str:
+    """Where the page's own models answer: without a loan, a GPU that is lent cannot be used."""
+    return "cpu" if is_zerogpu() else "auto"
+
+
+def training_s(seconds: float) -> float:
+    """How much of a loan of so many seconds is for reading clips and training."""
+    return max(1.0, seconds - SCORING_S)
+
+
+def gpu_train_function() -> Train | None:
+    """On such a Space, training with a GPU lent to it: the events of `train` with some arguments in
+    at most so many seconds, after which it has stopped and can go on. None elsewhere.
+
+    The Space looks for such a function when it starts, before torch is used.
+    """
+    if not is_zerogpu():
+        return None
+    import spaces
+
+    def train(arguments: Sequence[str], seconds: float) -> Iterator[Event]:
+        from serdemo.cli.train import happening
+
+        told = 0.0
+        for event in happening([*arguments, "--stop-after", str(training_s(seconds))]):
+            if not isinstance(event, Step) or time.monotonic() - told > LEAST_BETWEEN_S:
+                told = time.monotonic()
+                yield event
+
+    found: Train = spaces.GPU(duration=lambda arguments, seconds: round(seconds))(train)
+    return found
+
+
+def run_on_gpu(train: Train, jobs: Jobs, job: Job, seconds: float) -> Iterator[Event]:
+    """Carry a run out on a GPU lent for so many seconds; its folder tells all of it, as that of any
+    run. Raises SerdemoError for what cannot be trained, and where the Space lends nothing."""
+    with jobs.inside(job):
+        try:
+            yield from train(jobs.command(job)[1:], min(seconds, MOST_S))
+        except gr.Error as problem:
+            raise allocation_error(problem) from problem
+
+
+def allocation_error(problem: gr.Error) -> SerdemoError:
+    """An error of the package `spaces` (quota, duration, queue, worker) as one sentence with a remedy."""
+    message = " ".join(re.sub(r"<[^>]*>", "", str(problem.message)).split())
+    title = str(getattr(problem, "title", ""))
+    text = f"{title} {message}".lower()
+    if "quota" in text or "gpu limit" in text or "runs limit" in text:
+        seconds = re.search(r"(\d+)s requested vs\. (-?\d+)s left", message)
+        left = max(0, int(seconds[2])) if seconds else 0
+        spent = f": {seconds[1]} s were asked for and {left} s are left" if seconds else ""
+        retry = re.search(r"try again in ([\w:, ]+\w)", message, re.IGNORECASE)
+        then = f"come back in {retry[1]}" if retry else "come back tomorrow"
+        less = "ask for fewer seconds, " if left >= LEAST_S else ""
+        return SerdemoError(
+            f"The GPU time that Hugging Face lends you today is used up{spent}."
+            f" You can {less}log in there for more, or {then}."
+        )
+    if "duration" in text:
+        return SerdemoError("The Space lends nobody a GPU for so long: ask for fewer seconds.")
+    if "no gpu" in text or "queue" in text or "pending" in text:
+        return SerdemoError("No GPU is free just now: press Resume in a few minutes.")
+    if "worker" in text or "aborted" in text:
+        return SerdemoError(
+            "The Space took its GPU back before the run was over: press Resume, and it goes on from"
+            " what it saved last."
+        )
+    return SerdemoError(
+        f"The Space lends no GPU ({message or title}): reload the page and try again."
+    )

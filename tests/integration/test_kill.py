@@ -1,0 +1,68 @@
+"""Runs and pages killed at random moments: what the command `bench kill` finds."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from support.command import here
+
+from serdemo.experiments import kill as kill_bench
+from serdemo.experiments.kill import NAME, Tally
+from serdemo.nn import checkpoint
+from serdemo.runs.queue import Jobs
+from serdemo.training.events import EVENTS, Saved, to_line
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.environ.get("CI"), reason="takes a minute or more: CI alone runs it")
+def test_a_kill_loses_nothing_that_was_saved() -> None:
+    found = here("bench", "kill", "--runs", "2", "--pages", "2", "--json").json()
+    assert found["faults"] == []
+    assert (found["run_kills"], found["resumed"], found["page_kills"]) == (2, 2, 2)
+
+
+@pytest.fixture
+def jobs(tmp_path: Path) -> Jobs:
+    """A run whose log says that step 5 was saved, with the model."""
+    jobs = Jobs(tmp_path / "runs")
+    jobs.path(NAME).mkdir(parents=True)
+    (jobs.path(NAME) / EVENTS).write_text(to_line(Saved(5, True)), encoding="utf-8")
+    return jobs
+
+
+def keep(jobs: Jobs, step: int, tiny_checkpoint: Path) -> None:
+    checkpoint.save_state(jobs.path(NAME) / "resume", {"a": torch.ones(9)}, {"at": {"step": step}})
+    model, described = checkpoint.load(tiny_checkpoint)
+    checkpoint.save(jobs.path(NAME) / "checkpoint", model, described)
+
+
+def test_what_is_lost_is_found(jobs: Jobs, tiny_checkpoint: Path) -> None:
+    keep(jobs, 5, tiny_checkpoint)
+    tally = Tally()
+    assert kill_bench._left(jobs, tally) == 5
+    assert tally.faults == []
+    keep(jobs, 3, tiny_checkpoint)
+    kill_bench._left(jobs, tally)
+    assert tally.faults == ["Step 5 was called saved, and 3 is there."]
+
+
+@pytest.mark.parametrize("part", ["resume/state.safetensors", "checkpoint/model.safetensors"])
+def test_what_is_cut_short_is_found(jobs: Jobs, tiny_checkpoint: Path, part: str) -> None:
+    keep(jobs, 5, tiny_checkpoint)
+    whole = (jobs.path(NAME) / part).read_bytes()
+    (jobs.path(NAME) / part).write_bytes(whole[: len(whole) // 2])
+    tally = Tally()
+    kill_bench._left(jobs, tally)
+    assert len(tally.faults) == 1 and "cannot be read" in tally.faults[0]
+
+
+def test_a_fault_is_told_and_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = Tally(1, 0, 1, [2], [0.5], ["The run ended with its page."]).to_json()
+    monkeypatch.setattr(kill_bench, "kill", lambda runs, pages, seed: told)
+    done = here("bench", "kill")
+    assert done.code == 1
+    assert done.err == "serdemo: The run ended with its page.\n"
+    assert "faults                   1" in done.out

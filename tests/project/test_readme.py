@@ -1,0 +1,192 @@
+"""What the README says is so: its commands run, its flags exist, its answers are the real ones.
+
+Code blocks marked `console` show commands after `$` with what they print; those marked
+`bash runnable` show commands alone. Both are run, in a folder that looks like the repository.
+
+    python tests/test_readme.py
+
+writes what the commands print today into the `console` blocks.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+import yaml
+from support.command import EXAMPLES, ROOT, Ran, clips, here
+
+from serdemo.cli.main import COMMANDS
+from serdemo.data.corpora import CORPORA
+
+README = ROOT / "README.md"
+TEXT = README.read_text(encoding="utf-8")
+COMMAND_ONE = "python -m pip install -r requirements.txt -e . && python app.py"
+COMMAND_TWO = 'python -m pip install -r requirements.txt -e ".[test]" && python -m pytest'
+FLAGS_OF_OTHERS = {"--extra", "--index-url", "--num-processes", "--multi-gpu"}
+
+
+def blocks(mark: str) -> list[str]:
+    """The bodies of the code blocks with that mark."""
+    return re.findall(rf"^```{mark}\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+
+
+def console() -> list[tuple[str, str]]:
+    """(command, what it prints) of every `$` in a `console` block."""
+    return [
+        (command, printed)
+        for body in blocks("console")
+        for command, printed in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", body, re.MULTILINE)
+    ]
+
+
+def runnable() -> list[str]:
+    return [line for body in blocks("bash runnable") for line in body.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with what the commands name, and the present folder while the tests run."""
+    before, folder = Path.cwd(), tmp_path_factory.mktemp("readme")
+    furnish(folder)
+    os.chdir(folder)
+    yield folder
+    os.chdir(before)
+
+
+def furnish(folder: Path) -> None:
+    """The example voices where the repository has them, and clips of four speakers."""
+    shutil.copytree(EXAMPLES, folder / "serdemo" / "audio" / "examples")
+    voices = clips(folder / "my-voices", speakers=4)
+    for number, name in enumerate(("anna", "ben", "carla", "dan")):
+        (voices / f"s{number}").rename(voices / name)
+    rows = ["path,speaker,emotion"]
+    for path in sorted(voices.rglob("*.wav")):
+        speaker, emotion = path.relative_to(voices).parts[:2]
+        rows.append(f"{path.relative_to(folder).as_posix()},{speaker},{emotion}")
+    (folder / "my-voices.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
+def run(line: str) -> Ran:
+    """Run a `serdemo` command of the README; training only for a second, on one core."""
+    program, *arguments = shlex.split(line)
+    assert program == "serdemo"
+    if arguments[0] == "train":
+        arguments += ["--stop-after", "1", "--workers", "0", "--threads", "1", "--batch-size", "8"]
+    return here(*arguments)
+
+
+def in_outline(printed: str) -> list[str]:
+    """The lines without figures and bars, in order of the alphabet: alike on every machine."""
+    plain = re.sub(r"[█▏]+", "", re.sub(r"\d+(\.\d+)?", "0", printed))
+    return sorted(" ".join(line.split()) for line in plain.splitlines() if line.strip())
+
+
+@pytest.mark.parametrize(("command", "printed"), console())
+def test_the_commands_print_what_is_shown(workplace: Path, command: str, printed: str) -> None:
+    ran = run(command)
+    assert (ran.code, ran.err) == (0, "")
+    assert in_outline(ran.out) == in_outline(printed)
+
+
+@pytest.mark.slow
+def test_the_commands_run_one_after_another(workplace: Path) -> None:
+    assert len(runnable()) >= 5
+    for line in runnable():
+        ran = run(line)
+        assert ran.code == 0, f"{line}: {ran.err}"
+
+
+def test_the_python_example_runs(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = blocks("python")
+    exec(compile(code, str(README), "exec"), {})
+    assert "angry" in capsys.readouterr().out
+
+
+def flags(table: dict[str, click.Command]) -> Iterator[str]:
+    yield from ("--help", "--version")
+    for command in table.values():
+        for parameter in command.params:
+            yield from (*parameter.opts, *parameter.secondary_opts)
+        if isinstance(command, click.Group):
+            context = click.Context(command)
+            inner = {n: command.get_command(context, n) for n in command.list_commands(context)}
+            yield from flags({name: each for name, each in inner.items() if each})
+
+
+def test_every_flag_exists() -> None:
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", TEXT)) - FLAGS_OF_OTHERS
+    assert len(named) > 10
+    assert named - set(flags(COMMANDS)) == set()
+
+
+def test_every_command_is_named() -> None:
+    for name in COMMANDS:
+        assert f"`serdemo {name} " in TEXT
+    lines = [line for body in blocks("bash") for line in body.splitlines()]
+    for line in (*lines, *runnable(), *(command for command, _ in console())):
+        assert not line.startswith("serdemo ") or line.split()[1] in COMMANDS
+
+
+def test_the_two_commands_stand_first_and_are_what_the_tests_run() -> None:
+    plain = blocks("bash")
+    assert plain[:2] == [f"{COMMAND_ONE}\n", f"{COMMAND_TWO}\n"]
+    assert f"\n    {COMMAND_TWO}\n" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert f"run: {COMMAND_TWO}\n" in (ROOT / ".github/workflows/tests.yml").read_text("utf-8")
+
+
+def test_the_head_makes_a_space() -> None:
+    head = yaml.safe_load(TEXT.split("---\n")[1])
+    assert head["sdk"] == "gradio"
+    pinned = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    assert f"gradio=={head['sdk_version']}" in pinned
+    assert "torch==2.11.0" in pinned  # the newest that ZeroGPU offers
+    assert head["python_version"] == "3.12.12"  # likewise
+    assert (ROOT / "packages.txt").read_text(encoding="utf-8").split() == [
+        "ffmpeg",
+        "libportaudio2",
+    ]
+    assert (ROOT / head["app_file"]).is_file()
+    assert head["license"] == "apache-2.0"
+    assert len(head["short_description"]) <= 60
+    colours = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
+    assert {head["colorFrom"], head["colorTo"]} <= colours
+    assert head["title"] and head["emoji"] and head["tags"]
+    assert head["suggested_hardware"] == "zero-a10g"
+
+
+def test_every_file_it_points_to_is_there() -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", TEXT):
+        assert (ROOT / target).is_file(), target
+
+
+def test_every_corpus_is_cited() -> None:
+    for corpus in CORPORA.values():
+        row = next(line for line in TEXT.splitlines() if line.startswith(f"| `{corpus.name}` |"))
+        assert corpus.citation in row and corpus.licence in row and corpus.title in row
+
+
+def write_what_is_printed() -> None:
+    """Put what the commands print today into the `console` blocks."""
+    text = TEXT
+    with tempfile.TemporaryDirectory() as name:
+        furnish(Path(name))
+        os.chdir(name)
+        for command, printed in console():
+            ran = run(command)
+            assert ran.code == 0, ran.err
+            told = "".join(f"{line.rstrip()}\n" for line in ran.out.splitlines())
+            text = text.replace(f"$ {command}\n{printed}", f"$ {command}\n{told}")
+        os.chdir(ROOT)
+    README.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_what_is_printed()

@@ -1,0 +1,341 @@
+"""One voice, from clips to a checkpoint: what is heard, the run, the command line, the bench."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from scipy.special import softmax
+from support.command import EXAMPLES, here
+
+from serdemo.audio import waveform
+from serdemo.audio.waveform import SAMPLE_RATE
+from serdemo.data.corpora import class_folders
+from serdemo.experiments import adaptation as personal_bench
+from serdemo.inference.predictor import Predictor
+from serdemo.nn import checkpoint
+from serdemo.runs.adaptation import classifier, features
+from serdemo.runs.adaptation import run as personal_run
+from serdemo.runs.adaptation.classifier import Head
+from serdemo.schema.errors import SerdemoError, UsageError
+from serdemo.schema.types import Utterance
+from serdemo.training.events import (
+    EVENTS,
+    STOP_FILE,
+    EpochEnd,
+    Failed,
+    Finished,
+    Started,
+    Step,
+    Stopped,
+    read,
+)
+
+VOICES = {"angry": "english-quick-high.ogg", "sad": "german-slow-low.ogg"}
+
+
+@pytest.fixture(scope="session")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`EMOTION/N.wav`: six takes each of two emotions, an emotion being another voice."""
+    root = tmp_path_factory.mktemp("voice") / "recordings"
+    for emotion, name in VOICES.items():
+        samples = waveform.decode(EXAMPLES / name).samples
+        (root / emotion).mkdir(parents=True)
+        for take in range(6):
+            start = round(take * 0.25 * SAMPLE_RATE)
+            part = samples[start : start + round((1.5 + 0.1 * take) * SAMPLE_RATE)]
+            soundfile.write(root / emotion / f"{take}.wav", part, SAMPLE_RATE)
+    return root
+
+
+@pytest.fixture(scope="session")
+def predictor(tiny_checkpoint: Path) -> Predictor:
+    return Predictor(tiny_checkpoint, device="cpu")
+
+
+@pytest.fixture
+def taught(recordings: Path, tiny_checkpoint: Path, tmp_path: Path) -> Callable[..., list[Any]]:
+    """A function that carries out a run in `tmp_path / my-voice`."""
+
+    def run(clips: list[Utterance] | None = None, **more: Any) -> list[Any]:
+        values = {"start": str(tiny_checkpoint), "device": "cpu", **more.pop("values", {})}
+        clips = class_folders.read(recordings) if clips is None else clips
+        return list(personal_run.train(values, clips, tmp_path / "my-voice", **more))
+
+    return run
+
+
+# What is heard
+
+
+@pytest.mark.parametrize("seconds", [0.8, 2.0, 5.0, 9.0])
+def test_a_clip_is_answered_as_the_predictor_answers_it(
+    predictor: Predictor, seconds: float
+) -> None:
+    samples = np.tile(waveform.decode(EXAMPLES / VOICES["sad"]).samples, 4)
+    clip = waveform.from_array(samples[: round(seconds * SAMPLE_RATE)], SAMPLE_RATE)
+    (found,) = features.extract_features(predictor, [clip])
+    expected = list(predictor.predict(clip).probabilities.values())
+    np.testing.assert_allclose(found.answer(features.head_of(predictor)), expected, atol=1e-5)
+    assert found.speech
+    assert found.weights.sum() == pytest.approx(1.0)
+    assert found.ways.shape == (1 + len(features.SPEEDS), predictor.model.options.embedding)
+    assert np.abs(np.diff(found.ways, axis=0)).max() > 1e-3  # the ways differ
+
+
+def test_a_classifier_of_two_layers_is_taught_its_last(
+    predictor: Predictor, tmp_path: Path
+) -> None:
+    described = predictor.description
+    options = {**described.head_options, "hidden": 5}
+    fresh = checkpoint.build(replace(described, head_options=options))
+    checkpoint.save(tmp_path / "two", fresh, replace(described, head_options=options))
+    two = Predictor(tmp_path / "two", device="cpu")
+    clip = waveform.decode(EXAMPLES / VOICES["angry"])
+    (found,) = features.extract_features(two, [clip])
+    assert found.rows.shape[1] == 5
+    expected = list(two.predict(clip).probabilities.values())
+    np.testing.assert_allclose(found.answer(features.head_of(two)), expected, atol=1e-5)
+
+
+def test_a_clip_does_not_depend_on_those_heard_with_it(predictor: Predictor) -> None:
+    clips = [waveform.decode(EXAMPLES / name) for name in sorted(VOICES.values())]
+    together = list(features.extract_features(predictor, clips))
+    for clip, found in zip(clips, together, strict=True):
+        (alone,) = features.extract_features(predictor, [clip])
+        np.testing.assert_allclose(found.ways, alone.ways, atol=1e-4)
+
+
+def test_silence_is_no_voice(predictor: Predictor) -> None:
+    (found,) = features.extract_features(
+        predictor, [waveform.from_array(np.zeros(SAMPLE_RATE), SAMPLE_RATE)]
+    )
+    assert not found.speech
+
+
+def test_how_sure_a_lesson_is() -> None:
+    """An exact sign test of the clips that changed: 5 of 5 are chance at 6 %, 6 of 6 at 3 %."""
+
+    def sure(gained: int, lost: int, alike: int = 3) -> bool:
+        right, wrong = np.array([1.0, 0.0]), np.array([0.0, 1.0])
+        before = np.stack([wrong] * gained + [right] * (lost + alike))
+        after = np.stack([right] * gained + [wrong] * lost + [right] * alike)
+        head = Head(np.zeros((2, 1)), np.zeros(2))
+        taught = classifier.AdaptedHead(head, before, after, len(before), 1.0)
+        lesson = features.AdaptationReport(("angry", "sad"), (0,) * len(before), taught)
+        assert lesson.right == (lost + alike, gained + alike)
+        return lesson.sure
+
+    assert [sure(5, 0), sure(6, 0), sure(0, 0), sure(9, 1), sure(9, 2), sure(0, 6)] == [
+        *(False, True, False, True, False, True)
+    ]
+
+
+# The run
+
+
+def test_a_run_leaves_what_every_run_leaves(
+    taught: Callable[..., list[Any]], tmp_path: Path, tiny_checkpoint: Path, recordings: Path
+) -> None:
+    command = "serdemo train personal --corpus x --run runs/my-voice"
+    events = taught(command=command)
+    run, model = tmp_path / "my-voice", tmp_path / "my-voice" / "checkpoint"
+    assert [type(event) for event in events[:2]] == [Started, Step]
+    assert isinstance(events[-1], Finished)
+    ended = next(event for event in events if isinstance(event, EpochEnd))
+    assert sum(map(sum, ended.confusion)) == 12
+    assert events == list(read(run / EVENTS)) == list(read(model / EVENTS))
+    assert events[0].steps == events[-1].step == 13
+    config = json.loads((run / "config.json").read_text())
+    assert config["recipe"] == "personal" and config["command"] == command
+
+    described, start = checkpoint.describe(model), checkpoint.describe(tiny_checkpoint)
+    told = described.metrics["voice"]
+    assert described.name == "my-voice" and described.recipe == "personal"
+    assert described.trained_on == {**start.trained_on, "recordings": ["unknown"]}
+    assert told["start"] == "tiny" and told["clips"] == {"angry": 6, "sad": 6}
+    assert told["heads"] == told["n"] == 12
+    assert told["left_out_uar"] == ended.metrics["left_out_uar"]
+    assert "test" not in described.metrics  # the figures of another model
+    card = (model / "README.md").read_text()
+    assert f"| after | {told['left_out_uar']:.1%} | {told['right']} of 12 |" in card
+    assert "6 angry, 6 sad" in card and str(tmp_path) not in card
+
+    before, after = checkpoint.load(tiny_checkpoint)[0], checkpoint.load(model)[0]
+    changed = {
+        name
+        for name, value in after.state_dict().items()
+        if not value.equal(before.state_dict()[name].half().float())
+    }
+    assert changed <= {"classifier.weight", "classifier.bias"}
+    predictor = Predictor(model, device="cpu")
+    answers = [predictor.predict(u.path).label for u in class_folders.read(recordings)]
+    assert answers.count("angry") and answers.count("sad")
+
+
+def test_the_model_that_is_saved_answers_as_it_was_taught(
+    predictor: Predictor, recordings: Path, tmp_path: Path
+) -> None:
+    clips = class_folders.read(recordings)
+    heard = list(features.extract_features(predictor, [waveform.decode(u.path) for u in clips]))
+    truth = [predictor.labels.index(u.emotion) for u in clips]
+    lesson = features.adapt(predictor, heard, truth)
+    features.save(predictor, lesson, clips, tmp_path / "me" / "checkpoint")
+    saved = Predictor(tmp_path / "me" / "checkpoint", device="cpu")
+    for clip, one in zip(clips, heard, strict=True):
+        found = list(saved.predict(clip.path).probabilities.values())
+        np.testing.assert_allclose(found, one.answer(lesson.taught.head), atol=5e-3)
+    assert lesson.taught.before.shape == (12, 3)
+    np.testing.assert_allclose(
+        softmax(lesson.taught.before, axis=1)[0],
+        softmax(features.head_of(predictor).logits(heard[0].ways[:1])[0]),
+    )
+
+
+def test_a_run_that_is_stopped_says_so_and_begins_again(
+    taught: Callable[..., list[Any]], tmp_path: Path
+) -> None:
+    events = taught(stop_after=0.0)
+    assert isinstance(events[-1], Stopped) and "nothing" not in events[-1].reason
+    assert not (tmp_path / "my-voice" / "checkpoint").exists()
+    with pytest.raises(UsageError, match="already holds a run"):
+        taught()
+    (tmp_path / "my-voice" / STOP_FILE).touch()
+    os.utime(tmp_path / "my-voice" / STOP_FILE, (1e9, 1e9))  # of an earlier process
+    assert isinstance(taught(resume=True)[-1], Finished)
+    assert isinstance(taught(resume=True)[-1], Finished)  # taught anew, in the same place
+    assert isinstance(taught(resume=True, asked=lambda: "asked to stop")[-1], Stopped)
+    assert (tmp_path / "my-voice" / "checkpoint" / "model.json").exists()
+
+
+@pytest.mark.slow
+def test_clips_that_cannot_teach_are_left_out_and_named(
+    taught: Callable[..., list[Any]], recordings: Path, tmp_path: Path
+) -> None:
+    clips = class_folders.read(recordings)
+    broken, mute = tmp_path / "broken.wav", tmp_path / "mute.wav"
+    broken.write_bytes(b"no sound")
+    soundfile.write(mute, np.zeros(SAMPLE_RATE), SAMPLE_RATE)
+    more = [
+        replace(clips[0], path=broken),
+        replace(clips[0], path=mute),
+        replace(clips[0], emotion="boredom"),
+        replace(clips[0], emotion="happy"),
+    ]
+    note = taught([*clips, *more])[-1].note
+    for words in (
+        "broken.wav",
+        "No speech was found in mute.wav",
+        "The model knows no boredom",
+        "Only one clip of happy was given",
+    ):
+        assert words in note
+    described = checkpoint.describe(tmp_path / "my-voice" / "checkpoint")
+    assert described.metrics["voice"]["clips"] == {"angry": 6, "sad": 6}
+
+
+def test_an_emotion_left_with_one_clip_that_is_heard_is_left_out(
+    taught: Callable[..., list[Any]], recordings: Path, tmp_path: Path
+) -> None:
+    clips = class_folders.read(recordings)
+    mute = tmp_path / "mute.wav"
+    soundfile.write(mute, np.zeros(SAMPLE_RATE), SAMPLE_RATE)
+    happy = [replace(clips[0], emotion="happy", path=path) for path in (clips[0].path, mute)]
+    ended = taught([*happy, *clips])[-1]
+    assert isinstance(ended, Finished)
+    assert "Only one clip of happy could be heard, so it was left out." in ended.note
+    described = checkpoint.describe(tmp_path / "my-voice" / "checkpoint")
+    assert described.metrics["voice"]["clips"] == {"angry": 6, "sad": 6}
+
+
+def test_what_cannot_be_taught_is_one_sentence(
+    taught: Callable[..., list[Any]], recordings: Path, tmp_path: Path
+) -> None:
+    clips = class_folders.read(recordings)
+    two = [*clips, *(replace(u, speaker="other") for u in clips)]
+    for wrong, values, words in (
+        (clips[:1], {}, "two clips each of two emotions"),
+        (clips[:6], {}, "two clips each of two emotions"),
+        ([], {}, "two clips each of two emotions"),
+        (two, {}, "of 2 speakers .* name one of them with --speaker"),
+        (clips, {"speaker": "nobody"}, "no speaker 'nobody'"),
+        (clips, {"start": "nowhere"}, "nowhere"),
+        (clips, {"depth": 3}, "no option 'depth'"),
+    ):
+        with pytest.raises(SerdemoError, match=words) as told:
+            taught(wrong, values=values)
+        assert "\n" not in str(told.value)
+    assert not (tmp_path / "my-voice").exists()
+    assert isinstance(taught(two, values={"speaker": "other"})[-1], Finished)
+
+
+def test_what_goes_wrong_inside_is_the_last_event(
+    taught: Callable[..., list[Any]], recordings: Path, tmp_path: Path
+) -> None:
+    mute = tmp_path / "mute.wav"
+    soundfile.write(mute, np.zeros(SAMPLE_RATE), SAMPLE_RATE)
+    with pytest.raises(SerdemoError, match="two clips each of two emotions"):
+        taught([replace(u, path=mute) for u in class_folders.read(recordings)])
+    *_, last = read(tmp_path / "my-voice" / EVENTS)
+    assert isinstance(last, Failed) and "No speech was found in mute.wav" in last.message
+
+
+# The command line and the bench
+
+
+def test_the_command_line(recordings: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    run = tmp_path / "me"
+    told = ("train", "personal", "--corpus", recordings, "--start", tiny_checkpoint, "--run", run)
+    done = here(*told, "--device", "cpu")
+    assert done.code == 0, done.err
+    assert "Of 12 clips, each left out in turn" in " ".join(done.err.split())
+    answer = here("predict", recordings, "--checkpoint", run / "checkpoint", "--json").json()
+    assert len(answer) == 12 and set(answer[0]["probabilities"]) == {"angry", "happy", "sad"}
+    again = here(*told)
+    assert again.code == 2 and "already holds a run" in again.err
+    assert here("crossval", "personal", "--by", "speaker", "--corpus", "x").code == 2
+    assert "personal" in here("train", "--help").out
+
+
+def test_the_bench_measures_before_and_after(
+    recordings: Path, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    bench = ("bench", "personal", "--corpus", recordings, "--checkpoint", tiny_checkpoint)
+    told = here(*bench, "--shots", 3, "--draws", 4, "--threads", 1, "--json").json()
+    assert told["draws"] == 4 and told["shots"] == 3 and told["checkpoint"] == "tiny"
+    (one,) = told["speakers"]
+    assert one["speaker"] == "recordings/unknown" and one["clips"] == 12
+    assert told["gain"] == pytest.approx(one["uar"] - one["uar_before"])
+    for between in ("gain_p025_p975", "gain_ci95"):
+        assert told[between][0] <= told["gain"] <= told[between][1]
+    assert 0 < told["seconds"] <= told["most_seconds"] < 60
+    shown = here(*bench, "--shots", 3, "--draws", 4, "--threads", 1)
+    assert f"gain {100 * told['gain']:+.1f} points" in shown.out
+    few = here(*bench[:3], tmp_path / "few", *bench[4:])
+    assert few.code == 2 and "There is no corpus" in few.err
+
+
+def test_a_speaker_with_too_few_clips_is_not_measured(
+    predictor: Predictor, recordings: Path
+) -> None:
+    clips = class_folders.read(recordings)
+    few = [u for u in clips if u.path.stem in "012"]
+    with pytest.raises(SerdemoError, match="four clips each of two emotions"):
+        personal_bench.measure(predictor, few, draws=2)
+
+
+def test_the_interval_is_over_speakers_and_draws() -> None:
+    same = np.full((4, 5), 0.1)
+    assert personal_bench.interval(same) == pytest.approx((0.1, 0.1))
+    by_speaker = np.repeat([[0.0], [0.2]], 5, axis=1)
+    assert personal_bench.interval(by_speaker) == pytest.approx((0.0, 0.2))
+    by_draw = np.tile([0.0, 0.2], (30, 1))
+    low, high = personal_bench.interval(by_draw)
+    assert 0.07 < low < 0.1 < high < 0.13

@@ -1,0 +1,257 @@
+"""`--hear-once`: a frozen encoder hears each clip once, and training goes on from its frames."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from support.command import here
+from support.unbroken import Begin, goes_on_when_stopped
+
+from serdemo.audio import waveform
+from serdemo.data.array_cache import CacheOptions
+from serdemo.data.dataset import ClipDataset
+from serdemo.data.splits import Split
+from serdemo.evaluation.predictions import PredictionSet
+from serdemo.inference.predictor import Predictor
+from serdemo.nn import checkpoint, checkpoint_files
+from serdemo.nn.encoders.mel import SpectralEncoder
+from serdemo.nn.model import HeadOptions, Model
+from serdemo.runs import crossval, estimate, training_run
+from serdemo.runs.dry_run import time_dry_run
+from serdemo.schema.errors import UsageError
+from serdemo.schema.files import read_json
+from serdemo.schema.types import Utterance
+from serdemo.training.events import EpochEnd, Finished, Step
+from serdemo.training.recipes.cross_corpus import CrossCorpus
+from serdemo.training.recipes.frozen_features import CachedClips, FrameCache
+from serdemo.training.recipes.speaker_clusters import SpeakerClusters
+from serdemo.training.recipes.supervised import Supervised
+
+FROZEN: Mapping[str, Any] = {"freeze": "all", "mix": "last", "hear_once": True}
+
+
+@pytest.fixture
+def frozen(sources: dict[str, Path], tmp_path: Path) -> dict[str, Any]:
+    """Options of a run on the frames of a small HuBERT."""
+    cache = str(tmp_path / "cache")
+    return {**FROZEN, "encoder": "hubert", "source": str(sources["hubert"]), "cache": cache}
+
+
+@pytest.fixture
+def heard(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows by one with every clip that the encoder hears."""
+    found: list[int] = []
+    make = FrameCache.make
+
+    def counted(frames: FrameCache, samples: np.ndarray) -> np.ndarray:
+        found.append(len(samples))
+        return make(frames, samples)
+
+    monkeypatch.setattr(FrameCache, "make", counted)
+    return found
+
+
+def test_a_clip_is_heard_once(
+    begin_two: Begin, frozen: dict[str, Any], two_split: Split, heard: list[int], tmp_path: Path
+) -> None:
+    events = list(begin_two(tmp_path / "run", **frozen, epochs=3, contrast_epochs=2))
+    assert isinstance(events[-1], Finished)
+    assert sum(isinstance(e, EpochEnd) for e in events) == 5
+    silence = 160_000  # by which each stage learns how many frames a second has
+    clips = [length for length in heard if length != silence]
+    assert len(clips) == len(two_split.train) + len(two_split.valid) == 24
+    list(begin_two(tmp_path / "again", **frozen, epochs=1, contrast_epochs=0))
+    assert [length for length in heard if length != silence] == clips
+
+
+def test_what_was_heard_is_scored_without_hearing_it_again(
+    frozen: dict[str, Any],
+    tiny_values: dict[str, Any],
+    split: Split,
+    heard: list[int],
+    tmp_path: Path,
+) -> None:
+    values = {**tiny_values, **frozen}
+    for _ in training_run.train("supervised", values, split, tmp_path / "run"):
+        pass
+    assert len(split.test) > 0
+    everyone = len(split.train) + len(split.valid) + len(split.test)
+    assert len([n for n in heard if n != 160_000]) == everyone
+    crossval.save_predictions("supervised", values, split, tmp_path / "run")
+    assert len([n for n in heard if n != 160_000]) == everyone
+    found = PredictionSet.from_json(read_json(tmp_path / "run" / crossval.ANSWERS))
+    plain = Predictor(tmp_path / "run" / "checkpoint", device="cpu")
+    for file, row in zip(found.files, found.probabilities, strict=True):
+        told = plain.predict(file).probabilities
+        assert [told[label] for label in found.labels] == pytest.approx(row, abs=1e-3)
+
+
+@pytest.mark.parametrize("gain", [1.0, 0.013, 1e-5, 0.0])
+def test_a_sound_is_the_same_however_it_is_held(
+    gain: float, clips: list[Utterance], tmp_path: Path
+) -> None:
+    model = Model(SpectralEncoder("mfcc"), ("angry", "happy"), HeadOptions())
+    frames = FrameCache(model, CacheOptions(cache=str(tmp_path)))
+    wave = gain * waveform.decode(clips[0].path).samples
+    stored, scale = waveform.to_int16(wave)
+    frames.of_samples(wave)
+    frames.of_samples(stored * np.float32(scale))
+    assert frames.made == 1
+    frames.of_samples(wave[:-1])
+    frames.of_samples(wave * 1.01 + (0.0 if gain else 0.5))
+    assert frames.made == 3
+
+
+def test_frames_are_those_of_the_clip_alone(
+    begin_two: Begin, frozen: dict[str, Any], clips: list[Utterance], tmp_path: Path
+) -> None:
+    list(begin_two(tmp_path / "run", **frozen, epochs=1, contrast_epochs=0))
+    model, _ = checkpoint.load(tmp_path / "run" / "checkpoint")
+    known = ClipDataset(clips[:3], model.labels)
+    kept = CachedClips(known, FrameCache(model, CacheOptions(cache=str(tmp_path / "other"))))
+    assert kept.rate == pytest.approx(50, abs=0.5)
+    batch = kept.batch([0, 1, 2], [kept.wave(index) for index in range(3)])
+    assert batch.wave.shape == (3, int(batch.lengths.max()), 24)
+    for index in range(3):
+        wave = torch.from_numpy(known.wave(index))[None]
+        with torch.inference_mode():
+            alone = model.logits(wave, torch.tensor([wave.shape[1]]))[0]
+            together = model.logits(batch.wave, batch.lengths)[index]
+        assert torch.allclose(alone, together, atol=2e-3)  # half precision
+    assert kept.seconds(0) == pytest.approx(known.seconds(0), abs=0.03)
+    (drawn,) = kept.batches([[(1, 0.2, 7), (2, 9.0, 8)]], 0, CachedClips(known, kept.frames))
+    assert drawn.lengths.tolist() == [10, batch.lengths[2]]
+    start, end = drawn.span[0].tolist()
+    at = round(start * kept.rate)
+    assert end - start == pytest.approx(0.2, abs=0.01)
+    assert np.array_equal(drawn.wave[0, :10].numpy(), kept.wave(1)[at : at + 10])
+
+
+@pytest.mark.slow
+def test_eight_clips_are_learnt_by_heart(
+    begin_two: Begin, frozen: dict[str, Any], two: list[Utterance], tmp_path: Path
+) -> None:
+    eight = tuple(u for u in two if u.emotion != "happy" and u.speaker in ("cleo", "dora"))
+    assert len(eight) == 8
+    options = dict(epochs=200, contrast_epochs=20, learning_rate=1e-2, smoothing=0.0, average=0.5)
+    events = list(begin_two(tmp_path / "run", of=Split(train=eight), **{**frozen, **options}))
+    assert [e.loss for e in events if isinstance(e, Step)][-1] < 0.1
+    predictor = Predictor(tmp_path / "run" / "checkpoint", device="cpu")
+    assert all(predictor.predict(u.path).label == u.emotion for u in eight)
+
+
+@pytest.mark.slow
+def test_stopped_it_goes_on_as_if_unbroken(
+    begin_two: Begin, frozen: dict[str, Any], tmp_path: Path
+) -> None:
+    goes_on_when_stopped(begin_two, tmp_path, at=5, **frozen)
+
+
+def test_clusters_are_found_in_the_sound(
+    frozen: dict[str, Any],
+    tiny_values: dict[str, Any],
+    tiny_checkpoint: Path,
+    split: Split,
+    heard: list[int],
+    tmp_path: Path,
+) -> None:
+    asked = {
+        "cluster_epochs": 2,
+        "k": 2,
+        "clips_per_speaker": 4,
+        "embeddings": str(tiny_checkpoint),
+    }
+    values = {**tiny_values, **frozen, **asked}
+    events = list(training_run.train("speaker_clusters", values, split, tmp_path / "run"))
+    assert isinstance(events[-1], Finished)
+    assert sum(isinstance(e, Step) for e in events) == 2 * 3 + 2 * 3
+    everyone = len(split.train) + len(split.valid) + len(split.test)
+    assert len([n for n in heard if n != 160_000]) == everyone
+
+
+def test_the_encoder_stays_as_it_was(
+    frozen: dict[str, Any], tiny_values: dict[str, Any], split: Split, tmp_path: Path
+) -> None:
+    values = {**tiny_values, **frozen}
+    for _ in training_run.train("supervised", values, split, tmp_path / "run"):
+        pass
+    model, description = checkpoint.load(tmp_path / "run" / "checkpoint")
+    fresh = Supervised.from_values(
+        {k: v for k, v in values.items() if k not in ("device", "precision")}
+    )
+    begun = checkpoint.build(fresh.describe(split))
+    fresh.begin(begun)
+    own, first = model.encoder.state_dict(), begun.encoder.state_dict()
+    assert all(torch.equal(own[name].half(), first[name].half()) for name in first)
+    assert description.options["hear_once"] is True
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"freeze": "lower"}, "of which nothing is trained"),
+        ({"mix": "weighted"}, "of which nothing is trained"),
+        ({"lora_rank": 2}, "of which nothing is trained"),
+        ({"encoder": "compact", "source": ""}, "of which nothing is trained"),
+        ({"pooling": "cnn"}, "recipe ssl_cnn"),
+        ({"mixup": 0.4}, "choose one"),
+    ],
+)
+def test_where_it_cannot_be_it_is_refused(
+    frozen: dict[str, Any], split: Split, changed: dict[str, Any], told: str
+) -> None:
+    kinds = (Supervised, CrossCorpus, SpeakerClusters) if "mixup" not in changed else (Supervised,)
+    for kind in kinds:
+        with pytest.raises(UsageError, match=told):
+            kind.from_values({**frozen, **changed}).describe(split)
+
+
+def test_what_was_never_trained_may_be_heard_once(split: Split, tmp_path: Path) -> None:
+    values = {"encoder": "mfcc", "hear_once": True, "cache": str(tmp_path)}
+    assert Supervised.from_values(values).describe(split).encoder == "mfcc"
+
+
+@pytest.mark.slow
+def test_only_the_first_pass_is_slow(
+    frozen: dict[str, Any],
+    tiny_values: dict[str, Any],
+    split: Split,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    make = FrameCache.make
+
+    def slow(frames: FrameCache, samples: np.ndarray) -> np.ndarray:
+        time.sleep(0.05)
+        return make(frames, samples)
+
+    monkeypatch.setattr(FrameCache, "make", slow)
+    took = time_dry_run("supervised", {**tiny_values, **frozen}, split)
+    (stage,) = took.stages
+    assert stage.once > 0.02 > stage.each
+    one, many = (
+        estimate.estimate_duration(
+            "supervised", {**tiny_values, **frozen, "epochs": n}, split, time_dry_run
+        )
+        for n in (1, 9)
+    )
+    assert many.training < 9 * one.training
+
+
+def test_from_the_command_line(
+    sources: dict[str, Path], corpus_root: Path, tiny_values: dict[str, Any], tmp_path: Path
+) -> None:
+    told = ["--encoder", "hubert", "--source", str(sources["hubert"]), "--freeze", "all"]
+    told += ["--mix", "last", "--hear-once", "--cache", str(tmp_path / "cache"), "--epochs", "2"]
+    told += ["--workers", "0", "--valid", "simple/cleo", "--test", "simple/dora"]
+    run = tmp_path / "run"
+    asked = ["train", "supervised", "--corpus", str(corpus_root), "--run", str(run), *told]
+    done = here(*asked)
+    assert done.code == 0, done.err
+    assert (run / "checkpoint" / checkpoint_files.WEIGHTS).exists()
+    assert next((tmp_path / "cache").glob("frames-*/*.f16")).stat().st_size > 0

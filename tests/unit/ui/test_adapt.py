@@ -1,0 +1,349 @@
+"""Teach it your voice without a browser: whose takes lie where, which are kept, what is shown."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from support.command import EXAMPLES
+
+from serdemo.audio import waveform
+from serdemo.audio.waveform import SAMPLE_RATE, Clip
+from serdemo.inference.predictor import Predictor
+from serdemo.runs.adaptation import run as personal_run
+from serdemo.runs.queue import Jobs
+from serdemo.schema.errors import SerdemoError, UsageError
+from serdemo.schema.files import write_json
+from serdemo.ui import default_page
+from serdemo.ui.adapt import tab as adapt_tab
+from serdemo.ui.adapt import takes, view
+from serdemo.ui.adapt.takes import MOST_S, SENTENCES, TAKES, Voice
+from serdemo.ui.adapt.view import PanelState, panel
+from serdemo.ui.models import visitor_store
+from serdemo.ui.shell import cleanup
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SERDEMO_RUNS", str(tmp_path / "runs"))
+    return tmp_path / "runs"
+
+
+@pytest.fixture(scope="module")
+def clip() -> Clip:
+    return waveform.decode(EXAMPLES / "english-quick-high.ogg")
+
+
+@pytest.fixture(scope="module")
+def predictor(tiny_checkpoint: Path) -> Predictor:
+    return Predictor(tiny_checkpoint, device="cpu")
+
+
+# Whose takes lie where
+
+
+def test_an_owner_has_one_voice_and_each_session_its_own(runs: Path, clip: Clip) -> None:
+    own, one, two = takes.of(None, "a"), takes.of("anna", "a"), takes.of("anna", "b")
+    assert own.folder == runs / "my-voice" == takes.of(None, "b").folder
+    assert len({own.folder, one.folder, two.folder}) == 3
+    assert "anna" not in str(one.folder)
+    with pytest.raises(UsageError, match="reload it"):
+        takes.of("anna", None)
+    for voice in (own, one, two):
+        voice.keep("sad", clip)
+    assert takes.forget("a") == one.folder.parent
+    assert not one.folder.parent.exists()
+    assert own.counts() == two.counts() == {"sad": 1}
+    os.utime(two.folder.parent, (1.0, 1.0))
+    takes.of("anna", "b")  # it is long ago that it began, but it goes on
+    assert cleanup.sweep(Jobs(runs)) == [] and two.counts() == {"sad": 1}
+    os.utime(two.folder.parent, (1.0, 1.0))  # its session ended unnoticed, long ago
+    takes.forget("c")
+    assert two.folder.exists()
+    assert cleanup.sweep(Jobs(runs)) == [two.folder.parent]
+    assert not two.folder.exists() and own.counts() == {"sad": 1}
+
+
+@pytest.mark.parametrize("ended", [True, False], ids=["in the end", "where it was broken off"])
+def test_who_leaves_while_it_learns_leaves_nothing(
+    runs: Path, clip: Clip, predictor: Predictor, ended: bool
+) -> None:
+    voice = takes.of("anna", "a")
+    slow = waveform.decode(EXAMPLES / "german-slow-low.ogg")
+    for emotion, sound in (("angry", clip), ("sad", slow)) * 2:
+        voice.keep(emotion, sound)
+    teaching = adapt_tab._teaching(predictor, voice)
+    while next(teaching)[0] < 0.5:
+        pass
+    takes.forget("a")
+    voice.folder.mkdir(parents=True)  # as what it still writes makes it anew
+    with suppress(SerdemoError):
+        if ended:
+            list(teaching)
+        teaching.close()  # type: ignore[attr-defined]
+    assert not list((runs / takes.SESSIONS).iterdir())
+
+
+def test_visitors_do_not_fill_the_disk(
+    runs: Path, clip: Clip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    takes.of("anna", "a").keep("sad", clip)
+    monkeypatch.setattr(visitor_store, "ALL_BYTES", 1000)
+    takes.room(takes.of("anna", "a"))  # whoever has begun goes on
+    takes.room(takes.of(None, "a"))
+    with pytest.raises(SerdemoError, match="no room for another voice"):
+        takes.room(takes.of("bert", "b"))
+
+
+def test_all_is_deleted_at_once(runs: Path, clip: Clip) -> None:
+    for voice in (takes.of(None, "a"), takes.of("anna", "a")):
+        voice.keep("sad", clip)
+        voice.choose(["sad", "fear"])
+        voice.delete()
+        assert not voice.folder.exists() and voice.counts() == {}
+        voice.delete()  # twice does no harm
+    assert not list((runs / takes.SESSIONS).glob("*"))
+
+
+# What is recorded
+
+
+def test_takes_are_asked_for_one_emotion_after_another(runs: Path, clip: Clip) -> None:
+    voice = takes.of(None, "a")
+    assert voice.chosen() == ["angry", "happy", "neutral", "sad"]
+    voice.choose(["angry", "neutral", "nonsense"])
+    assert voice.chosen() == ["angry", "neutral"]
+    order = []
+    while (due := voice.due()) is not None:
+        order.append(due)
+        voice.keep(due, clip)
+    assert order == ["neutral"] * TAKES + ["angry"] * TAKES
+    with pytest.raises(UsageError, match="No take of angry is missing"):
+        voice.keep("angry", clip)
+    with pytest.raises(UsageError, match="choose another emotion"):
+        voice.keep("../angry", clip)
+    voice.take_back("neutral")
+    assert voice.due() == "neutral" and voice.counts() == {"angry": 5, "neutral": 4}
+    voice.keep("neutral", clip)
+    assert [path.stem for path in voice.takes()["neutral"]] == ["1", "2", "3", "4", "5"]
+    voice.take_back("fear")
+    found = {(u.emotion, u.speaker, u.corpus) for u in voice.utterances()}
+    assert found == {(name, "unknown", "recordings") for name in ("angry", "neutral")}
+    np.testing.assert_allclose(
+        waveform.decode(voice.takes()["angry"][0]).samples, clip.samples, atol=1e-4
+    )
+
+
+def test_a_damaged_choice_is_the_first_one(runs: Path) -> None:
+    voice = takes.of(None, "a")
+    voice.choose(["fear"])
+    (voice.folder / takes.CHOICE).write_text("{", encoding="utf-8")
+    assert voice.chosen() == ["angry", "happy", "neutral", "sad"]
+
+
+def test_a_full_disk_is_a_sentence(runs: Path, clip: Clip, monkeypatch: pytest.MonkeyPatch) -> None:
+    import soundfile
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    voice = takes.of(None, "a")
+    monkeypatch.setattr(soundfile, "write", full)
+    with pytest.raises(SerdemoError, match=r"could not be kept: .*No space left"):
+        voice.keep("sad", clip)
+    assert voice.counts() == {}
+
+
+def test_every_take_has_a_sentence_of_its_own() -> None:
+    assert len(set(SENTENCES)) == len(SENTENCES) == TAKES
+    emotional = [
+        "angry",
+        "happy",
+        "sad",
+        "afraid",
+        "fear",
+        "love",
+        "hate",
+        "joy",
+        "cry",
+        "laugh",
+        "great",
+        "terrible",
+        "sorry",
+    ]
+    assert not [w for line in SENTENCES for w in line.lower().split() if w.strip(".") in emotional]
+
+
+def ints(samples: np.ndarray) -> np.ndarray:
+    return np.round(np.clip(samples, -1, 1) * 32767).astype(np.int16)
+
+
+@pytest.mark.parametrize(
+    ("change", "words", "spare"),
+    [
+        (lambda wave: wave, "", True),
+        (lambda wave: 0 * wave, "is silent", False),
+        (lambda wave: wave[: SAMPLE_RATE // 2], "s long: give a whole spoken sentence", False),
+        (lambda wave: 30 * wave, "is clipped", True),
+        (lambda wave: 0.008 * wave, "very quiet", True),
+        (lambda wave: 0.05 * np.sin(0.3 * np.arange(len(wave))), "No speech was found", False),
+    ],
+)
+def test_a_bad_take_is_told_apart(
+    predictor: Predictor, clip: Clip, change: object, words: str, spare: bool
+) -> None:
+    heard = takes.heard(ints(change(clip.samples)), SAMPLE_RATE)  # type: ignore[operator]
+    told, may_stay = takes.flaw(predictor, heard)
+    assert words in told and (words != "" or told == "")
+    assert may_stay == spare
+
+
+def test_what_is_no_take_is_a_sentence() -> None:
+    for samples, rate, words in (
+        (np.zeros(0, np.int16), SAMPLE_RATE, "no sound"),
+        (np.zeros(round((MOST_S + 1) * SAMPLE_RATE), np.int16), SAMPLE_RATE, "longer than 20 s"),
+        (np.zeros(100, np.int16), 1, "sample rate of 1 Hz"),
+    ):
+        with pytest.raises(SerdemoError, match=words):
+            takes.heard(samples, rate)
+
+
+# What is shown
+
+
+def lesson(voice: Voice, **told: object) -> None:
+    voice.checkpoint.mkdir(parents=True, exist_ok=True)
+    write_json(voice.checkpoint / "model.json", {"metrics": {"voice": told}})
+
+
+def test_the_panel_leads_from_nothing_to_a_model(runs: Path, clip: Clip) -> None:
+    voice = takes.of(None, "a")
+    shown = panel(voice, PanelState())
+    assert 'data-due="neutral"' in shown and "neutral, take 1 of 5" in shown
+    assert SENTENCES[0] in shown and shown.count(" checked") == 4
+    for absent in ('data-act="teach"', 'data-act="use"', 'data-act="delete"', 'data-act="again"'):
+        assert absent not in shown
+    for emotion in ("neutral", "neutral", "happy"):
+        voice.keep(emotion, clip)
+    assert 'data-act="teach"' not in panel(voice, PanelState())
+    voice.keep("happy", clip)
+    shown = panel(voice, PanelState(said="Kept: happy, 2.0 s.", last="happy"))
+    assert "Teach the model" in shown and "Kept: happy" in shown and SENTENCES[2] in shown
+    assert 'data-act="again"' in shown and 'data-act="delete"' in shown
+    busy = panel(voice, PanelState(share=0.5, said="Heard 2 of 4 takes"))
+    assert 'value="0.500"' in busy and 'data-act="record" disabled' in busy
+    assert 'data-act="teach"' not in busy and 'data-act="delete"' not in busy
+
+    counts = {"happy": 2, "neutral": 2}
+    lesson(voice, n=4, right_before=1, right=4, sure=False, clips=counts)
+    shown = panel(voice, PanelState())
+    assert "1 of 4" in shown and "4 of 4" in shown and "a few more takes would tell" in shown
+    assert "Use this model now" in shown and "Teach it anew" in shown
+    assert "have changed since" not in shown and str(voice.folder) in shown
+    assert "serdemo train personal --corpus" in shown
+    assert "Use the model as it was" in panel(voice, PanelState(used=True))
+    voice.keep("neutral", clip)
+    assert "have changed since" in panel(voice, PanelState())
+    voice.choose([])
+    assert "All is recorded" in panel(voice, PanelState())
+
+
+def test_a_visitor_is_told_that_nothing_stays(runs: Path, clip: Clip) -> None:
+    voice = takes.of("anna", "a")
+    voice.keep("sad", clip)
+    lesson(voice, n=4, right_before=1, right=4, sure=True, clips={"sad": 4})
+    shown = panel(voice, PanelState(public=True))
+    assert "deleted when you close or reload it" in shown
+    assert "Keep this model in Models for a day" in shown
+    assert str(runs) not in shown and "in a terminal" not in shown
+
+
+def test_what_a_teaching_brought_is_told_as_it_is() -> None:
+    better, worse = dict(n=20, right_before=9, right=16), dict(n=20, right_before=9, right=9)
+    assert "no accident" in view.result({**better, "sure": True})
+    assert "would tell" in view.result({**better, "sure": False})
+    assert "taught it nothing" in view.result({**worse, "sure": False})
+    assert "width:80%" in view.result({**better, "sure": True})
+    for broken in (
+        {},
+        {**better},
+        {**better, "n": "<b>", "sure": True},
+        {**better, "n": 0, "sure": 1},
+    ):
+        assert view.result(broken) == ""
+
+
+def test_words_are_no_markup(runs: Path) -> None:
+    shown = panel(takes.of(None, "a"), PanelState(said="<script>", fault="<b>", last='"><i>'))
+    assert "<script" not in shown and "<b>" not in shown and "<i>" not in shown
+
+
+def test_a_damaged_model_is_no_model(runs: Path, tiny_checkpoint: Path) -> None:
+    voice = takes.of(None, "a")
+    assert voice.taught() is None
+    shutil.copytree(tiny_checkpoint, voice.checkpoint)
+    assert voice.taught() is None  # a model, but not one that was taught a voice
+    for broken in ("{", "[]", '{"metrics": {"voice": 3}}', '{"metrics": 3}'):
+        (voice.checkpoint / "model.json").write_text(broken, encoding="utf-8")
+        assert voice.taught() is None
+
+
+def test_the_command_shown_teaches_the_same(
+    runs: Path, clip: Clip, tiny_checkpoint: Path, predictor: Predictor
+) -> None:
+    from support.command import here
+
+    voice = takes.of(None, "a")
+    slow = waveform.decode(EXAMPLES / "german-slow-low.ogg")
+    for emotion, sound in (("angry", clip), ("sad", slow)):
+        for _ in range(2):
+            voice.keep(emotion, sound)
+    values = {"start": str(tiny_checkpoint)}
+    clips = voice.utterances()
+    list(personal_run.train(values, clips, voice.folder, predictor=predictor, resume=True))
+    first = voice.taught()
+    assert first is not None and first["clips"] == voice.counts()
+    done = here(*voice.command().split()[1:])
+    assert done.code == 0, done.err
+    assert voice.taught() == first
+
+
+def test_a_visitors_model_can_be_kept_for_a_day(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_checkpoint: Path
+) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "served"))
+    voice = takes.of("anna", "a")
+    shutil.copytree(tiny_checkpoint, voice.checkpoint)
+    assert "models/my-voice" in adapt_tab._keep(voice, "anna")
+    takes.forget("a")
+    assert not voice.checkpoint.exists()
+    store = visitor_store.registry_for("anna")
+    kept = store.get("models/my-voice").folder
+    assert Predictor(kept, device="cpu").labels == ("angry", "happy", "sad")
+    assert not [path for path in kept.rglob("*") if path.suffix == ".wav"]
+    with pytest.raises(SerdemoError, match="no model"):
+        visitor_store.registry_for("bert").get("models/my-voice")
+
+
+def test_a_model_taught_anew_is_taught_from_what_it_began_with(
+    runs: Path, tmp_path: Path, tiny_checkpoint: Path
+) -> None:
+    page, voice = default_page(tiny_checkpoint), takes.of(None, "a")
+    other = Path(shutil.copytree(tiny_checkpoint, tmp_path / "other"))
+    shutil.copytree(tiny_checkpoint, voice.checkpoint)
+
+    def start() -> Path:
+        return adapt_tab._start(page, voice, SimpleNamespace(session_hash="a")).folder  # type: ignore[arg-type]
+
+    assert start() == tiny_checkpoint
+    page.visitors.choose("a", other)
+    assert start() == other  # the one that answers
+    page.visitors.choose("a", voice.checkpoint)
+    assert start() == tiny_checkpoint  # where nothing says what it began with
+    write_json(voice.folder / "config.json", {"options": {"start": str(other)}})
+    assert start() == other

@@ -1,0 +1,516 @@
+"""Fine-tune without a browser: what is asked becomes a command, and what is shown of a run."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+import zipfile
+from dataclasses import replace
+from inspect import isgenerator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from serdemo.data import corpora
+from serdemo.data.splits import Split
+from serdemo.evaluation.baselines import REPORT
+from serdemo.evaluation.comparison import BEFORE_AFTER, Comparison
+from serdemo.metrics.significance import PairedComparison, compare_to_chance
+from serdemo.nn.checkpoint import PLACES
+from serdemo.nn.checkpoint_files import bundled_checkpoint
+from serdemo.runs.estimate import Estimate
+from serdemo.runs.job import LOG, Job
+from serdemo.runs.queue import Jobs
+from serdemo.runs.registry.store import default_registry
+from serdemo.schema import files
+from serdemo.schema.errors import SerdemoError, UsageError
+from serdemo.schema.files import write_json
+from serdemo.schema.options import specs
+from serdemo.schema.settings import runs_root
+from serdemo.schema.types import Utterance
+from serdemo.training import recipes
+from serdemo.training.events import (
+    EVENTS,
+    EpochEnd,
+    Event,
+    Failed,
+    Finished,
+    Started,
+    Step,
+    Stopped,
+    to_line,
+)
+from serdemo.training.options import TrainOptions
+from serdemo.training.recipes.supervised import Supervised
+from serdemo.ui import default_page
+from serdemo.ui.adapt import takes
+from serdemo.ui.finetune import form, handlers, option_widgets, run_view, start_models
+from serdemo.ui.finetune.handlers import TrainingRequest
+from serdemo.ui.models import visitor_store
+from serdemo.ui.shell import html
+from serdemo.ui.shell.page import Page
+
+CLIPS = [Utterance(Path("a.wav"), "a", "b", "sad", "sad")]
+
+
+@pytest.fixture
+def jobs(tmp_path: Path) -> Jobs:
+    return Jobs(tmp_path / "runs")
+
+
+def test_a_wish_is_a_command(jobs: Jobs) -> None:
+    wish = TrainingRequest(
+        named=("emodb", "ravdess"), minutes=3, more={"learning_rate": 1e-4, "priors": True}
+    )
+    told = handlers.terminal(wish.arguments([]), handlers.name_for(wish, jobs))
+    assert told.startswith("serdemo train supervised --corpus emodb,ravdess --shipped-split")
+    for part in ("--budget-minutes 3", "--learning-rate 0.0001", "--priors", "checkpoints/compact"):
+        assert part in told
+    assert told.endswith("--run runs/supervised-emodb-ravdess-1")
+    fresh = replace(wish, start=None)
+    assert "--start" not in fresh.arguments(CLIPS)
+    assert "--shipped-split" not in fresh.arguments(CLIPS)
+    for wrong in (TrainingRequest(), TrainingRequest(folder="  ")):
+        with pytest.raises(UsageError, match="Choose what to train on"):
+            wrong.arguments(CLIPS)
+    with pytest.raises(UsageError, match="comma"):
+        TrainingRequest(folder="a,b").arguments(CLIPS)
+
+
+def test_names_are_free_and_plain(jobs: Jobs) -> None:
+    wish = TrainingRequest(folder="/home/My Voices!.csv")
+    assert handlers.name_for(wish, jobs) == "supervised-my-voices-csv-1"
+    jobs.path("supervised-my-voices-csv-1").mkdir(parents=True)
+    assert handlers.name_for(wish, jobs) == "supervised-my-voices-csv-2"
+
+
+@pytest.mark.parametrize("name", recipes.RECIPES)
+def test_every_option_has_a_widget_that_gives_it_back(name: str) -> None:
+    kind = recipes.get(name)
+    with gr.Blocks():
+        for spec, value in option_widgets.listed(
+            (*kind.groups, TrainOptions), kind.presets, ("start",)
+        ):
+            assert spec.name != "start"
+            asked: Any = option_widgets.widget(spec, value)
+            assert option_widgets.given(spec, asked.value) == value
+            assert spec.help == asked.info
+
+
+def test_flags_are_those_of_the_command_line() -> None:
+    assert option_widgets.flags({"seven": False, "priors": True, "epochs": 3, "average": 0.5}) == [
+        *("--no-seven", "--priors", "--epochs", "3", "--average", "0.5")
+    ]
+    for number in (0.00012345678, 1 / 3, 1e-12, 123456.789, 5.0):
+        _, text = option_widgets.flags({"learning_rate": number})
+        assert float(text) == number  # to the last digit
+    assert option_widgets.flags({"budget_minutes": 5.0}) == ["--budget-minutes", "5"]
+    (epochs,) = (
+        spec for group in Supervised.groups for spec in specs(group) if spec.name == "epochs"
+    )
+    assert option_widgets.given(epochs, 4.0) == 4
+    for wrong in (4.5, "x", None, 0):
+        with pytest.raises(UsageError, match="--epochs"):
+            option_widgets.given(epochs, wrong)
+
+
+def zipped(path: Path, root: Path, table: str = "") -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for clip in root.rglob("*.wav"):
+            archive.write(clip, Path("voices") / clip.relative_to(root))
+        if table:
+            archive.writestr("list.csv", table)
+    return path
+
+
+def data(place: Path) -> Split:
+    wish = TrainingRequest(folder=str(place))
+    return wish.split(wish.clips(None))
+
+
+def test_speakers_are_kept_apart_as_far_as_there_are_any(corpus_root: Path) -> None:
+    clips = corpora.load(str(corpus_root))
+    for names, expected in (
+        (("anna", "bert", "cleo"), ("0.15", "0.15")),
+        (("anna", "bert"), ("0.15", "none")),
+        (("anna",), ("none", "none")),
+    ):
+        some = [u for u in clips if u.speaker in names]
+        assert handlers.kept_apart(some) == expected
+        split = TrainingRequest(folder="x").split(some)
+        assert len(split.speakers("train")) == 1
+
+
+def test_a_zip_becomes_data_of_its_own(jobs: Jobs, corpus_root: Path, tmp_path: Path) -> None:
+    sent = zipped(tmp_path / "My clips.zip", corpus_root)
+    folder = handlers.received(sent, tmp_path / "up", None)
+    assert not (tmp_path / "My clips.zip").exists()
+    assert folder.name == "My-clips"
+    split = data(folder)
+    assert sum(map(len, split.parts.values())) == 24
+    assert len(split.speakers("test")) == 1
+    shown = handlers.examined(split)
+    assert "12 clips of 2 speakers to train on" in shown
+    assert "8 angry, 8 happy, 8 sad" in shown
+    rows = ["path,speaker,emotion"] + [
+        f"{Path('voices') / clip.relative_to(corpus_root)},{clip.parts[-3]},{clip.parts[-2]}"
+        for clip in sorted(corpus_root.rglob("*.wav"))[:12]
+    ]
+    archive = zipped(tmp_path / "b.zip", corpus_root, "\n".join(rows))
+    table = handlers.received(archive, tmp_path / "up", "anna")
+    assert table.name == "list.csv"
+    assert sum(map(len, data(table).parts.values())) == 12
+
+
+def test_a_table_in_a_zip_reaches_nothing_else(
+    jobs: Jobs, corpus_root: Path, tmp_path: Path
+) -> None:
+    table = "path,speaker,emotion\n/etc/hostname,a,sad\n"
+    sent = zipped(tmp_path / "a.zip", corpus_root, table)
+    found = handlers.received(sent, tmp_path / "up", None)
+    with pytest.raises(SerdemoError, match="leads out"):
+        data(found)
+
+
+def test_uploads_go_with_the_last_run_that_needs_them_and_when_taken_back(jobs: Jobs) -> None:
+    for name in ("used", "fresh", "other"):
+        (jobs.uploads / name / "clips").mkdir(parents=True)
+    arguments = ("train", "supervised", "--corpus", str(jobs.uploads / "used" / "clips"))
+    for name in ("run", "again"):
+        jobs._write(Job(name, arguments, withdrawn=True))
+
+    def left() -> list[str]:
+        return sorted(path.name for path in jobs.uploads.iterdir())
+
+    for name in ("used", "fresh"):
+        handlers.take_back(str(jobs.uploads / name / "clips" / "list.csv"), jobs)
+    handlers.take_back("", jobs)
+    assert left() == ["other", "used"]
+    jobs.delete("run")
+    assert left() == ["other", "used"]
+    jobs.delete("again")
+    assert left() == ["other"]
+
+
+def test_visitors_clips_do_not_fill_the_disk(
+    jobs: Jobs, corpus_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def send(owner: str | None) -> Path:
+        (tmp_path / "sent").mkdir(exist_ok=True)
+        archive = zipped(tmp_path / "sent" / "a.zip", corpus_root)
+        return handlers.received(archive, jobs.uploads, owner)
+
+    with pytest.raises(UsageError, match="reload it"):
+        send("")
+    send("anna")
+    monkeypatch.setattr(handlers, "VISITOR_BYTES", 1000)
+    with pytest.raises(SerdemoError, match="unpacks to more than"):
+        send("anna")
+    monkeypatch.undo()
+    monkeypatch.setattr(visitor_store, "ALL_BYTES", 1000)
+    with pytest.raises(SerdemoError, match="no room for another zip"):
+        send("bert")
+    assert len(list(jobs.uploads.iterdir())) == 1
+    assert not (tmp_path / "sent").exists()
+    assert send(None).is_dir()  # one's own disk one may fill
+
+
+class Visit:
+    """Someone from elsewhere on a page, whose browser sends this token."""
+
+    session_hash = "a"
+
+    def __init__(self, token: Any, address: str = "192.168.1.5") -> None:
+        self.token, self.client = token, SimpleNamespace(host=address)
+        self.headers = {"host": "localhost:7860", "origin": "http://localhost:7860"}
+
+    def press(self, page: Page, button: str, *given: Any) -> Any:
+        """What the handler of a button answers, all of it."""
+        (found,) = (
+            one.fn
+            for one in page.fns.values()
+            if any(at in page.blocks and page.blocks[at].elem_id == button for at, _ in one.targets)
+        )
+        assert found is not None
+        told = found(*given, self)
+        return list(told) if isgenerator(told) else told
+
+
+def test_nobody_without_a_token_sees_stops_or_deletes_a_run(
+    jobs: Jobs, monkeypatch: pytest.MonkeyPatch, tiny_checkpoint: Path
+) -> None:
+    monkeypatch.setenv("SERDEMO_RUNS", str(jobs.folder))
+    jobs._write(Job("mine", ("train", "supervised", "--corpus", "/home/me"), asked=1.0, pid=1))
+    page = default_page(tiny_checkpoint)
+    for token in ("", None, [], "somebody"):
+        far = Visit(token)
+        for button in ("finetune-stop", "finetune-delete", "finetune-resume"):
+            shown = far.press(page, button, "mine", start_models.SHIPPED, token)
+            assert "/home/me" not in str(shown) and "No run yet" in str(shown)
+    assert jobs.job("mine").withdrawn is False
+    here = Visit("", "127.0.0.1")
+    assert "/home/me" in str(here.press(page, "finetune-stop", "mine", start_models.SHIPPED, ""))
+    here.press(page, "finetune-delete", "mine", start_models.SHIPPED, "")
+    assert jobs.all() == []
+
+
+@pytest.mark.slow
+def test_a_run_that_waits_begins_when_the_page_is_looked_at(
+    jobs: Jobs, monkeypatch: pytest.MonkeyPatch, tiny_checkpoint: Path
+) -> None:
+    monkeypatch.setenv("SERDEMO_RUNS", str(jobs.folder))
+    jobs._write(Job("run", ("train", "no-such-recipe"), asked=1.0))
+    page = default_page(tiny_checkpoint)
+    (look, *_) = (one.fn for one in page.fns.values() if one.name == "look")
+    assert look is not None
+    look("run", start_models.SHIPPED, "", Visit("", "127.0.0.1"))
+    end = time.monotonic() + 60
+    while jobs.state(jobs.job("run")) != "failed":
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert "no-such-recipe" in jobs.why(jobs.job("run"))
+
+
+def test_a_visitor_names_no_place_on_this_machine() -> None:
+    assert {*PLACES} & {*form.withheld(False)} == {*PLACES}
+    assert not {*PLACES} - {"start"} & {*form.withheld(True)}
+    with gr.Blocks():
+        asks = form.laid_out(False)
+    given: dict[Any, Any] = {one: getattr(one, "value", None) for one in asks.asked}
+    given |= {asks.named: ["emodb"], asks.folder: "/home", asks.time: 3}
+    given[asks.more] = {"supervised": {"epochs": 3, "source": "me/secret", "cache": "/etc"}}
+    wishes = [asks.wish(given, Jobs(Path("runs")), owner) for owner in (None, "anna")]
+    assert [wish.folder for wish in wishes] == ["/home", ""]
+    assert dict(wishes[0].more) == {"epochs": 3, "source": "me/secret", "cache": "/etc"}
+    assert dict(wishes[1].more) == {"epochs": 3}
+    names = [[name for _, name in option_widgets.recipes_told(here)] for here in (True, False)]
+    assert names[0] == list(recipes.RECIPES)
+    assert {*names[0]} - {*names[1]} == {"distill", "speaker_clusters"}
+
+
+def test_a_bad_zip_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(b"no zip")
+    with pytest.raises(SerdemoError, match="not a zip file"):
+        handlers.received(tmp_path / "a.zip", tmp_path / "up", None)
+    assert not list((tmp_path / "up").glob("*"))
+    assert not (tmp_path / "a.zip").exists()
+
+
+def test_what_cannot_be_trained_is_not_begun(jobs: Jobs, corpus_root: Path) -> None:
+    for wrong, words in (
+        (TrainingRequest(folder=str(corpus_root), more={"epochs": 0}), "--epochs must lie"),
+        (TrainingRequest(folder=str(corpus_root / "gone")), "gone"),
+        (TrainingRequest(named=("emodb",)), "SERDEMO_DATA|not complete|emodb|EMO-DB"),
+    ):
+        with pytest.raises(SerdemoError, match=words):
+            handlers.ask(wrong, jobs, None, None)
+    right = TrainingRequest(folder=str(corpus_root), start=None)
+    with pytest.raises(UsageError, match="does not know your browser"):
+        handlers.ask(right, jobs, None, "")
+    owners = [handlers.ask(right, jobs, None, owner).owner for owner in (None, "anna")]
+    assert owners == ["", "anna"]
+    assert jobs.all() == []
+
+
+def told(jobs: Jobs, name: str, *events: Event, log: str = "") -> Job:
+    """A run whose process has gone, with these events."""
+    folder = jobs.path(name)
+    folder.mkdir(parents=True)
+    (folder / EVENTS).write_text("".join(map(to_line, events)), encoding="utf-8")
+    (folder / LOG).write_text(log, encoding="utf-8")
+    job = Job(name, ("train", "supervised"), pid=2**22 + 1, born=1.0, asked=1.0)
+    jobs._write(job)
+    return job
+
+
+STARTED = Started("supervised", ("supervised",), 100, 10, 20, 5, "cpu", "float32")
+STEPS = [
+    Step("supervised", 0, n, 3.0 - n / 20, {}, 1e-3, 40.0, 60.0 - n, time=STARTED.time + n)
+    for n in range(1, 31)
+]
+EPOCH = EpochEnd("supervised", 0, 30, {"uar": 0.625}, ("angry", "sad"), ((3, 1), (0, 2)), best=True)
+
+
+@pytest.mark.parametrize(
+    ("last", "log", "state", "words"),
+    [
+        (Stopped(30, "asked to stop", 3.0), "", "stopped", "Stopped (asked to stop)."),
+        (Finished(100, {}, 9.0, note="Its time was up."), "", "finished", "Its time was up."),
+        (Failed("The disk is full."), "", "failed", "Broke off: The disk is full."),
+        (None, "epoch 1: uar 62 %", "failed", "ended from outside"),
+        (None, "serdemo: no room.", "failed", "Broke off: no room."),
+        (None, "Traceback (most\n  File\nValueError: x", "failed", "Broke off: ValueError: x"),
+    ],
+)
+def test_the_end_of_a_run_in_words(
+    jobs: Jobs, last: Event | None, log: str, state: str, words: str
+) -> None:
+    job = told(jobs, "run", STARTED, *STEPS, EPOCH, *([last] if last else []), log=log)
+    shown = run_view.view(jobs, job)
+    assert f'data-state="{state}"' in shown
+    assert words in shown
+    assert ("Finished." in shown) == (state == "finished")
+    assert "62.5%" in shown
+    assert shown.count("<figure") == 3
+    assert "serdemo train supervised --run runs/run" in shown
+
+
+def test_a_finished_run_tells_what_it_brought(jobs: Jobs) -> None:
+    figures = PairedComparison(
+        0.5, 0.6, (0.4, 0.6), (0.5, 0.7), (0.02, 0.18), "speakers", "better", 90
+    )
+    found = Comparison("compact", "run", "voices", ("angry", "sad"), 12, True, figures)
+    note = f"Its time was up. {found.sentence}"
+    job = told(jobs, "run", STARTED, *STEPS, EPOCH, Finished(100, {}, 9.0, note=note))
+    assert not start_models.leaves_model(jobs, job)
+    assert "sd-verdict" not in run_view.view(jobs, job)
+    kept = {"found": [found.to_json()], "said": found.sentence}
+    write_json(jobs.path("run") / BEFORE_AFTER, kept)
+    shown = run_view.view(jobs, job)
+    assert "Better by 10 points, sure." in shown and ">Before<" in shown
+    assert shown.count("95 % interval of the difference") == 1
+    assert "Finished. Its time was up.</p>" in shown
+    (jobs.path("run") / "checkpoint").mkdir()
+    (jobs.path("run") / "checkpoint" / "model.json").touch()
+    assert start_models.leaves_model(jobs, job)
+    (jobs.path("run") / BEFORE_AFTER).write_text("{}{", encoding="utf-8")
+    assert "cannot be read" in run_view.view(jobs, job)
+
+
+@pytest.mark.parametrize(
+    ("right", "verdict", "words"),
+    [
+        ((9, 8), "better", "Better than guessing, sure."),
+        ((5, 6), "no difference", "No better than guessing, as far as 20 clips can show."),
+    ],
+)
+def test_a_run_from_scratch_is_told_beside_guessing(
+    jobs: Jobs, right: tuple[int, int], verdict: str, words: str
+) -> None:
+    report = {
+        "corpus": "voices",
+        "uar": sum(right) / 20,
+        "uar_ci95": [0.4, 0.9],
+        "n": 20,
+        "speakers": 2,
+        "unseen_speakers": True,
+        "confusion": [[right[0], 10 - right[0], 0], [10 - right[1], right[1], 0], [0, 0, 0]],
+    }
+    (one,) = compare_to_chance([report])
+    note = f"Its time was up. {one.sentence}"
+    job = told(jobs, "run", STARTED, *STEPS, EPOCH, Finished(100, {}, 9.0, note=note))
+    (jobs.path("run") / "checkpoint").mkdir()
+    write_json(jobs.path("run") / "checkpoint" / REPORT, [report])
+    shown = run_view.view(jobs, job)
+    assert f'data-verdict="{verdict}"' in shown and words in shown
+    assert shown.count("20 clips of 2 unseen speakers") == 1
+    assert f"recognises {sum(right) / 20:.0%}, averaged over 2 emotions" in shown
+    assert "(95 % interval 40% to 90%), where guessing gives 50%" in shown
+    assert "Finished. Its time was up.</p>" in shown
+    (jobs.path("run") / "checkpoint" / REPORT).write_text("{}{", encoding="utf-8")
+    assert "cannot be read" in run_view.view(jobs, job)
+
+
+def test_what_a_run_can_begin_with(
+    jobs: Jobs, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SERDEMO_RUNS", str(jobs.folder))
+    assert [key for _, key in start_models.listed(jobs, None)][:2] == [
+        start_models.SHIPPED,
+        start_models.SCRATCH,
+    ]
+    shipped_too = ("speaker, shipped too", "speaker")
+    assert start_models.listed(jobs, "anna")[2:] == [shipped_too]
+    for name, last in (("done", Finished(9, {}, 1.0)), ("broken", Failed("no room"))):
+        told(jobs, name, STARTED, last)
+        shutil.copytree(tiny_checkpoint, jobs.path(name) / "checkpoint")
+    shutil.copytree(tiny_checkpoint, jobs.path("by-hand") / "checkpoint")  # of the command line
+    shutil.copytree(tiny_checkpoint, jobs.folder.parent / "models" / "given")
+    assert start_models.listed(jobs, None)[2:] == [
+        shipped_too,
+        ("by-hand", "runs/by-hand"),
+        ("done", "runs/done"),
+        ("given, imported", "models/given"),
+    ]
+    assert start_models.listed(jobs, "anna")[2:] == [shipped_too]
+    assert start_models.folder(start_models.SCRATCH, jobs, None) is None
+    assert start_models.folder(start_models.SHIPPED, jobs, "anna") == bundled_checkpoint()
+    assert start_models.folder("runs/done", jobs, None) == jobs.path("done") / "checkpoint"
+    for key, owner in (("runs/done", "anna"), ("models/given", "anna"), ("runs/broken", None)):
+        with pytest.raises(SerdemoError, match="to begin with any more"):
+            start_models.folder(key, jobs, owner)
+
+
+def test_too_short_a_time_is_told(
+    jobs: Jobs, corpus_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wish = TrainingRequest(folder=str(corpus_root), minutes=2)
+    split = wish.split(wish.clips(None))
+    for epochs, words in (
+        (0.4, "not one pass over the clips fits into 2 minutes"),
+        (3.0, "about 3 of 36"),
+    ):
+        found = Estimate(130.0, 120.0, epochs, 36, 5.0, "Some <GPU>")
+        monkeypatch.setattr(
+            "serdemo.runs.estimate.estimate_duration", lambda *given, found=found: found
+        )
+        shown = handlers.reckoned(wish, split)
+        assert words in shown and "On Some &lt;GPU&gt;: <b>about 2 minutes</b>" in shown
+
+
+def test_a_chart_says_what_it_shows() -> None:
+    found = run_view.chart("Loss", [(1, 4.0), (3, 2.0), (2, 3.0)], "{:.1f}")
+    assert 'aria-label="Loss: 3.0 now, between 2.0 and 4.0"' in found
+    assert 'points="4.0,6.0 316.0,104.0 160.0,55.0"' in found
+    flat = run_view.chart("Loss", [(1, 4.0)], "{:.1f}")
+    assert 'points="4.0,104.0"' in flat
+    near = run_view.chart("UAR", [(1, 0.83), (2, 0.84)], "{:.0%}", span=0.2)
+    assert "UAR: 84% now, between 83% and 84%" in near
+    assert "<span>94%</span><span>74%</span>" in near  # 93.5 and 73.5, rounded to even
+    assert 'points="4.0,57.5 316.0,52.6"' in near
+    top = run_view.chart("UAR", [(1, 0.99), (2, 1.0)], "{:.0%}", span=0.2)
+    assert "<span>100%</span><span>80%</span>" in top
+
+
+def test_words_of_others_are_no_markup(jobs: Jobs) -> None:
+    job = told(jobs, "run", STARTED, *STEPS, Failed("<script>1</script>"), log="<b>bold")
+    shown = run_view.view(jobs, job)
+    assert "<script>" not in shown
+    assert "<b>bold" not in shown
+
+
+def test_damaged_events_are_a_sentence(jobs: Jobs) -> None:
+    job = told(jobs, "run", STARTED)
+    (jobs.path("run") / EVENTS).write_text("{no\n", encoding="utf-8")
+    assert "is no event of a training run" in run_view.view(jobs, job)
+
+
+def test_how_long_in_words() -> None:
+    assert [html.duration(s) for s in (0.2, 45, 400, 9000)] == [
+        "about 1 s",
+        "about 45 s",
+        "about 7 minutes",
+        "about 2.5 hours",
+    ]
+
+
+def test_one_place_says_where_the_runs_lie(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An empty SERDEMO_RUNS is as none: every tab looks into the same folder."""
+    for given, folder in (("", Path("runs")), (str(tmp_path), tmp_path)):
+        monkeypatch.setenv("SERDEMO_RUNS", given)
+        assert runs_root() == folder
+        assert visitor_store.registry_for(None).runs == folder.absolute()
+        assert default_registry().runs == folder.absolute()
+        assert takes.of(None, None).folder == folder.absolute() / takes.NAME
+    monkeypatch.delenv("SERDEMO_RUNS")
+    assert runs_root() == Path("runs")
+    readers = [
+        path.name
+        for path in Path(files.__file__).parent.parent.rglob("*.py")
+        if re.search(r"environ.*SERDEMO_RUNS", path.read_text(encoding="utf-8"))
+    ]
+    assert readers == ["settings.py"]

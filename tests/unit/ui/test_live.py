@@ -1,0 +1,481 @@
+"""Live without a browser: the calls that a page makes, the desk's microphone, the load it bears."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from support.command import here
+
+from serdemo.audio import microphone, waveform
+from serdemo.cli.benchmarks import load as load_bench
+from serdemo.inference.predictor import Predictor
+from serdemo.nn import checkpoint
+from serdemo.schema import palette
+from serdemo.schema.errors import SerdemoError
+from serdemo.schema.types import EMOTIONS, Prediction, Segment
+from serdemo.ui import build
+from serdemo.ui.live import handlers, local_microphone
+from serdemo.ui.live.handlers import Live
+from serdemo.ui.shell import examples, html, rpc
+from serdemo.ui.shell.session import Visitors, WarmPredictor
+
+PIECE = 1536
+UNSAID = {"host": "127.0.0.1:7860"}  # what no browser sends: a call without its origin
+HANDED_ON = ("x-forwarded-for", "X-Forwarded-Host", "forwarded", "x-real-ip", "via")
+
+
+@pytest.fixture(scope="module")
+def predictor(tiny_checkpoint: Path) -> Predictor:
+    return Predictor(tiny_checkpoint, device="cpu")
+
+
+@pytest.fixture
+def page(predictor: Predictor) -> Iterator[Live]:
+    made = Live(Visitors(WarmPredictor(lambda: predictor)))
+    yield made
+    made.service.shutdown()
+
+
+def visitor(
+    address: str = "127.0.0.1", host: str = "127.0.0.1:7860", origin: str = "", **headers: str
+) -> Any:
+    told = {"host": host, "origin": origin or f"http://{host}", **headers}
+    return SimpleNamespace(client=SimpleNamespace(host=address), headers=told)
+
+
+def call(page: Live, name: str, **asked: Any) -> Any:
+    """The answer as the browser gets it: through JSON."""
+    return json.loads(json.dumps(page.call({"call": name, **asked}, visitor()), allow_nan=False))
+
+
+def coded(samples: np.ndarray[Any, Any]) -> str:
+    return base64.b64encode(local_microphone.to_bytes(samples)).decode()
+
+
+def voice() -> waveform.Samples:
+    """Some seconds of an example voice."""
+    path = examples.EXAMPLES_DIR / next(iter(examples.EXAMPLES.values()))
+    return waveform.decode(path).samples
+
+
+def push(page: Live, stream: str, sequence: int, samples: Any, since: float = 0.0) -> Any:
+    return call(page, "push", stream=stream, sequence=sequence, samples=coded(samples), since=since)
+
+
+def say(page: Live, stream: str, samples: waveform.Samples) -> Any:
+    """Push it all in pieces of a browser's size, and wait until it is answered."""
+    pieces = [samples[at : at + PIECE] for at in range(0, len(samples), PIECE)]
+    for sequence, piece in enumerate(pieces):
+        push(page, stream, sequence, piece)
+    nothing = np.zeros(0, np.float32)
+    for sequence in range(len(pieces), len(pieces) + 500):
+        told = push(page, stream, sequence, nothing)
+        if told["received"] == len(samples):
+            return told
+        time.sleep(0.02)
+    pytest.fail(f"only {told['received']} of {len(samples)} samples were received")
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 5.0) -> None:
+    until = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < until, "it did not come true in time"
+        time.sleep(0.02)
+
+
+# Calls
+
+
+@pytest.mark.slow
+def test_a_stream_is_answered_and_counted(page: Live, predictor: Predictor) -> None:
+    stream = call(page, "open", rate=16_000)["stream"]
+    told = say(page, stream, voice())
+    assert told["says"].startswith(("Sounds ", "Not sure: "))
+    assert set(told["labels"]) <= set(predictor.labels)
+    assert told["shares"] == [told["probabilities"][label] for label in told["labels"]]
+    assert told["heard_s"] == pytest.approx(len(voice()) / 16_000, abs=1e-3)
+    assert told["scored"] == len([s for s in told["segments"] if s["speech"] > 0]) > 2
+    assert told["streams"] == 1
+    ends = [segment["end_s"] for segment in told["segments"]]
+    later = push(page, stream, 10_000, np.zeros(0, np.float32), since=ends[1])
+    assert [segment["end_s"] for segment in later["segments"]] == ends[2:]
+
+
+def test_a_piece_sent_twice_is_taken_once(page: Live) -> None:
+    stream = call(page, "open", rate=16_000)["stream"]
+    for _ in range(3):
+        push(page, stream, 0, voice()[:PIECE])
+    assert say(page, stream, voice()[: 4 * PIECE])["received"] == 4 * PIECE
+
+
+@pytest.mark.slow
+def test_closing_answers_the_whole_and_forgets_it(page: Live) -> None:
+    stream = call(page, "open", rate=16_000)["stream"]
+    say(page, stream, voice())
+    whole = call(page, "close", stream=stream, since=0.0)
+    assert whole["says"].startswith(("Sounds ", "Not sure: "))
+    assert whole["segments"][-1]["end_s"] == pytest.approx(len(voice()) / 16_000, abs=1e-3)
+    assert len(page.service) == 0
+    assert call(page, "close", stream=stream) == {}
+
+
+def test_streams_are_known_by_handles_that_cannot_be_guessed(page: Live) -> None:
+    handles = {call(page, "open", rate=16_000)["stream"] for _ in range(8)}
+    assert len(handles) == 8
+    assert min(map(len, handles)) >= 32
+    for guess in ("", "0", next(iter(handles))[:-1]):
+        told = push(page, guess, 0, voice()[:PIECE])
+        assert told.keys() == {"refused", "gone"}
+        assert told["gone"] is True
+        assert call(page, "hear_desk", stream=guess, first=0, since=0.0)["gone"] is True
+
+
+def test_gone_is_told_only_of_streams_that_are(page: Live) -> None:
+    stream = call(page, "open", rate=16_000)["stream"]
+    told = call(page, "push", stream=stream, sequence=0, samples="no base64", since=0.0)
+    assert told["gone"] is False
+    call(page, "close", stream=stream)
+    assert push(page, stream, 0, voice()[:PIECE])["gone"] is True
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        None,
+        [],
+        "open",
+        {},
+        {"call": "shutdown"},
+        {"call": ["open"]},
+        {"call": "open"},
+        {"call": "open", "rate": "16000"},
+        {"call": "open", "rate": True},
+        {"call": "open", "rate": 0},
+        {"call": "open", "rate": 10**9},
+        {"call": "push"},
+        {"call": "push", "stream": 7, "sequence": 0, "samples": "", "since": 0},
+        {"call": "close", "stream": None},
+        {"call": "hear_desk", "stream": "x"},
+    ],
+    ids=str,
+)
+def test_a_wrong_call_is_refused_in_a_sentence(page: Live, asked: Any) -> None:
+    told = page.call(asked, visitor())
+    assert told["refused"].rstrip().endswith(".")
+    assert len(page.service) == 0
+
+
+@pytest.mark.parametrize(
+    "samples",
+    ["AAA", "AAAA AAAA", "ä", "AA==", "A" * (rpc.MOST_LETTERS + 4)],
+    ids=lambda s: s[:9],
+)
+def test_what_is_no_sound_is_refused_and_the_stream_goes_on(page: Live, samples: str) -> None:
+    stream = call(page, "open", rate=16_000)["stream"]
+    told = call(page, "push", stream=stream, sequence=0, samples=samples, since=0.0)
+    assert told["refused"].endswith(".")
+    assert say(page, stream, voice()[:PIECE])["received"] == PIECE
+
+
+def test_when_all_places_are_taken_it_says_so(page: Live) -> None:
+    told = [call(page, "open", rate=16_000) for _ in range(65)]
+    assert ["stream" in one for one in told] == [True] * 64 + [False]
+    assert "places for live sound are taken: try again" in told[-1]["refused"]
+
+
+def test_without_a_model_it_says_why_and_no_more() -> None:
+    def missing() -> Any:
+        raise SerdemoError("There is no checkpoint here: give one with --checkpoint.")
+
+    def broken() -> Any:
+        raise RuntimeError("secret detail")
+
+    for factory, sentence in ((missing, "There is no checkpoint here"), (broken, "went wrong")):
+        told = Live(Visitors(WarmPredictor(factory))).call(
+            {"call": "open", "rate": 16_000}, visitor()
+        )
+        assert sentence in told["refused"]
+        assert "secret" not in told["refused"]
+
+
+def test_the_example_is_several_voices_with_pauses(page: Live) -> None:
+    told = call(page, "example")
+    samples = rpc.from_base64(told["samples"])
+    assert told["rate"] == 16_000
+    assert 8 < len(samples) / told["rate"] < 30
+    loud = np.abs(samples.astype(np.int32)) > 600
+    assert loud.mean() > 0.1
+    assert not loud[: round(handlers.PAUSE_S * told["rate"])].any()
+
+
+# Answers
+
+
+def known(label: str, confidence: float, unsure: bool, speech: float = 1.0) -> Prediction:
+    rest = (1 - confidence) / 2
+    probabilities = {"angry": confidence, "happy": rest + 0.01, "sad": rest - 0.01}
+    part = Segment(0.0, 3.0, label, confidence, probabilities, speech)
+    return Prediction("live", 3.0, label, confidence, unsure, probabilities, (part,), ("Careful.",))
+
+
+def test_an_unsure_answer_names_two_labels_and_their_shares() -> None:
+    told = handlers.answer(known("angry", 0.4, unsure=True), 0.0)
+    assert told["says"] == "Not sure: angry or happy"
+    assert told["labels"] == ["angry", "happy"]
+    assert told["shares"] == pytest.approx([0.4, 0.31])
+    assert told["warnings"] == ["Careful."]
+    assert handlers.answer(known("angry", 0.9, unsure=False), 0.0)["labels"] == ["angry"]
+
+
+def test_without_a_voice_no_label_is_told() -> None:
+    nothing = Prediction("live", 0.0, "", 0.0, True, {})
+    for quiet in (nothing, known("no speech", 0.0, True), known("angry", 0.4, True, speech=0.0)):
+        told = handlers.answer(quiet, 0.0)
+        assert told["says"] == "No voice heard"
+        assert told["labels"] == told["shares"] == []
+        assert told["probabilities"] == {}
+
+
+def test_the_scripts_know_the_palette() -> None:
+    script = html.styles_js()
+    for emotion in EMOTIONS:
+        assert palette.style_of(emotion).colour in script
+
+
+# The desk's microphone
+
+
+class FakeMicrophone:
+    """Stands in for an input: block after block of a tone, until it is closed or unplugged."""
+
+    rate = 16_000
+    lost_samples = 0
+
+    def __init__(self) -> None:
+        self.closed = threading.Event()
+        self.unplugged = False
+
+    def __iter__(self) -> Iterator[waveform.Samples]:
+        while not self.closed.is_set():
+            if self.unplugged:
+                raise SerdemoError("The microphone sends no more sound: plug it in again.")
+            time.sleep(0.01)
+            yield np.full((1600, 1), 0.25, np.float32)
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+@pytest.fixture
+def plugged(monkeypatch: pytest.MonkeyPatch) -> FakeMicrophone:
+    fake = FakeMicrophone()
+    monkeypatch.setattr(microphone, "open_microphone", lambda device: fake)
+    found = microphone.Device(3, "Desk mic", 1, 16_000, True)
+    monkeypatch.setattr(microphone, "devices", lambda: [found])
+    return fake
+
+
+@pytest.mark.slow
+def test_the_desks_microphone_is_heard_with_its_sound(page: Live, plugged: FakeMicrophone) -> None:
+    assert call(page, "list_desk") == {"microphones": [{"device": 3, "name": "Desk mic"}]}
+    opened = call(page, "open_desk", device=3)
+    assert opened["rate"] == 16_000
+    first, heard = 0, []
+    for _ in range(20):
+        told = call(page, "hear_desk", stream=opened["stream"], first=first, since=0.0)
+        heard.append(rpc.from_base64(told["samples"]))
+        first += len(heard[-1])
+        time.sleep(0.02)
+    assert first >= 5 * 1600
+    assert set(np.concatenate(heard).tolist()) == {round(0.25 * 32_767)}
+    assert told["received"] > 0
+    assert told["lost"] == 0
+    # An answer that was lost on its way is asked for again.
+    again = call(page, "hear_desk", stream=opened["stream"], first=first, since=0.0)
+    more = call(page, "hear_desk", stream=opened["stream"], first=first, since=0.0)
+    assert len(more["samples"]) >= len(again["samples"])
+    call(page, "close", stream=opened["stream"])
+    assert plugged.closed.is_set()
+    assert len(page.service) == 0
+
+
+@pytest.mark.slow
+def test_a_page_that_has_gone_lets_the_microphone_go(
+    page: Live, plugged: FakeMicrophone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local_microphone, "LEFT_S", 0.2)
+    opened = call(page, "open_desk", device=3)
+    listening = page._desk.find(opened["stream"])
+    wait_until(plugged.closed.is_set)
+    wait_until(lambda: len(page.service) == 0)
+    assert listening.fetch(0) == b""  # what was heard is forgotten too
+    assert call(page, "hear_desk", stream=opened["stream"], first=0, since=0.0)["gone"] is True
+
+
+def test_an_unplugged_desk_microphone_says_what_to_do(page: Live, plugged: FakeMicrophone) -> None:
+    opened = call(page, "open_desk", device=3)
+    plugged.unplugged = True
+    wait_until(plugged.closed.is_set)
+    told = call(page, "hear_desk", stream=opened["stream"], first=0, since=0.0)
+    assert "plug it in again" in told["refused"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "sits"),
+    [
+        (visitor(), True),
+        (visitor("::1", "localhost:7860", "http://localhost:7860"), True),
+        (visitor(host="[::1]:7860"), True),
+        (visitor("192.168.1.7", "192.168.1.2:7860"), False),
+        (visitor(host="abc.gradio.live"), False),
+        (visitor(origin="https://evil.example"), False),
+        (visitor(origin="null"), False),
+        (visitor(origin="http://127.0.0.1:3000"), False),  # another page of this machine
+        (visitor("127.0.0.1", "evil.example:7860"), False),  # a name that leads to this machine
+        # A proxy on this machine that names it as host: nothing but the origin tells
+        (visitor(origin="https://serdemo.example"), False),
+        (SimpleNamespace(client=SimpleNamespace(host="127.0.0.1"), headers=UNSAID), False),
+        *[(visitor(**{name: "203.0.113.7"}), False) for name in HANDED_ON],
+        (visitor("testclient"), False),
+        (SimpleNamespace(client=None, headers={}), False),
+    ],
+)
+def test_the_desks_microphone_is_for_whom_sits_there(
+    page: Live, plugged: FakeMicrophone, request_: Any, sits: bool
+) -> None:
+    told = page.call({"call": "list_desk"}, request_)
+    assert bool(told["microphones"]) is sits
+    opened = page.call({"call": "open_desk", "device": 3}, request_)
+    assert ("stream" in opened) is sits
+    if not sits:
+        assert "only at the computer it belongs to" in opened["refused"]
+    page.call({"call": "close", "stream": opened.get("stream", "")}, request_)
+
+
+def test_a_space_offers_no_microphone_of_its_own(
+    page: Live, plugged: FakeMicrophone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPACE_ID", "somebody/serdemo")
+    assert call(page, "list_desk") == {"microphones": []}
+
+
+def test_without_a_sound_system_none_is_offered(
+    page: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing() -> Any:
+        raise SerdemoError("The microphone needs the PortAudio library.")
+
+    monkeypatch.setattr(microphone, "devices", missing)
+    assert call(page, "list_desk") == {"microphones": []}
+
+
+# Load
+
+
+@pytest.fixture(scope="module")
+def served(predictor: Predictor) -> Iterator[str]:
+    page = build(lambda: predictor)
+    _, address, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
+    yield address
+    page.close()
+
+
+@pytest.mark.slow
+def test_many_visitors_at_once_lose_nothing_and_get_the_labels_of_the_file(
+    served: str, tiny_checkpoint: Path
+) -> None:
+    told = load_bench.load(3, 4.0, served, tiny_checkpoint)
+    assert told["lost_samples"] == 0
+    assert told["windows"]["answered"] > 3 * 4
+    assert told["windows"]["skipped"] == 0
+    assert told["labels_as_file"] == {"mean": 1, "streams": [1, 1, 1]}
+    assert 0 < told["delay_s"]["p50"] <= told["delay_s"]["p99"] < 5
+    assert told["rss_mb"] == {"start": None, "end": None}
+
+
+@pytest.mark.slow
+def test_bench_load_prints_one_document(served: str, tiny_checkpoint: Path) -> None:
+    options = ("--streams", 1, "--seconds", 3, "--url", served, "--checkpoint", tiny_checkpoint)
+    told = here("bench", "load", *options, "--json").json()
+    assert told["streams"] == 1
+    assert told["seconds"] == 3
+    assert {"lost_samples", "delay_s", "rss_mb"} <= told.keys()
+
+
+def test_bench_load_says_what_is_wrong_with_an_address(unused_tcp_port: int) -> None:
+    ran = here("bench", "load", "--url", f"http://127.0.0.1:{unused_tcp_port}")
+    assert ran.code == 1
+    assert "cannot be reached" in ran.err
+
+    class Other(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"components": []}')
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Other) as other:
+        threading.Thread(target=other.handle_request, daemon=True).start()
+        ran = here("bench", "load", "--url", f"http://127.0.0.1:{other.server_port}")
+    assert ran.code == 1
+    assert "is no page of serdemo" in ran.err
+
+
+@pytest.fixture
+def unused_tcp_port() -> int:
+    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as probe:
+        return probe.server_port
+
+
+@pytest.mark.slow
+def test_a_calibration_is_given_to_the_page_and_taken_back_from_it(
+    tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "tiny"
+    shutil.copytree(tiny_checkpoint, folder)
+    described = checkpoint.describe(folder)
+    checkpoint.redescribe(folder, replace(described, neutral=[3.0] * 8))
+    model = Predictor(folder, device="cpu")
+    page = Live(Visitors(WarmPredictor(lambda: model)))
+    sound = np.concatenate([voice(), voice()])
+    first = call(page, "open", rate=waveform.SAMPLE_RATE)["stream"]
+    plain = say(page, first, sound)["probabilities"]
+    told = call(page, "calibrate", stream=first)
+    assert len(told["neutral"]) == 8
+    assert all(isinstance(warning, str) for warning in told["warnings"])
+
+    # Another stream of the same visitor brings it along; switched off, it counts no more.
+    second = call(page, "open", rate=waveform.SAMPLE_RATE, neutral=told["neutral"])["stream"]
+    moved = say(page, second, sound)["probabilities"]
+    assert max(abs(moved[label] - plain[label]) for label in plain) > 0.05
+    assert call(page, "adjust", stream=second, neutral=None) == {}
+    third = call(page, "open", rate=waveform.SAMPLE_RATE, neutral=None)["stream"]
+    assert say(page, third, sound)["probabilities"] == pytest.approx(plain, abs=1e-6)
+
+    for wrong, says in (
+        ("text", "A calibration is a list of numbers"),
+        ([0.0, "x"], "A calibration is a list of numbers"),
+        ([0.0] * 7, "not of this model"),
+        ([1e400] * 8, "not of this model"),
+    ):
+        refused = page.call({"call": "adjust", "stream": third, "neutral": wrong}, visitor())
+        assert says in refused["refused"]
+    silent = call(page, "open", rate=waveform.SAMPLE_RATE)["stream"]
+    assert "Nothing was heard yet" in call(page, "calibrate", stream=silent)["refused"]
+    say(page, silent, np.zeros(waveform.SAMPLE_RATE, np.float32))
+    assert "speech were heard" in call(page, "calibrate", stream=silent)["refused"]
+    page.service.shutdown()
