@@ -70,7 +70,7 @@ def address(tiny_checkpoint: Path, corpus_root: Path, sent: Path) -> Iterator[st
             server_name="127.0.0.1",
             theme=theme.theme(),
             css=theme.css(),
-            head=f"<script>{theme.script('page.js')}</script>",
+            head=f"<script>{theme.script('shell/page.js')}</script>",
         )
         yield address
         served.close()
