@@ -4,9 +4,8 @@ other networks."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,14 +18,9 @@ from serdemo.evaluation.predictions import PredictionSet
 from serdemo.metrics import classification
 from serdemo.metrics import scores as metrics_scores
 from serdemo.schema.errors import SerdemoError
-from serdemo.schema.files import read_json
 from serdemo.schema.types import Utterance
-from serdemo.training import distributed
-from serdemo.training.events import STOP_FILE, Event, Finished, Stopped
-from serdemo.training.recipes.base import Recipe
 
 REPORT = "report.json"
-FOLDER = "baselines"  # in a run's folder, of the runs it is compared with
 RATES = ("n", "speakers", "uar", "uar_ci95", "ci95_over", "wa", "macro_f1")
 GRID = tuple(
     {"kernel": kernel, "C": cost}
@@ -59,42 +53,6 @@ class Table:
     rows: NDArray[np.float64]
     truth: tuple[str, ...]
     clips: tuple[Utterance, ...]
-
-
-def trained(
-    begin: Callable[..., Iterator[Event]],
-    recipe: Recipe,
-    options: Mapping[str, Any],
-    run_dir: Path,
-    stop: Callable[[], str | None],
-    found: list[BaselineResult],
-) -> Generator[Event, None, Stopped | None]:
-    """Carry out the runs that a recipe is compared with, telling `found` what each is worth.
-
-    `begin` starts or resumes a run with option values and a folder, those of `runs.train`; `run_dir`
-    is the recipe's own run, whose stop file counts. Yields their events; returns the one that
-    stopped them, if any did.
-    """
-
-    def asked() -> str | None:
-        return "asked to stop" if (run_dir / STOP_FILE).exists() else stop()
-
-    for name, differing in recipe.rivals.items():
-        folder, values = run_dir / FOLDER / name, {**options, **differing}
-        try:
-            for event in begin(values=values, run_dir=folder, resume=True, asked=asked):
-                if isinstance(event, Stopped):
-                    (run_dir / STOP_FILE).unlink(missing_ok=True)  # it is done
-                    return event
-                if not isinstance(event, Finished):
-                    yield event
-            told = (
-                read_json(folder / "checkpoint" / REPORT) if distributed.is_main_process() else []
-            )
-            found.append(BaselineResult(name, {one["corpus"]: one for one in told}))
-        except SerdemoError as problem:
-            found.append(BaselineResult(name, not_run=str(problem)))
-    return None
 
 
 def simple(split: Split, labels: Sequence[str]) -> list[BaselineResult]:

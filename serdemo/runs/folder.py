@@ -50,12 +50,12 @@ def open_run(
     *,
     resume: bool,
     stop_after: float | None = None,
-    asked: Stop = lambda: None,
+    stop_reason: Stop = lambda: None,
 ) -> Iterator[tuple[Stop, Write, Stop]]:
     """While inside, a run has its folder: yields what says why to stop, what writes an event, and what
     says why to stop whatever the time. That this process works in the folder is told in it.
 
-    A run ends by Ctrl-C or SIGTERM, `stop_after` seconds, or what `asked` returns. An error is
+    A run ends by Ctrl-C or SIGTERM, `stop_after` seconds, or what `stop_reason` returns. An error is
     written as the last event. Raises UsageError for a folder that holds another run, SerdemoError
     where the disk or the memory is full.
     """
@@ -69,7 +69,7 @@ def open_run(
     with interrupts() as interrupted, mine, path.open("a", encoding="utf-8") as log:
 
         def pressed() -> str | None:
-            return "interrupted" if interrupted() else asked()
+            return "interrupted" if interrupted() else stop_reason()
 
         def stop() -> str | None:
             if reason := pressed():

@@ -15,6 +15,7 @@ from serdemo.data.splits import Split
 from serdemo.evaluation import baselines
 from serdemo.evaluation.baselines import BaselineResult
 from serdemo.nn.device import pick_device
+from serdemo.runs.baseline_runs import train_baselines
 from serdemo.runs.folder import CONFIG as CONFIG
 from serdemo.runs.folder import load_config, open_run
 from serdemo.runs.report import _raise_if_stopped, _score, predictor_kwargs
@@ -33,11 +34,11 @@ def train(
     command: str = "",
     resume: bool = False,
     stop_after: float | None = None,
-    asked: Callable[[], str | None] = lambda: None,
+    stop_reason: Callable[[], str | None] = lambda: None,
 ) -> Iterator[Event]:
     """Carry out a run, writing each event to `events.jsonl`; at its end, score the test speakers.
 
-    `asked` ends it at the next step with the reason it returns. Where the recipe has rivals, their
+    `stop_reason` ends it at the next step with the reason it returns. Where the recipe has rivals, their
     runs follow, in folders of their own, and their events are yielded but not written here.
 
     Raises UsageError for bad options or a folder that holds another run, SerdemoError for a
@@ -49,27 +50,29 @@ def train(
         refuse_unlabelled(list(chain(*split.parts.values())))
     described = recipe.describe(split)  # what is plainly wrong is told before a folder is made
     pick_device(options.device)
-    with open_run(run_dir, config, resume=resume, stop_after=stop_after, asked=asked) as told:
+    with open_run(
+        run_dir, config, resume=resume, stop_after=stop_after, stop_reason=stop_reason
+    ) as told:
         stop, write, pressed = told
         happening = fit(recipe, options, split, run_dir, stop, resume=resume)
         for event in happening:
-            found: list[BaselineResult] = []
+            results: list[BaselineResult] = []
             if isinstance(event, Finished):
                 happening.close()  # what it trained is on disk: make room for what follows
                 rival = partial(train, recipe_name, split=split, command=config["command"])
-                broken = yield from baselines.trained(
-                    rival, recipe, config["options"], run_dir, stop, found
+                results, stopped = yield from train_baselines(
+                    rival, recipe, config["options"], run_dir, stop
                 )
-                event = replace(broken, step=event.step) if broken else event
+                event = replace(stopped, step=event.step) if stopped else event
             scored = distributed.is_main_process() and (not recipe.unscored or recipe.verified)
             if isinstance(event, Finished) and scored:
                 if recipe.rivals:
-                    found[:0] = baselines.simple(split, described.labels)
+                    results[:0] = baselines.simple(split, described.labels)
                 load = {
                     **predictor_kwargs(recipe, options),
                     "check_cancelled": partial(_raise_if_stopped, run_dir, pressed),
                 }
-                event = _score(event, run_dir, split, config["command"], options, found, load)
+                event = _score(event, run_dir, split, config["command"], options, results, load)
             if isinstance(event, Finished) and distributed.is_main_process():
                 event = replace(event, note=f"{event.note}{recipe.unscored}")
             write(event)

@@ -91,7 +91,7 @@ def train(
         torch.set_num_threads(options.threads)
     predictor = predictor or Predictor(_folder(options.start), device=options.device)
     clips, notes = of_one_voice(utterances, options.speaker, predictor.labels)
-    with open_run(run_dir, config, resume=resume, stop_after=stop_after, asked=asked) as told:
+    with open_run(run_dir, config, resume=resume, stop_after=stop_after, stop_reason=asked) as told:
         stop, write, _ = told
         for event in _taught(predictor, clips, notes, run_dir.resolve(), config["command"], stop):
             write(event)
