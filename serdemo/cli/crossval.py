@@ -105,7 +105,9 @@ def _run(name: str) -> Callable[..., None]:
             if as_json:
                 print_json({"finished": False, "models_done": done, "models": count})
             return
-        found = crossval_report.document(protocol, tasks, crossval.read(protocol, tasks, folder))
+        found = crossval_report.document(
+            protocol, tasks, crossval.load_predictions(protocol, tasks, folder)
+        )
         report.write(found, folder)
         print_json({"finished": True, **found}) if as_json else show_protocol(found, folder)
 

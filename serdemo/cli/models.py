@@ -167,7 +167,7 @@ def import_(archive: Path, title: str | None, force: bool, runs: Path | None) ->
         raise SerdemoError(f"There is no file {archive}.")
     store = _store(runs)
     name = slugify(archive.stem) if title is None else title
-    entry = store.take(name, lambda folder: unpack(archive, folder), force=force)
+    entry = store.add(name, lambda folder: unpack(archive, folder), force=force)
     _taken(entry)
 
 
@@ -203,7 +203,7 @@ def pull(
     commits: list[str] = []
     name = slugify(repo.rpartition("/")[2]) if title is None else title
     store = _store(runs)
-    entry = store.take(
+    entry = store.add(
         name, lambda folder: commits.append(hub.pull(repo, folder, revision)), force=force
     )
     click.echo(f"{repo} at commit {commits[0]}.", err=True)

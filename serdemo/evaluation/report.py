@@ -9,12 +9,16 @@ from typing import Any
 from serdemo.evaluation import plots
 from serdemo.evaluation.model_card import strip_local_paths
 from serdemo.evaluation.scoring import Report
-from serdemo.runs.crossval_report import COUNTED
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.files import write_json
 
 Found = dict[str, Any]
 
+SCORING_METHOD = (
+    "Argmax over all labels of the model; recall averaged over the classes present, of those that"
+    " the model was trained on (other clips are left out). The interval is a 95 % bootstrap over"
+    " speakers (over clips where there is one speaker); ECE is the expected calibration error."
+)
 HEAD = ("speakers", "clips", "classes", "UAR %", "95 % interval", "WA %", "macro F1 %", "ECE")
 
 
@@ -141,7 +145,7 @@ def write_evaluation(report: Report, folder: Path, command: str = "") -> None:
     lines = [
         f"# {report.checkpoint} on {report.corpus}",
         "",
-        f"{scores.n} clips of {scores.speakers} speakers {who}. {COUNTED}",
+        f"{scores.n} clips of {scores.speakers} speakers {who}. {SCORING_METHOD}",
         "",
         *markdown([["corpus", *HEAD], *rows]),
         "",

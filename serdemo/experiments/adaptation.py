@@ -67,7 +67,10 @@ def measure(
     for speaker, clips in sorted(speakers.items()):
         named = [classification.class_of(u.emotion, predictor.labels) or "" for u in clips]
         truth = np.array([predictor.labels.index(name) for name in named])
-        if len(set(truth)) < 2 or np.bincount(truth)[np.unique(truth)].min() < 2 * personal.FEWEST:
+        if (
+            len(set(truth)) < 2
+            or np.bincount(truth)[np.unique(truth)].min() < 2 * personal.MIN_CLIPS
+        ):
             continue
         voiced: list[ClipFeatures] = []
         spent = []

@@ -21,7 +21,7 @@ from serdemo.experiments.paired import pair
 from serdemo.experiments.papers_plan import MACHINE, NETWORKS, VOICES, Arm, Paper, Question, papers
 from serdemo.nn.checkpoint_files import bundled_checkpoint as shipped_folder
 from serdemo.runs import crossval
-from serdemo.runs.crossval import ANSWERS, Follow
+from serdemo.runs.crossval import PREDICTIONS, Follow
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.files import read_json, write_json
 from serdemo.schema.settings import data_root
@@ -78,7 +78,7 @@ def train(
     jobs = [(arm, seed) for seed in range(seeds) for arm in wanted]
     splits: dict[str, Split] = {}
     for number, (arm, seed) in enumerate(jobs, start=1):
-        if (place(folder, arm.name, seed) / ANSWERS).exists():
+        if (place(folder, arm.name, seed) / PREDICTIONS).exists():
             continue
         left = None if stop_after is None else stop_after - (time.monotonic() - began)
         if left is not None and left <= 0:
@@ -90,7 +90,7 @@ def train(
             if seed == 0:  # nothing in it is drawn, so one is enough
                 labels = ClassOptions().labels(split.train)
                 own.mkdir(parents=True, exist_ok=True)
-                write_json(own / ANSWERS, baselines.svm_predictions(split, labels).to_json())
+                write_json(own / PREDICTIONS, baselines.svm_predictions(split, labels).to_json())
             continue
         options = {**options_of(arm, seed, folder), **shared}
         finished = crossval.run_fold(
@@ -105,7 +105,7 @@ def train(
         if not finished:
             return False
         if resolve_recipe(arm.recipe, options)[0].unscored:  # a first stage alone answers nothing
-            write_json(own / ANSWERS, PredictionSet(()).to_json())
+            write_json(own / PREDICTIONS, PredictionSet(()).to_json())
         else:
             crossval.save_predictions(arm.recipe, options, split, own)
     return True
@@ -129,7 +129,7 @@ def _voices(value: Any) -> Any:
 
 def answered(folder: Path, name: str, seeds: int) -> list[PredictionSet]:
     """The answers of an arm, one for each seed that has any."""
-    paths = [place(folder, name, seed) / ANSWERS for seed in range(seeds)]
+    paths = [place(folder, name, seed) / PREDICTIONS for seed in range(seeds)]
     return [PredictionSet.from_json(read_json(path)) for path in paths if path.exists()]
 
 

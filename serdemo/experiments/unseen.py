@@ -15,7 +15,7 @@ from serdemo.experiments.neutral import HeardClip, calibrate
 from serdemo.experiments.paired import Interval, Paired, interval, pair
 from serdemo.inference.predictor import Predictor
 from serdemo.inference.speaker_normalization import NEUTRAL, STRENGTH
-from serdemo.runs.crossval import ANSWERS, PROTOCOL
+from serdemo.runs.crossval import PREDICTIONS, PROTOCOL
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.files import read_json, write_json
 from serdemo.schema.types import Utterance
@@ -71,13 +71,13 @@ def _models(run: Path) -> list[Path]:
     if not isinstance(protocol, dict) or protocol.get("by") != "one-corpus-out":
         raise UsageError(f"{run} was not made with --by one-corpus-out.")
     found = sorted(run.glob("*/seed-*"))
-    if not found or not all((place / ANSWERS).exists() for place in found):
+    if not found or not all((place / PREDICTIONS).exists() for place in found):
         raise SerdemoError(f"Not all models of {run} are finished; go on with --resume.")
     return found
 
 
 def _answers(run: Path) -> list[PredictionSet]:
-    found = [PredictionSet.from_json(read_json(place / ANSWERS)) for place in _models(run)]
+    found = [PredictionSet.from_json(read_json(place / PREDICTIONS)) for place in _models(run)]
     return _by_seed(run, found)
 
 
@@ -121,7 +121,7 @@ def _with_neutral(place: Path, progress: Callable[[str], None]) -> PredictionSet
         found = read_json(kept)
         if isinstance(found, dict) and found.get("settings") == settings:
             return PredictionSet.from_json(found.get("answers"))
-    said = PredictionSet.from_json(read_json(place / ANSWERS))
+    said = PredictionSet.from_json(read_json(place / PREDICTIONS))
     progress(f"{place.parent.parent.name}: {place.parent.name}, {place.name}")
     predictor = Predictor(place / "checkpoint")
     clips = [

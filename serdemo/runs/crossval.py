@@ -29,9 +29,9 @@ from serdemo.schema.types import Utterance
 from serdemo.training.events import EVENTS, Event, Finished, Stopped
 from serdemo.training.options import resolve_recipe
 
-PROTOCOL, ANSWERS = "protocol.json", "answers.json"
+PROTOCOL, PREDICTIONS = "protocol.json", "answers.json"
 # Options that change how a run is carried out, not what it is: they may differ on resuming.
-FREE = {"device", "threads", "workers", "save_minutes", "memory_gb"}
+RESUMABLE_OPTIONS = {"device", "threads", "workers", "save_minutes", "memory_gb"}
 
 
 def open_protocol(
@@ -84,7 +84,7 @@ def _continued(
     if begun["clips"] != clips:
         raise UsageError(f"{run_dir} was begun on other clips; resume with the same --corpus.")
     for name, value in options.items():
-        if name not in FREE and begun["options"].get(name) != value:
+        if name not in RESUMABLE_OPTIONS and begun["options"].get(name) != value:
             raise UsageError(
                 f"{run_dir} was begun with other options: leave --{name.replace('_', '-')} as it"
                 " was, or name another folder."
@@ -125,7 +125,7 @@ def train(
     left = [
         (number, seed, task)
         for number, (seed, task) in enumerate(jobs, start=1)
-        if not (fold_dir(run_dir, task, seed) / ANSWERS).exists()
+        if not (fold_dir(run_dir, task, seed) / PREDICTIONS).exists()
     ]
     for number, seed, task in left:
         spent = time.monotonic() - began
@@ -212,7 +212,7 @@ def save_predictions(recipe: str, options: Mapping[str, Any], split: Split, fold
     taught = [u for u in split.train if not target or u.corpus == target]
     classes = {name for u in taught if (name := class_of(u.emotion, predictor.labels))}
     found = predict_dataset(predictor, split.test, classes)
-    write_json(folder / ANSWERS, found.to_json())
+    write_json(folder / PREDICTIONS, found.to_json())
     shutil.rmtree(folder / "resume", ignore_errors=True)  # several times the model, and done with
 
 
@@ -224,16 +224,18 @@ def fold_dir(run_dir: Path, task: Fold, seed: int) -> Path:
 def progress(protocol: Mapping[str, Any], tasks: Sequence[Fold], run_dir: Path) -> tuple[int, int]:
     """How many models are done, and how many there are to be."""
     done = [
-        (fold_dir(run_dir, task, s) / ANSWERS).exists() for task in tasks for s in seeds(protocol)
+        (fold_dir(run_dir, task, s) / PREDICTIONS).exists()
+        for task in tasks
+        for s in seeds(protocol)
     ]
     return sum(done), len(done)
 
 
-def read(
+def load_predictions(
     protocol: Mapping[str, Any], tasks: Sequence[Fold], run_dir: Path
 ) -> list[list[PredictionSet]]:
     """The answers of each task, one for each seed; raises SerdemoError while some are missing."""
-    paths = [[fold_dir(run_dir, task, s) / ANSWERS for s in seeds(protocol)] for task in tasks]
+    paths = [[fold_dir(run_dir, task, s) / PREDICTIONS for s in seeds(protocol)] for task in tasks]
     done, count = progress(protocol, tasks, run_dir)
     if done < count:
         raise SerdemoError(

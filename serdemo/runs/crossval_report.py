@@ -8,13 +8,9 @@ from typing import Any
 from serdemo.data.protocols import LEAVE_ONE_CORPUS_OUT, Fold, seeds, speaker_overlap
 from serdemo.evaluation.model_card import strip_local_paths
 from serdemo.evaluation.predictions import PredictionSet, concat, mean_of_corpora, result
+from serdemo.evaluation.report import SCORING_METHOD
 from serdemo.schema.errors import SerdemoError
 
-COUNTED = (
-    "Argmax over all labels of the model; recall averaged over the classes present, of those that"
-    " the model was trained on (other clips are left out). The interval is a 95 % bootstrap over speakers (over clips where"
-    " there is one speaker); ECE is the expected calibration error."
-)
 Found = dict[str, Any]
 
 
@@ -40,7 +36,7 @@ def document(
         "command": strip_local_paths(protocol["command"]) if protocol["command"] else "",
         "code_version": protocol["code"],
         "protocol": sentence(protocol),
-        "counted": COUNTED,
+        "counted": SCORING_METHOD,
         **parts,
         "speakers_shared": shared,
     }

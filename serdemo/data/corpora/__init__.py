@@ -31,6 +31,7 @@ from serdemo.data.corpora import (
 from serdemo.data.corpora.corpus import Corpus
 from serdemo.data.corpora.spec import split_spec
 from serdemo.schema.errors import SerdemoError, UsageError
+from serdemo.schema.settings import data_root
 from serdemo.schema.types import Utterance
 
 HUB = "hf:"
@@ -173,6 +174,16 @@ class Status:
 def status(root: Path | None) -> list[Status]:
     """One row for each known corpus; with `root` None nothing counts as found."""
     return [_status(corpus, root) for corpus in CORPORA.values()]
+
+
+def available_corpora() -> list[tuple[str, str]]:
+    """(title with the number of clips, name) of each known corpus found under SERDEMO_DATA."""
+    root = data_root(None)
+    try:
+        rows = status(root) if root else []
+    except SerdemoError:
+        return []
+    return [(f"{row.title} ({row.clips} clips)", row.name) for row in rows if row.clips]
 
 
 def _status(corpus: Corpus, root: Path | None) -> Status:

@@ -24,10 +24,10 @@ Indices = NDArray[np.intp]
 # How dear a change of weights is, where a clip lies at a distance of 1 from the voice's mean. On the
 # selection speakers dearer ones were hardly ever better, but at times chosen by chance.
 L2_STRENGTHS = (0.003, 0.001)
-FEWEST = 2  # clips of an emotion: of a single one, left out, nothing would be left to learn from
-MOST_HEADS = 48  # more clips than these are left out several at a time
-STEPS = 200  # of the optimiser, at most
-TOO_FEW = (
+MIN_CLIPS = 2  # clips of an emotion: of a single one, left out, nothing would be left to learn from
+MAX_FOLDS = 48  # more clips than these are left out several at a time
+MAX_ITERATIONS = 200  # of the optimiser, at most
+TOO_FEW_CLIPS = (
     "To learn a voice, at least two clips each of two emotions that the model knows are needed:"
     " record some more."
 )
@@ -74,8 +74,8 @@ def adapt_classifier(head: Head, features: ArrayLike, truth_index: ArrayLike) ->
     views, truth = _checked(head, features, truth_index)
     count, ways = views.shape[:2]
     classes, which, counts = np.unique(truth, return_inverse=True, return_counts=True)
-    if len(classes) < 2 or counts.min() < FEWEST:
-        raise UsageError(TOO_FEW)
+    if len(classes) < 2 or counts.min() < MIN_CLIPS:
+        raise UsageError(TOO_FEW_CLIPS)
     every = np.eye(len(head.bias))
     absent = np.setdiff1d(np.arange(len(head.bias)), classes)
     heard = views.transpose(1, 0, 2).reshape(-1, views.shape[2])  # all as they are, then the others
@@ -196,7 +196,7 @@ def _fit(
         gradient = points.T @ pull + penalty * moved
         return -float((aims * logs).sum()) + penalty / 2 * float(flat @ flat), gradient.ravel()
 
-    options = {"maxiter": STEPS, "ftol": 1e-10}
+    options = {"maxiter": MAX_ITERATIONS, "ftol": 1e-10}
     found = minimize(loss, start.ravel(), jac=True, method="L-BFGS-B", options=options)
     moved: Floats = found.x.reshape(start.shape)
     return moved
@@ -214,7 +214,7 @@ def _balanced(which: Indices, kept: NDArray[np.bool_], ways: int, absent: int) -
 def _groups(which: Indices) -> Indices:
     """Which clips are left out together: each alone, else as few of a class at once as can be."""
     groups = np.empty(len(which), dtype=np.intp)
-    groups[np.argsort(which, kind="stable")] = np.arange(len(which)) % MOST_HEADS
+    groups[np.argsort(which, kind="stable")] = np.arange(len(which)) % MAX_FOLDS
     return groups
 
 

@@ -36,7 +36,7 @@ from serdemo.schema.types import Utterance
 # How fast a clip is heard once more to learn from, pitch and pace together. Chosen on the selection
 # speakers, where more speeds, noise, rooms and parts of a clip brought nothing beside them.
 SPEEDS = (0.86, 1.15)
-AT_ONCE = 4  # clips that go through the network together
+BATCH_SIZE = 4  # clips that go through the network together
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,8 +68,8 @@ def extract_features(
     predictor: Predictor, clips: Sequence[waveform.Clip]
 ) -> Iterator[ClipFeatures]:
     """Each clip as the last layer of this model is given it, some at a time."""
-    for start in range(0, len(clips), AT_ONCE):
-        heard = [predictor.windows(clip) for clip in clips[start : start + AT_ONCE]]
+    for start in range(0, len(clips), BATCH_SIZE):
+        heard = [predictor.windows(clip) for clip in clips[start : start + BATCH_SIZE]]
         # That with most speech, or that which holds all of a short sound.
         fullest = [max(windows, key=lambda w: (w.whole, w.speech)) for windows in heard]
         own = [[window.wave for window in windows] for windows in heard]
@@ -152,7 +152,7 @@ def adapt(
 ) -> AdaptationReport:
     """Teach a model a voice by clips and their classes; raises as `personal.teach`."""
     if not voiced:
-        raise UsageError(personal.TOO_FEW)
+        raise UsageError(personal.TOO_FEW_CLIPS)
     ways = np.stack([one.ways for one in voiced])
     found = personal.adapt_classifier(head_of(predictor), ways, list(truth))
     return AdaptationReport(predictor.labels, tuple(truth), found)

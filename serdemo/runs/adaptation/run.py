@@ -90,7 +90,7 @@ def train(
     if options.threads:
         torch.set_num_threads(options.threads)
     predictor = predictor or Predictor(_folder(options.start), device=options.device)
-    clips, notes = of_one_voice(utterances, options.speaker, predictor.labels)
+    clips, notes = select_speaker_clips(utterances, options.speaker, predictor.labels)
     with open_run(run_dir, config, resume=resume, stop_after=stop_after, stop_reason=asked) as told:
         stop, write, _ = told
         for event in _taught(predictor, clips, notes, run_dir.resolve(), config["command"], stop):
@@ -100,7 +100,7 @@ def train(
             yield event
 
 
-def of_one_voice(
+def select_speaker_clips(
     utterances: Sequence[Utterance], speaker: str, labels: Sequence[str]
 ) -> tuple[list[Utterance], list[str]]:
     """The clips that can teach, and in sentences what is left out.
@@ -121,13 +121,13 @@ def of_one_voice(
     notes += [f"Only one clip of {one} was given, so it was left out." for one in single]
     left_out = (None, *single)
     if len({*names} - {*left_out}) < 2:
-        raise UsageError(personal.TOO_FEW)
+        raise UsageError(personal.TOO_FEW_CLIPS)
     return [u for u, name in zip(own, names, strict=True) if name not in left_out], notes
 
 
 def _single(names: Iterable[str]) -> list[str]:
     """The emotions with too few clips to leave one out in turn."""
-    return sorted(name for name, count in Counter(names).items() if count < personal.FEWEST)
+    return sorted(name for name, count in Counter(names).items() if count < personal.MIN_CLIPS)
 
 
 def _taught(
@@ -154,8 +154,8 @@ def _taught(
     kept: list[Utterance] = []
     voiced: list[ClipFeatures] = []
     truth: list[int] = []
-    for start in range(0, len(clips), features.AT_ONCE):
-        part = clips[start : start + features.AT_ONCE]
+    for start in range(0, len(clips), features.BATCH_SIZE):
+        part = clips[start : start + features.BATCH_SIZE]
         for clip, found in _heard(predictor, part):
             if isinstance(found, str):
                 notes.append(found)

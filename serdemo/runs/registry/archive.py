@@ -1,4 +1,4 @@
-"""Checkpoints as zip files: packed as they are, and taken from strangers within bounds."""
+"""Checkpoints as zip files, and the verification of checkpoints from strangers."""
 
 from __future__ import annotations
 
@@ -6,24 +6,25 @@ import os
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from serdemo.nn import checkpoint
 from serdemo.nn.checkpoint_files import DESCRIPTION, WEIGHTS, count_numbers
 from serdemo.runs.registry.entry import FILES, Entry, files_of
 from serdemo.schema import zipfiles
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.files import recovered_path
 
-MOST_BYTES = 2_000_000_000  # of a checkpoint from elsewhere
-LARGEST, DEEPEST = 200_000, 1000  # any size, and any count of layers, in an architecture
+MAX_BYTES = 2_000_000_000  # of an imported checkpoint
+MAX_SIZE = 200_000  # of any number in an architecture
+MAX_LAYERS = 1000  # of a number of layers, and of the length of a list
 
 
 def pack(entry: Entry, archive: Path, *, force: bool = False) -> None:
-    """Write a checkpoint's files to a zip; the same checkpoint gives the same bytes.
+    """Write the files of a checkpoint to a zip; equal checkpoints give equal bytes.
 
-    Raises UsageError where the file exists, but for `force`; SerdemoError for no checkpoint.
+    Raises UsageError when `archive` exists and `force` is not set or its folder does not exist,
+    SerdemoError when the entry is no checkpoint.
     """
+    from serdemo.nn import checkpoint
+
     if archive.is_dir() or not archive.absolute().parent.is_dir():
         raise UsageError(f"{archive} must name a file in a folder that is there.")
     if archive.exists() and not force:
@@ -32,54 +33,56 @@ def pack(entry: Entry, archive: Path, *, force: bool = False) -> None:
     zipfiles.pack(recovered_path(entry.folder), archive, files_of(entry.folder))
 
 
-def unpack(archive: Path, folder: Path, most_bytes: int = MOST_BYTES) -> None:
-    """Put the checkpoint of a zip into `folder`: its files alone, or in one folder inside.
+def unpack(archive: Path, folder: Path, max_bytes: int = MAX_BYTES) -> None:
+    """Extract the checkpoint of a zip into `folder`; the zip may hold it in one folder of its own.
 
-    Raises SerdemoError, beside what `archives.unpack` refuses, for a zip that holds other things.
+    Raises SerdemoError for a zip that `zipfiles.unpack` refuses or that holds other files.
     """
-    inside = folder.parent / "unpacked"
-    kinds = {Path(name).suffix for name in FILES}
-    zipfiles.unpack(archive, inside, kinds, most_bytes)
-    found = [path for path in sorted(inside.rglob("*")) if path.is_file()]
-    for path in found:
-        within = path.relative_to(inside)
-        if path.name not in FILES or len(within.parts) > 2:
+    scratch = folder.parent / "unpacked"
+    zipfiles.unpack(archive, scratch, {Path(name).suffix for name in FILES}, max_bytes)
+    paths = [path for path in sorted(scratch.rglob("*")) if path.is_file()]
+    for path in paths:
+        relative = path.relative_to(scratch)
+        if path.name not in FILES or len(relative.parts) > 2:
             raise SerdemoError(
-                f"{archive.name} is refused: {within.as_posix()[:80]!r} is no file of a checkpoint"
+                f"{archive.name} is refused: {relative.as_posix()[:80]!r} is no file of a checkpoint"
                 f" ({', '.join(FILES)})."
             )
-    if len({path.parent for path in found}) > 1:
+    if len({path.parent for path in paths}) > 1:
         raise SerdemoError(f"{archive.name} holds several folders: zip one checkpoint by itself.")
-    for path in found:
+    for path in paths:
         os.replace(path, folder / path.name)
 
 
 def verify(folder: Path) -> None:
-    """Raise SerdemoError unless the folder holds a checkpoint that is whole and sound, and whose
-    model needs no more memory than its weights."""
+    """Raise SerdemoError unless a folder holds a loadable checkpoint whose model has no more
+    parameters than its weights file has numbers."""
+    import torch
+
+    from serdemo.nn import checkpoint
+
     description = checkpoint.describe(folder)
-    held = count_numbers(folder / WEIGHTS)
-    # What a stranger wrote may be beyond measure, so shapes alone are made of it at first.
-    _refuse_beyond_measure(description.encoder_config, folder.name)
+    available = count_numbers(folder / WEIGHTS)
+    # A hostile description may ask for any amount of memory: at first only shapes are made.
+    _refuse_implausible_sizes(description.encoder_config, folder.name)
     with torch.device("meta"):
         model = checkpoint.build(description, folder.name)
     needed = sum(parameter.numel() for parameter in model.parameters())
-    if needed > held:
+    if needed > available:
         raise SerdemoError(
             f"{folder.name} does not fit its description: that needs {needed} numbers, its"
-            f" weights are {held}."
+            f" weights are {available}."
         )
     checkpoint.load(folder)
 
 
-def _refuse_beyond_measure(config: Any, name: str, key: str = "") -> None:
-    """Raise SerdemoError for a number in an architecture that no model has."""
-    inner = list(config.items()) if isinstance(config, dict) else []
+def _refuse_implausible_sizes(config: Any, name: str, key: str = "") -> None:
+    """Raise SerdemoError for a number in an encoder's configuration that no model has."""
+    items = list(config.items()) if isinstance(config, dict) else []
     if isinstance(config, list):
-        inner = [(key, value) for value in config]
-    if len(inner) > DEEPEST or (
-        isinstance(config, int | float) and not config <= (DEEPEST if "layers" in key else LARGEST)
-    ):
+        items = [(key, value) for value in config]
+    limit = MAX_LAYERS if "layers" in key else MAX_SIZE
+    if len(items) > MAX_LAYERS or (isinstance(config, int | float) and not config <= limit):
         raise SerdemoError(f"{name} cannot be read: {key!r} in {DESCRIPTION} is beyond measure.")
-    for below, value in inner:
-        _refuse_beyond_measure(value, name, str(below))
+    for inner_key, value in items:
+        _refuse_implausible_sizes(value, name, str(inner_key))

@@ -11,8 +11,8 @@ from serdemo.schema.files import recovered_path
 from serdemo.training.events import EVENTS
 
 REPORT, CARD = "report.json", "README.md"
-FILES = (CARD, EVENTS, DESCRIPTION, WEIGHTS, REPORT)  # of a checkpoint, the needed and the others
-PART = ".part-"  # how the names of folders begin that are being filled or deleted
+FILES = (CARD, EVENTS, DESCRIPTION, WEIGHTS, REPORT)  # of a checkpoint, required and optional ones
+PART = ".part-"  # prefix of folders that are being written or deleted
 
 Origin = Literal["shipped", "run", "imported", "folder"]
 PREFIXES: dict[str, str] = {"run": "runs/", "imported": "models/"}
@@ -20,7 +20,7 @@ PREFIXES: dict[str, str] = {"run": "runs/", "imported": "models/"}
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A checkpoint at hand: its name, where it comes from, and its folder."""
+    """A checkpoint of the registry: its name, where it comes from, and its folder."""
 
     name: str
     origin: Origin
@@ -28,14 +28,14 @@ class Entry:
 
     @property
     def key(self) -> str:
-        """What tells it from every other: `compact`, `runs/NAME`, `models/NAME` or its folder."""
+        """Its unique key: `compact`, `runs/NAME`, `models/NAME`, or the path of its folder."""
         if self.origin == "folder":
             return str(self.folder)
         return PREFIXES.get(self.origin, "") + self.name
 
 
 def files_of(folder: Path) -> list[str]:
-    """Which of a checkpoint's files are there."""
+    """Names of the checkpoint files that exist in a folder."""
     return [name for name in FILES if (recovered_path(folder) / name).is_file()]
 
 

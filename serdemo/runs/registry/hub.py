@@ -1,4 +1,4 @@
-"""Checkpoints on the Hugging Face hub: pushed, private unless asked otherwise, and pulled."""
+"""Push checkpoints to the Hugging Face hub (private by default), and pull them from it."""
 
 from __future__ import annotations
 
@@ -25,26 +25,30 @@ from huggingface_hub.utils.tqdm import disable_progress_bars
 from serdemo import __version__
 from serdemo.nn import checkpoint
 from serdemo.nn.checkpoint_files import DESCRIPTION, WEIGHTS
-from serdemo.runs.registry.archive import MOST_BYTES
+from serdemo.runs.registry.archive import MAX_BYTES
 from serdemo.runs.registry.entry import FILES, PREFIXES, files_of
 from serdemo.runs.registry.store import Registry, slugify
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.files import recovered_path
 
-REFUSALS = {
+STATUS_REASONS = {
     401: "the token is not valid: set HF_TOKEN to one that is",
     402: "the account's storage for private models is full",
     403: "this token may not do that there: it needs the right to write to this model",
     413: "the model is larger than the hub takes",
-    429: "it is asked too often: try again in some minutes",
+    429: "there were too many requests: try again in some minutes",
 }
-# The first are what its library's own errors derive from, those of the connection too
-UNREACHED: tuple[type[Exception], ...] = (*HfHubHTTPError.__bases__, ValueError, RuntimeError)
+# The bases of the library's own errors, among them those of the connection
+CONNECTION_ERRORS: tuple[type[Exception], ...] = (
+    *HfHubHTTPError.__bases__,
+    ValueError,
+    RuntimeError,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """Where a checkpoint went: the page of the model, the commit, and who may see it."""
+    """A pushed checkpoint: the URL of the model's page, the commit, and whether it is private."""
 
     url: str
     commit: str
@@ -52,25 +56,25 @@ class Pushed:
 
 
 def push(folder: Path, repo: str, *, public: bool = False, force: bool = False) -> Pushed:
-    """Put a checkpoint's files into the model repository `repo` (OWNER/NAME), made where missing.
+    """Upload a checkpoint's files to the model repository `repo` (OWNER/NAME), created if missing.
 
-    The token is that of HF_TOKEN, or of `hf auth login`. Raises UsageError without a token, for a
-    repository that more people see than was asked for, and without `force` for one that holds a
-    model already; SerdemoError for what the hub refuses.
+    The token is that of HF_TOKEN or of `hf auth login`. Raises UsageError without a token, for an
+    existing repository whose visibility differs from `public`, and without `force` for one that
+    holds a model; SerdemoError for what the hub refuses.
     """
-    described = checkpoint.describe(folder)
-    with _talking(repo):
+    description = checkpoint.describe(folder)
+    with _hub_errors(repo):
         api = HfApi(token=_token(repo))
-        known = _info(api, repo)
-        if known is None:
+        info = _model_info(api, repo)
+        if info is None:
             api.create_repo(repo, private=not public, repo_type="model")
         else:
-            _refuse_unasked(known, repo, public, force)
-        place = recovered_path(folder)
-        operations = [CommitOperationAdd(name, place / name) for name in files_of(folder)]
-        message = f"{described.name}, by serdemo {__version__}"
-        told = api.create_commit(repo, operations, commit_message=message)
-        return Pushed(f"{api.endpoint}/{repo}", told.oid, not public)
+            _refuse_unconfirmed(info, repo, public, force)
+        source = recovered_path(folder)
+        operations = [CommitOperationAdd(name, source / name) for name in files_of(folder)]
+        message = f"{description.name}, by serdemo {__version__}"
+        commit = api.create_commit(repo, operations, commit_message=message)
+        return Pushed(f"{api.endpoint}/{repo}", commit.oid, not public)
 
 
 def pull(
@@ -78,49 +82,52 @@ def pull(
     folder: Path,
     revision: str | None = None,
     *,
-    most_bytes: int = MOST_BYTES,
+    max_bytes: int = MAX_BYTES,
     own_token: bool = True,
 ) -> str:
-    """Fetch the files of a checkpoint from `repo` into `folder`; returns the commit they are of.
+    """Download the files of a checkpoint from `repo` into `folder`; returns their commit.
 
-    No other file is fetched, whatever else lies there. `revision` is a commit, tag or branch;
-    without `own_token` only what all may see is found. Raises SerdemoError for a repository without
-    a checkpoint, or one larger than `most_bytes`.
+    Other files of the repository are left. `revision` is a commit, tag or branch; without
+    `own_token` only public repositories are found. Raises SerdemoError for a repository without a
+    checkpoint, or with one larger than `max_bytes`.
     """
-    with _talking(repo):
+    with _hub_errors(repo):
         api = HfApi(token=(own_token and get_token()) or False)
         info = api.model_info(repo, revision=revision, files_metadata=True)
         commit = info.sha or revision or "main"
-        sizes = {one.rfilename: one.size or 0 for one in info.siblings or []}
-        sizes = {name: size for name, size in sizes.items() if name in FILES}
+        sizes = {
+            file.rfilename: file.size or 0
+            for file in info.siblings or []
+            if file.rfilename in FILES
+        }
         for name in (DESCRIPTION, WEIGHTS):
             if name not in sizes:
                 raise SerdemoError(f"{repo} holds no model of serdemo: it has no {name}.")
-        if sum(sizes.values()) > most_bytes:
-            raise SerdemoError(f"{repo} is larger than {most_bytes / 1e6:.0f} MB.")
+        if sum(sizes.values()) > max_bytes:
+            raise SerdemoError(f"{repo} is larger than {max_bytes / 1e6:.0f} MB.")
         for name in sizes:
             api.hf_hub_download(repo, name, revision=commit, local_dir=folder)
         return commit
 
 
-def resolve_checkpoint(name: str, store: Registry) -> Path:
-    """The folder of a checkpoint that is named otherwise: by its key in the store, or as OWNER/NAME
-    on the hub, from where it is fetched once and kept in the store. Any other name is a folder's.
+def resolve_checkpoint(name: str, registry: Registry) -> Path:
+    """The folder of a checkpoint named by its key in the registry, or as OWNER/NAME on the hub, from
+    where it is downloaded into the registry once. Any other name is that of a folder.
 
-    Raises what `pull` and `Store.take` raise.
+    Raises what `pull` and `Registry.add` raise.
     """
-    named = {entry.key: entry.folder for entry in store.entries()}
-    kept = slugify(name.replace("/", "--"))
-    if found := named.get(name) or named.get(f"{PREFIXES['imported']}{kept}"):
-        return found
-    # What lies in a folder that is there, or deeper, is a file's name misspelt.
+    folders = {entry.key: entry.folder for entry in registry.entries()}
+    local_name = slugify(name.replace("/", "--"))
+    if folder := folders.get(name) or folders.get(f"{PREFIXES['imported']}{local_name}"):
+        return folder
+    # A path in or below an existing folder is the misspelt name of a file, not of a repository.
     if name.count("/") != 1 or "\\" in name or Path(name).parent.is_dir():
         return Path(name)
 
     def fill(folder: Path) -> None:
         pull(name, folder)
 
-    return store.take(kept, fill).folder
+    return registry.add(local_name, fill).folder
 
 
 def _token(repo: str) -> str:
@@ -132,19 +139,19 @@ def _token(repo: str) -> str:
     return token
 
 
-def _info(api: HfApi, repo: str) -> ModelInfo | None:
+def _model_info(api: HfApi, repo: str) -> ModelInfo | None:
     try:
         return api.model_info(repo)
     except RepositoryNotFoundError:
         return None
 
 
-def _refuse_unasked(known: ModelInfo, repo: str, public: bool, force: bool) -> None:
-    if not known.private and not public:
+def _refuse_unconfirmed(info: ModelInfo, repo: str, public: bool, force: bool) -> None:
+    if not info.private and not public:
         raise UsageError(f"{repo} is public: add --public to push there, or name another.")
-    if known.private and public:
+    if info.private and public:
         raise UsageError(f"{repo} is private: push without --public, or make it public first.")
-    if not force and {one.rfilename for one in known.siblings or []} & {DESCRIPTION, WEIGHTS}:
+    if not force and {file.rfilename for file in info.siblings or []} & {DESCRIPTION, WEIGHTS}:
         raise UsageError(
             f"{repo} holds a model already: add --force to put this one in its place (the hub keeps"
             " the earlier one in its history)."
@@ -152,8 +159,8 @@ def _refuse_unasked(known: ModelInfo, repo: str, public: bool, force: bool) -> N
 
 
 @contextmanager
-def _talking(repo: str) -> Iterator[None]:
-    """Whatever goes wrong on the way to the hub, as one sentence."""
+def _hub_errors(repo: str) -> Iterator[None]:
+    """Turn the errors of the hub's library into sentences, and keep it from writing to the terminal."""
     logging.set_verbosity_error()
     disable_progress_bars()
     try:
@@ -179,13 +186,13 @@ def _talking(repo: str) -> Iterator[None]:
         ) from problem
     except HfHubHTTPError as problem:
         status = getattr(problem.response, "status_code", None)
-        why = REFUSALS.get(status or 0, f"it answered {status}; try again later")
-        raise SerdemoError(f"The hub did not take part for {repo}: {why}.") from problem
-    except UNREACHED as problem:
+        why = STATUS_REASONS.get(status or 0, f"it answered {status}; try again later")
+        raise SerdemoError(f"The hub refused the request for {repo}: {why}.") from problem
+    except CONNECTION_ERRORS as problem:
         if type(problem).__module__ == "builtins" and not isinstance(problem, ConnectionError):
-            raise  # of the disk, not of the hub
-        where = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+            raise  # an error of the disk, not of the hub
+        endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
         raise SerdemoError(
-            f"The hub at {where} could not be reached or broke off: check the connection, then try"
+            f"The hub at {endpoint} could not be reached or broke off: check the connection, then try"
             " again."
         ) from problem

@@ -1,6 +1,6 @@
-"""The store of checkpoints: shipped ones, those of own runs, those taken in from elsewhere.
+"""The model registry: shipped checkpoints, those of own runs, and imported ones.
 
-Runs lie in a folder of theirs, what is taken in lies in the folder `models` beside it.
+Runs lie in one folder; imported checkpoints lie in the folder `models` beside it.
 """
 
 from __future__ import annotations
@@ -18,70 +18,71 @@ from serdemo.nn.checkpoint_files import SHIPPED, bundled_checkpoint
 from serdemo.runs import process
 from serdemo.runs.job import JOB
 from serdemo.runs.queue import Jobs
+from serdemo.runs.registry.archive import verify
 from serdemo.runs.registry.entry import PART, PREFIXES, Entry, files_of, is_checkpoint
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.files import replace_folder
 from serdemo.schema.settings import runs_root
 from serdemo.schema.zipfiles import WINDOWS_DEVICES
 
-LEFT_S = 3600.0  # such a folder older than that was left behind by a process that was killed
+LEFTOVER_AGE_S = 3600.0  # an older unfinished folder is that of a process that was killed
 
 
 class Registry:
-    """The checkpoints at hand. `mine`, where given, names the runs that may be seen."""
+    """The checkpoints that a user can choose from.
+
+    `runs` is the folder of the runs, `models` that of the imported checkpoints, by default `models`
+    beside it. `visible_runs` restricts the runs to those of these names; None shows all.
+    """
 
     def __init__(
-        self, runs: Path, models: Path | None = None, mine: Collection[str] | None = None
+        self, runs: Path, models: Path | None = None, visible_runs: Collection[str] | None = None
     ) -> None:
         self.runs = runs.absolute()
         self.models = self.runs.parent / "models" if models is None else models.absolute()
-        self.mine = mine
+        self.visible_runs = visible_runs
 
     def entries(self) -> list[Entry]:
-        """All of them: shipped ones (the default first), runs, imported ones, each by name."""
+        """All entries: shipped ones (the default first), runs, imported ones, each by name."""
         return [*self._shipped(), *self._runs(), *self._imported()]
 
     def get(self, key: str) -> Entry:
-        """The one of that key; raises SerdemoError when there is none."""
+        """The entry of a key; raises SerdemoError when there is none."""
         for entry in self.entries():
             if entry.key == key:
                 return entry
         raise SerdemoError(f"There is no model {key!r} any more.")
 
     def find(self, name: str) -> Entry:
-        """The one that a user means: by key, by a name that only one has, or by any folder.
+        """The entry that a user names: by key, by a unique name, or by the path of any folder.
 
-        Raises UsageError where several have the name, SerdemoError where there is none.
+        Raises UsageError for the name of several, SerdemoError when there is none.
         """
-        asked = name.replace("\\", "/").rstrip("/")
+        key = name.replace("\\", "/").rstrip("/")
         entries = self.entries()
-        for entry in entries:
-            if entry.key == asked:
-                return entry
-        named = [entry for entry in entries if entry.name == asked]
-        if len(named) > 1:
-            keys = " or ".join(entry.key for entry in named)
-            raise UsageError(f"{asked} is the name of several models: say {keys}.")
-        if named:
-            return named[0]
+        by_key = [entry for entry in entries if entry.key == key]
+        matches = by_key or [entry for entry in entries if entry.name == key]
+        if len(matches) > 1:
+            keys = " or ".join(entry.key for entry in matches)
+            raise UsageError(f"{key} is the name of several models: say {keys}.")
+        if matches:
+            return matches[0]
         if not os.path.isdir(name):
             raise SerdemoError(
                 f"There is no model {name!r}: name one that `serdemo models` lists, or a folder."
             )
         return Entry(Path(name).resolve().name, "folder", Path(name))
 
-    def take(self, name: str, fill: Callable[[Path], None], *, force: bool = False) -> Entry:
-        """Keep what `fill` puts into an empty folder as the model `name`, if it is a checkpoint.
+    def add(self, name: str, fill: Callable[[Path], None], *, force: bool = False) -> Entry:
+        """Import a checkpoint under `name`: `fill` writes it into an empty folder, then it is verified.
 
-        All or nothing. Raises UsageError for a name that is none or, without `force`, is taken;
-        SerdemoError for what is no checkpoint, which is then not kept.
+        All or nothing. Raises UsageError for a bad name or, without `force`, one that exists;
+        SerdemoError for what is no sound checkpoint.
         """
-        from serdemo.runs.registry.archive import verify
-
-        target = self._place(name, force)
+        target = self._target(name, force)
         try:
             self.models.mkdir(parents=True, exist_ok=True)
-            sweep(self.models)
+            delete_leftovers(self.models)
             with tempfile.TemporaryDirectory(
                 prefix=PART, dir=self.models, ignore_cleanup_errors=True
             ) as scratch:
@@ -89,11 +90,11 @@ class Registry:
                 fresh.mkdir()
                 fill(fresh)
                 verify(fresh)
-                self._place(name, force)  # another may have taken the name meanwhile
+                self._target(name, force)  # another process may have taken the name meanwhile
 
-                def move(place: Path) -> None:
-                    for part in files_of(fresh):
-                        os.replace(fresh / part, place / part)
+                def move(folder: Path) -> None:
+                    for file in files_of(fresh):
+                        os.replace(fresh / file, folder / file)
 
                 replace_folder(target, move)
         except OSError as problem:
@@ -101,9 +102,9 @@ class Registry:
         return Entry(name, "imported", target)
 
     def delete(self, entry: Entry) -> None:
-        """Remove an imported model, or a run with all that it made.
+        """Delete an imported checkpoint, or a run with all its files.
 
-        Raises UsageError for any other, and for a run that still runs.
+        Raises UsageError for any other entry, and for a run that has not ended.
         """
         if entry.origin not in PREFIXES:
             why = "comes with serdemo" if entry.origin == "shipped" else "is a folder of your own"
@@ -114,7 +115,7 @@ class Registry:
         elif process.is_locked(folder):
             raise UsageError(f"{entry.name} still runs: stop it first.")
         try:
-            sweep(folder.parent)
+            delete_leftovers(folder.parent)
             if folder.exists():
                 aside = folder.with_name(f"{PART}{entry.name}-{time.time_ns()}")
                 os.replace(folder, aside)  # gone at once, or not at all
@@ -124,7 +125,7 @@ class Registry:
                 f"{entry.name} could not be deleted: {problem.strerror}."
             ) from problem
 
-    def _place(self, name: str, force: bool) -> Path:
+    def _target(self, name: str, force: bool) -> Path:
         device = name.split(".")[0].lower() in WINDOWS_DEVICES
         if device or not re.fullmatch(r"\w[\w.-]{0,79}", name) or name.endswith("."):
             raise UsageError(f"{name!r} cannot name a model: use letters, digits, dots and dashes.")
@@ -137,16 +138,14 @@ class Registry:
         return target
 
     def _shipped(self) -> Iterator[Entry]:
-        folders = [
-            folder for folder in bundled_checkpoint().parent.iterdir() if is_checkpoint(folder)
-        ]
-        for folder in sorted(folders, key=lambda one: (one.name != SHIPPED, one.name)):
+        folders = filter(is_checkpoint, bundled_checkpoint().parent.iterdir())
+        for folder in sorted(folders, key=lambda path: (path.name != SHIPPED, path.name)):
             yield Entry(folder.name, "shipped", folder)
 
     def _runs(self) -> Iterator[Entry]:
         for folder in sorted(self.runs.glob("[!.]*/")):
-            mine = self.mine is None or folder.name in self.mine
-            if mine and is_checkpoint(folder / "checkpoint"):
+            visible = self.visible_runs is None or folder.name in self.visible_runs
+            if visible and is_checkpoint(folder / "checkpoint"):
                 yield Entry(folder.name, "run", folder / "checkpoint")
 
     def _imported(self) -> Iterator[Entry]:
@@ -156,18 +155,18 @@ class Registry:
 
 
 def default_registry(runs: Path | None = None) -> Registry:
-    """The store with this folder of runs, else that of SERDEMO_RUNS, else `runs`."""
+    """The registry of this folder of runs, by default that of SERDEMO_RUNS, else `runs`."""
     return Registry(runs or runs_root())
 
 
 def slugify(name: str) -> str:
-    """A name for the store made out of any other, such as that of a zip or of a repository."""
+    """Turn any name, such as that of a zip or a repository, into one that `Registry.add` takes."""
     return re.sub(r"[^\w.-]+", "-", name).strip("-.")[:80].rstrip("-.") or "model"
 
 
-def sweep(folder: Path) -> None:
-    """Remove what a process that was killed left behind."""
-    for left in folder.glob(f"{PART}*"):
+def delete_leftovers(folder: Path) -> None:
+    """Delete what processes that were killed left in a folder of checkpoints or runs."""
+    for leftover in folder.glob(f"{PART}*"):
         with suppress(OSError):
-            if time.time() - left.stat().st_mtime > LEFT_S:
-                shutil.rmtree(left, ignore_errors=True)
+            if time.time() - leftover.stat().st_mtime > LEFTOVER_AGE_S:
+                shutil.rmtree(leftover, ignore_errors=True)

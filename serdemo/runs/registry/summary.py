@@ -1,4 +1,4 @@
-"""What a checkpoint is, told in one row: recipe, data, figures, licence, size, speed."""
+"""Summary of a checkpoint: recipe, training data, test results, licence, size and speed."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ from serdemo.runs.registry.entry import CARD, REPORT, Entry, Origin
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.files import read_json, recovered_path
 
-MOST_CARD_BYTES = 200_000
+MAX_CARD_BYTES = 200_000
 METRICS = ("uar", "eer")
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """How good a checkpoint is on a corpus: `metric` is `uar` or `eer`, `value` a fraction.
+    """Test result on one corpus: `metric` is `uar` or `eer`, `value` lies in [0, 1].
 
-    `ci95` is its interval, `n` and `speakers` what it was measured on, where these are known;
-    `unseen` says that the checkpoint was neither trained nor selected on any of the speakers.
+    `ci95` is the 95 % interval, `n` and `speakers` count the test clips and their speakers, each None
+    where unknown; `unseen` means that the checkpoint was neither trained nor selected on any of these
+    speakers.
     """
 
     metric: str
@@ -38,10 +39,11 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """One row of the list. `trained_on` counts the speakers of each corpus, `size_mb` is of the
-    weights, `times_real_time` is None where it was not measured.
+    """One row of `serdemo models list`.
 
-    `problem` is the sentence why the checkpoint cannot be used; the rest is then empty.
+    `trained_on` counts the speakers of each corpus, `figures` holds the test result on each corpus,
+    `size_mb` is the size of the weights, `times_real_time` is None when not measured. `problem` is
+    the sentence why the checkpoint cannot be used; all other fields are then empty.
     """
 
     key: str
@@ -59,63 +61,63 @@ class Summary:
     problem: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """A plain dictionary, ready for JSON."""
+        """The fields as a dictionary for JSON."""
         return asdict(self)
 
 
 def summarise(entry: Entry, *, speed: bool = False) -> Summary:
-    """The row of a checkpoint; with `speed` it is measured on this machine, in some seconds."""
+    """Summary of a registry entry; `speed` also measures its speed here, which takes some seconds."""
     try:
-        described = checkpoint.describe(entry.folder)
-        parameters = count_numbers(recovered_path(entry.folder) / WEIGHTS)
-        size = (recovered_path(entry.folder) / WEIGHTS).stat().st_size
+        description = checkpoint.describe(entry.folder)
+        weights = recovered_path(entry.folder) / WEIGHTS
+        n_numbers, n_bytes = count_numbers(weights), weights.stat().st_size
         rate = times_real_time(entry.folder) if speed else None
     except (SerdemoError, OSError) as problem:
         return Summary(entry.key, entry.name, entry.origin, problem=str(problem))
-    corpora = sorted({*described.trained_on, *described.selected_on})
-    counted = described.metrics.get("parameters")
+    corpora = sorted({*description.trained_on, *description.selected_on})
+    parameters = description.metrics.get("parameters")
     return Summary(
-        entry.key,
-        entry.name,
-        entry.origin,
-        described.recipe,
-        described.encoder,
-        described.labels,
-        {name: len(described.trained_on.get(name, [])) for name in corpora},
-        figures(entry.folder, described.metrics),
-        described.licence or (model_card.licence(corpora) if corpora else ""),
-        round(size / 1e6, 2),
-        counted if type(counted) is int else parameters,
-        rate,
+        key=entry.key,
+        name=entry.name,
+        origin=entry.origin,
+        recipe=description.recipe,
+        encoder=description.encoder,
+        labels=description.labels,
+        trained_on={name: len(description.trained_on.get(name, [])) for name in corpora},
+        figures=figures(entry.folder, description.metrics),
+        licence=description.licence or (model_card.licence(corpora) if corpora else ""),
+        size_mb=round(n_bytes / 1e6, 2),
+        parameters=parameters if type(parameters) is int else n_numbers,
+        times_real_time=rate,
     )
 
 
 def figures(folder: Path, metrics: Mapping[str, Any]) -> dict[str, Figure]:
-    """By corpus, the test figures of a description, else of the report beside it.
+    """Test results by corpus: those in the description's `metrics`, else those of `report.json`.
 
-    What is no figure is left out, and what cannot be read: a checkpoint may be a stranger's.
+    Malformed values are left out: the checkpoint may be a stranger's.
     """
-    found = metrics.get("test")
+    rows = metrics.get("test")
     path = recovered_path(folder) / REPORT
-    if not isinstance(found, dict) and path.is_file():
+    if not isinstance(rows, dict) and path.is_file():
         report = None
         with suppress(SerdemoError):
             report = read_json(path)
-        rows = [row for row in report if isinstance(row, dict)] if isinstance(report, list) else []
-        found = {str(row.get("corpus", "")): row for row in rows}
-    told = {name: _figure(row) for name, row in found.items()} if isinstance(found, dict) else {}
-    return {name: figure for name, figure in sorted(told.items()) if figure is not None}
+        reported = report if isinstance(report, list) else []
+        rows = {str(row.get("corpus", "")): row for row in reported if isinstance(row, dict)}
+    results = {name: _figure(row) for name, row in rows.items()} if isinstance(rows, dict) else {}
+    return {name: figure for name, figure in sorted(results.items()) if figure is not None}
 
 
 def _figure(row: Any) -> Figure | None:
     for metric in METRICS if isinstance(row, dict) else ():
         if _is_share(row.get(metric)):
-            bounds = row.get(f"{metric}_ci95")
-            known = isinstance(bounds, list) and len(bounds) == 2 and all(map(_is_share, bounds))
+            ci95 = row.get(f"{metric}_ci95")
+            valid = isinstance(ci95, list) and len(ci95) == 2 and all(map(_is_share, ci95))
             return Figure(
                 metric,
                 float(row[metric]),
-                (float(bounds[0]), float(bounds[1])) if known else None,
+                (float(ci95[0]), float(ci95[1])) if valid else None,
                 row["n"] if type(row.get("n")) is int else None,
                 row["speakers"] if type(row.get("speakers")) is int else None,
                 row.get("unseen_speakers", metric == "eer") is True,
@@ -128,16 +130,16 @@ def _is_share(value: Any) -> bool:
 
 
 def card_text(folder: Path) -> str:
-    """The model card as Markdown without its front matter, "" where there is none to be read.
+    """The model card in Markdown without its front matter, "" when there is none.
 
-    Control characters are left out: it may be a stranger's, and is shown on a terminal.
+    Control characters are removed: a stranger's card is shown on a terminal.
     """
     try:
         with (recovered_path(folder) / CARD).open("rb") as file:
-            text = file.read(MOST_CARD_BYTES).decode("utf-8", "replace").replace("\r\n", "\n")
+            text = file.read(MAX_CARD_BYTES).decode("utf-8", "replace").replace("\r\n", "\n")
     except OSError:
         return ""
     if text.startswith("---\n"):
-        head, mark, rest = text[4:].partition("\n---\n")
-        text = rest if mark else head
+        front_matter, end, body = text[4:].partition("\n---\n")
+        text = body if end else front_matter
     return "".join(c for c in text if c.isprintable() or c in "\n\t").strip()

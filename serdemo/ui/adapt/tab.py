@@ -18,8 +18,7 @@ from serdemo.schema.types import EMOTIONS
 from serdemo.ui.adapt import takes
 from serdemo.ui.adapt.takes import Voice
 from serdemo.ui.adapt.view import PanelState, panel
-from serdemo.ui.models import visitor_store
-from serdemo.ui.shell import theme
+from serdemo.ui.shell import theme, visitor_store
 from serdemo.ui.shell.page import Page, footer_html
 from serdemo.ui.shell.rpc import field, from_base64
 from serdemo.ui.shell.uploads import FAULT
@@ -62,15 +61,15 @@ def build(page: Page) -> None:
         owner = page.owner(token, request)
         # A choice of an earlier visit may not have been taken up yet.
         kept = owner is None and chosen == KEY
-        return look(takes.of(owner, request.session_hash), request, owner, kept=kept)
+        return look(takes.voice_of(owner, request.session_hash), request, owner, kept=kept)
 
     def on_leave(request: gr.Request) -> None:
         if request.session_hash:
-            page.visitors.forget(takes.forget(request.session_hash))
+            page.visitors.forget(takes.delete_session(request.session_hash))
 
     def on_act(event: gr.EventData, token: str, request: gr.Request) -> Answer:
         owner = page.owner(token, request)
-        voice = takes.of(owner, request.session_hash)
+        voice = takes.voice_of(owner, request.session_hash)
         try:
             told, foot, kept = act(event._data, voice, owner, request)
         except SerdemoError as problem:
@@ -119,10 +118,10 @@ def build(page: Page) -> None:
 
     def recorded(asked: Any, voice: Voice, request: gr.Request) -> dict[str, Any]:
         emotion, samples = _emotion(asked), from_base64(field(asked, "samples", str))
-        takes.room(voice)
-        clip = takes.heard(samples, field(asked, "rate", int))
+        takes.check_voice_quota(voice)
+        clip = takes.take_from_samples(samples, field(asked, "rate", int))
         predictor = page.visitors.of(request.session_hash).get()
-        fault, spare = takes.flaw(predictor, clip)
+        fault, spare = takes.recording_fault(predictor, clip)
         if fault and not (spare and asked.get("anyway") is True):
             return {"fault": f"Not kept. {fault}", "spare": spare}
         voice.keep(emotion, clip)
@@ -130,7 +129,7 @@ def build(page: Page) -> None:
 
     def on_teach(token: str, request: gr.Request) -> Iterator[Answer]:
         owner = page.owner(token, request)
-        voice = takes.of(owner, request.session_hash)
+        voice = takes.voice_of(owner, request.session_hash)
         used = page.answered_by(request) == voice.checkpoint
         try:
             start = _start(page, voice, request)
@@ -206,5 +205,5 @@ def _keep(voice: Voice, owner: str | None) -> str:
     from serdemo.runs.registry.entry import Entry
 
     archive = visitor_store.export(Entry(takes.NAME, "folder", voice.checkpoint))
-    entry = visitor_store.take_in(archive, visitor_store.registry_for(owner), owner)
+    entry = visitor_store.import_archive(archive, owner)
     return f"It is kept as {entry.key}: see the tab Models."

@@ -21,7 +21,8 @@ from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.files import read_json, write_json
 from serdemo.schema.settings import runs_root
 from serdemo.schema.types import EMOTIONS, Utterance
-from serdemo.ui.models import visitor_store
+from serdemo.ui.shell import visitor_store
+from serdemo.ui.shell.visitor_store import VOICE_SESSIONS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,10 +31,14 @@ if TYPE_CHECKING:
     from serdemo.inference.predictor import Predictor
 
 NAME, RECORDINGS, CHOICE = "my-voice", "recordings", "choice.json"
-SESSIONS = ".voices"  # of visitors who do not sit at this machine
-TAKES = 5  # of an emotion
-MOST_S = 20.0  # of a take
-FIRST = ("neutral", "happy", "sad", "angry")  # what is asked for until the visitor chooses
+MAX_TAKES = 5  # of an emotion
+MAX_TAKE_S = 20.0  # of a take
+DEFAULT_EMOTIONS = (
+    "neutral",
+    "happy",
+    "sad",
+    "angry",
+)  # what is asked for until the visitor chooses
 
 # What they say carries no emotion, so that only the voice does.
 SENTENCES = (
@@ -84,7 +89,7 @@ class Voice:
             kept = read_json(self.folder / CHOICE)
             if isinstance(kept, list):
                 return [name for name in EMOTIONS if name in kept]
-        return [name for name in EMOTIONS if name in FIRST]
+        return [name for name in EMOTIONS if name in DEFAULT_EMOTIONS]
 
     def choose(self, emotions: Sequence[str]) -> None:
         """Ask for these emotions; raises SerdemoError when that cannot be kept."""
@@ -94,8 +99,8 @@ class Voice:
     def due(self) -> str | None:
         """The emotion that is asked for next; None when all is recorded."""
         takes, chosen = self.takes(), self.chosen()
-        order = [*(name for name in FIRST if name in chosen), *chosen]
-        return next((name for name in order if len(takes[name]) < TAKES), None)
+        order = [*(name for name in DEFAULT_EMOTIONS if name in chosen), *chosen]
+        return next((name for name in order if len(takes[name]) < MAX_TAKES), None)
 
     def keep(self, emotion: str, clip: Clip) -> None:
         """Keep one more take; raises UsageError for an emotion that has all of its own,
@@ -105,7 +110,7 @@ class Voice:
         from serdemo.audio.waveform import SAMPLE_RATE
 
         paths = self.takes().get(emotion)
-        if paths is None or len(paths) >= TAKES:
+        if paths is None or len(paths) >= MAX_TAKES:
             raise UsageError(f"No take of {emotion} is missing: choose another emotion.")
         folder = self.recordings / emotion
         self._make(folder)
@@ -147,7 +152,7 @@ class Voice:
                 f"Not all of {self.folder} could be deleted: close what still uses it, then try"
                 " again."
             )
-        if self.folder.parent.parent.name == SESSIONS:
+        if self.folder.parent.parent.name == VOICE_SESSIONS:
             with suppress(OSError):
                 self.folder.parent.rmdir()
 
@@ -158,7 +163,7 @@ class Voice:
             raise SerdemoError(f"{folder} could not be made: {problem.strerror}.") from problem
 
 
-def of(owner: str | None, session: str | None) -> Voice:
+def voice_of(owner: str | None, session: str | None) -> Voice:
     """The voice of whoever sits at this machine (`owner` None), or that of a session, which is told
     in its folder to be alive.
 
@@ -175,31 +180,33 @@ def of(owner: str | None, session: str | None) -> Voice:
     return Voice(folder / NAME)
 
 
-def forget(session: str) -> Path:
+def delete_session(session: str) -> Path:
     """Delete what a session that ends leaves; returns the folder of it."""
     folder = _session(runs_root().absolute(), session)
     shutil.rmtree(folder, ignore_errors=True)
     return folder
 
 
-def room(voice: Voice) -> None:
+def check_voice_quota(voice: Voice) -> None:
     """Raise SerdemoError where visitors' takes have filled what they may fill."""
     place = voice.folder.parent.parent
-    if place.name == SESSIONS and not voice.recordings.exists():
+    if place.name == VOICE_SESSIONS and not voice.recordings.exists():
         visitor_store.check_quota(place, "voice")
 
 
-def heard(samples: NDArray[Any], rate: int) -> Clip:
+def take_from_samples(samples: NDArray[Any], rate: int) -> Clip:
     """Samples (N,) of a take at `rate` Hz as a clip; raises SerdemoError for what is no take."""
     from serdemo.audio import waveform
 
     clip = waveform.from_array(samples, rate, "The recording")
-    if clip.duration_s > MOST_S:
-        raise UsageError(f"The recording is longer than {MOST_S:.0f} s: say the one sentence only.")
+    if clip.duration_s > MAX_TAKE_S:
+        raise UsageError(
+            f"The recording is longer than {MAX_TAKE_S:.0f} s: say the one sentence only."
+        )
     return clip
 
 
-def flaw(predictor: Predictor, clip: Clip) -> tuple[str, bool]:
+def recording_fault(predictor: Predictor, clip: Clip) -> tuple[str, bool]:
     """What is wrong with a take, in a sentence ("" for a good one), and whether it may be kept all
     the same."""
     from serdemo.audio import quality, vad
@@ -214,4 +221,4 @@ def flaw(predictor: Predictor, clip: Clip) -> tuple[str, bool]:
 
 
 def _session(runs: Path, session: str) -> Path:
-    return runs / SESSIONS / hashlib.sha256(session.encode()).hexdigest()[:32]
+    return runs / VOICE_SESSIONS / hashlib.sha256(session.encode()).hexdigest()[:32]

@@ -8,7 +8,7 @@ from html import escape
 from typing import Any
 
 from serdemo.schema.types import EMOTIONS
-from serdemo.ui.adapt.takes import HINTS, SENTENCES, TAKES, Voice
+from serdemo.ui.adapt.takes import HINTS, MAX_TAKES, SENTENCES, Voice
 from serdemo.ui.shell import html
 
 FEWEST_TAKES, FEWEST_EMOTIONS = 2, 2
@@ -59,10 +59,8 @@ def _choice(voice: Voice) -> str:
 
 
 def _dots(count: int) -> str:
-    marks = "●" * count + "○" * max(0, TAKES - count)
-    return (
-        f'<span aria-hidden="true">{marks}</span><span class="sd-spoken">{count} of {TAKES}</span>'
-    )
+    marks = "●" * count + "○" * max(0, MAX_TAKES - count)
+    return f'<span aria-hidden="true">{marks}</span><span class="sd-spoken">{count} of {MAX_TAKES}</span>'
 
 
 def _prompt(voice: Voice, due: str | None, shown: PanelState) -> str:
@@ -90,7 +88,7 @@ def _prompt(voice: Voice, due: str | None, shown: PanelState) -> str:
     else:
         count = counts.get(due, 0)
         body = (
-            f'<p class="sd-voice-place">{html.marker(due)} {due}, take {count + 1} of {TAKES}</p>'
+            f'<p class="sd-voice-place">{html.marker(due)} {due}, take {count + 1} of {MAX_TAKES}</p>'
             f'<p class="sd-voice-sentence">“{SENTENCES[count % len(SENTENCES)]}”</p>'
             f'<p class="sd-voice-hint">Say it {_how(due)}: {HINTS[due]}. In your own language, if you'
             " like: how it sounds counts, not the words.</p>"
@@ -126,7 +124,7 @@ def _lesson(voice: Voice, shown: PanelState) -> str:
     elif not enough:
         parts.append(
             f'<p class="sd-hint">{FEWEST_TAKES} takes each of {FEWEST_EMOTIONS} emotions are needed;'
-            f" {TAKES} of each are better.</p>"
+            f" {MAX_TAKES} of each are better.</p>"
         )
     buttons = ""
     stale = told is None or told.get("clips") != counts
@@ -135,7 +133,7 @@ def _lesson(voice: Voice, shown: PanelState) -> str:
         words = "Teach the model" if told is None else "Teach it anew"
         buttons += _button("teach", words, more=first)
     if told is not None and shown.share is None:
-        parts.append(result(told))
+        parts.append(verdict_html(told))
         if stale:
             parts.append('<p class="sd-hint">The takes have changed since: teach it anew.</p>')
         if shown.used:
@@ -172,7 +170,7 @@ def _where(voice: Voice, shown: PanelState) -> str:
     )
 
 
-def result(told: Mapping[str, Any]) -> str:
+def verdict_html(told: Mapping[str, Any]) -> str:
     """What a teaching brought, in plain words and two bars; a damaged file tells nothing."""
     try:
         count, before, after = (int(told[key]) for key in ("n", "right_before", "right"))

@@ -24,8 +24,7 @@ from serdemo.schema.options import Value
 from serdemo.schema.types import Utterance
 from serdemo.schema.zipfiles import MOST_BYTES, unpack
 from serdemo.ui.finetune import option_widgets
-from serdemo.ui.models import visitor_store
-from serdemo.ui.shell import zerogpu
+from serdemo.ui.shell import visitor_store, zerogpu
 from serdemo.ui.shell.html import duration
 from serdemo.ui.shell.zerogpu import Train
 

@@ -64,7 +64,7 @@ def _brought(jobs: Jobs, job: Job) -> tuple[str, str]:
     try:
         found, said = load_before_after(folder)
         if found:
-            return models_view.scores(found, ("Before", "After")), said
+            return models_view.corpus_comparison_html(found, ("Before", "After")), said
         path = folder / "checkpoint" / REPORT
         alone = compare_to_chance(read_json(path) if path.is_file() else [])
     except SerdemoError as problem:

@@ -9,7 +9,7 @@ from serdemo.nn.checkpoint_files import DESCRIPTION
 from serdemo.runs.job import Job
 from serdemo.runs.queue import Jobs
 from serdemo.schema.errors import SerdemoError
-from serdemo.ui.models import visitor_store
+from serdemo.ui.shell import visitor_store
 
 SCRATCH, SHIPPED = "from scratch", "the shipped model"
 TITLES = {"shipped": "{}, shipped too", "run": "{}", "imported": "{}, imported"}
@@ -46,7 +46,7 @@ def fetch(repo: str, owner: str | None) -> str:
 
     Raises SerdemoError as `shelf.pull_in` does.
     """
-    return visitor_store.pull_in(repo, visitor_store.registry_for(owner), owner).key
+    return visitor_store.import_from_hub(repo, owner).key
 
 
 def leaves_model(jobs: Jobs, job: Job) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 
 import gradio as gr
 
+from serdemo.data import corpora
 from serdemo.runs.job import OVER
 from serdemo.runs.queue import Jobs
 from serdemo.runs.registry.entry import PREFIXES
@@ -20,7 +21,6 @@ from serdemo.ui.finetune import form as finetune_form
 from serdemo.ui.finetune import handlers, run_view, start_models
 from serdemo.ui.finetune.handlers import TrainingRequest
 from serdemo.ui.finetune.option_widgets import recipes_told
-from serdemo.ui.models import visitor_store
 from serdemo.ui.shell import html, zerogpu
 from serdemo.ui.shell.page import Page, footer_html
 
@@ -113,7 +113,7 @@ def build(page: Page) -> None:
         return (
             token,
             gr.Radio(recipes_told(owner is None)),
-            *form.data(visitor_store.corpora_here(), owner is None),
+            *form.data(corpora.available_corpora(), owner is None),
             *look(None, start_models.SHIPPED, token, request),
         )
 

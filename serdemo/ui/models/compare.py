@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from serdemo.data import corpora
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.settings import data_root
-from serdemo.ui.models import view, visitor_store
+from serdemo.ui.models import handlers, view
 from serdemo.ui.shell import html
 from serdemo.ui.shell.examples import EXAMPLES, EXAMPLES_DIR
 from serdemo.ui.shell.page import Page
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
     from serdemo.runs.registry.entry import Entry
 
 NO_OTHER = "There is no other model yet: import one, or train one in Fine-tune."
-MOST_CLIPS = 300  # of a corpus, so that nobody waits for minutes
-HEARD = f"Both hear at most {MOST_CLIPS} clips, evenly from speakers new to both and all emotions."
+MAX_CLIPS = 300  # of a corpus, so that nobody waits for minutes
+CORPUS_INFO = (
+    f"Both hear at most {MAX_CLIPS} clips, evenly from speakers new to both and all emotions."
+)
 
 
 def build(page: Page, listed: gr.Radio) -> gr.Radio:
@@ -36,7 +39,7 @@ def build(page: Page, listed: gr.Radio) -> gr.Radio:
             elem_id="models-clip",
         )
         on_one = gr.Button("Compare on the clip", elem_id="models-compare")
-        corpus = gr.Radio([], label="A corpus found here", info=HEARD, visible=False)
+        corpus = gr.Radio([], label="A corpus found here", info=CORPUS_INFO, visible=False)
         folder = gr.Textbox(
             label="Or a folder or table of clips on this computer",
             info="Folders named after emotions inside, or a CSV with path, speaker, emotion.",
@@ -48,7 +51,7 @@ def build(page: Page, listed: gr.Radio) -> gr.Radio:
         duel = gr.HTML("", apply_default_css=False, elem_id="models-duel")
 
     def on_load(token: str, request: gr.Request) -> tuple[Any, ...]:
-        found, here = visitor_store.corpora_here(), page.owner(token, request) is None
+        found, here = corpora.available_corpora(), page.owner(token, request) is None
         return (
             gr.Radio(found, value=found[0][1] if found else None, visible=bool(found)),
             gr.Textbox(visible=here),
@@ -69,10 +72,10 @@ def build(page: Page, listed: gr.Radio) -> gr.Radio:
         title = name if path is None else "Your clip"
         try:
             both = pair(key, against, token, request)
-            said = visitor_store.both_hear(page.visitors, both, at, title, keep=path is None)
+            said = handlers.predict_both(page.visitors, both, at, title, keep=path is None)
         except SerdemoError as problem:
             return html.refusal_html(str(problem)), None
-        return view.comparison_html(title, (both[0].key, both[1].key), said), None
+        return view.clip_comparison_html(title, (both[0].key, both[1].key), said), None
 
     def on_corpus(
         key: str,
@@ -90,7 +93,7 @@ def build(page: Page, listed: gr.Radio) -> gr.Radio:
         chosen = (typed or "").strip() if here else ""  # a visitor reaches no file of this machine
         try:
             both = pair(key, against, token, request)
-            if not chosen and name not in [one for _, one in visitor_store.corpora_here()]:
+            if not chosen and name not in [one for _, one in corpora.available_corpora()]:
                 raise UsageError("Choose a corpus to compare them on.")
             clips = corpora.load_many(chosen or str(name), data_root(None))
             first, second = (page.visitors.at(entry.folder) for entry in both)
@@ -98,14 +101,14 @@ def build(page: Page, listed: gr.Radio) -> gr.Radio:
                 *(first, second, clips, comparison.fairest_speaker_set(first, second, clips)),
                 progress=lambda done, total: progress((done, total), unit="answers"),
                 names=(both[0].key, both[1].key),
-                most=MOST_CLIPS,
+                most=MAX_CLIPS,
             )
         except SerdemoError as problem:
             return html.refusal_html(str(problem))
         words = ("models", "compare", both[0].key, both[1].key, "--corpus", chosen or str(name))
         command = shlex.join(["serdemo", *words])
         return (
-            f"{view.scores(found)}<details><summary>On all clips, in a terminal</summary>"
+            f"{view.corpus_comparison_html(found)}<details><summary>On all clips, in a terminal</summary>"
             f"<pre>{escape(command)}</pre></details>"
         )
 

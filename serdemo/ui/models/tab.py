@@ -9,9 +9,9 @@ from typing import Any
 import gradio as gr
 
 from serdemo.schema.errors import SerdemoError
-from serdemo.ui.models import compare, view, visitor_store
+from serdemo.ui.models import compare, view
 from serdemo.ui.models import hub as models_hub
-from serdemo.ui.shell import html
+from serdemo.ui.shell import html, visitor_store
 from serdemo.ui.shell.page import Page, footer_html
 
 LEAD = """<p>Every model at hand: how good it is, on what it learnt, what it may be used for. Choose the
@@ -123,7 +123,7 @@ def build(page: Page) -> None:
             return None, "", *[gr.skip()] * len(outputs)
         owner = page.owner(token, request)
         try:
-            entry = visitor_store.take_in(Path(path), visitor_store.registry_for(owner), owner)
+            entry = visitor_store.import_archive(Path(path), owner)
         except SerdemoError as problem:
             return None, html.refusal_html(str(problem)), *[gr.skip()] * len(outputs)
         return None, *taken(entry, against, token, request)
@@ -131,7 +131,7 @@ def build(page: Page) -> None:
     def on_pull(repo: str, against: str | None, token: str, request: gr.Request) -> tuple[Any, ...]:
         owner = page.owner(token, request)
         try:
-            entry = visitor_store.pull_in(repo or "", visitor_store.registry_for(owner), owner)
+            entry = visitor_store.import_from_hub(repo or "", owner)
         except SerdemoError as problem:
             return html.refusal_html(str(problem)), *[gr.skip()] * len(outputs)
         return taken(entry, against, token, request)

@@ -43,19 +43,19 @@ def card_page(row: Summary, card: str, used: bool = False) -> str:
     data = ", ".join(f"{name} ({n} speakers)" for name, n in (row.trained_on or {}).items())
     body = (
         f'<p>Answers: {escape(hears)}.</p><dl class="sd-run-numbers">{facts}</dl>'
-        f"{figure_table(row.figures or {})}"
+        f"{results_table(row.figures or {})}"
         f"<h4>Trained on</h4><p>{escape(data) or 'Not told.'}</p>"
         f"<h4>Licence</h4><p>{escape(row.licence) or 'Not told.'}</p>"
     )
     if card:
         body += (
-            f'<details><summary>Its card</summary><div class="sd-card">{rendered(card)}</div>'
+            f'<details><summary>Its card</summary><div class="sd-card">{markdown_html(card)}</div>'
             "</details>"
         )
     return f'<section class="sd-run sd-model">{head}{body}</section>'
 
 
-def figure_table(found: Mapping[str, Figure]) -> str:
+def results_table(found: Mapping[str, Figure]) -> str:
     """A row for each corpus that it was tested on."""
     if not found:
         return "<h4>How good it is</h4><p>Not measured on unseen speakers.</p>"
@@ -82,7 +82,7 @@ def _measured(one: Figure) -> str:
     return ", ".join([*known, "" if one.unseen else "heard before"]).strip(", ")
 
 
-def rendered(card: str) -> str:
+def markdown_html(card: str) -> str:
     """Markdown as HTML without pictures, links and raw HTML: a card may be a stranger's."""
     plain = (
         MarkdownIt("commonmark", {"html": False})
@@ -95,7 +95,9 @@ def rendered(card: str) -> str:
     )
 
 
-def comparison_html(name: str, titles: tuple[str, str], said: tuple[Prediction, Prediction]) -> str:
+def clip_comparison_html(
+    name: str, titles: tuple[str, str], said: tuple[Prediction, Prediction]
+) -> str:
     """Two answers to one clip, and whether they agree."""
     a, b = said
     if not a.has_speech:
@@ -120,7 +122,9 @@ def _side(title: str, answer: Prediction) -> str:
     )
 
 
-def scores(found: Sequence[Comparison], names: tuple[str, str] | None = None) -> str:
+def corpus_comparison_html(
+    found: Sequence[Comparison], names: tuple[str, str] | None = None
+) -> str:
     """Two models on the same clips: the verdict first, then both with their intervals, by corpus.
 
     `names` are the columns' titles, the models' own where not given.

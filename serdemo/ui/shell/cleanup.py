@@ -14,9 +14,8 @@ from gradio.utils import get_upload_folder
 from serdemo.runs.queue import Jobs
 from serdemo.runs.registry.store import Registry
 from serdemo.schema.settings import runs_root
-from serdemo.ui.adapt.takes import SESSIONS
-from serdemo.ui.models.visitor_store import EXPORTS, VISITORS
 from serdemo.ui.shell.session import Visitors
+from serdemo.ui.shell.visitor_store import EXPORTS, VISITORS, VOICE_SESSIONS
 
 HOUR_S = 3600.0
 UPLOAD_S = HOUR_S  # clips that no run was begun with
@@ -45,7 +44,7 @@ def sweep(jobs: Jobs) -> list[Path]:
     served = Path(get_upload_folder())
     due: tuple[tuple[Iterable[Path], float], ...] = (
         (jobs.unnamed(), UPLOAD_S),
-        ((jobs.folder / SESSIONS).glob("*"), VOICE_S),
+        ((jobs.folder / VOICE_SESSIONS).glob("*"), VOICE_S),
         ((Registry(jobs.folder).models / VISITORS).glob("*/*"), MODEL_S),
         ((served / EXPORTS).glob("*"), EXPORT_S),
         ((path for path in served.glob("tmp*") if path.is_file()), UPLOAD_S),  # left by gradio

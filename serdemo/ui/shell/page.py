@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from serdemo.schema.errors import SerdemoError
-from serdemo.ui.models.visitor_store import registry_for
 from serdemo.ui.recognise import view
 from serdemo.ui.shell import session
 from serdemo.ui.shell.session import Visitors, WarmPredictor
+from serdemo.ui.shell.visitor_store import registry_for
 
 if TYPE_CHECKING:
     from serdemo.inference.predictor import Predictor

@@ -19,7 +19,7 @@ from serdemo.experiments import unseen
 from serdemo.experiments.paired import interval, pair
 from serdemo.inference.predictor import Predictor
 from serdemo.nn import checkpoint
-from serdemo.runs.crossval import ANSWERS, PROTOCOL
+from serdemo.runs.crossval import PREDICTIONS, PROTOCOL
 from serdemo.schema.errors import SerdemoError, UsageError
 
 
@@ -41,7 +41,7 @@ def run(place: Path, folds: dict[str, Sequence[PredictionSet]], by: str = "one-c
         for seed, answers in enumerate(seeds):
             folder = place / f"{number:03}-unseen-{corpus}" / f"seed-{seed}"
             folder.mkdir(parents=True)
-            (folder / ANSWERS).write_text(json.dumps(answers.to_json()), encoding="utf-8")
+            (folder / PREDICTIONS).write_text(json.dumps(answers.to_json()), encoding="utf-8")
     (place / PROTOCOL).write_text(json.dumps({"by": by}), encoding="utf-8")
     return place
 
@@ -88,7 +88,7 @@ def test_what_is_no_such_run_is_one_sentence(runs: tuple[Path, Path], tmp_path: 
         unseen.measure([run(tmp_path / "folds", {"d": d}, "fold")])
     with pytest.raises(SerdemoError, match="has not left out c"):
         unseen.measure([runs[0], run(tmp_path / "half", {"d": d})])
-    (runs[1] / "001-unseen-c" / "seed-0" / ANSWERS).unlink()
+    (runs[1] / "001-unseen-c" / "seed-0" / PREDICTIONS).unlink()
     with pytest.raises(SerdemoError, match="are finished; go on with --resume"):
         unseen.measure(runs)
     ran = here("bench", "unseen", tmp_path / "nothing")
@@ -125,7 +125,7 @@ def test_neutral_seconds_are_taken_from_each_speaker_and_not_scored(
             for clip in clips
         ),
     )
-    (place / ANSWERS).write_text(json.dumps(answers.to_json()), encoding="utf-8")
+    (place / PREDICTIONS).write_text(json.dumps(answers.to_json()), encoding="utf-8")
     (tmp_path / "run" / PROTOCOL).write_text(json.dumps({"by": "one-corpus-out"}), "utf-8")
 
     told: list[str] = []

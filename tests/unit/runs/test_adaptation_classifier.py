@@ -132,7 +132,7 @@ def test_leave_one_out_does_not_fool_itself(each: int) -> None:
         heads.add(found.heads)
     assert np.mean(by_heart) > 0.7
     assert np.mean(gains) < 0.05
-    assert heads == {min(3 * each, personal.MOST_HEADS)}
+    assert heads == {min(3 * each, personal.MAX_FOLDS)}
 
 
 def _resubstituted(rows: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -147,8 +147,8 @@ def _resubstituted(rows: np.ndarray, truth: np.ndarray) -> np.ndarray:
 def test_many_clips_are_left_out_several_at_a_time_and_evenly() -> None:
     which = np.repeat([0, 1], [60, 40])
     groups = personal._groups(which)
-    assert groups.max() + 1 == personal.MOST_HEADS
-    for group in range(personal.MOST_HEADS):
+    assert groups.max() + 1 == personal.MAX_FOLDS
+    for group in range(personal.MAX_FOLDS):
         counts = np.bincount(which[groups == group], minlength=2)
         assert counts.sum() in (2, 3)
         assert counts.max() <= 2

@@ -417,10 +417,10 @@ def test_unfinished_folds_have_no_report(
     protocol = json.loads((run / "protocol.json").read_text(encoding="utf-8"))
     tasks = plan(corpora.load(str(corpus_root)), "speaker", 2, leaky=True)
     with pytest.raises(SerdemoError, match=r"1 of 8 models of .*copy are not finished.*--resume"):
-        crossval.read(protocol, tasks, copy)
+        crossval.load_predictions(protocol, tasks, copy)
     # Its model is trained and kept, so only the answers are given again.
     assert crossval.train(protocol, tasks, copy, follow=lambda title, happening: None)
-    assert len(crossval.read(protocol, tasks, copy)) == 4
+    assert len(crossval.load_predictions(protocol, tasks, copy)) == 4
 
 
 def test_an_interrupt_leaves_what_can_be_resumed(
@@ -446,7 +446,7 @@ def test_an_interrupt_leaves_what_can_be_resumed(
     assert protocol["options"] == values
     assert crossval.train(protocol, tasks, tmp_path / "run", follow=interrupt)
     assert titles[-1].startswith("2 of 2")
-    (answers,), (others,) = crossval.read(protocol, tasks, tmp_path / "run")
+    (answers,), (others,) = crossval.load_predictions(protocol, tasks, tmp_path / "run")
     assert len(answers.files) + len(others.files) == 24
 
 

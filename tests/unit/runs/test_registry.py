@@ -26,7 +26,7 @@ from serdemo.runs.job import JOB, Job
 from serdemo.runs.queue import Jobs
 from serdemo.runs.registry import archive as registry_archive
 from serdemo.runs.registry.entry import FILES, PART, Entry, files_of
-from serdemo.runs.registry.store import Registry, slugify, sweep
+from serdemo.runs.registry.store import Registry, delete_leftovers, slugify
 from serdemo.runs.registry.summary import card_text, figures, summarise
 from serdemo.schema.errors import SerdemoError, UsageError
 
@@ -63,7 +63,7 @@ def parts(folder: Path) -> dict[str, bytes]:
 
 
 def take(store: Registry, archive: Path, name: str = "taken", **given: Any) -> Entry:
-    return store.take(name, lambda folder: registry_archive.unpack(archive, folder), **given)
+    return store.add(name, lambda folder: registry_archive.unpack(archive, folder), **given)
 
 
 # The store
@@ -390,7 +390,7 @@ def test_no_memory_is_taken_for_what_the_weights_do_not_fill(
 @pytest.mark.parametrize("name", ["", "..", "a/b", ".hidden", "nul", "a b", "x" * 81, "a."])
 def test_bad_names_are_refused(name: str, store: Registry) -> None:
     with pytest.raises(UsageError, match="cannot name a model"):
-        store.take(name, lambda folder: None)
+        store.add(name, lambda folder: None)
 
 
 def test_names_are_made_plain() -> None:
@@ -404,7 +404,7 @@ def test_what_a_kill_left_behind_is_swept(store: Registry) -> None:
     for name, when in (("old", 1.0), ("new", time.time())):
         (store.models / f"{PART}{name}").mkdir()
         os.utime(store.models / f"{PART}{name}", (when, when))
-    sweep(store.models)
+    delete_leftovers(store.models)
     assert [path.name for path in store.models.iterdir()] == [f"{PART}new"]
 
 

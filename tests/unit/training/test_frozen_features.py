@@ -85,7 +85,7 @@ def test_what_was_heard_is_scored_without_hearing_it_again(
     assert len([n for n in heard if n != 160_000]) == everyone
     crossval.save_predictions("supervised", values, split, tmp_path / "run")
     assert len([n for n in heard if n != 160_000]) == everyone
-    found = PredictionSet.from_json(read_json(tmp_path / "run" / crossval.ANSWERS))
+    found = PredictionSet.from_json(read_json(tmp_path / "run" / crossval.PREDICTIONS))
     plain = Predictor(tmp_path / "run" / "checkpoint", device="cpu")
     for file, row in zip(found.files, found.probabilities, strict=True):
         told = plain.predict(file).probabilities

@@ -255,7 +255,7 @@ def test_what_was_seen_is_scored_without_hearing_it_again(
     assert len(made) == len(split.train) + len(split.valid) + len(split.test)
     crossval.save_predictions("ssl_cnn", image_values, split, tmp_path / "run")
     assert len(made) == len(split.train) + len(split.valid) + len(split.test)
-    found = PredictionSet.from_json(read_json(tmp_path / "run" / crossval.ANSWERS))
+    found = PredictionSet.from_json(read_json(tmp_path / "run" / crossval.PREDICTIONS))
     plain = Predictor(tmp_path / "run" / "checkpoint", device="cpu")
     for file, row in zip(found.files, found.probabilities, strict=True):
         told = plain.predict(file).probabilities

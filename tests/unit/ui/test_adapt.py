@@ -22,10 +22,9 @@ from serdemo.schema.files import write_json
 from serdemo.ui import default_page
 from serdemo.ui.adapt import tab as adapt_tab
 from serdemo.ui.adapt import takes, view
-from serdemo.ui.adapt.takes import MOST_S, SENTENCES, TAKES, Voice
+from serdemo.ui.adapt.takes import MAX_TAKE_S, MAX_TAKES, SENTENCES, Voice
 from serdemo.ui.adapt.view import PanelState, panel
-from serdemo.ui.models import visitor_store
-from serdemo.ui.shell import cleanup
+from serdemo.ui.shell import cleanup, visitor_store
 
 
 @pytest.fixture
@@ -48,22 +47,26 @@ def predictor(tiny_checkpoint: Path) -> Predictor:
 
 
 def test_an_owner_has_one_voice_and_each_session_its_own(runs: Path, clip: Clip) -> None:
-    own, one, two = takes.of(None, "a"), takes.of("anna", "a"), takes.of("anna", "b")
-    assert own.folder == runs / "my-voice" == takes.of(None, "b").folder
+    own, one, two = (
+        takes.voice_of(None, "a"),
+        takes.voice_of("anna", "a"),
+        takes.voice_of("anna", "b"),
+    )
+    assert own.folder == runs / "my-voice" == takes.voice_of(None, "b").folder
     assert len({own.folder, one.folder, two.folder}) == 3
     assert "anna" not in str(one.folder)
     with pytest.raises(UsageError, match="reload it"):
-        takes.of("anna", None)
+        takes.voice_of("anna", None)
     for voice in (own, one, two):
         voice.keep("sad", clip)
-    assert takes.forget("a") == one.folder.parent
+    assert takes.delete_session("a") == one.folder.parent
     assert not one.folder.parent.exists()
     assert own.counts() == two.counts() == {"sad": 1}
     os.utime(two.folder.parent, (1.0, 1.0))
-    takes.of("anna", "b")  # it is long ago that it began, but it goes on
+    takes.voice_of("anna", "b")  # it is long ago that it began, but it goes on
     assert cleanup.sweep(Jobs(runs)) == [] and two.counts() == {"sad": 1}
     os.utime(two.folder.parent, (1.0, 1.0))  # its session ended unnoticed, long ago
-    takes.forget("c")
+    takes.delete_session("c")
     assert two.folder.exists()
     assert cleanup.sweep(Jobs(runs)) == [two.folder.parent]
     assert not two.folder.exists() and own.counts() == {"sad": 1}
@@ -73,48 +76,48 @@ def test_an_owner_has_one_voice_and_each_session_its_own(runs: Path, clip: Clip)
 def test_who_leaves_while_it_learns_leaves_nothing(
     runs: Path, clip: Clip, predictor: Predictor, ended: bool
 ) -> None:
-    voice = takes.of("anna", "a")
+    voice = takes.voice_of("anna", "a")
     slow = waveform.decode(EXAMPLES / "german-slow-low.ogg")
     for emotion, sound in (("angry", clip), ("sad", slow)) * 2:
         voice.keep(emotion, sound)
     teaching = adapt_tab._teaching(predictor, voice)
     while next(teaching)[0] < 0.5:
         pass
-    takes.forget("a")
+    takes.delete_session("a")
     voice.folder.mkdir(parents=True)  # as what it still writes makes it anew
     with suppress(SerdemoError):
         if ended:
             list(teaching)
         teaching.close()  # type: ignore[attr-defined]
-    assert not list((runs / takes.SESSIONS).iterdir())
+    assert not list((runs / visitor_store.VOICE_SESSIONS).iterdir())
 
 
 def test_visitors_do_not_fill_the_disk(
     runs: Path, clip: Clip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    takes.of("anna", "a").keep("sad", clip)
-    monkeypatch.setattr(visitor_store, "ALL_BYTES", 1000)
-    takes.room(takes.of("anna", "a"))  # whoever has begun goes on
-    takes.room(takes.of(None, "a"))
+    takes.voice_of("anna", "a").keep("sad", clip)
+    monkeypatch.setattr(visitor_store, "MAX_TOTAL_BYTES", 1000)
+    takes.check_voice_quota(takes.voice_of("anna", "a"))  # whoever has begun goes on
+    takes.check_voice_quota(takes.voice_of(None, "a"))
     with pytest.raises(SerdemoError, match="no room for another voice"):
-        takes.room(takes.of("bert", "b"))
+        takes.check_voice_quota(takes.voice_of("bert", "b"))
 
 
 def test_all_is_deleted_at_once(runs: Path, clip: Clip) -> None:
-    for voice in (takes.of(None, "a"), takes.of("anna", "a")):
+    for voice in (takes.voice_of(None, "a"), takes.voice_of("anna", "a")):
         voice.keep("sad", clip)
         voice.choose(["sad", "fear"])
         voice.delete()
         assert not voice.folder.exists() and voice.counts() == {}
         voice.delete()  # twice does no harm
-    assert not list((runs / takes.SESSIONS).glob("*"))
+    assert not list((runs / visitor_store.VOICE_SESSIONS).glob("*"))
 
 
 # What is recorded
 
 
 def test_takes_are_asked_for_one_emotion_after_another(runs: Path, clip: Clip) -> None:
-    voice = takes.of(None, "a")
+    voice = takes.voice_of(None, "a")
     assert voice.chosen() == ["angry", "happy", "neutral", "sad"]
     voice.choose(["angry", "neutral", "nonsense"])
     assert voice.chosen() == ["angry", "neutral"]
@@ -122,7 +125,7 @@ def test_takes_are_asked_for_one_emotion_after_another(runs: Path, clip: Clip) -
     while (due := voice.due()) is not None:
         order.append(due)
         voice.keep(due, clip)
-    assert order == ["neutral"] * TAKES + ["angry"] * TAKES
+    assert order == ["neutral"] * MAX_TAKES + ["angry"] * MAX_TAKES
     with pytest.raises(UsageError, match="No take of angry is missing"):
         voice.keep("angry", clip)
     with pytest.raises(UsageError, match="choose another emotion"):
@@ -140,7 +143,7 @@ def test_takes_are_asked_for_one_emotion_after_another(runs: Path, clip: Clip) -
 
 
 def test_a_damaged_choice_is_the_first_one(runs: Path) -> None:
-    voice = takes.of(None, "a")
+    voice = takes.voice_of(None, "a")
     voice.choose(["fear"])
     (voice.folder / takes.CHOICE).write_text("{", encoding="utf-8")
     assert voice.chosen() == ["angry", "happy", "neutral", "sad"]
@@ -152,7 +155,7 @@ def test_a_full_disk_is_a_sentence(runs: Path, clip: Clip, monkeypatch: pytest.M
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    voice = takes.of(None, "a")
+    voice = takes.voice_of(None, "a")
     monkeypatch.setattr(soundfile, "write", full)
     with pytest.raises(SerdemoError, match=r"could not be kept: .*No space left"):
         voice.keep("sad", clip)
@@ -160,7 +163,7 @@ def test_a_full_disk_is_a_sentence(runs: Path, clip: Clip, monkeypatch: pytest.M
 
 
 def test_every_take_has_a_sentence_of_its_own() -> None:
-    assert len(set(SENTENCES)) == len(SENTENCES) == TAKES
+    assert len(set(SENTENCES)) == len(SENTENCES) == MAX_TAKES
     emotional = [
         "angry",
         "happy",
@@ -197,8 +200,8 @@ def ints(samples: np.ndarray) -> np.ndarray:
 def test_a_bad_take_is_told_apart(
     predictor: Predictor, clip: Clip, change: object, words: str, spare: bool
 ) -> None:
-    heard = takes.heard(ints(change(clip.samples)), SAMPLE_RATE)  # type: ignore[operator]
-    told, may_stay = takes.flaw(predictor, heard)
+    heard = takes.take_from_samples(ints(change(clip.samples)), SAMPLE_RATE)  # type: ignore[operator]
+    told, may_stay = takes.recording_fault(predictor, heard)
     assert words in told and (words != "" or told == "")
     assert may_stay == spare
 
@@ -206,11 +209,15 @@ def test_a_bad_take_is_told_apart(
 def test_what_is_no_take_is_a_sentence() -> None:
     for samples, rate, words in (
         (np.zeros(0, np.int16), SAMPLE_RATE, "no sound"),
-        (np.zeros(round((MOST_S + 1) * SAMPLE_RATE), np.int16), SAMPLE_RATE, "longer than 20 s"),
+        (
+            np.zeros(round((MAX_TAKE_S + 1) * SAMPLE_RATE), np.int16),
+            SAMPLE_RATE,
+            "longer than 20 s",
+        ),
         (np.zeros(100, np.int16), 1, "sample rate of 1 Hz"),
     ):
         with pytest.raises(SerdemoError, match=words):
-            takes.heard(samples, rate)
+            takes.take_from_samples(samples, rate)
 
 
 # What is shown
@@ -222,7 +229,7 @@ def lesson(voice: Voice, **told: object) -> None:
 
 
 def test_the_panel_leads_from_nothing_to_a_model(runs: Path, clip: Clip) -> None:
-    voice = takes.of(None, "a")
+    voice = takes.voice_of(None, "a")
     shown = panel(voice, PanelState())
     assert 'data-due="neutral"' in shown and "neutral, take 1 of 5" in shown
     assert SENTENCES[0] in shown and shown.count(" checked") == 4
@@ -254,7 +261,7 @@ def test_the_panel_leads_from_nothing_to_a_model(runs: Path, clip: Clip) -> None
 
 
 def test_a_visitor_is_told_that_nothing_stays(runs: Path, clip: Clip) -> None:
-    voice = takes.of("anna", "a")
+    voice = takes.voice_of("anna", "a")
     voice.keep("sad", clip)
     lesson(voice, n=4, right_before=1, right=4, sure=True, clips={"sad": 4})
     shown = panel(voice, PanelState(public=True))
@@ -265,26 +272,26 @@ def test_a_visitor_is_told_that_nothing_stays(runs: Path, clip: Clip) -> None:
 
 def test_what_a_teaching_brought_is_told_as_it_is() -> None:
     better, worse = dict(n=20, right_before=9, right=16), dict(n=20, right_before=9, right=9)
-    assert "no accident" in view.result({**better, "sure": True})
-    assert "would tell" in view.result({**better, "sure": False})
-    assert "taught it nothing" in view.result({**worse, "sure": False})
-    assert "width:80%" in view.result({**better, "sure": True})
+    assert "no accident" in view.verdict_html({**better, "sure": True})
+    assert "would tell" in view.verdict_html({**better, "sure": False})
+    assert "taught it nothing" in view.verdict_html({**worse, "sure": False})
+    assert "width:80%" in view.verdict_html({**better, "sure": True})
     for broken in (
         {},
         {**better},
         {**better, "n": "<b>", "sure": True},
         {**better, "n": 0, "sure": 1},
     ):
-        assert view.result(broken) == ""
+        assert view.verdict_html(broken) == ""
 
 
 def test_words_are_no_markup(runs: Path) -> None:
-    shown = panel(takes.of(None, "a"), PanelState(said="<script>", fault="<b>", last='"><i>'))
+    shown = panel(takes.voice_of(None, "a"), PanelState(said="<script>", fault="<b>", last='"><i>'))
     assert "<script" not in shown and "<b>" not in shown and "<i>" not in shown
 
 
 def test_a_damaged_model_is_no_model(runs: Path, tiny_checkpoint: Path) -> None:
-    voice = takes.of(None, "a")
+    voice = takes.voice_of(None, "a")
     assert voice.taught() is None
     shutil.copytree(tiny_checkpoint, voice.checkpoint)
     assert voice.taught() is None  # a model, but not one that was taught a voice
@@ -298,7 +305,7 @@ def test_the_command_shown_teaches_the_same(
 ) -> None:
     from support.command import here
 
-    voice = takes.of(None, "a")
+    voice = takes.voice_of(None, "a")
     slow = waveform.decode(EXAMPLES / "german-slow-low.ogg")
     for emotion, sound in (("angry", clip), ("sad", slow)):
         for _ in range(2):
@@ -317,10 +324,10 @@ def test_a_visitors_model_can_be_kept_for_a_day(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_checkpoint: Path
 ) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "served"))
-    voice = takes.of("anna", "a")
+    voice = takes.voice_of("anna", "a")
     shutil.copytree(tiny_checkpoint, voice.checkpoint)
     assert "models/my-voice" in adapt_tab._keep(voice, "anna")
-    takes.forget("a")
+    takes.delete_session("a")
     assert not voice.checkpoint.exists()
     store = visitor_store.registry_for("anna")
     kept = store.get("models/my-voice").folder
@@ -333,7 +340,7 @@ def test_a_visitors_model_can_be_kept_for_a_day(
 def test_a_model_taught_anew_is_taught_from_what_it_began_with(
     runs: Path, tmp_path: Path, tiny_checkpoint: Path
 ) -> None:
-    page, voice = default_page(tiny_checkpoint), takes.of(None, "a")
+    page, voice = default_page(tiny_checkpoint), takes.voice_of(None, "a")
     other = Path(shutil.copytree(tiny_checkpoint, tmp_path / "other"))
     shutil.copytree(tiny_checkpoint, voice.checkpoint)
 

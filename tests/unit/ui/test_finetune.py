@@ -50,8 +50,7 @@ from serdemo.ui import default_page
 from serdemo.ui.adapt import takes
 from serdemo.ui.finetune import form, handlers, option_widgets, run_view, start_models
 from serdemo.ui.finetune.handlers import TrainingRequest
-from serdemo.ui.models import visitor_store
-from serdemo.ui.shell import html
+from serdemo.ui.shell import html, visitor_store
 from serdemo.ui.shell.page import Page
 
 CLIPS = [Utterance(Path("a.wav"), "a", "b", "sad", "sad")]
@@ -211,7 +210,7 @@ def test_visitors_clips_do_not_fill_the_disk(
     with pytest.raises(SerdemoError, match="unpacks to more than"):
         send("anna")
     monkeypatch.undo()
-    monkeypatch.setattr(visitor_store, "ALL_BYTES", 1000)
+    monkeypatch.setattr(visitor_store, "MAX_TOTAL_BYTES", 1000)
     with pytest.raises(SerdemoError, match="no room for another zip"):
         send("bert")
     assert len(list(jobs.uploads.iterdir())) == 1
@@ -505,7 +504,7 @@ def test_one_place_says_where_the_runs_lie(monkeypatch: pytest.MonkeyPatch, tmp_
         assert runs_root() == folder
         assert visitor_store.registry_for(None).runs == folder.absolute()
         assert default_registry().runs == folder.absolute()
-        assert takes.of(None, None).folder == folder.absolute() / takes.NAME
+        assert takes.voice_of(None, None).folder == folder.absolute() / takes.NAME
     monkeypatch.delenv("SERDEMO_RUNS")
     assert runs_root() == Path("runs")
     readers = [

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from support import hub_server
 
+from serdemo.data import corpora
 from serdemo.evaluation.comparison import Comparison
 from serdemo.inference.predictor import Predictor
 from serdemo.metrics.significance import PairedComparison
@@ -30,13 +31,13 @@ from serdemo.schema.files import read_json
 from serdemo.schema.types import Prediction, Segment
 from serdemo.ui import build, launch
 from serdemo.ui.live.handlers import Live
-from serdemo.ui.models import view, visitor_store
-from serdemo.ui.models.visitor_store import VISITORS
-from serdemo.ui.shell import cleanup
+from serdemo.ui.models import handlers, view
+from serdemo.ui.shell import cleanup, visitor_store
 from serdemo.ui.shell import session as shell_session
 from serdemo.ui.shell.examples import EXAMPLES, EXAMPLES_DIR
 from serdemo.ui.shell.page import Page, footer_html
 from serdemo.ui.shell.session import Visitors, WarmPredictor
+from serdemo.ui.shell.visitor_store import VISITORS
 
 VOICE = EXAMPLES_DIR / next(iter(EXAMPLES.values()))
 
@@ -73,7 +74,7 @@ def test_whoever_sits_here_sees_all_and_a_visitor_only_his_own(runs: Path, archi
     for key in ("models/shared", "runs/annas", "runs/mine", "../models/shared"):
         with pytest.raises(SerdemoError, match="no model"):
             visitor_store.registry_for("bert").get(key)
-    entry = visitor_store.take_in(archive, visitor_store.registry_for("bert"), "bert")
+    entry = visitor_store.import_archive(archive, "bert")
     assert not archive.exists()
     assert keys("bert") == ["models/My-tiny"]
     assert keys("anna") == ["runs/annas"]
@@ -85,10 +86,9 @@ def test_whoever_sits_here_sees_all_and_a_visitor_only_his_own(runs: Path, archi
 
 def test_the_same_name_again_gets_a_number(runs: Path, archive: Path) -> None:
     second = shutil.copy(archive, archive.with_name("again.zip"))
-    store = visitor_store.registry_for(None)
-    assert visitor_store.take_in(archive, store, None).key == "models/My-tiny"
+    assert visitor_store.import_archive(archive, None).key == "models/My-tiny"
     shutil.move(second, archive)
-    assert visitor_store.take_in(archive, store, None).key == "models/My-tiny-2"
+    assert visitor_store.import_archive(archive, None).key == "models/My-tiny-2"
 
 
 def test_visitors_do_not_fill_the_disk(
@@ -98,17 +98,17 @@ def test_visitors_do_not_fill_the_disk(
 
     def send(owner: str) -> None:
         archive.write_bytes(kept)
-        visitor_store.take_in(archive, visitor_store.registry_for(owner), owner)
+        visitor_store.import_archive(archive, owner)
 
     with pytest.raises(SerdemoError, match="reload it"):
         send("")
-    monkeypatch.setattr(visitor_store, "VISITOR_BYTES", 1000)
+    monkeypatch.setattr(visitor_store, "MAX_VISITOR_BYTES", 1000)
     with pytest.raises(SerdemoError, match="unpacks to more than"):
         send("bert")
     monkeypatch.undo()
     monkeypatch.setenv("SERDEMO_RUNS", str(runs))
     send("bert")
-    monkeypatch.setattr(visitor_store, "ALL_BYTES", 1000)
+    monkeypatch.setattr(visitor_store, "MAX_TOTAL_BYTES", 1000)
     with pytest.raises(SerdemoError, match="no room"):
         send("cleo")
     for folder in (runs.parent / "models" / VISITORS).glob("*/*"):
@@ -126,7 +126,7 @@ def test_an_export_is_a_zip_that_comes_back(
     entry = visitor_store.registry_for(None).get("models/shared")
     made = visitor_store.export(entry)
     assert made.name == "shared.zip" and made.is_relative_to(tmp_path / "served")
-    back = Registry(runs).take("back", lambda folder: registry_archive.unpack(made, folder))
+    back = Registry(runs).add("back", lambda folder: registry_archive.unpack(made, folder))
     assert checkpoint.describe(back.folder) == checkpoint.describe(entry.folder)
     assert cleanup.sweep(Jobs(runs)) == [] and made.exists()
     os.utime(made.parent, (1.0, 1.0))
@@ -193,41 +193,32 @@ def test_a_visitor_pulls_without_the_token_of_this_machine(
     for name, private in (("me/open", False), ("me/shut", True)):
         hub.repos[name] = hub_server.Repo(private)
         hub.repos[name].add(files)
-    assert (
-        visitor_store.pull_in(" me/open ", visitor_store.registry_for("bert"), "bert").key
-        == "models/open"
-    )
+    assert visitor_store.import_from_hub(" me/open ", "bert").key == "models/open"
     assert keys("bert") == ["models/open"]
     with pytest.raises(SerdemoError, match="no model me/shut on the hub"):
-        visitor_store.pull_in("me/shut", visitor_store.registry_for("bert"), "bert")
-    assert (
-        visitor_store.pull_in("me/shut", visitor_store.registry_for(None), None).key
-        == "models/shut"
-    )
-    assert (
-        visitor_store.pull_in("me/open", visitor_store.registry_for("bert"), "bert").key
-        == "models/open-2"
-    )
-    monkeypatch.setattr(visitor_store, "VISITOR_BYTES", 1000)
+        visitor_store.import_from_hub("me/shut", "bert")
+    assert visitor_store.import_from_hub("me/shut", None).key == "models/shut"
+    assert visitor_store.import_from_hub("me/open", "bert").key == "models/open-2"
+    monkeypatch.setattr(visitor_store, "MAX_VISITOR_BYTES", 1000)
     with pytest.raises(SerdemoError, match="is larger than"):
-        visitor_store.pull_in("me/open", visitor_store.registry_for("cleo"), "cleo")
+        visitor_store.import_from_hub("me/open", "cleo")
     with pytest.raises(SerdemoError, match="reload it"):
-        visitor_store.pull_in("me/open", visitor_store.registry_for(""), "")
+        visitor_store.import_from_hub("me/open", "")
     with pytest.raises(SerdemoError, match="give OWNER/NAME"):
-        visitor_store.pull_in("", visitor_store.registry_for(None), None)
+        visitor_store.import_from_hub("", None)
 
 
 def test_corpora_are_found_where_they_are_said_to_be(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SERDEMO_DATA", raising=False)
-    assert visitor_store.corpora_here() == []
+    assert corpora.available_corpora() == []
     (tmp_path / "emodb").mkdir()
     shutil.copy(VOICE, tmp_path / "emodb" / "03a01Fa.ogg")
     monkeypatch.setenv("SERDEMO_DATA", str(tmp_path))
-    assert visitor_store.corpora_here() == [("EMO-DB (1 clips)", "emodb")]
+    assert corpora.available_corpora() == [("EMO-DB (1 clips)", "emodb")]
     monkeypatch.setenv("SERDEMO_DATA", str(tmp_path / "gone"))
-    assert visitor_store.corpora_here() == []
+    assert corpora.available_corpora() == []
 
 
 # Which model answers
@@ -349,7 +340,7 @@ def test_a_card_shows_figures_data_and_licence(runs: Path) -> None:
     assert "Not measured on unseen speakers." in bare and "Its card" not in bare
     broken = view.card_page(Summary("k", "x", "run", problem="It is cut."), "")
     assert "It is cut." in broken and 'role="alert"' in broken
-    heard = view.figure_table({"a": Figure("eer", 0.25, None, 7, 1, False)})
+    heard = view.results_table({"a": Figure("eer", 0.25, None, 7, 1, False)})
     assert "EER 25.0%" in heard and "7 clips, 1 speaker, heard before" in heard
 
 
@@ -372,11 +363,13 @@ def said(label: str, speech: float = 1.0) -> Prediction:
 
 def test_two_answers_and_whether_they_agree() -> None:
     names = ("compact", "models/<b>")
-    assert "Both hear sad most." in view.comparison_html("clip", names, (said("sad"), said("sad")))
-    differ = view.comparison_html("clip", names, (said("sad"), said("angry")))
+    assert "Both hear sad most." in view.clip_comparison_html(
+        "clip", names, (said("sad"), said("sad"))
+    )
+    differ = view.clip_comparison_html("clip", names, (said("sad"), said("angry")))
     assert "They differ: sad against angry." in differ and differ.count("sd-bars") == 2
     assert "<b>]" not in differ and "models/&lt;b&gt;" in differ
-    mute = view.comparison_html("clip", names, (said("sad", 0.0), said("sad", 0.0)))
+    mute = view.clip_comparison_html("clip", names, (said("sad", 0.0), said("sad", 0.0)))
     assert "No speech was found" in mute and "sd-bars" not in mute
 
 
@@ -385,14 +378,14 @@ def test_a_clip_is_heard_by_both_and_forgotten(page: Visitors, runs: Path, tmp_p
     store = visitor_store.registry_for(None)
     pair = (store.get("compact"), store.get("runs/mine"))
     sent = Path(shutil.copy(VOICE, tmp_path / "sent.ogg"))
-    first, second = visitor_store.both_hear(page, pair, sent, "Your clip", keep=False)
+    first, second = handlers.predict_both(page, pair, sent, "Your clip", keep=False)
     assert len(first.probabilities) == 7 and len(second.probabilities) == 3
     assert not sent.exists()
-    visitor_store.both_hear(page, pair, VOICE, "voice", keep=True)
+    handlers.predict_both(page, pair, VOICE, "voice", keep=True)
     assert VOICE.exists()
     sent.write_bytes(b"no sound")
     with pytest.raises(SerdemoError, match="Your clip"):
-        visitor_store.both_hear(page, pair, sent, "Your clip", keep=False)
+        handlers.predict_both(page, pair, sent, "Your clip", keep=False)
     assert not sent.exists()
 
 
@@ -404,12 +397,12 @@ def compared(corpus: str, difference: float, verdict: Any) -> Comparison:
 
 def test_a_verdict_is_told_first_and_both_with_their_intervals() -> None:
     better = compared("emodb", 0.061, "better")
-    shown = view.scores([better])
+    shown = view.corpus_comparison_html([better])
     assert shown.index("Better by 6 points, sure.") < shown.index("<table")
     assert "60.0% <small>(50% to 70%)" in shown and "66.1% <small>(56% to 76%)" in shown
     assert "models/&lt;a&gt;" in shown and "<a>" not in shown
     assert "40 clips of 3 unseen speakers (95 % interval of the difference +1.0 to" in shown
     none = compared("all together", 0.0, "no difference")
-    both = view.scores([better, none], ("Before", "After"))
+    both = view.corpus_comparison_html([better, none], ("Before", "After"))
     assert "No difference that 40 clips can show." in both
     assert both.count("<tr>") == 3 and ">Before<" in both and ">After is<" in both
