@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from contextlib import suppress
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+from markupsafe import Markup
 
 from serdemo.schema.errors import SerdemoError
-from serdemo.ui.recognise import view
 from serdemo.ui.shell import session
 from serdemo.ui.shell.session import Visitors, WarmPredictor
+from serdemo.ui.shell.templates import render
 from serdemo.ui.shell.visitor_store import registry_for
 
 if TYPE_CHECKING:
     from serdemo.inference.predictor import Predictor
     from serdemo.runs.registry.store import Registry
-
-LIMITS = """<p>Trained on acted speech, in few languages: it hears how a voice sounds, not what a
-person feels. Not for medical, hiring or policing use.</p>"""
 
 
 class Page(gr.Blocks):
@@ -85,16 +83,26 @@ class Page(gr.Blocks):
         return token if isinstance(token, str) else ""  # what is sent may be anything, None too
 
 
-def footer_html(visitor: str | None = None, predictor: Predictor | None = None) -> str:
-    """The foot of the page: the model that answers, and what it is not for.
+def footer_html(visitor: str | None = None, predictor: Predictor | None = None) -> Markup:
+    """The foot of the page: the model that answers, its recall, and what it is not for.
 
-    It also tells the page's scripts who the visitor is, and which model answers.
+    The page's scripts read the session's hash and a digest of the model's folder from it.
     """
-    mark, told = "", ""
-    if predictor is not None:
-        mark = hashlib.sha256(str(predictor.folder).encode()).hexdigest()[:16]
-        told = view.model_line(predictor.name, predictor.description.metrics.get("test", {}))
-    return (
-        f'<footer class="sd-footer" data-visitor="{escape(visitor or "")}"'
-        f' data-model="{mark}">{told}{LIMITS}</footer>'
+    if predictor is None:
+        return render("shell/footer.html", visitor=visitor or "", model="", model_id="", recalls={})
+    return render(
+        "shell/footer.html",
+        visitor=visitor or "",
+        model=predictor.name,
+        model_id=hashlib.sha256(str(predictor.folder).encode()).hexdigest()[:16],
+        recalls=unseen_recalls(predictor.description.metrics.get("test", {})),
     )
+
+
+def unseen_recalls(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Unweighted average recall for each corpus in `metrics` that was tested on unseen speakers."""
+    return {
+        corpus: figures["uar"]
+        for corpus, figures in metrics.items()
+        if isinstance(figures, dict) and figures.get("unseen_speakers") and "uar" in figures
+    }

@@ -24,10 +24,12 @@ from serdemo.schema import palette
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.types import EMOTIONS, Prediction, Segment
 from serdemo.ui import build, launch
-from serdemo.ui.recognise import handlers, view
+from serdemo.ui.recognise import handlers, timeline, view
 from serdemo.ui.shell import examples, html, theme
 from serdemo.ui.shell import uploads as shell_uploads
+from serdemo.ui.shell.page import unseen_recalls
 from serdemo.ui.shell.session import RequestTracker, TrackedRequest, WarmPredictor
+from serdemo.ui.shell.templates import render
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -147,19 +149,19 @@ def test_overlapping_windows_share_their_overlap_and_like_neighbours_join() -> N
         window(6, 7, "angry", 0.5),
         window(7, 8, "happy", 0.9, speech=0),
     ]
-    assert html.spans(windows) == [
-        html.Span(0, 3, "sad", pytest.approx((0.6 * 2 + 0.9 * 1) / 3)),
-        html.Span(3, 5, "angry", 0.8),
-        html.Span(6, 7, "angry", 0.5),
+    assert timeline.spans(windows) == [
+        timeline.Span(0, 3, "sad", pytest.approx((0.6 * 2 + 0.9 * 1) / 3)),
+        timeline.Span(3, 5, "angry", 0.8),
+        timeline.Span(6, 7, "angry", 0.5),
     ]
 
 
 def test_wave_levels_are_peaks_and_quiet_stays_quiet() -> None:
     samples = np.repeat(np.array([0.0, 0.5, -1.0, 0.25], np.float32), 100)
-    assert html.wave_levels(samples, 4).tolist() == [0.0, 0.5, 1.0, 0.25]
+    assert timeline.wave_levels(samples, 4).tolist() == [0.0, 0.5, 1.0, 0.25]
     faint = np.full(400, 0.002, np.float32)
-    assert html.wave_levels(faint, 4).tolist() == pytest.approx([0.1] * 4)
-    assert html.wave_levels(np.ones(3, np.float32), 150).max() == 1.0
+    assert timeline.wave_levels(faint, 4).tolist() == pytest.approx([0.1] * 4)
+    assert timeline.wave_levels(np.ones(3, np.float32), 150).max() == 1.0
 
 
 def test_bars_are_sorted_named_and_numbered() -> None:
@@ -173,8 +175,8 @@ def test_bars_are_sorted_named_and_numbered() -> None:
 def test_timeline_tells_its_stretches_in_words_and_carries_the_sound() -> None:
     samples = np.sin(np.arange(32_000) / 10).astype(np.float32) / 2
     parts = [Segment(0, 1, "sad", 0.8, {}), Segment(1, 2, "angry", 0.9, {})]
-    drawn = html.timeline(parts, samples, 16_000, 'a "b".wav')
-    assert "Waveform of a &quot;b&quot;.wav, 2.0 seconds. sad from 0.0 to 1.0 seconds;" in drawn
+    drawn = timeline.timeline(parts, samples, 16_000, 'a "b".wav')
+    assert "Waveform of a &#34;b&#34;.wav, 2.0 seconds. sad from 0.0 to 1.0 seconds;" in drawn
     assert re.findall(r'data-start="([^"]*)"', drawn) == ["0.000", "1.000"]
     sound = re.search(r'src="data:audio/[a-z]+;base64,([^"]*)"', drawn)
     assert sound
@@ -184,8 +186,8 @@ def test_timeline_tells_its_stretches_in_words_and_carries_the_sound() -> None:
 
 
 def test_a_very_long_recording_is_drawn_without_a_player(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(html, "PLAYABLE_S", 1)
-    assert "<audio" not in html.timeline([], np.zeros(32_000, np.float32), 16_000, "long")
+    monkeypatch.setattr(timeline, "MAX_PLAYABLE_S", 1)
+    assert "<audio" not in timeline.timeline([], np.zeros(32_000, np.float32), 16_000, "long")
 
 
 def luminance(colour: str) -> float:
@@ -254,7 +256,7 @@ def test_downloads_hold_exactly_the_predictions() -> None:
 
 
 def test_long_tables_are_cut_and_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(view, "TABLE_ROWS", 2)
+    monkeypatch.setattr(view, "MAX_TABLE_ROWS", 2)
     parts = tuple(Segment(i, i + 1, "sad", 0.5, shares(sad=0.5)) for i in range(5))
     long = Prediction("long", 5.0, "sad", 0.5, False, shares(sad=0.5), parts)
     page = view.answers_page([view.Answer("long", prediction=long)])
@@ -269,11 +271,12 @@ def test_footer_tells_only_figures_on_unseen_speakers() -> None:
         "validation": {"uar": 0.9},
         "note": "text",
     }
-    line = view.model_line("compact", metrics)
+    assert unseen_recalls(metrics) == {"RAVDESS": 0.683}
+    shown = dict(visitor="", model="<b>", model_id="")
+    line = render("shell/footer.html", recalls={"RAVDESS": 0.683}, **shown)
     assert "RAVDESS 68%" in line
-    assert "99%" not in line
-    assert "90%" not in line
-    assert "recall" not in view.model_line("compact", {})
+    assert "<strong>&lt;b&gt;</strong>" in line
+    assert "recall" not in render("shell/footer.html", recalls={}, **shown)
 
 
 # Handlers

@@ -1,0 +1,123 @@
+"""Emotion over the waveform of a recording, with a player, as HTML."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from serdemo.schema.palette import style_of
+from serdemo.schema.types import Segment
+from serdemo.ui.shell.templates import render
+
+WAVE_BARS = 150
+# Below this peak a recording is drawn as quiet as it is, instead of stretched to full height.
+QUIETEST_FULL_HEIGHT = 0.02
+# Beyond this a page would carry megabytes of sound: the timeline is shown without a player.
+MAX_PLAYABLE_S = 20 * 60
+TICK_STEPS_S = (0.5, 1, 2, 5, 10, 30, 60, 300, 600, 1800)
+MAX_TICKS = 6
+LAST_TICK = 0.93  # of the width: a later one would be cut off at the edge
+MIN_GAP_S = 0.01  # between neighbours that do not touch
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of the timeline with one label; times in seconds, confidence in [0, 1]."""
+
+    start_s: float
+    end_s: float
+    label: str
+    confidence: float
+
+
+def spans(segments: Sequence[Segment]) -> list[Span]:
+    """Stretches that do not overlap, from the windows that hold speech.
+
+    Overlapping neighbours share their overlap half and half; touching ones of the same label
+    become one stretch with their mean confidence, weighted by length.
+    """
+    cut: list[Span] = []
+    for segment in (part for part in segments if part.speech > 0):
+        start = segment.start_s
+        if cut and cut[-1].end_s > start:
+            start = (cut[-1].end_s + start) / 2
+            cut[-1] = replace(cut[-1], end_s=start)
+        cut.append(Span(start, segment.end_s, segment.label, segment.confidence))
+    joined: list[Span] = []
+    for span in cut:
+        last = joined[-1] if joined else None
+        if last and last.label == span.label and span.start_s - last.end_s < MIN_GAP_S:
+            lengths = (last.end_s - last.start_s, span.end_s - span.start_s)
+            mean = (last.confidence * lengths[0] + span.confidence * lengths[1]) / sum(lengths)
+            joined[-1] = replace(last, end_s=span.end_s, confidence=mean)
+        else:
+            joined.append(span)
+    return joined
+
+
+def wave_levels(samples: NDArray[np.float32], count: int = WAVE_BARS) -> NDArray[np.float32]:
+    """The peak of `samples` (N,) in each of `count` equal stretches, in [0, 1]."""
+    edges = np.linspace(0, len(samples), count + 1).astype(int)[:-1]
+    peaks = np.maximum.reduceat(np.abs(samples), np.minimum(edges, len(samples) - 1))
+    return (peaks / max(float(peaks.max()), QUIETEST_FULL_HEIGHT)).astype(np.float32)
+
+
+def timeline(
+    segments: Sequence[Segment], samples: NDArray[np.float32], rate: int, name: str
+) -> Markup:
+    """The waveform of `samples` (N,) at `rate` Hz, its stretches labelled; a click plays from there."""
+    duration_s = len(samples) / rate
+    stretches = spans(segments)
+    return render(
+        "recognise/timeline.html",
+        name=name,
+        duration_s=duration_s,
+        spans=stretches,
+        wave=_wave_paths(stretches, samples, duration_s),
+        ticks=_ticks(duration_s),
+        sound=_data_url(samples, rate) if duration_s <= MAX_PLAYABLE_S else "",
+    )
+
+
+def _wave_paths(
+    stretches: Iterable[Span], samples: NDArray[np.float32], duration_s: float
+) -> list[dict[str, str]]:
+    """One SVG path for the bars of each label, in a box of 1000 by 100."""
+    strokes: dict[str, list[str]] = {}
+    levels = wave_levels(samples)
+    for index, level in enumerate(levels):
+        middle = (index + 0.5) / len(levels)
+        time = middle * duration_s
+        label = next((s.label for s in stretches if s.start_s <= time < s.end_s), "")
+        height = max(float(level) * 46, 1.0)
+        stroke = f"M{middle * 1000:.0f} {50 - height:.1f}V{50 + height:.1f}"
+        strokes.setdefault(label, []).append(stroke)
+    return [
+        {"d": "".join(parts), "colour": style_of(label).colour if label else "var(--sd-silent)"}
+        for label, parts in strokes.items()
+    ]
+
+
+def _ticks(duration_s: float) -> list[Any]:
+    """Times of the axis in seconds."""
+    step = next((step for step in TICK_STEPS_S if duration_s / step <= MAX_TICKS), 3600)
+    return [tick for tick in np.arange(0, duration_s, step) if tick / duration_s < LAST_TICK]
+
+
+def _data_url(samples: NDArray[np.float32], rate: int) -> str:
+    """The sound inside the answer, so that the server can forget the recording at once."""
+    import soundfile
+
+    container, mime = (
+        ("MP3", "mpeg") if "MP3" in soundfile.available_formats() else ("FLAC", "flac")
+    )
+    encoded = io.BytesIO()
+    soundfile.write(encoded, np.clip(samples, -1, 1), rate, format=container)
+    return f"data:audio/{mime};base64,{base64.b64encode(encoded.getvalue()).decode()}"
