@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serdemo.embeddings.table import Table
-from serdemo.metrics.clusters import Agreement, average, cluster, compare, single_thread, unit
+from serdemo.metrics.clusters import Agreement, average, cluster, compare, single_thread, unit_rows
 
 Codes = NDArray[np.int32]
 Figures = dict[str, Any]
@@ -28,7 +28,7 @@ def study(
     where the table tells; under `pooled` the same of all clips as if they were one speaker's.
     `progress` is told the number of speakers done.
     """
-    rows, emotions = unit(table.embedding), np.array(table.emotions)
+    rows, emotions = unit_rows(table.embedding), np.array(table.emotions)
     found = np.zeros(len(table), np.int32)
     speakers: Figures = {}
     for done, (name, places) in enumerate(groups(table.speakers).items(), start=1):

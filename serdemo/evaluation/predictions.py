@@ -164,10 +164,10 @@ def mean_of_corpora(seeds: Sequence[PredictionSet]) -> dict[str, Any] | None:
         found.append((classification.uar(matrix), values))
     if not found:
         return None
-    low, high = np.quantile(np.mean([values for _, values in found], axis=0), (0.025, 0.975))
+    drawn = np.mean([values for _, values in found], axis=0)
     return {
         "uar": float(np.mean([rate for rate, _ in found])),
-        "uar_ci95": [float(low), float(high)],
+        "uar_ci95": list(bootstrap.percentile_interval(drawn)),
         "corpora": len(found),
     }
 

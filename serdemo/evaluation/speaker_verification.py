@@ -6,14 +6,14 @@ import numpy as np
 
 from serdemo.inference.predictor import Embedder
 from serdemo.metrics import verification
-from serdemo.metrics.verification import TRIALS, Verification
+from serdemo.metrics.verification import MAX_TRIALS, Verification
 from serdemo.nn.provenance import seen_speakers
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.types import Utterance
 
 
 def verify(
-    embedder: Embedder, corpus: str, clips: tuple[Utterance, ...], limit: int = TRIALS
+    embedder: Embedder, corpus: str, clips: tuple[Utterance, ...], limit: int = MAX_TRIALS
 ) -> Verification | None:
     """The equal error rate on clips of one corpus, with its interval; None where they make no
     trials of both kinds."""
@@ -26,7 +26,7 @@ def verify(
             rows.append(heard.embedding)
     speakers = [clip.speaker_key for clip in kept]
     width = embedder.model.options.embedding
-    found = verification.trials(np.reshape(rows, (-1, width)), speakers, limit)
+    found = verification.make_trials(np.reshape(rows, (-1, width)), speakers, limit)
     if found is None:
         return None
     same = found.same
@@ -38,7 +38,7 @@ def verify(
         same_trials=int(same.sum()),
         different_trials=int((~same).sum()),
         eer=found.eer,
-        eer_ci95=verification.interval(found),
+        eer_ci95=verification.eer_interval(found),
         unseen_speakers=not seen_speakers(embedder.description).intersection(speakers),
         refused=tuple(refused),
     )
@@ -46,7 +46,7 @@ def verify(
 
 def verify_all(embedder: Embedder, clips: tuple[Utterance, ...]) -> list[Verification]:
     """That of each corpus by itself, of as many trials as the checkpoint was chosen by."""
-    limit = embedder.description.options.get("trials", TRIALS)
+    limit = embedder.description.options.get("trials", MAX_TRIALS)
     found = [
         verify(embedder, corpus, tuple(u for u in clips if u.corpus == corpus), limit)
         for corpus in sorted({u.corpus for u in clips})

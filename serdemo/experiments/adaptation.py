@@ -16,6 +16,7 @@ from serdemo.audio import waveform
 from serdemo.cli.options import CHECKPOINT, JSON, ROOT, checkpoint_folder, print_json
 from serdemo.inference.predictor import Predictor
 from serdemo.metrics import classification
+from serdemo.metrics.bootstrap import percentile_interval
 from serdemo.runs.adaptation import classifier as personal
 from serdemo.runs.adaptation import features
 from serdemo.runs.adaptation.classifier import Head
@@ -113,8 +114,7 @@ def interval(gains: NDArray[np.float64], seed: int = 0) -> tuple[float, float]:
     rng, (speakers, draws) = np.random.default_rng(seed), gains.shape
     who = rng.integers(speakers, size=(INTERVAL_DRAWS, speakers, 1))
     which = rng.integers(draws, size=(INTERVAL_DRAWS, speakers, draws))
-    low, high = np.quantile(gains[who, which].mean(axis=(1, 2)), (0.025, 0.975))
-    return float(low), float(high)
+    return percentile_interval(gains[who, which].mean(axis=(1, 2)))
 
 
 def _draw(

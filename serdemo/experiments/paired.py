@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serdemo.evaluation.predictions import PredictionSet
+from serdemo.metrics.bootstrap import Bounds, draw_speakers, percentile_interval
 
 DRAWS = 2000
-Interval = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,15 +33,9 @@ class Paired:
         return float(np.mean(self.other) - np.mean(self.base))
 
     @property
-    def ci95(self) -> Interval:
+    def ci95(self) -> Bounds:
         """The 95 % interval of the difference."""
-        return interval(self.drawn)
-
-
-def interval(drawn: NDArray[np.float64]) -> Interval:
-    """The 95 % percentile interval of draws (D,)."""
-    low, high = np.quantile(drawn, (0.025, 0.975))
-    return float(low), float(high)
+        return percentile_interval(self.drawn)
 
 
 def pair(
@@ -91,10 +85,10 @@ def _draws(
     _, owner = np.unique(speakers, return_inverse=True)
     groups = owner if owner.max() else np.arange(len(truth))
     count = int(groups.max()) + 1
-    times = rng.multinomial(count, np.full(count, 1 / count), size=DRAWS)[:, groups].astype(float)
+    times = draw_speakers(count, DRAWS, rng)[:, groups].astype(float)
     drawn = []
     for rows in right:
-        seeds = rng.multinomial(len(rows), np.full(len(rows), 1 / len(rows)), size=DRAWS)
+        seeds = draw_speakers(len(rows), DRAWS, rng)
         drawn.append(_uar(truth, seeds @ rows / len(rows), times))
     difference: NDArray[np.float64] = drawn[1] - drawn[0]
     return difference

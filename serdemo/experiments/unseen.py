@@ -12,9 +12,10 @@ import numpy as np
 from serdemo.cli.options import JSON, PATH, print_json
 from serdemo.evaluation.predictions import PredictionSet, concat
 from serdemo.experiments.neutral import HeardClip, calibrate
-from serdemo.experiments.paired import Interval, Paired, interval, pair
+from serdemo.experiments.paired import Paired, pair
 from serdemo.inference.predictor import Predictor
 from serdemo.inference.speaker_normalization import NEUTRAL, STRENGTH
+from serdemo.metrics.bootstrap import Bounds, percentile_interval
 from serdemo.runs.crossval import PREDICTIONS, PROTOCOL
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.files import read_json, write_json
@@ -36,7 +37,7 @@ class Row:
     uar: dict[str, float]
     mean: float
     difference: float
-    ci95: Interval
+    ci95: Bounds
 
     def to_json(self) -> dict[str, object]:
         """A plain dictionary, ready for JSON."""
@@ -108,7 +109,7 @@ def _row(run: Path, neutral: bool, base: list[PredictionSet], said: list[Predict
         uar=uar,
         mean=float(np.mean(list(uar.values()))),
         difference=float(np.mean([one.difference for one in pairs.values()])),
-        ci95=interval(np.mean([one.drawn for one in pairs.values()], axis=0)),
+        ci95=percentile_interval(np.mean([one.drawn for one in pairs.values()], axis=0)),
     )
 
 

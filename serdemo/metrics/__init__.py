@@ -1,1 +1,1 @@
-"""Figures computed from arrays."""
+"""Metrics computed from arrays: scores, calibration, bootstrap intervals, clusters, verification."""

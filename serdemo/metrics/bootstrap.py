@@ -1,4 +1,8 @@
-"""Bootstrap intervals over speakers."""
+"""Bootstrap over speakers: resampling and percentile intervals.
+
+Clips of one speaker are alike, so resampling clips would give too narrow an interval. Whole
+speakers are drawn with replacement; only with a single speaker are clips drawn.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +11,53 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from serdemo.metrics.classification import Metric, _same_length, _take, confusion, uar
+from serdemo.metrics.classification import Metric, check_same_length, uar
 from serdemo.schema.errors import SerdemoError
+
+LEVEL = 0.95
+
+Bounds = tuple[float, float]
+Unit = Literal["speakers", "clips"]
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A bootstrap interval; `over` says what was drawn, `draws_from` how many of them there are."""
+    """A percentile interval; `over` is the resampled unit, `draws_from` the number of them."""
 
     low: float
     high: float
-    over: Literal["speakers", "clips"]
+    over: Unit
     draws_from: int
+
+
+def draw_speakers(n_speakers: int, draws: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Counts (draws, n_speakers) of each speaker in resamples of `n_speakers` with replacement."""
+    return rng.multinomial(n_speakers, np.full(n_speakers, 1 / n_speakers), size=draws)
+
+
+def percentile_interval(values: ArrayLike, level: float = LEVEL) -> Bounds:
+    """Percentile interval of a statistic's bootstrap `values` (draws,)."""
+    if not 0 < level < 1:
+        raise SerdemoError("An interval needs a level between 0 and 1.")
+    low, high = np.quantile(
+        np.asarray(values, dtype=np.float64), ((1 - level) / 2, (1 + level) / 2)
+    )
+    return float(low), float(high)
+
+
+def student_t_factor(n_speakers: int, level: float = LEVEL) -> float:
+    """Factor by which a percentile interval over few speakers is widened.
+
+    The ratio of Student's t and normal quantiles, times sqrt(n / (n - 1)): a resample of n speakers
+    scatters less than n new speakers would.
+    """
+    from scipy import stats
+
+    tail = (1 + level) / 2
+    ratio = float(stats.t.ppf(tail, n_speakers - 1) / stats.norm.ppf(tail))
+    return ratio * (n_speakers / (n_speakers - 1)) ** 0.5
 
 
 def bootstrap_interval(
@@ -32,16 +69,13 @@ def bootstrap_interval(
     clips: Sequence[str] | None = None,
     draws: int = 1000,
     seed: int = 0,
-    level: float = 0.95,
+    level: float = LEVEL,
 ) -> Interval:
-    """Percentile interval of `metric` over `bootstrap_draws`."""
-    if not 0 < level < 1:
-        raise SerdemoError("An interval needs a level between 0 and 1.")
+    """Percentile interval of `metric`; the arguments are those of `bootstrap_draws`."""
     values, over, count = bootstrap_draws(
         truth, predicted, groups, metric, clips=clips, draws=draws, seed=seed
     )
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(low), float(high), over, count)
+    return Interval(*percentile_interval(values, level), over, count)
 
 
 def bootstrap_draws(
@@ -53,29 +87,22 @@ def bootstrap_draws(
     clips: Sequence[str] | None = None,
     draws: int = 1000,
     seed: int = 0,
-) -> tuple[NDArray[np.float64], Literal["speakers", "clips"], int]:
-    """`metric` in each of `draws` (draws,), whole groups (speakers) drawn with replacement; what
-    was drawn, and of how many.
+) -> tuple[NDArray[np.float64], Unit, int]:
+    """Values (draws,) of `metric` over resamples, the resampled unit, and the number of units.
 
-    Clips of one speaker are alike, so drawing clips would give too narrow an interval; with a
-    single speaker there is no other way, and the second value then is `clips`. `clips` names them where some were answered several times, so that a clip is drawn with all its answers.
+    `groups` (N,) are the speakers. `clips` (N,) identifies clips that were classified several times
+    (by several models); with a single speaker a clip is drawn with all its predictions.
     """
-    names = range(len(truth)) if clips is None else clips
-    _same_length(truth=truth, predicted=predicted, groups=groups, clips=names)
+    names: Sequence[Any] = range(len(truth)) if clips is None else clips
+    check_same_length(truth=truth, predicted=predicted, groups=groups, clips=names)
     if draws < 1:
         raise SerdemoError("An interval needs at least one draw.")
-    labels = sorted({*truth, *predicted})
-    over: Literal["speakers", "clips"] = "clips" if len(set(groups)) == 1 else "speakers"
-    places: dict[Any, list[int]] = {}
-    for place, drawn in enumerate(names if over == "clips" else groups):
-        places.setdefault(drawn, []).append(place)
-    counts = np.stack(
-        [
-            confusion(_take(places[drawn], truth), _take(places[drawn], predicted), labels)
-            for drawn in sorted(places)
-        ]
-    )
-    even = np.full(len(counts), 1 / len(counts))
-    weights = np.random.default_rng(seed).multinomial(len(counts), even, size=draws)
-    values = [metric(matrix) for matrix in np.tensordot(weights, counts, axes=1)]
-    return np.array(values), over, len(counts)
+    over: Unit = "clips" if len(set(groups)) == 1 else "speakers"
+    _, unit = np.unique(np.asarray(names if over == "clips" else groups), return_inverse=True)
+    labels, codes = np.unique(np.asarray([*truth, *predicted]), return_inverse=True)
+    n_units, n_labels = int(unit.max()) + 1, len(labels)
+    matrices = np.zeros((n_units, n_labels, n_labels), dtype=np.int64)
+    np.add.at(matrices, (unit, codes[: len(truth)], codes[len(truth) :]), 1)
+    times = draw_speakers(n_units, draws, np.random.default_rng(seed))
+    values = [metric(matrix) for matrix in np.tensordot(times, matrices, axes=1)]
+    return np.array(values), over, n_units

@@ -1,6 +1,6 @@
-"""Whether a confidence means what it says, and what makes it so.
+"""Calibration of confidences: expected calibration error, temperature scaling, thresholds.
 
-Every function raises SerdemoError on empty input or arrays that do not fit together.
+Every function raises SerdemoError on empty input or arrays of different lengths.
 """
 
 from __future__ import annotations
@@ -12,36 +12,36 @@ from serdemo.schema.errors import SerdemoError
 
 Floats = NDArray[np.float64]
 
-TEMPERATURES = (0.05, 20.0)
-COVERAGE = 0.85  # the share of answers that are told as sure
+TEMPERATURES = (0.05, 20.0)  # range of a fitted temperature
+COVERAGE = 0.85  # share of predictions that count as sure
 
 
 def calibration_error(probabilities: ArrayLike, truth_index: ArrayLike, bins: int = 15) -> float:
-    """Expected calibration error of (N, K) probabilities against (N,) true indices.
+    """Expected calibration error (Guo et al., arXiv 1706.04599) of `probabilities` (N, K).
 
-    Clips are put into `bins` equally wide bins of confidence (the largest probability), open
-    below and closed above; the result is the mean gap between confidence and accuracy of a bin,
-    weighted by its clips.
+    `truth_index` (N,) are the true classes. Clips are put into `bins` equally wide bins of
+    confidence (the largest probability), open below and closed above; the result is the mean gap
+    between confidence and accuracy of a bin, weighted by its clips.
     """
-    rows, truth = rows_and_truth(probabilities, truth_index)
+    rows, truth = check_rows(probabilities, truth_index)
     if bins < 1:
         raise SerdemoError("A calibration error needs at least one bin.")
     confidence = rows.max(1)
     gap = (rows.argmax(1) == truth) - confidence
-    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    return float(np.abs(np.bincount(place, weights=gap, minlength=bins)).sum() / len(rows))
+    bin_index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    return float(np.abs(np.bincount(bin_index, weights=gap, minlength=bins)).sum() / len(rows))
 
 
 def fit_temperature(logits: ArrayLike, truth_index: ArrayLike) -> float:
-    """The temperature T in `TEMPERATURES` for which softmax(logits / T) fits the truth best.
+    """Temperature T, within `TEMPERATURES`, that minimises the NLL of softmax(logits / T).
 
-    `logits` (N, K), `truth_index` (N,); the negative log-likelihood is minimised. Where it has no
-    minimum (every answer right, or no better than chance) T is at an end of the range.
+    `logits` (N, K), `truth_index` (N,). Where the loss has no minimum (every prediction correct, or
+    none better than chance) T is at an end of the range.
     """
     from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax
 
-    rows, truth = rows_and_truth(logits, truth_index)
+    rows, truth = check_rows(logits, truth_index)
 
     def loss(log_temperature: float) -> float:
         scores = log_softmax(rows / np.exp(log_temperature), axis=1)
@@ -53,9 +53,9 @@ def fit_temperature(logits: ArrayLike, truth_index: ArrayLike) -> float:
 
 
 def threshold_for_coverage(confidences: ArrayLike, coverage: float) -> float:
-    """The largest threshold that at least the share `coverage` of the `confidences` (N,) reaches.
+    """Largest threshold that at least the share `coverage`, in (0, 1], of `confidences` (N,) reach.
 
-    An answer is sure where its confidence is not below the threshold. `coverage` lies in (0, 1].
+    A prediction is sure where its confidence is not below the threshold.
     """
     values = np.sort(np.asarray(confidences, dtype=np.float64).ravel())[::-1]
     if not len(values) or not np.isfinite(values).all():
@@ -66,8 +66,11 @@ def threshold_for_coverage(confidences: ArrayLike, coverage: float) -> float:
     return float(values[max(int(np.ceil(coverage * len(values) - 1e-9)), 1) - 1])
 
 
-def rows_and_truth(values: ArrayLike, truth_index: ArrayLike) -> tuple[Floats, NDArray[np.intp]]:
-    """(N, K) finite values and (N,) indices below K, N and K at least one."""
+def check_rows(values: ArrayLike, truth_index: ArrayLike) -> tuple[Floats, NDArray[np.intp]]:
+    """`values` (N, K) as float64 and `truth_index` (N,) as integers; N and K are at least one.
+
+    Raises SerdemoError for other shapes, values that are not finite, or an index not below K.
+    """
     rows = np.asarray(values, dtype=np.float64)
     truth = np.asarray(truth_index)
     if rows.ndim != 2 or not rows.size or truth.shape != rows.shape[:1]:

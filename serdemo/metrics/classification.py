@@ -1,8 +1,8 @@
-"""How good the answers are: recall, accuracy, F1, intervals over speakers.
+"""Classification metrics: accuracy, unweighted average recall, macro F1.
 
-Rates lie in [0, 1]. Classification metrics are functions of a confusion matrix (K, K) with truth
-in rows and answers in columns, so that a bootstrap draw is a weighted sum of matrices. Every
-function raises SerdemoError on empty input or arrays that do not fit together.
+Rates lie in [0, 1]. Metrics are functions of a confusion matrix (K, K) with the truth in rows and
+predictions in columns, so that a bootstrap draw is a weighted sum of matrices. Every function
+raises SerdemoError on empty input or arrays of different lengths.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ Metric = Callable[[NDArray[Any]], float]
 
 
 def class_of(emotion: str, labels: Sequence[str]) -> str | None:
-    """The label that counts as right for `emotion`, or None where the clip is to be left out.
+    """Class among `labels` that an `emotion` counts as, or None for a clip without one.
 
-    A label itself where it is one of `labels`; else by `SEVEN_CLASSES`, so that calm counts as
-    neutral and boredom is left out.
+    An emotion that is not itself a label is mapped by `SEVEN_CLASSES`: calm counts as neutral,
+    boredom has no class.
     """
     if emotion in labels:
         return emotion
@@ -34,20 +34,19 @@ def class_of(emotion: str, labels: Sequence[str]) -> str | None:
 def confusion(
     truth: Sequence[str], predicted: Sequence[str], labels: Sequence[str]
 ) -> NDArray[np.int64]:
-    """Counts (K, K): row the true label, column the answer, in the order of `labels`.
+    """Confusion matrix (K, K) of counts, rows and columns in the order of the K `labels`.
 
     Raises SerdemoError for a label that is not among `labels`.
     """
-    index = {label: place for place, label in enumerate(labels)}
-    _same_length(truth=truth, predicted=predicted)
-    if strange := sorted({*truth, *predicted} - set(index)):
+    index = {label: position for position, label in enumerate(labels)}
+    check_same_length(truth=truth, predicted=predicted)
+    if unknown := sorted({*truth, *predicted} - set(index)):
         raise SerdemoError(
-            f"{strange[0]!r} is not among the labels {', '.join(labels)}: map or leave out such "
+            f"{unknown[0]!r} is not among the labels {', '.join(labels)}: map or leave out such "
             "clips first."
         )
     counts = np.zeros((len(labels), len(labels)), dtype=np.int64)
-    for true, answer in zip(truth, predicted, strict=True):
-        counts[index[true], index[answer]] += 1
+    np.add.at(counts, ([index[name] for name in truth], [index[name] for name in predicted]), 1)
     return counts
 
 
@@ -58,30 +57,27 @@ def uar(matrix: NDArray[Any]) -> float:
 
 
 def accuracy(matrix: NDArray[Any]) -> float:
-    """Weighted accuracy: the share of right answers."""
+    """Accuracy (called weighted accuracy, WA, in the field): the share of correct predictions."""
     matrix, _ = _with_truth(matrix)
     return float(matrix.trace() / matrix.sum())
 
 
 def macro_f1(matrix: NDArray[Any]) -> float:
-    """Mean F1 over the classes present in the truth; a class never answered has F1 zero."""
+    """Mean F1 over the classes present in the truth; a class never predicted has F1 zero."""
     matrix, present = _with_truth(matrix)
     return float(np.mean(2 * matrix.diagonal()[present] / (matrix.sum(0) + matrix.sum(1))[present]))
 
 
-def _take(places: Sequence[int], column: Sequence[str]) -> list[str]:
-    return [column[place] for place in places]
-
-
 def _with_truth(matrix: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """The matrix and which of its classes the truth holds."""
+    """The matrix as an array, and a mask (K,) of the classes that occur in the truth."""
     matrix = np.asarray(matrix)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.sum() > 0:
         raise SerdemoError("A score needs at least one clip, counted in a square matrix.")
     return matrix, matrix.sum(1) > 0
 
 
-def _same_length(**columns: Any) -> None:
+def check_same_length(**columns: Any) -> None:
+    """Raise SerdemoError unless all columns, given by name, have the same length of at least one."""
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1 or 0 in lengths.values():
         raise SerdemoError(

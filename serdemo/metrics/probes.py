@@ -1,4 +1,4 @@
-"""How much of an embedding is speaker and how much emotion: what a linear classifier can read off."""
+"""Linear probes: how well logistic regression predicts speaker and emotion from embeddings."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serdemo.metrics import classification
-from serdemo.metrics.clusters import single_thread, unit
+from serdemo.metrics.clusters import single_thread, unit_rows
 
 FOLDS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What logistic regression reads off embeddings of `n` clips it was not trained on.
+    """Cross-validated result of a linear probe on `n` clips; rates are fractions.
 
-    Rates are fractions; `chance_accuracy` is the share of the most frequent class, `chance_uar` one
-    over the number of `classes`.
+    `chance_accuracy` is the share of the most frequent class, `chance_uar` is 1 / `classes`.
     """
 
     n: int
@@ -31,12 +30,12 @@ class Probe:
     chance_uar: float
 
     def to_json(self) -> dict[str, Any]:
-        """A plain dictionary, ready for JSON."""
+        """Dictionary ready for JSON."""
         return asdict(self)
 
 
 def linear() -> Any:
-    """Logistic regression (L2, C = 1) on features brought to mean 0 and variance 1, not yet fitted."""
+    """Unfitted logistic regression (L2, C = 1) on standardised features."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -50,52 +49,52 @@ def probe(
     groups: Sequence[str] | None = None,
     seed: int = 0,
 ) -> Probe | None:
-    """Cross-validated logistic regression (see `linear`) from (N, D) to N targets.
+    """Cross-validate `linear` from `embeddings` (N, D) to N `targets`, in up to five folds.
 
-    With `groups` (N,) whole groups are left out, else clips of every target; up to five folds.
-    Targets of a single clip are left out where clips are. None with fewer than two targets, or
-    fewer than two groups.
+    With `groups` (N,) a fold holds out whole groups, else clips of every target; targets of a
+    single clip are then left out. None with fewer than two targets or fewer than two groups.
     """
     from sklearn.model_selection import GroupKFold, StratifiedKFold, cross_val_predict
 
-    rows, names = unit(embeddings), np.asarray(targets)
-    found, codes, counts = np.unique(names, return_inverse=True, return_counts=True)
+    rows, names = unit_rows(embeddings), np.asarray(targets)
     if groups is None:
-        kept = counts[codes] > 1
-        rows, names = rows[kept], names[kept]
-        found, codes, counts = np.unique(names, return_inverse=True, return_counts=True)
+        _, codes, counts = np.unique(names, return_inverse=True, return_counts=True)
+        repeated = counts[codes] > 1
+        rows, names = rows[repeated], names[repeated]
+    classes, codes, counts = np.unique(names, return_inverse=True, return_counts=True)
     folds = min(FOLDS, len(set(groups)) if groups is not None else int(min(counts, default=0)))
-    if len(found) < 2 or folds < 2:
+    if len(classes) < 2 or folds < 2:
         return None
-    split = (
-        StratifiedKFold(folds, shuffle=True, random_state=seed)
-        if groups is None
-        else GroupKFold(folds)
-    )
-    pairs = list(split.split(rows, codes, groups))
-    if any(len(set(codes[train].tolist())) < 2 for train, _ in pairs):
-        return None  # all that is left to learn from is one class
+    if groups is None:
+        splitter: Any = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    else:
+        splitter = GroupKFold(folds)
+    splits = list(splitter.split(rows, codes, groups))
+    if any(len(set(codes[train].tolist())) < 2 for train, _ in splits):
+        return None  # a fold would train on a single class
     with single_thread():
-        said = cross_val_predict(linear(), rows, codes, cv=pairs)
-    matrix = np.zeros((len(found), len(found)), dtype=np.int64)
-    np.add.at(matrix, (codes, said), 1)
+        predicted = cross_val_predict(linear(), rows, codes, cv=splits)
+    matrix = np.zeros((len(classes), len(classes)), dtype=np.int64)
+    np.add.at(matrix, (codes, predicted), 1)
     return Probe(
         n=len(rows),
-        classes=len(found),
+        classes=len(classes),
         accuracy=classification.accuracy(matrix),
         uar=classification.uar(matrix),
         chance_accuracy=float(counts.max() / counts.sum()),
-        chance_uar=1 / len(found),
+        chance_uar=1 / len(classes),
     )
 
 
 def probes(
     embeddings: NDArray[Any], speakers: Sequence[str], emotions: Sequence[str], seed: int = 0
 ) -> dict[str, Probe | None]:
-    """What of N clips can be read off: `speaker` from other clips of the same speakers, `emotion`
-    of speakers left out, and `emotion_centred`, that with each speaker's mean taken away.
+    """Three probes of N clips: `speaker`, `emotion` and `emotion_centred`.
+
+    `speaker` is tested on other clips of the same speakers, `emotion` on held-out speakers;
+    `emotion_centred` is `emotion` with each speaker's mean embedding subtracted.
     """
-    rows, names = unit(embeddings), np.asarray(speakers)
+    rows, names = unit_rows(embeddings), np.asarray(speakers)
     centred = rows.copy()
     for name in sorted(set(speakers)):
         centred[names == name] -= rows[names == name].mean(axis=0)

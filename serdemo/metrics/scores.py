@@ -1,4 +1,4 @@
-"""Scores of predictions on labelled clips, with a bootstrap interval."""
+"""Scores of predictions on labelled clips, with a bootstrap interval over speakers."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from serdemo.metrics.bootstrap import bootstrap_interval
-from serdemo.metrics.calibration import calibration_error, rows_and_truth
+from serdemo.metrics.calibration import calibration_error, check_rows
 from serdemo.metrics.classification import (
-    _same_length,
-    _take,
     accuracy,
+    check_same_length,
     class_of,
     confusion,
     macro_f1,
@@ -25,9 +24,10 @@ from serdemo.schema.errors import SerdemoError
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """What a set of answers is worth; `n` counts the clips scored, `speakers` their speakers.
+    """Metrics of predictions on `n` clips of `speakers` speakers; rates are fractions.
 
-    `uar_ci95` is drawn over `ci95_over`. `confusion` is (K, K), truth in rows, as nested tuples.
+    `wa` is the accuracy, `ece` the expected calibration error; `uar_ci95` is a bootstrap interval
+    over `ci95_over`. `confusion` is (K, K) with the truth in rows, as nested tuples.
     """
 
     labels: tuple[str, ...]
@@ -42,7 +42,7 @@ class Scores:
     confusion: tuple[tuple[int, ...], ...]
 
     def to_json(self) -> dict[str, Any]:
-        """A plain dictionary, ready for JSON."""
+        """Dictionary ready for JSON."""
         return asdict(self)
 
 
@@ -56,42 +56,46 @@ def score(
     draws: int = 1000,
     seed: int = 0,
 ) -> Scores:
-    """Score (N, K) probabilities of `labels` against N true emotions of N `speakers`.
+    """Score `probabilities` (N, K) of K `labels` against N true emotions of N `speakers`.
 
-    The answer is the argmax over all K labels, whichever of them the truth holds. Emotions count
-    as `class_of` says; give speakers as `corpus/speaker`, since ids repeat across corpora. `clips`
-    names the clips where some were answered several times; each counts once in `n`.
+    The prediction is the argmax over all K labels, whether or not the truth holds them. `class_of`
+    maps true emotions to labels; clips without a class are left out. Give speakers as
+    `corpus/speaker`, since ids repeat across corpora. `clips` (N,) identifies clips that were
+    classified several times; each counts once in `n`.
 
     Raises SerdemoError when no clip is left to score.
     """
     rows = np.asarray(probabilities, dtype=np.float64)
-    named_clips = range(len(truth)) if clips is None else clips
-    _same_length(truth=truth, speakers=speakers, probabilities=rows, clips=named_clips)
-    counted = [class_of(emotion, labels) for emotion in truth]
-    kept = [place for place, label in enumerate(counted) if label is not None]
-    if not kept:
+    clip_ids: Sequence[Any] = range(len(truth)) if clips is None else clips
+    check_same_length(truth=truth, speakers=speakers, probabilities=rows, clips=clip_ids)
+    classes = [class_of(emotion, labels) for emotion in truth]
+    scored = [n for n, label in enumerate(classes) if label is not None]
+    if not scored:
         raise SerdemoError(
             f"No clip has an emotion that this model knows ({', '.join(labels)}): score it on "
             "other clips."
         )
-    right, who = [label for label in counted if label is not None], _take(kept, speakers)
-    truth_index = [labels.index(label) for label in right]
+    true_labels = [label for label in classes if label is not None]
+    truth_index = [labels.index(label) for label in true_labels]
     if rows.shape[1:] != (len(labels),):
         raise SerdemoError(f"Probabilities of shape {rows.shape} do not fit {len(labels)} labels.")
-    rows, _ = rows_and_truth(rows[kept], truth_index)
-    predicted = [labels[place] for place in rows.argmax(1)]
-    matrix = confusion(right, predicted, labels)
-    named = None if clips is None else _take(kept, clips)
-    interval = bootstrap_interval(right, predicted, who, uar, clips=named, draws=draws, seed=seed)
+    rows, _ = check_rows(rows[scored], truth_index)
+    predicted = [labels[index] for index in rows.argmax(1)]
+    scored_speakers = [speakers[n] for n in scored]
+    scored_clips = [clip_ids[n] for n in scored]
+    matrix = confusion(true_labels, predicted, labels)
+    interval = bootstrap_interval(
+        true_labels, predicted, scored_speakers, uar, clips=scored_clips, draws=draws, seed=seed
+    )
     return Scores(
         labels=tuple(labels),
-        n=len(kept) if named is None else len(set(named)),
-        speakers=len(set(who)),
+        n=len(set(scored_clips)),
+        speakers=len(set(scored_speakers)),
         uar=uar(matrix),
         wa=accuracy(matrix),
         macro_f1=macro_f1(matrix),
         uar_ci95=(interval.low, interval.high),
         ci95_over=interval.over,
         ece=calibration_error(rows, truth_index),
-        confusion=tuple(tuple(int(count) for count in row) for row in matrix),
+        confusion=tuple(tuple(row) for row in matrix.tolist()),
     )

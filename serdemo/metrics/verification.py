@@ -1,4 +1,4 @@
-"""Do two clips come from one speaker? Trials between clips of a corpus, and the equal error rate."""
+"""Speaker verification: trials between the clips of a corpus, and their equal error rate."""
 
 from __future__ import annotations
 
@@ -10,39 +10,40 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from serdemo.metrics.classification import _same_length
+from serdemo.metrics.bootstrap import Bounds, draw_speakers, percentile_interval
+from serdemo.metrics.classification import check_same_length
 from serdemo.schema.errors import SerdemoError
 
-TRIALS = 100_000  # of a corpus, at most
+MAX_TRIALS = 100_000  # of a corpus
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trials:
-    """Pairs of clips: their `cosines` (T,), and `ends` (T, 2), the numbers of the two speakers."""
+    """T pairs of clips: their `cosines` (T,) and the indices `speakers` (T, 2) of their two speakers."""
 
     cosines: NDArray[np.float64]
-    ends: NDArray[np.intp]
+    speakers: NDArray[np.intp]
 
     @property
     def same(self) -> NDArray[np.bool_]:
-        """Which of them (T,) are of one speaker."""
-        found: NDArray[np.bool_] = self.ends[:, 0] == self.ends[:, 1]
-        return found
+        """Mask (T,) of the pairs of one speaker."""
+        mask: NDArray[np.bool_] = self.speakers[:, 0] == self.speakers[:, 1]
+        return mask
 
     @property
     def eer(self) -> float:
-        """Their equal error rate."""
+        """Equal error rate of the trials."""
         return eer(self.cosines, self.same)
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """How well the speakers of a corpus are told apart; rates are fractions.
+    """Speaker verification result of a checkpoint on `n` clips of a corpus; rates are fractions.
 
-    `same_trials` and `different_trials` count pairs of clips. `eer_ci95` is a bootstrap over
-    speakers, None where there are too few of them. `unseen_speakers` is True only when the
-    checkpoint was neither trained nor selected on any of them; `refused` names clips that could not
-    be read.
+    `same_trials` and `different_trials` count pairs of clips. `eer_ci95` is a bootstrap interval
+    over speakers, None where there are too few of them. `unseen_speakers` is True only when the
+    checkpoint was neither trained nor selected on any of them; `refused` are the errors of clips
+    that could not be read.
     """
 
     checkpoint: str
@@ -57,85 +58,82 @@ class Verification:
     refused: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """A plain dictionary, ready for JSON."""
+        """Dictionary ready for JSON."""
         return asdict(self)
 
 
-def pairs(clips: int, limit: int = TRIALS, seed: int = 0) -> NDArray[np.int64]:
-    """Pairs (T, 2) of different clips, the smaller number first: all, or `limit` drawn at random.
+def sample_pairs(clips: int, limit: int = MAX_TRIALS, seed: int = 0) -> NDArray[np.int64]:
+    """Pairs (T, 2) of different clips, the smaller index first: all, or `limit` drawn by `seed`.
 
-    The same for the same arguments; empty below two clips.
+    Empty below two clips.
     """
     count = clips * (clips - 1) // 2
     if count <= limit:
         return np.stack(np.triu_indices(clips, 1), axis=1).astype(np.int64)
-    chosen = np.array(random.Random(seed).sample(range(count), limit), dtype=np.int64)
+    drawn = np.array(random.Random(seed).sample(range(count), limit), dtype=np.int64)
     # Numbered by the later clip: the pairs of clip j begin at j (j - 1) / 2.
-    later = np.floor((1 + np.sqrt(1 + 8 * chosen.astype(np.float64))) / 2).astype(np.int64)
-    return np.stack([chosen - later * (later - 1) // 2, later], axis=1)
+    later = np.floor((1 + np.sqrt(1 + 8 * drawn.astype(np.float64))) / 2).astype(np.int64)
+    return np.stack([drawn - later * (later - 1) // 2, later], axis=1)
 
 
-def trials(
-    embeddings: NDArray[Any], speakers: Sequence[str], limit: int = TRIALS, seed: int = 0
+def make_trials(
+    embeddings: NDArray[Any], speakers: Sequence[str], limit: int = MAX_TRIALS, seed: int = 0
 ) -> Trials | None:
-    """The trials between clips with `embeddings` (N, E) of N `speakers` of one corpus.
+    """Trials between clips with `embeddings` (N, E) of N `speakers`; at most `limit`, drawn by `seed`.
 
-    At most `limit`, drawn by `seed`. None where they are not of both kinds, of one speaker and of
-    two. Raises SerdemoError for embeddings that are not finite.
+    None unless there are pairs of one speaker and pairs of two. Raises SerdemoError for embeddings
+    that are not finite.
     """
     rows = np.asarray(embeddings, dtype=np.float64)
     if not np.isfinite(rows).all():
         raise SerdemoError("The embeddings hold values that are not finite: train the model anew.")
-    chosen = pairs(len(rows), limit, seed)
+    pairs = sample_pairs(len(rows), limit, seed)
     codes = np.unique(np.asarray(speakers), return_inverse=True)[1]
     rows = rows / np.linalg.norm(rows, axis=1, keepdims=True).clip(min=1e-12)
-    cosines = np.einsum("ij,ij->i", rows[chosen[:, 0]], rows[chosen[:, 1]])
-    found = Trials(cosines, codes[chosen])
-    return found if found.same.any() and not found.same.all() else None
+    cosines = np.einsum("ij,ij->i", rows[pairs[:, 0]], rows[pairs[:, 1]])
+    trials = Trials(cosines, codes[pairs])
+    return trials if trials.same.any() and not trials.same.all() else None
 
 
-def interval(found: Trials, draws: int = 1000, seed: int = 0) -> tuple[float, float] | None:
-    """A 95 % bootstrap interval of the error rate, whole speakers drawn with replacement.
+def eer_interval(trials: Trials, draws: int = 1000, seed: int = 0) -> Bounds | None:
+    """95 % bootstrap interval of the equal error rate over speakers.
 
-    A speaker drawn twice counts twice, a pair of speakers as often as the product of both. Draws
-    without pairs of both kinds are left out. None below three speakers, of whom one draw alone is
-    not left out, and where no draw is left.
+    A pair counts as often as the product of the counts of its two speakers, a pair of one speaker
+    as often as that speaker. Draws without pairs of both kinds are skipped. None where no draw is
+    left, and below three speakers, where only one draw would be.
     """
-    order = np.argsort(found.cosines, kind="stable")  # once: sorting again costs little
-    cosines, ends, same = found.cosines[order], found.ends[order], found.same[order]
-    speakers = int(ends.max()) + 1
-    if speakers < 3:
+    order = np.argsort(trials.cosines, kind="stable")  # once: sorting again costs little
+    cosines, speakers, same = trials.cosines[order], trials.speakers[order], trials.same[order]
+    n_speakers = int(speakers.max()) + 1
+    if n_speakers < 3:
         return None
-    rng, rates = np.random.default_rng(seed), []
-    for counts in rng.multinomial(speakers, np.full(speakers, 1 / speakers), size=draws):
-        weight = counts[ends[:, 0]] * np.where(same, 1, counts[ends[:, 1]])
-        if weight[same].any() and weight[~same].any():
-            rates.append(eer(cosines, same, weight))
-    if not rates:
-        return None
-    low, high = np.quantile(rates, [0.025, 0.975])
-    return float(low), float(high)
+    rates = []
+    for times in draw_speakers(n_speakers, draws, np.random.default_rng(seed)):
+        weights = times[speakers[:, 0]] * np.where(same, 1, times[speakers[:, 1]])
+        if weights[same].any() and weights[~same].any():
+            rates.append(eer(cosines, same, weights))
+    return percentile_interval(rates) if rates else None
 
 
 def eer(scores: ArrayLike, same: ArrayLike, weights: ArrayLike | None = None) -> float:
-    """Equal error rate of a verification: where as many same pairs are refused as others accepted.
+    """Equal error rate: the rate at which false rejections and false acceptances are equally many.
 
-    `scores` (N,) are higher for pairs that are more alike, `same` (N,) says which are of one
-    speaker, `weights` (N,) how much each counts. Between two thresholds the rates go in a straight
-    line. Raises SerdemoError unless pairs of both kinds weigh something.
+    `scores` (N,) are higher for more similar pairs, `same` (N,) marks pairs of one speaker,
+    `weights` (N,) are their counts. The rates are interpolated linearly between thresholds. Raises
+    SerdemoError unless pairs of both kinds have weight.
     """
-    values, kind = np.asarray(scores, dtype=np.float64), np.asarray(same, dtype=bool)
+    values, same_pair = np.asarray(scores, dtype=np.float64), np.asarray(same, dtype=bool)
     weight = np.ones(len(values)) if weights is None else np.asarray(weights, dtype=np.float64)
-    _same_length(scores=values, same=kind, weights=weight)
+    check_same_length(scores=values, same=same_pair, weights=weight)
     order = np.argsort(values, kind="stable")
     steps = np.append(np.diff(values[order]) > 0, True)  # thresholds above each different score
-    refused, passed = (np.cumsum((weight * chosen)[order])[steps] for chosen in (kind, ~kind))
-    if not refused[-1] > 0 or not passed[-1] > 0 or not np.isfinite(values).all():
+    rejected, passed = (np.cumsum((weight * k)[order])[steps] for k in (same_pair, ~same_pair))
+    if not rejected[-1] > 0 or not passed[-1] > 0 or not np.isfinite(values).all():
         raise SerdemoError(
             "An equal error rate needs pairs of one speaker and pairs of two, with finite scores."
         )
-    refused = np.append(0.0, refused / refused[-1])
-    gap = 1 - np.append(0.0, passed / passed[-1]) - refused  # falls from 1 to -1
+    rejected = np.append(0.0, rejected / rejected[-1])
+    gap = 1 - np.append(0.0, passed / passed[-1]) - rejected  # falls from 1 to -1
     after = int(np.argmax(gap <= 0))
     share = gap[after - 1] / (gap[after - 1] - gap[after])
-    return float(refused[after - 1] + share * (refused[after] - refused[after - 1]))
+    return float(rejected[after - 1] + share * (rejected[after] - rejected[after - 1]))

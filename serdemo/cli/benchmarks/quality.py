@@ -13,7 +13,7 @@ from serdemo.evaluation import speaker_verification
 from serdemo.evaluation.predictions import PredictionSet, concat, predict_dataset, score
 from serdemo.evaluation.scoring import select_test_clips
 from serdemo.inference.predictor import Embedder, Predictor
-from serdemo.metrics.verification import TRIALS
+from serdemo.metrics.verification import MAX_TRIALS
 from serdemo.nn import checkpoint, checkpoint_files
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.files import read_json
@@ -106,7 +106,7 @@ def _row(
 def _verified(
     embedder: Embedder, name: str, clips: tuple[Utterance, ...], reported: dict[str, float]
 ) -> dict[str, Any]:
-    limit = embedder.description.options.get("trials", TRIALS)
+    limit = embedder.description.options.get("trials", MAX_TRIALS)
     found = speaker_verification.verify(embedder, name, clips, limit)
     if found is None:
         raise UsageError(f"The unseen speakers of {name} make no trials: two are needed.")

@@ -123,7 +123,7 @@ def adapt_classifier(head: Head, features: ArrayLike, truth_index: ArrayLike) ->
 
 def recall(logits: Floats, truth_index: ArrayLike) -> float:
     """Unweighted average recall of the largest of (N, C) logits, over the classes in the truth."""
-    rows, truth = calibration.rows_and_truth(logits, truth_index)
+    rows, truth = calibration.check_rows(logits, truth_index)
     right = rows.argmax(1) == truth
     return float(np.mean([right[truth == one].mean() for one in np.unique(truth)]))
 
@@ -227,5 +227,5 @@ def _checked(head: Head, features: ArrayLike, truth_index: ArrayLike) -> tuple[F
         )
     if not np.isfinite(views).all():
         raise SerdemoError("The features hold values that are not finite.")
-    _, truth = calibration.rows_and_truth(head.logits(views[:, 0]), truth_index)
+    _, truth = calibration.check_rows(head.logits(views[:, 0]), truth_index)
     return views, truth

@@ -48,7 +48,10 @@ class SpeakerOptions(Options):
     margin: float = option(0.2, "margin of the softmax, as a cosine", low=0.0, high=1.0)
     margin_scale: float = option(30.0, "its scale", low=1.0, high=100.0)
     trials: int = option(
-        verification.TRIALS, "pairs of clips of a corpus to score by, at most", low=1, high=10**8
+        verification.MAX_TRIALS,
+        "pairs of clips of a corpus to score by, at most",
+        low=1,
+        high=10**8,
     )
 
 
@@ -100,7 +103,7 @@ class SpeakerStage(ClipsStage):
         rates = {}
         for name in sorted(set(corpus.tolist())):
             here = corpus == name
-            trials = verification.trials(found[here], speaker[here], self.options.trials)
+            trials = verification.make_trials(found[here], speaker[here], self.options.trials)
             if trials is not None:
                 rates[f"eer_{name}"] = trials.eer
         if not rates:

@@ -16,8 +16,9 @@ from support.command import here
 
 from serdemo.evaluation.predictions import PredictionSet
 from serdemo.experiments import unseen
-from serdemo.experiments.paired import interval, pair
+from serdemo.experiments.paired import pair
 from serdemo.inference.predictor import Predictor
+from serdemo.metrics.bootstrap import percentile_interval
 from serdemo.nn import checkpoint
 from serdemo.runs.crossval import PREDICTIONS, PROTOCOL
 from serdemo.schema.errors import SerdemoError, UsageError
@@ -76,7 +77,7 @@ def test_an_interval_of_speakers_holds_the_difference() -> None:
     )
     assert found is not None
     assert found.ci95[0] < found.difference < found.ci95[1]
-    assert interval(found.drawn) == found.ci95
+    assert percentile_interval(found.drawn) == found.ci95
     assert found.speakers == 10 and found.clips == 200
 
 
