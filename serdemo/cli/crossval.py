@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import click
 
 from serdemo.cli.options import CORPUS, JSON, PATH, ROOT, STOP_AFTER, print_json
-from serdemo.cli.train import TrainGroup, given
+from serdemo.cli.train import TrainGroup
 from serdemo.schema.settings import data_root
 from serdemo.training.events import Event
 
@@ -75,11 +75,11 @@ def _run(name: str) -> Callable[..., None]:
         from serdemo.data import corpora as known
         from serdemo.data.protocols import plan
         from serdemo.evaluation import report
-        from serdemo.runs import crossval, crossval_report
+        from serdemo.runs import crossval, crossval_report, training_run
         from serdemo.schema.settings import runs_root
 
         utterances = known.load_many(corpus, data_root(root))
-        options = given(values)
+        options = training_run.resolved_options(values)
         folder = run_dir or runs_root() / f"{name}-by-{by}"
         settings = {"recipe": name, "by": by, "folds": folds, "seeds": seeds, "leaky": leaky}
         protocol = crossval.open_protocol(

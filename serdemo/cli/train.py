@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,22 +12,26 @@ import click
 from serdemo.cli import adapt as cli_personal
 from serdemo.cli.options import CORPUS, PATH, ROOT, STOP_AFTER, option_flags
 from serdemo.schema.errors import UsageError
-from serdemo.schema.settings import data_root
 
 if TYPE_CHECKING:
-    from serdemo.training.events import Event
+    from serdemo.runs.request import TrainingRequest
 
-HELD_OUT = "0.15"
+
+def _from_request() -> click.Command:
+    return from_request
 
 
 class TrainGroup(click.Group):
     """The recipes of the table, as commands; `others` are those with flags of their own."""
 
-    others: ClassVar[Mapping[str, Callable[[], click.Command]]] = {"personal": cli_personal.command}
+    others: ClassVar[Mapping[str, Callable[[], click.Command]]] = {
+        "personal": cli_personal.command,
+        "from-request": _from_request,
+    }
 
     def callback_for(self, name: str) -> Callable[..., None]:
-        """What the command of a recipe does, with the flags that are not the recipe's."""
-        return _run(name)
+        """The function of a recipe's command, with the flags that are not the recipe's."""
+        return _train(name)
 
     def list_commands(self, context: click.Context) -> list[str]:
         """Every recipe by name."""
@@ -48,7 +52,9 @@ class TrainGroup(click.Group):
         return command
 
 
-def _run(name: str) -> Callable[..., None]:
+def _train(name: str) -> Callable[..., None]:
+    from serdemo.runs.request import HELD_OUT, SplitChoice, TrainingRequest
+
     @CORPUS
     @ROOT
     @click.option("--run", "run_dir", required=True, type=PATH, help="Folder of the run.")
@@ -66,82 +72,55 @@ def _run(name: str) -> Callable[..., None]:
         help="Hold out the speakers that no shipped model was trained on.",
     )
     @click.pass_obj
-    def run(command: str, **asked: Any) -> None:
-        from serdemo.cli.views.console import show_training
-        from serdemo.training import distributed
+    def train(
+        command: str,
+        *,
+        corpus: str,
+        root: Path | None,
+        run_dir: Path,
+        resume: bool,
+        stop_after: float | None,
+        valid: str | None,
+        test: str | None,
+        shipped_split: bool,
+        **values: Any,
+    ) -> None:
+        if shipped_split and (valid is not None or test is not None):
+            raise UsageError("Give --shipped-split, or --valid and --test, not both.")
+        request = TrainingRequest(
+            name,
+            tuple(corpus.split(",")),
+            SplitChoice(shipped_split, valid or HELD_OUT, test or HELD_OUT),
+            {option: value for option, value in values.items() if value is not None},
+            run_dir=run_dir,
+            root=root,
+            resume=resume,
+            stop_after=stop_after,
+        )
+        _carry_out(request, command)
 
-        happening = _begun(name, command, **asked)
-        if distributed.is_main_process():
-            show_training(happening)
-        else:
-            for _ in happening:
-                pass
-
-    return run
-
-
-def happening(arguments: Sequence[str]) -> Iterator[Event]:
-    """What `train` with these arguments does, event by event, in this process.
-
-    Raises UsageError and SerdemoError as the command does.
-    """
-    name, *rest = arguments
-    group = TrainGroup("train")
-    try:
-        with click.Context(group) as above:
-            asked = group.get_command(above, name).make_context(name, rest, parent=above).params
-    except click.ClickException as problem:
-        raise UsageError(problem.format_message()) from problem
-    return _begun(name, shlex.join(["serdemo", "train", *arguments]), **asked)
-
-
-def given(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a recipe that were given, `start` as a checkpoint folder: it may be one, or a
-    model of `serdemo models` by its key, or one of the hub.
-
-    Raises SerdemoError when there is no such model.
-    """
-    from serdemo.nn.checkpoint_files import DESCRIPTION
-    from serdemo.schema.files import recovered_path
-
-    found = {key: value for key, value in values.items() if value is not None}
-    start = found.get("start")
-    if start and not (recovered_path(Path(start)) / DESCRIPTION).is_file():
-        from serdemo.runs.registry import hub
-        from serdemo.runs.registry.store import default_registry
-
-        found["start"] = str(hub.resolve_checkpoint(start, default_registry()))
-    return found
+    return train
 
 
-def _begun(
-    name: str,
-    command: str,
-    *,
-    corpus: str,
-    root: Path | None,
-    run_dir: Path,
-    resume: bool,
-    stop_after: float | None,
-    valid: str | None,
-    test: str | None,
-    shipped_split: bool,
-    **values: Any,
-) -> Iterator[Event]:
-    from serdemo.data import corpora as known
-    from serdemo.data import splits
+@click.command("from-request", hidden=True)
+@click.argument("file", type=PATH)
+def from_request(file: Path) -> None:
+    """Train as a request in a JSON FILE says."""
+    from serdemo.runs.request import TrainingRequest
+    from serdemo.schema.files import read_json
+
+    request = TrainingRequest.from_json(read_json(file))
+    _carry_out(replace(request, run_dir=request.run_dir or file.parent), request.command())
+
+
+def _carry_out(request: TrainingRequest, command: str) -> None:
+    from serdemo.cli.views.console import show_training
     from serdemo.runs import training_run
     from serdemo.training import distributed
 
-    if shipped_split and (valid is not None or test is not None):
-        raise UsageError("Give --shipped-split, or --valid and --test, not both.")
-    distributed.init(cpu=values.get("device") == "cpu")
-    utterances = known.load_many(corpus, data_root(root), unlabelled=True)
-    if shipped_split:
-        split = splits.shipped(utterances)
+    events = training_run.run(request, command)
+    if distributed.is_main_process():
+        show_training(events)
     else:
-        split = splits.plan(utterances, valid=valid or HELD_OUT, test=test or HELD_OUT)
-    options = given(values)
-    return training_run.train(
-        name, options, split, run_dir, command=command, resume=resume, stop_after=stop_after
-    )
+        for _ in events:
+            pass

@@ -12,7 +12,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
 from tempfile import TemporaryDirectory
@@ -27,10 +27,11 @@ from serdemo.inference.speed import speech_samples
 from serdemo.nn import checkpoint
 from serdemo.nn.checkpoint_files import bundled_checkpoint
 from serdemo.runs import process as runs_process
-from serdemo.runs.job import JOB, Job
-from serdemo.runs.queue import Jobs
+from serdemo.runs.job import Job
+from serdemo.runs.queue import JobQueue
+from serdemo.runs.request import SplitChoice, TrainingRequest
 from serdemo.schema.errors import SerdemoError
-from serdemo.schema.files import recovered_path, write_json
+from serdemo.schema.files import recovered_path
 from serdemo.training.events import EVENTS, Event, Saved, Started, Step, read
 
 SPEAKERS, EMOTIONS, TAKES, CLIP_S = 4, ("angry", "happy", "sad"), 3, 0.8
@@ -68,7 +69,7 @@ def kill(runs: int, pages: int, seed: int = 0) -> dict[str, Any]:
     all was as it must be. Raises SerdemoError when the page cannot be started or does not answer."""
     rng, tally = random.Random(seed), Tally()
     with TemporaryDirectory(ignore_cleanup_errors=True) as place:
-        jobs = Jobs(Path(place) / "runs")
+        jobs = JobQueue(Path(place) / "runs")
         _asked(jobs, _corpus(Path(place) / "voices"))
         try:
             with _page(jobs) as (page, _):
@@ -88,26 +89,20 @@ def kill(runs: int, pages: int, seed: int = 0) -> dict[str, Any]:
     return tally.to_json()
 
 
-def _asked(jobs: Jobs, corpus: Path) -> None:
+def _asked(jobs: JobQueue, corpus: Path) -> None:
     """A run for the page to begin, long enough for all kills, that saves at every epoch."""
-    small = "--epochs 10000 --batch-size 6 --workers 0 --threads 1 --stop-after 1800"
-    given = ("--start", str(bundled_checkpoint()), *small.split())
-    words = (
-        "train",
+    small = {"epochs": 10_000, "batch_size": 6, "workers": 0, "threads": 1}
+    request = TrainingRequest(
         "supervised",
-        "--corpus",
-        str(corpus),
-        "--valid",
-        "speaker3",
-        "--test",
-        "none",
+        (str(corpus),),
+        SplitChoice(valid="speaker3", test="none"),
+        {"start": str(bundled_checkpoint()), **small},
+        stop_after=1800.0,
     )
-    job = Job(NAME, (*words, *given), asked=time.time(), withdrawn=True)
-    jobs.path(NAME).mkdir(parents=True)
-    write_json(jobs.path(NAME) / JOB, asdict(job))
+    jobs.write(Job(NAME, request, queued_at=time.time(), withdrawn=True))
 
 
-def _kill_run(page: Page, jobs: Jobs, tally: Tally) -> None:
+def _kill_run(page: Page, jobs: JobQueue, tally: Tally) -> None:
     """Kill the run, look at what is left, and let it go on."""
     job = _running(jobs)
     psutil.Process(job.pid).kill()
@@ -129,7 +124,7 @@ def _kill_run(page: Page, jobs: Jobs, tally: Tally) -> None:
     tally.resumed += 1
 
 
-def _left(jobs: Jobs, tally: Tally) -> int:
+def _left(jobs: JobQueue, tally: Tally) -> int:
     """The last step that the log calls saved, once what was saved is proved to be whole."""
     events = _events(jobs)
     saved = [event for event in events if isinstance(event, Saved)]
@@ -146,7 +141,7 @@ def _left(jobs: Jobs, tally: Tally) -> int:
     return saved[-1].step if saved else 0
 
 
-def _kill_page(jobs: Jobs, wait_s: float, tally: Tally) -> None:
+def _kill_page(jobs: JobQueue, wait_s: float, tally: Tally) -> None:
     """Kill a page while the run goes on; the next page must find it running."""
     with _page(jobs) as (page, process):
         if _state(page) != "running":
@@ -161,7 +156,7 @@ def _kill_page(jobs: Jobs, wait_s: float, tally: Tally) -> None:
     _until(lambda: len(_events(jobs)) > seen, "the run went on without its page", tally)
 
 
-def _ended(page: Page, jobs: Jobs, tally: Tally) -> None:
+def _ended(page: Page, jobs: JobQueue, tally: Tally) -> None:
     """Stop the run through the page, which must then say so."""
     _step(jobs)
     page.happen("load", RUN)
@@ -171,7 +166,7 @@ def _ended(page: Page, jobs: Jobs, tally: Tally) -> None:
 
 
 @contextmanager
-def _page(jobs: Jobs) -> Iterator[tuple[Page, int]]:
+def _page(jobs: JobQueue) -> Iterator[tuple[Page, int]]:
     """A page over the runs, and the number of its process."""
     with served(SERDEMO_RUNS=str(jobs.folder)) as (address, process):
         assert process is not None
@@ -188,25 +183,25 @@ def _state(page: Page) -> str:
     return ""
 
 
-def _running(jobs: Jobs) -> Job:
+def _running(jobs: JobQueue) -> Job:
     """The run, once it has a process."""
     _until(lambda: any(job.pid for job in jobs.all()), "the run was begun")
     return jobs.all()[0]
 
 
-def _step(jobs: Jobs) -> None:
+def _step(jobs: JobQueue) -> None:
     """Wait until its present process has made a step."""
     began = _begun(jobs).time
     _until(lambda: any(isinstance(e, Step) and e.time > began for e in _events(jobs)), "it trained")
 
 
-def _begun(jobs: Jobs) -> Started:
+def _begun(jobs: JobQueue) -> Started:
     """How its present process began to train, once it has."""
     found: list[Started] = []
 
     def look() -> bool:
         job = _running(jobs)
-        of_now = [e for e in _events(jobs) if isinstance(e, Started) and e.time > job.began]
+        of_now = [e for e in _events(jobs) if isinstance(e, Started) and e.time > job.started_at]
         found.extend(of_now)
         return bool(of_now)
 
@@ -214,7 +209,7 @@ def _begun(jobs: Jobs) -> Started:
     return found[-1]
 
 
-def _events(jobs: Jobs) -> list[Event]:
+def _events(jobs: JobQueue) -> list[Event]:
     return list(read(jobs.path(NAME) / EVENTS))
 
 

@@ -1,7 +1,7 @@
-"""Training runs as child processes of the command line: one at a time, the others in a queue.
+"""The queue of training runs: each a child process of its own, one at a time.
 
-All that is known of a run lies in its folder, for whoever starts later: what was asked for in
-`job.json`, what its process said in `log.txt`. A run outlives the process that began it.
+All that is known of a job lies in its folder, for any process that starts later. A run outlives the
+process that started it.
 """
 
 from __future__ import annotations
@@ -10,192 +10,179 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from filelock import FileLock
 
 from serdemo.runs import process
-from serdemo.runs.job import JOB as JOB
-from serdemo.runs.job import LOG as LOG
-from serdemo.runs.job import OVER as OVER
-from serdemo.runs.job import TOLD, JobStore
-from serdemo.runs.job import Job as Job
-from serdemo.runs.job import State as State
+from serdemo.runs.job import LOG, OVER, Job, JobStore
+from serdemo.runs.request import TrainingRequest
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.files import make_folder, write_json
 from serdemo.training.events import STOP_FILE
 
-CACHE = "cache"  # in the folder of a visitor's run
-PATIENCE_S = 60.0  # from asking to stop until the process is ended; a step may be long
+CACHE, REQUEST = "cache", "request.json"  # in a job's folder
+STOP_TIMEOUT_S = 60.0  # from the request to stop until the process is killed; a step may be long
+TICK_S = 0.3
 
 log = logging.getLogger(__name__)
 
 
-class Jobs(JobStore):
-    """The queue of the runs below a folder, which moves while any process with one of these watches."""
+class JobQueue(JobStore):
+    """Queue of the jobs below a folder. At least one process must watch it for waiting jobs to start;
+    whoever submits one does."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self._watching = False
 
-    def ask(self, name: str, arguments: Sequence[str], owner: str = "") -> Job:
-        """Put a run in the queue; it starts at once when nothing else runs.
+    def submit(self, name: str, request: TrainingRequest, owner: str = "") -> Job:
+        """Queue a training run; it starts at once when no other runs.
 
         Raises UsageError when there is a run of that name, SerdemoError when the disk is full.
         """
-        with self._alone():
-            return self._queue(self._new(Job(name, tuple(arguments), owner)))
-
-    def watch(self) -> None:
-        """Keep the queue moving from a thread of this process while there is anything in it, and the
-        disk lets it."""
-        if not self._watching and self.folder.is_dir():
-            with suppress(SerdemoError, OSError), self._alone():
-                self._watch()
+        with self._lock():
+            return self._enqueue(Job(name, request, owner))
 
     def resume(self, name: str) -> Job:
-        """Put a run that is over in the queue once more; it goes on from its last saved state.
+        """Queue a job that is over to go on from its last saved state; raises UsageError as `rerun` does."""
+        with self._lock():
+            return self._enqueue(self.rerun(name))
 
-        Raises UsageError as `again` does.
-        """
-        with self._alone():
-            return self._queue(self.again(name))
+    def rerun(self, name: str) -> Job:
+        """A new job that resumes one that is over; it is not queued yet.
 
-    def again(self, name: str) -> Job:
-        """A run that is over, as it is asked for to go on.
-
-        Raises UsageError when it still runs or has nothing to go on from.
+        Raises UsageError when the job still runs or has finished.
         """
         job = self.job(name)
         if (state := self.state(job)) not in OVER or state == "finished":
             raise UsageError(f"{name} is {state}: there is nothing to resume.")
-        kept = tuple(a for a in job.arguments if a != "--resume")
-        return Job(name, (*kept, "--resume"), job.owner)
+        return Job(name, replace(job.request, resume=True), job.owner)
+
+    def start_watcher(self) -> None:
+        """Keep the queue moving from a thread of this process until it is empty or the disk full."""
+        if not self._watching and self.folder.is_dir():
+            with suppress(SerdemoError, OSError), self._lock():
+                self._watch()
 
     @contextmanager
-    def inside(self, job: Job) -> Iterator[Job]:
-        """Carry a run out in this process: it runs as long as the block does, and an error that ends
-        that is told in its log. Raises UsageError where there is such a run, but to resume it."""
-        job, path = Job(job.name, job.arguments, job.owner, time.time()), self.path(job.name)
+    def in_process(self, job: Job) -> Iterator[TrainingRequest]:
+        """Context manager for a job that this process carries out itself; yields the request to run.
+
+        Raises UsageError as `submit` does. An error goes to the job's log.
+        """
         pid, born = process.current_process()
-        with self._alone():
-            self._write(replace(self._new(job), pid=pid, born=born, inside=True))
-            (path / STOP_FILE).unlink(missing_ok=True)
+        with self._lock():
+            job = replace(self._checked(job), queued_at=time.time())
+            self.write(replace(job, pid=pid, born=born, in_process=True))
+            (self.path(job.name) / STOP_FILE).unlink(missing_ok=True)
         try:
-            yield job
+            yield self.resolved_request(job)
         except Exception as problem:
-            self._say(job, problem)
+            self.log_error(job, problem)
             raise
         finally:
-            with self._alone(), suppress(SerdemoError):
-                self._write(replace(self.job(job.name), ended=time.time()))
+            with self._lock(), suppress(SerdemoError):
+                self.write(replace(self.job(job.name), ended_at=time.time()))
 
     def stop(self, name: str) -> None:
-        """Take a run out of the queue, or ask its process to save and stop."""
-        with self._alone():
+        """Take a job out of the queue, or have its process save and stop."""
+        with self._lock():
             job = self.job(name)
             if (state := self.state(job)) == "waiting":
-                self._write(replace(job, withdrawn=True))
+                self.write(replace(job, withdrawn=True))
             elif state == "running":
                 try:
                     (self.path(name) / STOP_FILE).touch()
                 except OSError as problem:
-                    raise SerdemoError(f"{name} was not told: {problem.strerror}.") from problem
-                self._write(replace(job, stopping=time.time()))
+                    raise SerdemoError(
+                        f"{name} could not be stopped: {problem.strerror}."
+                    ) from problem
+                self.write(replace(job, stop_requested_at=time.time()))
             self._watch()
 
     def delete(self, name: str) -> None:
-        """Remove a run with all that it made, and what was sent for it alone; raises UsageError while
-        it runs."""
-        with self._alone():
+        """Delete a run's folder, and the uploads that no other run trains on; raises UsageError while it
+        runs."""
+        with self._lock():
             if self.state(self.job(name)) not in OVER:
                 raise UsageError(f"{name} still runs: stop it first.")
-            free = set(self.unnamed())
+            orphaned = set(self.orphaned_uploads())
             shutil.rmtree(self.path(name), ignore_errors=True)
-            for folder in set(self.unnamed()) - free:
+            for folder in set(self.orphaned_uploads()) - orphaned:
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def pump(self) -> bool:
-        """Start what is next, and end what does not stop; whether anything is left to do."""
-        with self._alone():
-            jobs = [(job, self.state(job)) for job in self.all()]
-            active = [(job, state) for job, state in jobs if state in ("running", "stopping")]
+    def tick(self) -> bool:
+        """Start the next job if none runs, and kill what does not stop; returns whether any is left."""
+        with self._lock():
+            states = self.states()
+            active = [(job, state) for job, state in states if state in ("running", "stopping")]
             for job, state in active:
-                late = time.time() - job.stopping
-                if state == "stopping" and late > PATIENCE_S and not job.inside:
+                late = time.time() - job.stop_requested_at > STOP_TIMEOUT_S
+                if state == "stopping" and late and not job.in_process:
                     process.kill_tree(job.pid, job.born)
-            waiting = [job for job, state in jobs if state == "waiting"]
+            waiting = [job for job, state in states if state == "waiting"]
             if waiting and not active:
-                self._start(min(waiting, key=lambda job: job.asked))
-            # Told while nobody can ask for a run: whoever does then begins to watch anew.
+                self._start_process(min(waiting, key=lambda job: job.queued_at))
+            # Inside the lock: whoever submits a job after this starts a new thread.
             self._watching = self._watching and bool(active or waiting)
             return bool(active or waiting)
 
-    def command(self, job: Job) -> list[str]:
-        """The command line's arguments, with the run's folder.
-
-        What a visitor's run keeps of the clips lies in that folder, and goes with it.
-        """
-        path = self.path(job.name)
-        told = [*job.arguments, "--run", str(path)]
+    def resolved_request(self, job: Job) -> TrainingRequest:
+        """A job's request with its folder; a visitor's run caches features in it, to be deleted with it."""
+        path, request = self.path(job.name), job.request
         if job.owner:
             from serdemo.data.array_cache import CacheOptions
             from serdemo.training import recipes
 
-            if CacheOptions in recipes.get(job.arguments[1]).groups:
-                told += ["--cache", str(path / CACHE)]
-        return told
+            if CacheOptions in recipes.get(request.recipe).groups:
+                cache = {"cache": str(path / CACHE)}
+                request = replace(request, options={**request.options, **cache})
+        return replace(request, run_dir=path)
 
-    def _new(self, job: Job) -> Job:
-        if self.path(job.name).exists() and "--resume" not in job.arguments:
-            raise UsageError(f"There is a run {job.name} already: choose another name.")
-        return job
-
-    def _queue(self, job: Job) -> Job:
-        job = Job(job.name, job.arguments, job.owner, time.time())
-        self._write(job)
+    def _enqueue(self, job: Job) -> Job:
+        job = replace(self._checked(job), queued_at=time.time())
+        self.write(job)
         self._watch()
         return job
 
-    def _write(self, job: Job) -> None:
-        make_folder(self.path(job.name))
-        write_json(self.path(job.name) / JOB, asdict(job))
+    def _checked(self, job: Job) -> Job:
+        if self.path(job.name).exists() and not job.request.resume:
+            raise UsageError(f"There is a run {job.name} already: choose another name.")
+        return job
 
-    def _say(self, job: Job, problem: Exception) -> None:
-        with suppress(OSError), (self.path(job.name) / LOG).open("a", encoding="utf-8") as said:
-            said.write(f"{TOLD}{' '.join(str(problem).split())}\n")
-
-    def _start(self, job: Job) -> None:
-        """Begin its process, but none whose number cannot be kept: a second one would follow it."""
-        path, begun = self.path(job.name), (0, 0.0)
+    def _start_process(self, job: Job) -> None:
+        """Start a job's process, and kill it where its number cannot be written: another would follow it."""
+        path, child = self.path(job.name), (0, 0.0)
         try:
-            self._write(job)  # where that fails already, nothing is begun
+            self.write(job)  # where that fails already, nothing is started
             (path / STOP_FILE).unlink(missing_ok=True)
-            begun = process.start(self.command(job), path / LOG)
-            self._write(replace(job, pid=begun[0], born=begun[1]))
+            write_json(path / REQUEST, self.resolved_request(job).to_json())
+            child = process.start(["train", "from-request", str(path / REQUEST)], path / LOG)
+            self.write(replace(job, pid=child[0], born=child[1]))
         except (SerdemoError, OSError) as problem:
-            process.kill_tree(*begun)
-            self._say(job, problem)
-            self._write(replace(job, ended=time.time()))
+            process.kill_tree(*child)
+            self.log_error(job, problem)
+            self.write(replace(job, ended_at=time.time()))
 
-    def _alone(self) -> FileLock:
-        """Nobody else may change the queue meanwhile."""
+    def _lock(self) -> FileLock:
+        """A lock on the queue that all processes respect."""
         make_folder(self.folder)
         return FileLock(self.folder / ".queue.lock", thread_local=False)
 
     def _watch(self) -> None:
         if not self._watching:
             self._watching = True
-            threading.Thread(target=self._keep_moving, name="runs", daemon=True).start()
+            threading.Thread(target=self._tick_until_empty, name="runs", daemon=True).start()
 
-    def _keep_moving(self) -> None:
+    def _tick_until_empty(self) -> None:
         try:
-            while self.pump():
-                time.sleep(0.3)
+            while self.tick():
+                time.sleep(TICK_S)
         except (SerdemoError, OSError) as problem:
-            # Such as a full disk: whoever looks next has it tried again.
+            # Such as a full disk: the next `start_watcher` tries again.
             log.warning("The queue of runs stands still: %s", problem)
             self._watching = False

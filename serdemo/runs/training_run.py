@@ -14,15 +14,54 @@ from serdemo.data.corpora.csv_table import refuse_unlabelled
 from serdemo.data.splits import Split
 from serdemo.evaluation import baselines
 from serdemo.evaluation.baselines import BaselineResult
+from serdemo.nn.checkpoint_files import DESCRIPTION
 from serdemo.nn.device import pick_device
 from serdemo.runs.baseline_runs import train_baselines
 from serdemo.runs.folder import CONFIG as CONFIG
 from serdemo.runs.folder import load_config, open_run
+from serdemo.runs.registry import hub
+from serdemo.runs.registry.store import default_registry
 from serdemo.runs.report import _raise_if_stopped, _score, predictor_kwargs
+from serdemo.runs.request import TrainingRequest
+from serdemo.schema.errors import UsageError
+from serdemo.schema.files import recovered_path
 from serdemo.training import distributed
 from serdemo.training.events import EVENTS, Event, Finished
 from serdemo.training.fit import fit
 from serdemo.training.options import resolve_recipe
+
+
+def run(request: TrainingRequest, command: str = "") -> Iterator[Event]:
+    """Carry out a request: load its clips, split them, and train as `train` does.
+
+    `command` is what the model's card names, that of the request where not given.
+    """
+    if request.run_dir is None:
+        raise UsageError("A training run needs a folder.")
+    distributed.init(cpu=request.options.get("device") == "cpu")
+    split = request.split.split(request.clips(unlabelled=True))
+    return train(
+        request.recipe,
+        resolved_options(request.options),
+        split,
+        request.run_dir,
+        command=command or request.command(),
+        resume=request.resume,
+        stop_after=request.stop_after,
+    )
+
+
+def resolved_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that are not None, with `start` as a checkpoint folder: it may be one already, or the key
+    of a model of `serdemo models`, or a repository of the hub.
+
+    Raises SerdemoError when there is no such model.
+    """
+    resolved = {name: value for name, value in options.items() if value is not None}
+    start = resolved.get("start")
+    if start and not (recovered_path(Path(start)) / DESCRIPTION).is_file():
+        resolved["start"] = str(hub.resolve_checkpoint(start, default_registry()))
+    return resolved
 
 
 def train(

@@ -12,7 +12,7 @@ from support.command import here
 from serdemo.experiments import kill as kill_bench
 from serdemo.experiments.kill import NAME, Tally
 from serdemo.nn import checkpoint
-from serdemo.runs.queue import Jobs
+from serdemo.runs.queue import JobQueue
 from serdemo.training.events import EVENTS, Saved, to_line
 
 
@@ -25,21 +25,21 @@ def test_a_kill_loses_nothing_that_was_saved() -> None:
 
 
 @pytest.fixture
-def jobs(tmp_path: Path) -> Jobs:
+def jobs(tmp_path: Path) -> JobQueue:
     """A run whose log says that step 5 was saved, with the model."""
-    jobs = Jobs(tmp_path / "runs")
+    jobs = JobQueue(tmp_path / "runs")
     jobs.path(NAME).mkdir(parents=True)
     (jobs.path(NAME) / EVENTS).write_text(to_line(Saved(5, True)), encoding="utf-8")
     return jobs
 
 
-def keep(jobs: Jobs, step: int, tiny_checkpoint: Path) -> None:
+def keep(jobs: JobQueue, step: int, tiny_checkpoint: Path) -> None:
     checkpoint.save_state(jobs.path(NAME) / "resume", {"a": torch.ones(9)}, {"at": {"step": step}})
     model, described = checkpoint.load(tiny_checkpoint)
     checkpoint.save(jobs.path(NAME) / "checkpoint", model, described)
 
 
-def test_what_is_lost_is_found(jobs: Jobs, tiny_checkpoint: Path) -> None:
+def test_what_is_lost_is_found(jobs: JobQueue, tiny_checkpoint: Path) -> None:
     keep(jobs, 5, tiny_checkpoint)
     tally = Tally()
     assert kill_bench._left(jobs, tally) == 5
@@ -50,7 +50,7 @@ def test_what_is_lost_is_found(jobs: Jobs, tiny_checkpoint: Path) -> None:
 
 
 @pytest.mark.parametrize("part", ["resume/state.safetensors", "checkpoint/model.safetensors"])
-def test_what_is_cut_short_is_found(jobs: Jobs, tiny_checkpoint: Path, part: str) -> None:
+def test_what_is_cut_short_is_found(jobs: JobQueue, tiny_checkpoint: Path, part: str) -> None:
     keep(jobs, 5, tiny_checkpoint)
     whole = (jobs.path(NAME) / part).read_bytes()
     (jobs.path(NAME) / part).write_bytes(whole[: len(whole) // 2])

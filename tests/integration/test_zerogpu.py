@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,7 +18,8 @@ from support.command import ROOT
 
 from serdemo.nn import checkpoint
 from serdemo.runs.job import Job
-from serdemo.runs.queue import Jobs
+from serdemo.runs.queue import JobQueue
+from serdemo.runs.request import SplitChoice, TrainingRequest
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.training.events import EVENTS, EpochEnd, Finished, Started, Step, Stopped, read
 from serdemo.ui.finetune import handlers
@@ -38,19 +40,23 @@ def spaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleTy
 
 
 @pytest.fixture
-def jobs(tmp_path: Path) -> Jobs:
-    return Jobs(tmp_path / "runs")
+def jobs(tmp_path: Path) -> JobQueue:
+    return JobQueue(tmp_path / "runs")
 
 
 @pytest.fixture
 def job(tiny_values: dict[str, Any], corpus_root: Path) -> Job:
-    given = [f"--{name.replace('_', '-')}={value}" for name, value in tiny_values.items()]
-    split = ["--valid", "cleo", "--test", "none"]
-    return Job("run", ("train", "supervised", "--corpus", str(corpus_root), *given, *split), "me")
+    split = SplitChoice(valid="cleo", test="none")
+    request = TrainingRequest("supervised", (str(corpus_root),), split, tiny_values)
+    return Job("run", request, "me")
 
 
-def longer(job: Job, epochs: int) -> Job:
-    return Job(job.name, (*job.arguments, "--epochs", str(epochs)), job.owner)
+def with_options(job: Job, **options: Any) -> Job:
+    return replace(job, request=replace(job.request, options={**job.request.options, **options}))
+
+
+def longer(job: Job) -> Job:
+    return with_options(job, epochs=10_000)
 
 
 def test_elsewhere_nothing_is_lent_and_nothing_imported(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,48 +75,48 @@ def test_elsewhere_nothing_is_lent_and_nothing_imported(monkeypatch: pytest.Monk
     assert "spaces" not in sys.modules
 
 
-def test_a_run_on_a_lent_gpu_is_a_run_like_any(spaces: Any, jobs: Jobs, job: Job) -> None:
+def test_a_run_on_a_lent_gpu_is_a_run_like_any(spaces: Any, jobs: JobQueue, job: Job) -> None:
     assert zerogpu.page_device() == "cpu"
     train = zerogpu.gpu_train_function()
     assert train is not None
     states = set()
-    for event in handlers.begun(job, jobs, train):
+    for event in handlers.start(job, jobs, train):
         states.add(jobs.state(jobs.job("run")))
         last = event
     assert spaces.lent == [60]  # half of what a visitor without an account has in a day
     assert isinstance(last, Finished)
     assert states == {"running"}
     own = jobs.job("run")
-    assert (jobs.state(own), own.owner, own.inside) == ("finished", "me", True)
+    assert (jobs.state(own), own.owner, own.in_process) == ("finished", "me", True)
     assert list(read(jobs.path("run") / EVENTS))[-1] == last
     assert checkpoint.load(jobs.path("run") / "checkpoint")[1].name == "run"
-    assert not jobs.pump()  # nothing is left to do
+    assert not jobs.tick()  # nothing is left to do
     with pytest.raises(UsageError, match="There is a run run already"):
-        list(handlers.begun(job, jobs, train))
+        list(handlers.start(job, jobs, train))
 
 
 @pytest.mark.slow
 def test_it_ends_in_time_and_goes_on_later(
-    spaces: Any, jobs: Jobs, job: Job, monkeypatch: pytest.MonkeyPatch
+    spaces: Any, jobs: JobQueue, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train = zerogpu.gpu_train_function()
     assert train is not None
-    (*_, last) = handlers.begun(longer(job, 10_000), jobs, train, 26.0)
+    (*_, last) = handlers.start(longer(job), jobs, train, 26.0)
     assert isinstance(last, Stopped) and "after 1 s" in last.reason
     assert jobs.state(jobs.job("run")) == "stopped"
     steps = sum(isinstance(event, Step) for event in read(jobs.path("run") / EVENTS))
-    happened = list(handlers.begun(jobs.again("run"), jobs, train, 26.0))
+    happened = list(handlers.start(jobs.rerun("run"), jobs, train, 26.0))
     begun = next(event for event in happened if isinstance(event, Started))
     assert begun.resumed_step == steps
     assert jobs.state(jobs.job("run")) == "stopped"
     monkeypatch.setattr(zerogpu, "SCORING_S", 99.0)
-    list(handlers.begun(jobs.again("run"), jobs, zerogpu.gpu_train_function(), 290.0))
+    list(handlers.start(jobs.rerun("run"), jobs, zerogpu.gpu_train_function(), 290.0))
     assert spaces.lent == [26, 26, 100]
 
 
-def test_stop_stops_it_and_not_the_page(spaces: Any, jobs: Jobs, job: Job) -> None:
+def test_stop_stops_it_and_not_the_page(spaces: Any, jobs: JobQueue, job: Job) -> None:
     told = []
-    for event in handlers.begun(longer(job, 10_000), jobs, zerogpu.gpu_train_function()):
+    for event in handlers.start(longer(job), jobs, zerogpu.gpu_train_function()):
         if isinstance(event, EpochEnd) and not told:
             jobs.stop("run")
             told.append(jobs.state(jobs.job("run")))
@@ -121,17 +127,17 @@ def test_stop_stops_it_and_not_the_page(spaces: Any, jobs: Jobs, job: Job) -> No
 
 
 def test_a_loan_that_ends_early_is_told_and_the_run_goes_on(
-    spaces: Any, jobs: Jobs, job: Job
+    spaces: Any, jobs: JobQueue, job: Job
 ) -> None:
     train = zerogpu.gpu_train_function()
     spaces.most.append(3)
     with pytest.raises(SerdemoError, match=r"took its GPU back .* press Resume"):
-        list(handlers.begun(job, jobs, train))
+        list(handlers.start(job, jobs, train))
     broken = jobs.job("run")
     assert jobs.state(broken) == "failed"
-    assert "took its GPU back" in str(jobs.why(broken))
+    assert "took its GPU back" in str(jobs.failure_reason(broken))
     spaces.most.clear()
-    (*_, last) = handlers.begun(jobs.again("run"), jobs, train)
+    (*_, last) = handlers.start(jobs.rerun("run"), jobs, train)
     assert isinstance(last, Finished)
     assert jobs.state(jobs.job("run")) == "finished"
 
@@ -168,36 +174,36 @@ REFUSED = {
 
 @pytest.mark.parametrize("sentence", REFUSED)
 def test_a_refused_loan_is_told_in_a_sentence_and_can_be_tried_again(
-    spaces: Any, jobs: Jobs, job: Job, sentence: str
+    spaces: Any, jobs: JobQueue, job: Job, sentence: str
 ) -> None:
     train = zerogpu.gpu_train_function()
     title, message = REFUSED[sentence]
     spaces.refused.append(gr.Error(message, title=title, print_exception=False))
     with pytest.raises(SerdemoError) as raised:
-        list(handlers.begun(job, jobs, train))
+        list(handlers.start(job, jobs, train))
     assert sentence in str(raised.value)
     assert "<" not in str(raised.value) and "\n" not in str(raised.value)
-    assert jobs.why(jobs.job("run")) == str(raised.value)
-    (*_, last) = handlers.begun(jobs.again("run"), jobs, train)
+    assert jobs.failure_reason(jobs.job("run")) == str(raised.value)
+    (*_, last) = handlers.start(jobs.rerun("run"), jobs, train)
     assert isinstance(last, Finished)
 
 
-def test_a_visitor_who_leaves_ends_it(spaces: Any, jobs: Jobs, job: Job) -> None:
-    happening = handlers.begun(longer(job, 10_000), jobs, zerogpu.gpu_train_function())
+def test_a_visitor_who_leaves_ends_it(spaces: Any, jobs: JobQueue, job: Job) -> None:
+    happening = handlers.start(longer(job), jobs, zerogpu.gpu_train_function())
     next(happening)
     assert jobs.state(jobs.job("run")) == "running"
     happening.close()  # type: ignore[attr-defined]
     assert jobs.state(jobs.job("run")) == "failed"
-    assert jobs.why(jobs.job("run")) == "The page that carried it out was closed."
+    assert jobs.failure_reason(jobs.job("run")) == "The page that carried it out was closed."
 
 
-def test_what_cannot_be_trained_is_a_sentence(spaces: Any, jobs: Jobs, job: Job) -> None:
-    for number, wrong in enumerate((["--learning-rate", "7"], ["--no-such", "1"])):
-        bad = Job(f"run{number}", (*job.arguments, *wrong), "me")
+def test_what_cannot_be_trained_is_a_sentence(spaces: Any, jobs: JobQueue, job: Job) -> None:
+    for number, wrong in enumerate(({"learning_rate": 7.0}, {"no_such": 1})):
+        bad = replace(with_options(job, **wrong), name=f"run{number}")
         with pytest.raises(SerdemoError) as raised:
-            list(handlers.begun(bad, jobs, zerogpu.gpu_train_function()))
+            list(handlers.start(bad, jobs, zerogpu.gpu_train_function()))
         assert "\n" not in str(raised.value)
-        assert jobs.why(jobs.job(bad.name)) == str(raised.value)
+        assert jobs.failure_reason(jobs.job(bad.name)) == str(raised.value)
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from pathlib import Path
 from serdemo.nn.checkpoint_files import SHIPPED, bundled_checkpoint
 from serdemo.runs import process
 from serdemo.runs.job import JOB
-from serdemo.runs.queue import Jobs
+from serdemo.runs.queue import JobQueue
 from serdemo.runs.registry.archive import verify
 from serdemo.runs.registry.entry import PART, PREFIXES, Entry, files_of, is_checkpoint
 from serdemo.schema.errors import SerdemoError, UsageError
@@ -111,7 +111,7 @@ class Registry:
             raise UsageError(f"{entry.name} {why} and is not deleted here.")
         folder = self.runs / entry.name if entry.origin == "run" else entry.folder
         if (folder / JOB).exists():
-            Jobs(self.runs).delete(entry.name)
+            JobQueue(self.runs).delete(entry.name)
         elif process.is_locked(folder):
             raise UsageError(f"{entry.name} still runs: stop it first.")
         try:

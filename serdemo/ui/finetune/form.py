@@ -8,9 +8,10 @@ from typing import Any
 
 import gradio as gr
 
-from serdemo.runs.queue import Jobs
+from serdemo.runs.queue import JobQueue
+from serdemo.runs.request import TrainingRequest
 from serdemo.ui.finetune import start_models
-from serdemo.ui.finetune.handlers import TrainingRequest
+from serdemo.ui.finetune.handlers import build_request
 from serdemo.ui.finetune.option_widgets import of_recipe
 from serdemo.ui.shell import zerogpu
 
@@ -61,20 +62,22 @@ class Form:
         given = float(asked[self.time])
         return zerogpu.training_s(given) / 60 if self.lent else given
 
-    def wish(self, asked: Mapping[Any, Any], jobs: Jobs, owner: str | None) -> TrainingRequest:
-        """What is filled in; raises SerdemoError where what to begin with is gone."""
-        begin = start_models.folder(asked[self.start], jobs, owner)
-        # A visitor reaches no file but his own.
-        typed = (asked[self.folder] or "") if owner is None else ""
-        more = asked[self.more].get(asked[self.recipe], {})
+    def request(
+        self, values: Mapping[Any, Any], jobs: JobQueue, owner: str | None
+    ) -> TrainingRequest:
+        """The request that is filled in; raises SerdemoError where its first checkpoint is gone."""
+        start = start_models.folder(values[self.start], jobs, owner)
+        # A visitor names no folder of this machine.
+        typed = (values[self.folder] or "") if owner is None else ""
+        options = values[self.more].get(values[self.recipe], {})
         without = withheld(owner is None)
-        return TrainingRequest(
-            asked[self.recipe],
-            tuple(asked[self.named]),
-            asked[self.uploaded] or typed,
-            begin,
-            self.minutes(asked),
-            {name: value for name, value in more.items() if name not in without},
+        return build_request(
+            values[self.recipe],
+            values[self.named],
+            values[self.uploaded] or typed,
+            start,
+            self.minutes(values),
+            {name: value for name, value in options.items() if name not in without},
         )
 
 
@@ -126,8 +129,8 @@ def laid_out(lent: bool) -> Form:
     )
     if lent:
         time = gr.Slider(
-            zerogpu.LEAST_S,
-            zerogpu.MOST_S,
+            zerogpu.MIN_S,
+            zerogpu.MAX_S,
             value=zerogpu.FIRST_S,
             step=10,
             label="Seconds of a GPU to borrow",

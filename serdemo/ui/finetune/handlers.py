@@ -3,109 +3,86 @@
 from __future__ import annotations
 
 import re
-import shlex
 import shutil
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import replace
 from html import escape
 from pathlib import Path
+from types import MappingProxyType
 
-from serdemo.data import corpora, splits
 from serdemo.data.corpora.corpus import AUDIO_SUFFIXES
 from serdemo.data.splits import Split
-from serdemo.nn.checkpoint_files import bundled_checkpoint
 from serdemo.runs.job import Job
-from serdemo.runs.queue import Jobs
-from serdemo.schema.errors import SerdemoError, UsageError
+from serdemo.runs.queue import JobQueue
+from serdemo.runs.request import HELD_OUT, SplitChoice, TrainingRequest, require_corpora
+from serdemo.schema.errors import SerdemoError
 from serdemo.schema.options import Value
 from serdemo.schema.types import Utterance
 from serdemo.schema.zipfiles import MOST_BYTES, unpack
-from serdemo.ui.finetune import option_widgets
 from serdemo.ui.shell import visitor_store, zerogpu
 from serdemo.ui.shell.html import duration
-from serdemo.ui.shell.zerogpu import Train
+from serdemo.ui.shell.zerogpu import GpuTrain
 
 VISITOR_BYTES = 500_000_000  # of clips that a visitor sends at once
 PICKED = {"workers": 0}  # a run beside a page leaves the machine to it
 
 
-@dataclass(frozen=True)
-class TrainingRequest:
-    """What a visitor asks for: a recipe, data, what to begin with, minutes, further options.
+def build_request(
+    recipe: str = "supervised",
+    named: Sequence[str] = (),
+    folder: str = "",
+    start: Path | None = None,
+    minutes: float = 5.0,
+    options: Mapping[str, Value] = MappingProxyType({}),
+) -> TrainingRequest:
+    """The request for a run on `named` corpora and a `folder` of clips, "" for none.
 
-    `start` is a checkpoint folder, None to begin from scratch.
+    `start` is the checkpoint to begin with, None to train from scratch. Raises UsageError where there is
+    nothing to train on.
     """
-
-    recipe: str = "supervised"
-    named: tuple[str, ...] = ()
-    folder: str = ""
-    start: Path | None = field(default_factory=bundled_checkpoint)
-    minutes: float = 5.0
-    more: Mapping[str, Value] = field(default_factory=dict)
-
-    @property
-    def corpus(self) -> str:
-        """The data as `--corpus` takes it; raises UsageError where none is chosen."""
-        chosen = [*self.named, *([self.folder.strip()] if self.folder.strip() else [])]
-        if not chosen:
-            raise UsageError("Choose what to train on: a corpus, or clips of your own.")
-        if any("," in name for name in chosen):
-            raise UsageError("A folder whose name has a comma cannot be trained on: rename it.")
-        return ",".join(chosen)
-
-    @property
-    def values(self) -> dict[str, Value]:
-        """Every option that differs from the recipe's own."""
-        begun = {} if self.start is None else {"start": str(self.start)}
-        return {**PICKED, "budget_minutes": float(self.minutes), **begun, **self.more}
-
-    def clips(self, root: Path | None) -> list[Utterance]:
-        """The clips named; raises SerdemoError where they cannot be found."""
-        return corpora.load_many(self.corpus, root)
-
-    def arguments(self, clips: Sequence[Utterance]) -> list[str]:
-        """The command line's arguments, without `--run`."""
-        held = ["--shipped-split"]
-        if not self.shipped_split():
-            valid, test = kept_apart(clips)
-            held = ["--valid", valid, "--test", test]
-        told = ["train", self.recipe, "--corpus", self.corpus, *held]
-        return [*told, *option_widgets.flags(self.values)]
-
-    def shipped_split(self) -> bool:
-        """Whether the speakers that the shipped model never heard are those to test."""
-        return bool(self.named) and not self.folder and self.start is not None
-
-    def split(self, clips: Sequence[Utterance]) -> Split:
-        """The clips as the run will split them; raises SerdemoError where that cannot be done."""
-        return (
-            splits.shipped(clips)
-            if self.shipped_split()
-            else splits.plan(clips, *kept_apart(clips))
-        )
+    begun = {"start": str(start)} if start else {}
+    return TrainingRequest(
+        recipe,
+        require_corpora([*named, folder]),
+        SplitChoice(shipped=bool(named and start and not folder.strip())),
+        {**PICKED, "budget_minutes": float(minutes), **begun, **options},
+    )
 
 
-def kept_apart(clips: Sequence[Utterance]) -> tuple[str, str]:
-    """Who chooses the model and who tests it, as far as there are speakers enough."""
-    most = max(Counter(corpus for corpus, _ in {(u.corpus, u.speaker) for u in clips}).values())
-    share = "0.15"
-    return (share, share) if most > 2 else (share, "none") if most == 2 else ("none", "none")
+def load_clips(request: TrainingRequest) -> tuple[TrainingRequest, list[Utterance]]:
+    """The clips of a request, and the request with as many held-out speakers as they allow.
+
+    Raises SerdemoError where clips cannot be found.
+    """
+    clips = request.clips()
+    if request.split.shipped:
+        return request, clips
+    return replace(request, split=split_choice(clips)), clips
 
 
-def name_for(wish: TrainingRequest, jobs: Jobs) -> str:
-    """The next free name after the recipe and the data."""
-    data = Path(wish.folder.strip()).name if wish.folder.strip() else "-".join(wish.named)
-    plain = re.sub(r"[^a-z0-9]+", "-", f"{wish.recipe}-{data}".lower()).strip("-")[:60]
+def split_choice(clips: Sequence[Utterance]) -> SplitChoice:
+    """Speakers to validate and to test on, as far as the largest corpus has enough."""
+    speakers = Counter(corpus for corpus, _ in {(u.corpus, u.speaker) for u in clips})
+    most = max(speakers.values())
+    return SplitChoice(
+        valid=HELD_OUT if most > 1 else "none", test=HELD_OUT if most > 2 else "none"
+    )
+
+
+def free_name(request: TrainingRequest, jobs: JobQueue) -> str:
+    """The next free name of a run, after its recipe and its corpora."""
+    corpora = "-".join(Path(name).name for name in request.corpora)
+    slug = re.sub(r"[^a-z0-9]+", "-", f"{request.recipe}-{corpora}".lower()).strip("-")[:60]
     number = 1
-    while jobs.path(f"{plain}-{number}").exists():
+    while jobs.path(f"{slug}-{number}").exists():
         number += 1
-    return f"{plain}-{number}"
+    return f"{slug}-{number}"
 
 
-def received(archive: Path, uploads: Path, owner: str | None) -> Path:
+def receive_zip(archive: Path, uploads: Path, owner: str | None) -> Path:
     """An uploaded zip as a folder of its own below `uploads`, the zip deleted.
 
     A table in it counts, and of one folder in it that folder. Raises SerdemoError for a bad zip, and
@@ -130,9 +107,9 @@ def received(archive: Path, uploads: Path, owner: str | None) -> Path:
     return tables[0] if len(tables) == 1 else folder
 
 
-def take_back(place: str, jobs: Jobs) -> None:
-    """Delete the upload that `received` put there, unless a run was begun with it."""
-    for folder in jobs.unnamed():
+def discard_upload(place: str, jobs: JobQueue) -> None:
+    """Delete the upload that `receive_zip` put there, unless a run was begun with it."""
+    for folder in jobs.orphaned_uploads():
         if Path(place).is_relative_to(folder):
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -141,7 +118,7 @@ def _plain(name: str) -> str:
     return re.sub(r"[^\w-]+", "-", name).strip("-")[:40] or "clips"
 
 
-def examined(split: Split) -> str:
+def split_html(split: Split) -> str:
     """The data as HTML: clips of each emotion and speakers in each part, and what to know."""
     from serdemo.runs import preflight
     from serdemo.schema.text import counted
@@ -168,20 +145,21 @@ def _seconds(clips: list[Utterance]) -> str:
     return f"; {min(known):.1f} to {max(known):.1f} s long" if known else ""
 
 
-def reckoned(wish: TrainingRequest, split: Split) -> str:
+def estimate_html(request: TrainingRequest, split: Split) -> str:
     """How long it takes here and what becomes possible in that time, in a sentence of HTML."""
     from serdemo.runs import estimate
 
+    minutes = float(request.options["budget_minutes"])
     if zerogpu.is_zerogpu():
         return (
             '<p class="sd-reckoned">This Space lends a GPU for it: it reads the clips and trains for'
-            f" <b>at most {60 * wish.minutes:.0f} s</b>, then it stops with what it has learnt, is"
+            f" <b>at most {60 * minutes:.0f} s</b>, then it stops with what it has learnt, is"
             " scored, and can go on.</p>"
         )
-    found = estimate.estimate_duration(wish.recipe, wish.values, split)
+    found = estimate.estimate_duration(request.recipe, request.options, split)
     if found.epochs < 1:
         told = (
-            f"not one pass over the clips fits into {wish.minutes:g} minutes here: give it more, or"
+            f"not one pass over the clips fits into {minutes:g} minutes here: give it more, or"
             " choose fewer clips or a smaller encoder"
         )
     else:
@@ -194,35 +172,34 @@ def reckoned(wish: TrainingRequest, split: Split) -> str:
     )
 
 
-def terminal(arguments: list[str], name: str) -> str:
-    """The command that does the same in a terminal."""
-    return shlex.join(["serdemo", *arguments, "--run", f"runs/{name}"])
+def command(request: TrainingRequest, name: str) -> str:
+    """The command that carries a request out in a terminal."""
+    return replace(request, run_dir=Path("runs", name)).command()
 
 
-def ask(wish: TrainingRequest, jobs: Jobs, root: Path | None, owner: str | None) -> Job:
-    """The run as it is asked for; raises SerdemoError for what cannot be trained, UsageError for a
-    visitor whose token is not known."""
+def new_job(request: TrainingRequest, jobs: JobQueue, owner: str | None) -> Job:
+    """A job for a request, not queued yet; raises SerdemoError for what cannot be trained, UsageError
+    for a visitor whose token is not known."""
     from serdemo.runs import preflight
     from serdemo.training.options import resolve_recipe
 
     visitor_store.require_token(owner)
-    resolve_recipe(wish.recipe, wish.values)
-    clips = wish.clips(root)
-    preflight.preflight_warnings(wish.split(clips))
-    return Job(name_for(wish, jobs), tuple(wish.arguments(clips)), owner or "")
+    resolve_recipe(request.recipe, request.options)
+    request, clips = load_clips(request)
+    preflight.preflight_warnings(request.split.split(clips))
+    return Job(free_name(request, jobs), request, owner or "")
 
 
-def begun(
-    job: Job, jobs: Jobs, lent: Train | None, seconds: float = zerogpu.FIRST_S
+def start(
+    job: Job, jobs: JobQueue, gpu_train: GpuTrain | None, seconds: float = zerogpu.FIRST_S
 ) -> Iterator[object]:
-    """Begin a run, or let it go on; on a GPU lent for so many seconds the page carries it out, until
-    it is over.
+    """Start or resume a job; with `gpu_train` in this process, on a GPU lent for so many seconds.
 
     Yields whenever there is something new to show.
     """
-    if lent is not None:
-        yield from zerogpu.run_on_gpu(lent, jobs, job, seconds)
-    elif "--resume" in job.arguments:
+    if gpu_train is not None:
+        yield from zerogpu.run_on_gpu(gpu_train, jobs, job, seconds)
+    elif job.request.resume:
         yield jobs.resume(job.name)
     else:
-        yield jobs.ask(job.name, job.arguments, job.owner)
+        yield jobs.submit(job.name, job.request, job.owner)

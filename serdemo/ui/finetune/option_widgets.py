@@ -1,4 +1,4 @@
-"""Options as widgets: what a dataclass declares is what the page asks, and what the command says."""
+"""Options as widgets: what a dataclass declares is what the page asks for."""
 
 from __future__ import annotations
 
@@ -82,16 +82,3 @@ def given(spec: Spec, value: Any) -> Value:
     if spec.kind is int and isinstance(value, float) and value.is_integer():
         value = int(value)
     return spec.check(value if value is not None else "")
-
-
-def flags(values: Mapping[str, Value]) -> list[str]:
-    """Values as the command line takes them."""
-    told = []
-    for name, value in values.items():
-        flag = name.replace("_", "-")
-        if isinstance(value, bool):
-            told.append(f"--{flag}" if value else f"--no-{flag}")
-        else:
-            # As Python itself writes a number, so that it is read back without loss.
-            told += [f"--{flag}", str(value).removesuffix(".0")]
-    return told

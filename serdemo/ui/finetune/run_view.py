@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from html import escape
 
-from serdemo.runs.job import Job, State
-from serdemo.runs.queue import Jobs
+from serdemo.runs.job import Job, State, queue_position
+from serdemo.runs.queue import JobQueue
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.files import read_json
 from serdemo.training.events import EVENTS, EpochEnd, Event, Finished, Started, Step, Stopped, read
+from serdemo.ui.finetune import handlers
 from serdemo.ui.models import view as models_view
 from serdemo.ui.shell import html
 from serdemo.ui.shell.html import duration
@@ -22,7 +22,7 @@ EMPTY = """<section class="sd-run"><p class="sd-run-none">No run yet. Choose wha
 press Start: its progress appears here, and stays when you close the page.</p></section>"""
 
 
-def view(jobs: Jobs, job: Job) -> str:
+def view(jobs: JobQueue, job: Job) -> str:
     """One run as a section of HTML."""
     state = jobs.state(job)
     events: list[Event] = []
@@ -45,15 +45,15 @@ def view(jobs: Jobs, job: Job) -> str:
     if epochs and epochs[-1].confusion:
         best = [event for event in epochs if event.best] or epochs
         body.append(_confusion(best[-1]))
-    body.append(in_a_terminal(command(job)))
-    if log := jobs.log(job).strip():
+    body.append(in_a_terminal(handlers.command(job.request, job.name)))
+    if log := jobs.log_tail(job).strip():
         body.append(
             f"<details><summary>The end of its log</summary><pre>{escape(log)}</pre></details>"
         )
     return _section(job, state, "".join(body))
 
 
-def _brought(jobs: Jobs, job: Job) -> tuple[str, str]:
+def _brought(jobs: JobQueue, job: Job) -> tuple[str, str]:
     """Before and after as HTML, or where there is no before the result beside guessing, and the
     sentence of the run's end that it stands for."""
     from serdemo.evaluation.baselines import REPORT
@@ -74,11 +74,6 @@ def _brought(jobs: Jobs, job: Job) -> tuple[str, str]:
     return models_view.chance_html(alone), " ".join(one.sentence for one in alone)
 
 
-def command(job: Job) -> str:
-    """The command that does the same."""
-    return shlex.join(["serdemo", *job.arguments, "--run", f"runs/{job.name}"])
-
-
 def in_a_terminal(command: str) -> str:
     """A command, folded away."""
     return (
@@ -86,15 +81,15 @@ def in_a_terminal(command: str) -> str:
     )
 
 
-def sentence(jobs: Jobs, job: Job, state: State, events: Sequence[Event]) -> str:
+def sentence(jobs: JobQueue, job: Job, state: State, events: Sequence[Event]) -> str:
     """Where a run stands, in words; never 'finished' unless it is."""
     last = events[-1] if events else None
     steps = [event for event in events if isinstance(event, Step)]
     if state == "waiting":
-        before = jobs.place(job)
+        before = queue_position(job, jobs.states())
         return f"Waiting: {before} before it." if before else "Waiting: it starts in a moment."
     if state == "running":
-        now = [step for step in steps[-TIMED:] if step.time >= job.began]
+        now = [step for step in steps[-TIMED:] if step.time >= job.started_at]
         if not now:
             return "Starting: the program is loaded and the clips are read."
         if isinstance(last, EpochEnd) or steps[-1].left_s < 1:
@@ -112,7 +107,7 @@ def sentence(jobs: Jobs, job: Job, state: State, events: Sequence[Event]) -> str
         return f"Finished. {note}".strip()
     if state == "withdrawn":
         return "Taken out of the queue before it began."
-    why = jobs.why(job)
+    why = jobs.failure_reason(job)
     saved = (jobs.path(job.name) / "resume").exists()
     return f"Broke off: {why}" + (" Resume goes on from what was saved." if saved else "")
 

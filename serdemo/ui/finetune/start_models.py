@@ -7,7 +7,7 @@ from pathlib import Path
 from serdemo.nn import checkpoint_files
 from serdemo.nn.checkpoint_files import DESCRIPTION
 from serdemo.runs.job import Job
-from serdemo.runs.queue import Jobs
+from serdemo.runs.queue import JobQueue
 from serdemo.schema.errors import SerdemoError
 from serdemo.ui.shell import visitor_store
 
@@ -15,7 +15,7 @@ SCRATCH, SHIPPED = "from scratch", "the shipped model"
 TITLES = {"shipped": "{}, shipped too", "run": "{}", "imported": "{}, imported"}
 
 
-def listed(jobs: Jobs, owner: str | None) -> list[tuple[str, str]]:
+def listed(jobs: JobQueue, owner: str | None) -> list[tuple[str, str]]:
     """What a visitor's run can begin with, each as a title and the key that `folder` takes.
 
     A run of the page is among them once it is over and has left a model.
@@ -30,7 +30,7 @@ def listed(jobs: Jobs, owner: str | None) -> list[tuple[str, str]]:
     return [(SHIPPED, SHIPPED), (SCRATCH, SCRATCH), *own]
 
 
-def folder(key: str, jobs: Jobs, owner: str | None) -> Path | None:
+def folder(key: str, jobs: JobQueue, owner: str | None) -> Path | None:
     """The checkpoint that a key means, None for no checkpoint; raises SerdemoError where it is gone."""
     if key == SCRATCH:
         return None
@@ -49,7 +49,7 @@ def fetch(repo: str, owner: str | None) -> str:
     return visitor_store.import_from_hub(repo, owner).key
 
 
-def leaves_model(jobs: Jobs, job: Job) -> bool:
+def leaves_model(jobs: JobQueue, job: Job) -> bool:
     """Whether a run is over and has left a model behind."""
     there = (jobs.path(job.name) / "checkpoint" / DESCRIPTION).exists()
     return there and jobs.state(job) in ("finished", "stopped")

@@ -12,14 +12,14 @@ import gradio as gr
 
 from serdemo.data import corpora
 from serdemo.runs.job import OVER
-from serdemo.runs.queue import Jobs
+from serdemo.runs.queue import JobQueue
 from serdemo.runs.registry.entry import PREFIXES
+from serdemo.runs.request import TrainingRequest
 from serdemo.schema.errors import SerdemoError
-from serdemo.schema.settings import data_root, runs_root
+from serdemo.schema.settings import runs_root
 from serdemo.ui.adapt import tab as adapt_tab
 from serdemo.ui.finetune import form as finetune_form
 from serdemo.ui.finetune import handlers, run_view, start_models
-from serdemo.ui.finetune.handlers import TrainingRequest
 from serdemo.ui.finetune.option_widgets import recipes_told
 from serdemo.ui.shell import html, zerogpu
 from serdemo.ui.shell.page import Page, footer_html
@@ -35,7 +35,7 @@ LENT = "Keep the page open meanwhile: the Space lends a GPU to it, and takes it 
 
 def build(page: Page) -> None:
     """Lay the tab out inside the page and connect it."""
-    jobs = Jobs(runs_root())
+    jobs = JobQueue(runs_root())
     gr.HTML(
         LEAD.format(LENT if zerogpu.is_zerogpu() else GOES_ON),
         elem_classes="sd-lead",
@@ -92,7 +92,7 @@ def build(page: Page) -> None:
         state = jobs.state(job)
         open_ = any(jobs.state(one) not in OVER for one in own)
         if open_:
-            jobs.watch()  # the page that they were asked for of may be gone
+            jobs.start_watcher()  # the page that they were asked for of may be gone
         # Said only where it changes: an answer under way would undo what is chosen meanwhile.
         value: dict[str, Any] = {"value": name} if choose or name != wanted else {}
         return (
@@ -117,8 +117,8 @@ def build(page: Page) -> None:
             *look(None, start_models.SHIPPED, token, request),
         )
 
-    def wish(asked: dict[Any, Any], request: gr.Request) -> TrainingRequest:
-        return form.wish(asked, jobs, page.owner(asked[token], request))
+    def requested(asked: dict[Any, Any], request: gr.Request) -> TrainingRequest:
+        return form.request(asked, jobs, page.owner(asked[token], request))
 
     def at_hand(asked: dict[Any, Any], request: gr.Request) -> Iterator[tuple[str, Any, Any]]:
         """Fetch what is wanted of the hub, and begin with that."""
@@ -136,13 +136,12 @@ def build(page: Page) -> None:
         same = (gr.skip(), gr.skip())
         try:
             yield from at_hand(asked, request)
-            asks = wish(asked, request)
-            clips = asks.clips(data_root(None))
-            split, name = asks.split(clips), handlers.name_for(asks, jobs)
-            command = handlers.terminal(asks.arguments(clips), name)
-            told = handlers.examined(split)
+            asks, clips = handlers.load_clips(requested(asked, request))
+            split = asks.split.split(clips)
+            command = handlers.command(asks, handlers.free_name(asks, jobs))
+            told = handlers.split_html(split)
             yield f"{told}<p>Measuring this machine, for some seconds…</p>", *same
-            told += handlers.reckoned(asks, split) + run_view.in_a_terminal(command)
+            told += handlers.estimate_html(asks, split) + run_view.in_a_terminal(command)
             yield told, *same
         except SerdemoError as problem:
             yield html.refusal_html(str(problem)), *same
@@ -153,8 +152,8 @@ def build(page: Page) -> None:
             for told, typed, begin in at_hand(asked, request):
                 yield told, typed, *same, begin
             owner = page.owner(asked[token], request)
-            job = handlers.ask(wish(asked, request), jobs, data_root(None), owner)
-            for _ in handlers.begun(job, jobs, lent, asked[form.time]):
+            job = handlers.new_job(requested(asked, request), jobs, owner)
+            for _ in handlers.start(job, jobs, lent, asked[form.time]):
                 shows = look(job.name, asked[form.start], asked[token], request, choose=True)
                 yield "", gr.skip(), *shows
         except SerdemoError as problem:
@@ -165,19 +164,19 @@ def build(page: Page) -> None:
     ) -> Iterator[tuple[Any, ...]]:
         try:
             if name in [job.name for job in jobs.all(page.owner(token, request))]:
-                for _ in handlers.begun(jobs.again(name), jobs, lent):
+                for _ in handlers.start(jobs.rerun(name), jobs, lent):
                     yield look(name, begin, token, request)
         except SerdemoError as problem:
             gr.Warning(str(problem))
         yield look(name, begin, token, request)
 
     def on_zip(path: str | None, before: str, token: str, request: gr.Request) -> tuple[Any, Any]:
-        handlers.take_back(before, jobs)
+        handlers.discard_upload(before, jobs)
         if path is None:
             return "", ""
         try:
             owner = page.owner(token, request)
-            folder = handlers.received(Path(path), jobs.uploads, owner)
+            folder = handlers.receive_zip(Path(path), jobs.uploads, owner)
             return str(folder), f"<p>Received {folder.name}. Press Check to see what is in it.</p>"
         except SerdemoError as problem:
             return "", html.refusal_html(str(problem))

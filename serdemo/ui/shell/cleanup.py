@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gradio.utils import get_upload_folder
 
-from serdemo.runs.queue import Jobs
+from serdemo.runs.queue import JobQueue
 from serdemo.runs.registry.store import Registry
 from serdemo.schema.settings import runs_root
 from serdemo.ui.shell.session import Visitors
@@ -27,11 +27,11 @@ EVERY_S = 600.0
 
 def begin(visitors: Visitors) -> None:
     """Keep the queue of runs and what lies about in order, from a thread, as long as the page runs."""
-    jobs = Jobs(runs_root())
+    jobs = JobQueue(runs_root())
 
     def go() -> None:
         while True:
-            jobs.watch()  # what an earlier page left waiting
+            jobs.start_watcher()  # what an earlier page left waiting
             for folder in sweep(jobs):
                 visitors.forget(folder)
             time.sleep(EVERY_S)
@@ -39,11 +39,11 @@ def begin(visitors: Visitors) -> None:
     threading.Thread(target=go, name="tidy", daemon=True).start()
 
 
-def sweep(jobs: Jobs) -> list[Path]:
+def sweep(jobs: JobQueue) -> list[Path]:
     """Delete what has lain too long beside the runs and among what is served; returns it."""
     served = Path(get_upload_folder())
     due: tuple[tuple[Iterable[Path], float], ...] = (
-        (jobs.unnamed(), UPLOAD_S),
+        (jobs.orphaned_uploads(), UPLOAD_S),
         ((jobs.folder / VOICE_SESSIONS).glob("*"), VOICE_S),
         ((Registry(jobs.folder).models / VISITORS).glob("*/*"), MODEL_S),
         ((served / EXPORTS).glob("*"), EXPORT_S),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gradio.utils import get_upload_folder
 
-from serdemo.runs.queue import Jobs
+from serdemo.runs.queue import JobQueue
 from serdemo.runs.registry.archive import MAX_BYTES, pack, unpack
 from serdemo.runs.registry.entry import Entry
 from serdemo.runs.registry.store import Registry, slugify
@@ -31,7 +31,7 @@ def registry_for(owner: str | None) -> Registry:
     if owner is None:
         return registry
     models = registry.models / VISITORS / hashlib.sha256(owner.encode()).hexdigest()[:32]
-    own_runs = {job.name for job in Jobs(registry.runs).all(owner)} if owner else set()
+    own_runs = {job.name for job in JobQueue(registry.runs).all(owner)} if owner else set()
     return Registry(registry.runs, models, own_runs)
 
 

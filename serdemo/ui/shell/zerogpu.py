@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import gradio as gr
 
 from serdemo.runs.job import Job
-from serdemo.runs.queue import Jobs
+from serdemo.runs.queue import JobQueue
+from serdemo.runs.request import TrainingRequest
 from serdemo.schema.errors import SerdemoError
 from serdemo.training.events import Step
 
@@ -20,11 +22,11 @@ if TYPE_CHECKING:
 
 # A Space lends a visitor without an account two minutes a day, and nothing where less is left than
 # is asked for.
-FIRST_S, LEAST_S, MOST_S = 60.0, 40.0, 100.0  # seconds to ask for
+FIRST_S, MIN_S, MAX_S = 60.0, 40.0, 100.0  # seconds to ask for
 SCORING_S = 25.0  # of them, after training
-LEAST_BETWEEN_S = 0.5  # of what is told of a run
+MIN_BETWEEN_S = 0.5  # of what is told of a run
 
-Train = Callable[[Sequence[str], float], "Iterator[Event]"]
+GpuTrain = Callable[[TrainingRequest, float], "Iterator[Event]"]
 
 
 def is_zerogpu() -> bool:
@@ -43,7 +45,7 @@ def training_s(seconds: float) -> float:
     return max(1.0, seconds - SCORING_S)
 
 
-def gpu_train_function() -> Train | None:
+def gpu_train_function() -> GpuTrain | None:
     """On such a Space, training with a GPU lent to it: the events of `train` with some arguments in
     at most so many seconds, after which it has stopped and can go on. None elsewhere.
 
@@ -53,25 +55,25 @@ def gpu_train_function() -> Train | None:
         return None
     import spaces
 
-    def train(arguments: Sequence[str], seconds: float) -> Iterator[Event]:
-        from serdemo.cli.train import happening
+    def train(request: TrainingRequest, seconds: float) -> Iterator[Event]:
+        from serdemo.runs import training_run
 
-        told = 0.0
-        for event in happening([*arguments, "--stop-after", str(training_s(seconds))]):
-            if not isinstance(event, Step) or time.monotonic() - told > LEAST_BETWEEN_S:
-                told = time.monotonic()
+        last_s = 0.0
+        for event in training_run.run(replace(request, stop_after=training_s(seconds))):
+            if not isinstance(event, Step) or time.monotonic() - last_s > MIN_BETWEEN_S:
+                last_s = time.monotonic()
                 yield event
 
-    found: Train = spaces.GPU(duration=lambda arguments, seconds: round(seconds))(train)
-    return found
+    on_gpu: GpuTrain = spaces.GPU(duration=lambda request, seconds: round(seconds))(train)
+    return on_gpu
 
 
-def run_on_gpu(train: Train, jobs: Jobs, job: Job, seconds: float) -> Iterator[Event]:
+def run_on_gpu(train: GpuTrain, jobs: JobQueue, job: Job, seconds: float) -> Iterator[Event]:
     """Carry a run out on a GPU lent for so many seconds; its folder tells all of it, as that of any
     run. Raises SerdemoError for what cannot be trained, and where the Space lends nothing."""
-    with jobs.inside(job):
+    with jobs.in_process(job) as request:
         try:
-            yield from train(jobs.command(job)[1:], min(seconds, MOST_S))
+            yield from train(request, min(seconds, MAX_S))
         except gr.Error as problem:
             raise allocation_error(problem) from problem
 
@@ -87,7 +89,7 @@ def allocation_error(problem: gr.Error) -> SerdemoError:
         spent = f": {seconds[1]} s were asked for and {left} s are left" if seconds else ""
         retry = re.search(r"try again in ([\w:, ]+\w)", message, re.IGNORECASE)
         then = f"come back in {retry[1]}" if retry else "come back tomorrow"
-        less = "ask for fewer seconds, " if left >= LEAST_S else ""
+        less = "ask for fewer seconds, " if left >= MIN_S else ""
         return SerdemoError(
             f"The GPU time that Hugging Face lends you today is used up{spent}."
             f" You can {less}log in there for more, or {then}."

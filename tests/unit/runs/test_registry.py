@@ -23,11 +23,12 @@ from serdemo.inference.predictor import Predictor
 from serdemo.nn import checkpoint, checkpoint_files
 from serdemo.runs import process
 from serdemo.runs.job import JOB, Job
-from serdemo.runs.queue import Jobs
+from serdemo.runs.queue import JobQueue
 from serdemo.runs.registry import archive as registry_archive
 from serdemo.runs.registry.entry import FILES, PART, Entry, files_of
 from serdemo.runs.registry.store import Registry, delete_leftovers, slugify
 from serdemo.runs.registry.summary import card_text, figures, summarise
+from serdemo.runs.request import TrainingRequest
 from serdemo.schema.errors import SerdemoError, UsageError
 
 CLIP = sorted(EXAMPLES.glob("*.ogg"))[0]
@@ -431,11 +432,15 @@ def test_a_run_that_still_runs_is_kept(with_all: Registry) -> None:
     for told in ([own[0], 1.0], [], {}, ["x", None]):  # of another process, or damaged
         (with_all.runs / "tiny" / process.PROCESS).write_text(json.dumps(told), encoding="utf-8")
         assert not process.is_locked(with_all.runs / "tiny")
-    Jobs(with_all.runs)._write(Job("tiny", ("train",), asked=1.0))  # waits in the queue
+    JobQueue(with_all.runs).write(
+        Job("tiny", TrainingRequest("supervised", ("clips",)), queued_at=1.0)
+    )  # waits in the queue
     assert (with_all.runs / "tiny" / JOB).exists()
     with pytest.raises(UsageError, match="still runs"):
         with_all.delete(entry)
-    Jobs(with_all.runs)._write(Job("tiny", ("train",), asked=1.0, withdrawn=True))
+    JobQueue(with_all.runs).write(
+        Job("tiny", TrainingRequest("supervised", ("clips",)), queued_at=1.0, withdrawn=True)
+    )
     with_all.delete(entry)
     assert not (with_all.runs / "tiny").exists()
 

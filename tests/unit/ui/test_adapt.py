@@ -16,7 +16,7 @@ from serdemo.audio import waveform
 from serdemo.audio.waveform import SAMPLE_RATE, Clip
 from serdemo.inference.predictor import Predictor
 from serdemo.runs.adaptation import run as personal_run
-from serdemo.runs.queue import Jobs
+from serdemo.runs.queue import JobQueue
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.files import write_json
 from serdemo.ui import default_page
@@ -64,11 +64,11 @@ def test_an_owner_has_one_voice_and_each_session_its_own(runs: Path, clip: Clip)
     assert own.counts() == two.counts() == {"sad": 1}
     os.utime(two.folder.parent, (1.0, 1.0))
     takes.voice_of("anna", "b")  # it is long ago that it began, but it goes on
-    assert cleanup.sweep(Jobs(runs)) == [] and two.counts() == {"sad": 1}
+    assert cleanup.sweep(JobQueue(runs)) == [] and two.counts() == {"sad": 1}
     os.utime(two.folder.parent, (1.0, 1.0))  # its session ended unnoticed, long ago
     takes.delete_session("c")
     assert two.folder.exists()
-    assert cleanup.sweep(Jobs(runs)) == [two.folder.parent]
+    assert cleanup.sweep(JobQueue(runs)) == [two.folder.parent]
     assert not two.folder.exists() and own.counts() == {"sad": 1}
 
 

@@ -6,7 +6,6 @@ import re
 import shutil
 import time
 import zipfile
-from dataclasses import replace
 from inspect import isgenerator
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,14 +23,14 @@ from serdemo.nn.checkpoint import PLACES
 from serdemo.nn.checkpoint_files import bundled_checkpoint
 from serdemo.runs.estimate import Estimate
 from serdemo.runs.job import LOG, Job
-from serdemo.runs.queue import Jobs
+from serdemo.runs.queue import JobQueue
 from serdemo.runs.registry.store import default_registry
+from serdemo.runs.request import TrainingRequest
 from serdemo.schema import files
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.files import write_json
 from serdemo.schema.options import specs
 from serdemo.schema.settings import runs_root
-from serdemo.schema.types import Utterance
 from serdemo.training import recipes
 from serdemo.training.events import (
     EVENTS,
@@ -49,42 +48,45 @@ from serdemo.training.recipes.supervised import Supervised
 from serdemo.ui import default_page
 from serdemo.ui.adapt import takes
 from serdemo.ui.finetune import form, handlers, option_widgets, run_view, start_models
-from serdemo.ui.finetune.handlers import TrainingRequest
+from serdemo.ui.finetune.handlers import build_request
 from serdemo.ui.shell import html, visitor_store
 from serdemo.ui.shell.page import Page
 
-CLIPS = [Utterance(Path("a.wav"), "a", "b", "sad", "sad")]
-
 
 @pytest.fixture
-def jobs(tmp_path: Path) -> Jobs:
-    return Jobs(tmp_path / "runs")
+def jobs(tmp_path: Path) -> JobQueue:
+    return JobQueue(tmp_path / "runs")
 
 
-def test_a_wish_is_a_command(jobs: Jobs) -> None:
-    wish = TrainingRequest(
-        named=("emodb", "ravdess"), minutes=3, more={"learning_rate": 1e-4, "priors": True}
-    )
-    told = handlers.terminal(wish.arguments([]), handlers.name_for(wish, jobs))
-    assert told.startswith("serdemo train supervised --corpus emodb,ravdess --shipped-split")
-    for part in ("--budget-minutes 3", "--learning-rate 0.0001", "--priors", "checkpoints/compact"):
-        assert part in told
-    assert told.endswith("--run runs/supervised-emodb-ravdess-1")
-    fresh = replace(wish, start=None)
-    assert "--start" not in fresh.arguments(CLIPS)
-    assert "--shipped-split" not in fresh.arguments(CLIPS)
-    for wrong in (TrainingRequest(), TrainingRequest(folder="  ")):
+def test_what_is_filled_in_is_a_command(jobs: JobQueue) -> None:
+    start = bundled_checkpoint()
+    options = {"learning_rate": 1e-4, "balanced": True}
+    asks = build_request(named=("emodb", "ravdess"), start=start, minutes=3, options=options)
+    line = handlers.command(asks, handlers.free_name(asks, jobs))
+    assert line.startswith("serdemo train supervised --corpus emodb,ravdess --shipped-split")
+    for part in (
+        "--budget-minutes 3",
+        "--learning-rate 0.0001",
+        "--balanced",
+        "checkpoints/compact",
+    ):
+        assert part in line
+    assert line.endswith("--run runs/supervised-emodb-ravdess-1")
+    fresh = build_request(named=("emodb", "ravdess"))
+    assert "--start" not in fresh.command()
+    assert "--shipped-split" not in fresh.command()
+    for folder in ("", "  "):
         with pytest.raises(UsageError, match="Choose what to train on"):
-            wrong.arguments(CLIPS)
+            build_request(folder=folder)
     with pytest.raises(UsageError, match="comma"):
-        TrainingRequest(folder="a,b").arguments(CLIPS)
+        build_request(folder="a,b")
 
 
-def test_names_are_free_and_plain(jobs: Jobs) -> None:
-    wish = TrainingRequest(folder="/home/My Voices!.csv")
-    assert handlers.name_for(wish, jobs) == "supervised-my-voices-csv-1"
+def test_names_are_free_and_plain(jobs: JobQueue) -> None:
+    asks = build_request(folder="/home/My Voices!.csv")
+    assert handlers.free_name(asks, jobs) == "supervised-my-voices-csv-1"
     jobs.path("supervised-my-voices-csv-1").mkdir(parents=True)
-    assert handlers.name_for(wish, jobs) == "supervised-my-voices-csv-2"
+    assert handlers.free_name(asks, jobs) == "supervised-my-voices-csv-2"
 
 
 @pytest.mark.parametrize("name", recipes.RECIPES)
@@ -100,14 +102,7 @@ def test_every_option_has_a_widget_that_gives_it_back(name: str) -> None:
             assert spec.help == asked.info
 
 
-def test_flags_are_those_of_the_command_line() -> None:
-    assert option_widgets.flags({"seven": False, "priors": True, "epochs": 3, "average": 0.5}) == [
-        *("--no-seven", "--priors", "--epochs", "3", "--average", "0.5")
-    ]
-    for number in (0.00012345678, 1 / 3, 1e-12, 123456.789, 5.0):
-        _, text = option_widgets.flags({"learning_rate": number})
-        assert float(text) == number  # to the last digit
-    assert option_widgets.flags({"budget_minutes": 5.0}) == ["--budget-minutes", "5"]
+def test_a_widget_gives_a_whole_number_where_one_is_due() -> None:
     (epochs,) = (
         spec for group in Supervised.groups for spec in specs(group) if spec.name == "epochs"
     )
@@ -127,8 +122,8 @@ def zipped(path: Path, root: Path, table: str = "") -> Path:
 
 
 def data(place: Path) -> Split:
-    wish = TrainingRequest(folder=str(place))
-    return wish.split(wish.clips(None))
+    asks, clips = handlers.load_clips(build_request(folder=str(place)))
+    return asks.split.split(clips)
 
 
 def test_speakers_are_kept_apart_as_far_as_there_are_any(corpus_root: Path) -> None:
@@ -139,20 +134,20 @@ def test_speakers_are_kept_apart_as_far_as_there_are_any(corpus_root: Path) -> N
         (("anna",), ("none", "none")),
     ):
         some = [u for u in clips if u.speaker in names]
-        assert handlers.kept_apart(some) == expected
-        split = TrainingRequest(folder="x").split(some)
-        assert len(split.speakers("train")) == 1
+        choice = handlers.split_choice(some)
+        assert (choice.valid, choice.test) == expected
+        assert len(choice.split(some).speakers("train")) == 1
 
 
-def test_a_zip_becomes_data_of_its_own(jobs: Jobs, corpus_root: Path, tmp_path: Path) -> None:
+def test_a_zip_becomes_data_of_its_own(jobs: JobQueue, corpus_root: Path, tmp_path: Path) -> None:
     sent = zipped(tmp_path / "My clips.zip", corpus_root)
-    folder = handlers.received(sent, tmp_path / "up", None)
+    folder = handlers.receive_zip(sent, tmp_path / "up", None)
     assert not (tmp_path / "My clips.zip").exists()
     assert folder.name == "My-clips"
     split = data(folder)
     assert sum(map(len, split.parts.values())) == 24
     assert len(split.speakers("test")) == 1
-    shown = handlers.examined(split)
+    shown = handlers.split_html(split)
     assert "12 clips of 2 speakers to train on" in shown
     assert "8 angry, 8 happy, 8 sad" in shown
     rows = ["path,speaker,emotion"] + [
@@ -160,34 +155,34 @@ def test_a_zip_becomes_data_of_its_own(jobs: Jobs, corpus_root: Path, tmp_path: 
         for clip in sorted(corpus_root.rglob("*.wav"))[:12]
     ]
     archive = zipped(tmp_path / "b.zip", corpus_root, "\n".join(rows))
-    table = handlers.received(archive, tmp_path / "up", "anna")
+    table = handlers.receive_zip(archive, tmp_path / "up", "anna")
     assert table.name == "list.csv"
     assert sum(map(len, data(table).parts.values())) == 12
 
 
 def test_a_table_in_a_zip_reaches_nothing_else(
-    jobs: Jobs, corpus_root: Path, tmp_path: Path
+    jobs: JobQueue, corpus_root: Path, tmp_path: Path
 ) -> None:
     table = "path,speaker,emotion\n/etc/hostname,a,sad\n"
     sent = zipped(tmp_path / "a.zip", corpus_root, table)
-    found = handlers.received(sent, tmp_path / "up", None)
+    found = handlers.receive_zip(sent, tmp_path / "up", None)
     with pytest.raises(SerdemoError, match="leads out"):
         data(found)
 
 
-def test_uploads_go_with_the_last_run_that_needs_them_and_when_taken_back(jobs: Jobs) -> None:
+def test_uploads_go_with_the_last_run_that_needs_them_and_when_taken_back(jobs: JobQueue) -> None:
     for name in ("used", "fresh", "other"):
         (jobs.uploads / name / "clips").mkdir(parents=True)
-    arguments = ("train", "supervised", "--corpus", str(jobs.uploads / "used" / "clips"))
+    request = TrainingRequest("supervised", (str(jobs.uploads / "used" / "clips"),))
     for name in ("run", "again"):
-        jobs._write(Job(name, arguments, withdrawn=True))
+        jobs.write(Job(name, request, withdrawn=True))
 
     def left() -> list[str]:
         return sorted(path.name for path in jobs.uploads.iterdir())
 
     for name in ("used", "fresh"):
-        handlers.take_back(str(jobs.uploads / name / "clips" / "list.csv"), jobs)
-    handlers.take_back("", jobs)
+        handlers.discard_upload(str(jobs.uploads / name / "clips" / "list.csv"), jobs)
+    handlers.discard_upload("", jobs)
     assert left() == ["other", "used"]
     jobs.delete("run")
     assert left() == ["other", "used"]
@@ -196,12 +191,12 @@ def test_uploads_go_with_the_last_run_that_needs_them_and_when_taken_back(jobs: 
 
 
 def test_visitors_clips_do_not_fill_the_disk(
-    jobs: Jobs, corpus_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    jobs: JobQueue, corpus_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def send(owner: str | None) -> Path:
         (tmp_path / "sent").mkdir(exist_ok=True)
         archive = zipped(tmp_path / "sent" / "a.zip", corpus_root)
-        return handlers.received(archive, jobs.uploads, owner)
+        return handlers.receive_zip(archive, jobs.uploads, owner)
 
     with pytest.raises(UsageError, match="reload it"):
         send("")
@@ -240,10 +235,10 @@ class Visit:
 
 
 def test_nobody_without_a_token_sees_stops_or_deletes_a_run(
-    jobs: Jobs, monkeypatch: pytest.MonkeyPatch, tiny_checkpoint: Path
+    jobs: JobQueue, monkeypatch: pytest.MonkeyPatch, tiny_checkpoint: Path
 ) -> None:
     monkeypatch.setenv("SERDEMO_RUNS", str(jobs.folder))
-    jobs._write(Job("mine", ("train", "supervised", "--corpus", "/home/me"), asked=1.0, pid=1))
+    jobs.write(Job("mine", TrainingRequest("supervised", ("/home/me",)), queued_at=1.0, pid=1))
     page = default_page(tiny_checkpoint)
     for token in ("", None, [], "somebody"):
         far = Visit(token)
@@ -259,10 +254,10 @@ def test_nobody_without_a_token_sees_stops_or_deletes_a_run(
 
 @pytest.mark.slow
 def test_a_run_that_waits_begins_when_the_page_is_looked_at(
-    jobs: Jobs, monkeypatch: pytest.MonkeyPatch, tiny_checkpoint: Path
+    jobs: JobQueue, monkeypatch: pytest.MonkeyPatch, tiny_checkpoint: Path
 ) -> None:
     monkeypatch.setenv("SERDEMO_RUNS", str(jobs.folder))
-    jobs._write(Job("run", ("train", "no-such-recipe"), asked=1.0))
+    jobs.write(Job("run", TrainingRequest("no-such-recipe", ("clips",)), queued_at=1.0))
     page = default_page(tiny_checkpoint)
     (look, *_) = (one.fn for one in page.fns.values() if one.name == "look")
     assert look is not None
@@ -271,7 +266,7 @@ def test_a_run_that_waits_begins_when_the_page_is_looked_at(
     while jobs.state(jobs.job("run")) != "failed":
         assert time.monotonic() < end
         time.sleep(0.05)
-    assert "no-such-recipe" in jobs.why(jobs.job("run"))
+    assert "no-such-recipe" in jobs.failure_reason(jobs.job("run"))
 
 
 def test_a_visitor_names_no_place_on_this_machine() -> None:
@@ -282,10 +277,11 @@ def test_a_visitor_names_no_place_on_this_machine() -> None:
     given: dict[Any, Any] = {one: getattr(one, "value", None) for one in asks.asked}
     given |= {asks.named: ["emodb"], asks.folder: "/home", asks.time: 3}
     given[asks.more] = {"supervised": {"epochs": 3, "source": "me/secret", "cache": "/etc"}}
-    wishes = [asks.wish(given, Jobs(Path("runs")), owner) for owner in (None, "anna")]
-    assert [wish.folder for wish in wishes] == ["/home", ""]
-    assert dict(wishes[0].more) == {"epochs": 3, "source": "me/secret", "cache": "/etc"}
-    assert dict(wishes[1].more) == {"epochs": 3}
+    requests = [asks.request(given, JobQueue(Path("runs")), owner) for owner in (None, "anna")]
+    assert [one.corpora for one in requests] == [("emodb", "/home"), ("emodb",)]
+    shared = {"workers": 0, "budget_minutes": 3.0, "start": str(bundled_checkpoint()), "epochs": 3}
+    assert requests[0].options == {**shared, "source": "me/secret", "cache": "/etc"}
+    assert requests[1].options == shared
     names = [[name for _, name in option_widgets.recipes_told(here)] for here in (True, False)]
     assert names[0] == list(recipes.RECIPES)
     assert {*names[0]} - {*names[1]} == {"distill", "speaker_clusters"}
@@ -294,35 +290,37 @@ def test_a_visitor_names_no_place_on_this_machine() -> None:
 def test_a_bad_zip_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(b"no zip")
     with pytest.raises(SerdemoError, match="not a zip file"):
-        handlers.received(tmp_path / "a.zip", tmp_path / "up", None)
+        handlers.receive_zip(tmp_path / "a.zip", tmp_path / "up", None)
     assert not list((tmp_path / "up").glob("*"))
     assert not (tmp_path / "a.zip").exists()
 
 
-def test_what_cannot_be_trained_is_not_begun(jobs: Jobs, corpus_root: Path) -> None:
+def test_what_cannot_be_trained_is_not_begun(jobs: JobQueue, corpus_root: Path) -> None:
     for wrong, words in (
-        (TrainingRequest(folder=str(corpus_root), more={"epochs": 0}), "--epochs must lie"),
-        (TrainingRequest(folder=str(corpus_root / "gone")), "gone"),
-        (TrainingRequest(named=("emodb",)), "SERDEMO_DATA|not complete|emodb|EMO-DB"),
+        (build_request(folder=str(corpus_root), options={"epochs": 0}), "--epochs must lie"),
+        (build_request(folder=str(corpus_root / "gone")), "gone"),
+        (build_request(named=("emodb",)), "SERDEMO_DATA|not complete|emodb|EMO-DB"),
     ):
         with pytest.raises(SerdemoError, match=words):
-            handlers.ask(wrong, jobs, None, None)
-    right = TrainingRequest(folder=str(corpus_root), start=None)
+            handlers.new_job(wrong, jobs, None)
+    right = build_request(folder=str(corpus_root))
     with pytest.raises(UsageError, match="does not know your browser"):
-        handlers.ask(right, jobs, None, "")
-    owners = [handlers.ask(right, jobs, None, owner).owner for owner in (None, "anna")]
+        handlers.new_job(right, jobs, "")
+    owners = [handlers.new_job(right, jobs, owner).owner for owner in (None, "anna")]
     assert owners == ["", "anna"]
     assert jobs.all() == []
 
 
-def told(jobs: Jobs, name: str, *events: Event, log: str = "") -> Job:
+def told(jobs: JobQueue, name: str, *events: Event, log: str = "") -> Job:
     """A run whose process has gone, with these events."""
     folder = jobs.path(name)
     folder.mkdir(parents=True)
     (folder / EVENTS).write_text("".join(map(to_line, events)), encoding="utf-8")
     (folder / LOG).write_text(log, encoding="utf-8")
-    job = Job(name, ("train", "supervised"), pid=2**22 + 1, born=1.0, asked=1.0)
-    jobs._write(job)
+    job = Job(
+        name, TrainingRequest("supervised", ("clips",)), pid=2**22 + 1, born=1.0, queued_at=1.0
+    )
+    jobs.write(job)
     return job
 
 
@@ -346,7 +344,7 @@ EPOCH = EpochEnd("supervised", 0, 30, {"uar": 0.625}, ("angry", "sad"), ((3, 1),
     ],
 )
 def test_the_end_of_a_run_in_words(
-    jobs: Jobs, last: Event | None, log: str, state: str, words: str
+    jobs: JobQueue, last: Event | None, log: str, state: str, words: str
 ) -> None:
     job = told(jobs, "run", STARTED, *STEPS, EPOCH, *([last] if last else []), log=log)
     shown = run_view.view(jobs, job)
@@ -355,10 +353,10 @@ def test_the_end_of_a_run_in_words(
     assert ("Finished." in shown) == (state == "finished")
     assert "62.5%" in shown
     assert shown.count("<figure") == 3
-    assert "serdemo train supervised --run runs/run" in shown
+    assert "serdemo train supervised --corpus clips" in shown and "--run runs/run" in shown
 
 
-def test_a_finished_run_tells_what_it_brought(jobs: Jobs) -> None:
+def test_a_finished_run_tells_what_it_brought(jobs: JobQueue) -> None:
     figures = PairedComparison(
         0.5, 0.6, (0.4, 0.6), (0.5, 0.7), (0.02, 0.18), "speakers", "better", 90
     )
@@ -388,7 +386,7 @@ def test_a_finished_run_tells_what_it_brought(jobs: Jobs) -> None:
     ],
 )
 def test_a_run_from_scratch_is_told_beside_guessing(
-    jobs: Jobs, right: tuple[int, int], verdict: str, words: str
+    jobs: JobQueue, right: tuple[int, int], verdict: str, words: str
 ) -> None:
     report = {
         "corpus": "voices",
@@ -415,7 +413,7 @@ def test_a_run_from_scratch_is_told_beside_guessing(
 
 
 def test_what_a_run_can_begin_with(
-    jobs: Jobs, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+    jobs: JobQueue, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SERDEMO_RUNS", str(jobs.folder))
     assert [key for _, key in start_models.listed(jobs, None)][:2] == [
@@ -445,10 +443,10 @@ def test_what_a_run_can_begin_with(
 
 
 def test_too_short_a_time_is_told(
-    jobs: Jobs, corpus_root: Path, monkeypatch: pytest.MonkeyPatch
+    jobs: JobQueue, corpus_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wish = TrainingRequest(folder=str(corpus_root), minutes=2)
-    split = wish.split(wish.clips(None))
+    asks, clips = handlers.load_clips(build_request(folder=str(corpus_root), minutes=2))
+    split = asks.split.split(clips)
     for epochs, words in (
         (0.4, "not one pass over the clips fits into 2 minutes"),
         (3.0, "about 3 of 36"),
@@ -457,7 +455,7 @@ def test_too_short_a_time_is_told(
         monkeypatch.setattr(
             "serdemo.runs.estimate.estimate_duration", lambda *given, found=found: found
         )
-        shown = handlers.reckoned(wish, split)
+        shown = handlers.estimate_html(asks, split)
         assert words in shown and "On Some &lt;GPU&gt;: <b>about 2 minutes</b>" in shown
 
 
@@ -475,14 +473,14 @@ def test_a_chart_says_what_it_shows() -> None:
     assert "<span>100%</span><span>80%</span>" in top
 
 
-def test_words_of_others_are_no_markup(jobs: Jobs) -> None:
+def test_words_of_others_are_no_markup(jobs: JobQueue) -> None:
     job = told(jobs, "run", STARTED, *STEPS, Failed("<script>1</script>"), log="<b>bold")
     shown = run_view.view(jobs, job)
     assert "<script>" not in shown
     assert "<b>bold" not in shown
 
 
-def test_damaged_events_are_a_sentence(jobs: Jobs) -> None:
+def test_damaged_events_are_a_sentence(jobs: JobQueue) -> None:
     job = told(jobs, "run", STARTED)
     (jobs.path("run") / EVENTS).write_text("{no\n", encoding="utf-8")
     assert "is no event of a training run" in run_view.view(jobs, job)

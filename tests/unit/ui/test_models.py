@@ -22,10 +22,11 @@ from serdemo.metrics.significance import PairedComparison
 from serdemo.nn import checkpoint
 from serdemo.nn.checkpoint_files import bundled_checkpoint
 from serdemo.runs.job import Job
-from serdemo.runs.queue import Jobs
+from serdemo.runs.queue import JobQueue
 from serdemo.runs.registry import archive as registry_archive
 from serdemo.runs.registry.store import Registry
 from serdemo.runs.registry.summary import Figure, Summary, summarise
+from serdemo.runs.request import TrainingRequest
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.files import read_json
 from serdemo.schema.types import Prediction, Segment
@@ -49,7 +50,15 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_checkpoint: Path)
     monkeypatch.setenv("SERDEMO_RUNS", str(runs))
     for name, owner in (("mine", ""), ("annas", "anna")):
         shutil.copytree(tiny_checkpoint, runs / name / "checkpoint")
-        Jobs(runs)._write(Job(name, ("train",), owner, asked=1.0, withdrawn=True))
+        JobQueue(runs).write(
+            Job(
+                name,
+                TrainingRequest("supervised", ("clips",)),
+                owner,
+                queued_at=1.0,
+                withdrawn=True,
+            )
+        )
     shutil.copytree(tiny_checkpoint, tmp_path / "models" / "shared")
     return runs
 
@@ -113,7 +122,7 @@ def test_visitors_do_not_fill_the_disk(
         send("cleo")
     for folder in (runs.parent / "models" / VISITORS).glob("*/*"):
         os.utime(folder, (1.0, 1.0))  # a day later
-    assert len(cleanup.sweep(Jobs(runs))) == 1
+    assert len(cleanup.sweep(JobQueue(runs))) == 1
     send("cleo")
     assert keys("bert") == [] and keys("cleo") == ["models/My-tiny"]
     assert keys(None)[-1] == "models/shared"
@@ -128,15 +137,15 @@ def test_an_export_is_a_zip_that_comes_back(
     assert made.name == "shared.zip" and made.is_relative_to(tmp_path / "served")
     back = Registry(runs).add("back", lambda folder: registry_archive.unpack(made, folder))
     assert checkpoint.describe(back.folder) == checkpoint.describe(entry.folder)
-    assert cleanup.sweep(Jobs(runs)) == [] and made.exists()
+    assert cleanup.sweep(JobQueue(runs)) == [] and made.exists()
     os.utime(made.parent, (1.0, 1.0))
-    assert cleanup.sweep(Jobs(runs)) == [made.parent] and not made.exists()
+    assert cleanup.sweep(JobQueue(runs)) == [made.parent] and not made.exists()
 
 
 def test_the_page_tidies_up_when_it_starts(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_checkpoint: Path
 ) -> None:
-    served, jobs = tmp_path / "served", Jobs(runs)
+    served, jobs = tmp_path / "served", JobQueue(runs)
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(served))
     model = runs.parent / "models" / VISITORS / "bert" / "kept"
     shutil.copytree(tiny_checkpoint, model)
@@ -149,7 +158,14 @@ def test_the_page_tidies_up_when_it_starts(
         path.write_text("x" if path.name == "tmpfull" else "", encoding="utf-8")
     for path in (*due[:4], used, served / "tmpfull", served / "tmpdir"):
         os.utime(path, (1.0, 1.0))
-    jobs._write(Job("mine", ("train", str(used / "clips")), asked=1.0, withdrawn=True))
+    jobs.write(
+        Job(
+            "mine",
+            TrainingRequest("supervised", (str(used / "clips"),)),
+            queued_at=1.0,
+            withdrawn=True,
+        )
+    )
     monkeypatch.setattr(Page, "launch", lambda *_, **__: None)
     monkeypatch.setattr(Page, "block_thread", lambda _: None)
     page = build(lambda: Predictor(device="cpu"))
@@ -166,8 +182,8 @@ def test_what_others_delete_meanwhile_is_no_fault(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "served"))
-    monkeypatch.setattr(Jobs, "unnamed", lambda _: [runs / "gone"])
-    assert cleanup.sweep(Jobs(runs)) == [runs / "gone"]
+    monkeypatch.setattr(JobQueue, "unnamed", lambda _: [runs / "gone"])
+    assert cleanup.sweep(JobQueue(runs)) == [runs / "gone"]
 
 
 @pytest.fixture
