@@ -97,7 +97,9 @@ def _run(name: str) -> Callable[..., None]:
             click.echo(title, err=True)
             show_training(happening)
 
-        finished = crossval.train(protocol, tasks, folder, stop_after=stop_after, follow=follow)
+        finished = crossval.run_protocol(
+            protocol, tasks, folder, stop_after=stop_after, show=follow
+        )
         if not finished:
             done, count = crossval.progress(protocol, tasks, folder)
             told = f"Stopped; {done} of {count} models are done, go on with --resume."

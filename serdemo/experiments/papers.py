@@ -21,7 +21,7 @@ from serdemo.experiments.paired import pair
 from serdemo.experiments.papers_plan import MACHINE, NETWORKS, VOICES, Arm, Paper, Question, papers
 from serdemo.nn.checkpoint_files import bundled_checkpoint as shipped_folder
 from serdemo.runs import crossval
-from serdemo.runs.crossval import PREDICTIONS, Follow
+from serdemo.runs.crossval import PREDICTIONS, ShowFold
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.files import read_json, write_json
 from serdemo.schema.settings import data_root
@@ -62,7 +62,7 @@ def train(
     shared: Mapping[str, Any] = MappingProxyType({}),
     command: str = "",
     stop_after: float | None = None,
-    follow: Follow = lambda title, happening: None,
+    follow: ShowFold = lambda title, happening: None,
 ) -> bool:
     """Train every arm of a paper for every seed that has not answered yet; True when all have.
 
@@ -100,7 +100,7 @@ def train(
             own,
             command=command,
             stop_after=left,
-            follow=partial(follow, f"{number} of {len(jobs)}: {arm.name}, seed {seed}"),
+            show=partial(follow, f"{number} of {len(jobs)}: {arm.name}, seed {seed}"),
         )
         if not finished:
             return False

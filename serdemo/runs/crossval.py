@@ -1,7 +1,7 @@
-"""Cross-validation: every model of a plan trained, tested and kept, in folders that can be resumed.
+"""Cross-validation: trains and tests every model of a protocol, in folders that can be resumed.
 
-Every task and seed is an ordinary run in a folder of its own. Once it has answered its test clips,
-the answers lie beside it and it is never trained again.
+Every fold and seed is an ordinary training run in a folder of its own. A fold is finished when its
+test predictions are saved beside the checkpoint; it is never trained again.
 """
 
 from __future__ import annotations
@@ -24,14 +24,17 @@ from serdemo.nn import checkpoint, provenance
 from serdemo.nn.device import pick_device
 from serdemo.runs import report, training_run
 from serdemo.schema.errors import SerdemoError, UsageError
-from serdemo.schema.files import read_json, write_json
+from serdemo.schema.files import make_folder, read_json, write_json
 from serdemo.schema.types import Utterance
 from serdemo.training.events import EVENTS, Event, Finished, Stopped
 from serdemo.training.options import resolve_recipe
 
 PROTOCOL, PREDICTIONS = "protocol.json", "answers.json"
-# Options that change how a run is carried out, not what it is: they may differ on resuming.
+# Options of how a run is carried out, which may differ when it is resumed.
 RESUMABLE_OPTIONS = {"device", "threads", "workers", "save_minutes", "memory_gb"}
+
+ShowEvents = Callable[[Iterator[Event]], object]
+ShowFold = Callable[[str, Iterator[Event]], object]
 
 
 def open_protocol(
@@ -43,109 +46,108 @@ def open_protocol(
     command: str = "",
     resume: bool = False,
 ) -> dict[str, Any]:
-    """What `protocol.json` is to hold: anew or, with `resume`, as it was begun. Writes nothing.
+    """The content of `protocol.json`: new or, with `resume`, as saved in `run_dir`. Writes nothing.
 
-    `settings` are recipe, by, folds, seeds and leaky, None where not given; more seeds and the
-    shared speakers may be added on resuming, nothing else changed.
+    `settings` are `recipe`, `by`, `folds`, `seeds` and `leaky`, None where not given. On resuming,
+    seeds and the leaky twins may be added; nothing else may change.
 
     Raises UsageError for a folder that holds anything else, or another protocol.
     """
     clips = sorted([u.corpus, u.speaker, u.path.stem, u.emotion, u.fold] for u in utterances)
-    fixed = {"clips": hashlib.sha256(repr(clips).encode()).hexdigest(), "code": __version__}
-    fresh = {**settings, "seeds": settings["seeds"] or 1, "leaky": bool(settings["leaky"])}
-    protocol = {**fresh, **fixed, "command": command, "options": dict(options)}
+    protocol = {
+        **settings,
+        "seeds": settings["seeds"] or 1,
+        "leaky": bool(settings["leaky"]),
+        "clips": hashlib.sha256(repr(clips).encode()).hexdigest(),
+        "code": __version__,
+        "command": command,
+        "options": dict(options),
+    }
     if (run_dir / PROTOCOL).exists():
         if not resume:
             raise UsageError(
                 f"{run_dir} already holds a cross-validation; add --resume, or name another folder."
             )
-        begun = read_json(run_dir / PROTOCOL)
-        if not isinstance(begun, dict) or not begun.keys() >= protocol.keys():
+        saved = read_json(run_dir / PROTOCOL)
+        if not isinstance(saved, dict) or not saved.keys() >= protocol.keys():
             raise SerdemoError(f"{PROTOCOL} in {run_dir} is damaged; begin in another folder.")
-        protocol = _continued(run_dir, begun, settings, fixed["clips"], options)
-    elif run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
+        return _resumed(run_dir, saved, protocol, settings)
+    if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
         raise UsageError(f"{run_dir} holds something else; give --run a new or empty folder.")
     return protocol
 
 
-def _continued(
+def _resumed(
     run_dir: Path,
-    begun: dict[str, Any],
+    saved: Mapping[str, Any],
+    requested: Mapping[str, Any],
     settings: Mapping[str, Any],
-    clips: str,
-    options: Mapping[str, Any],
 ) -> dict[str, Any]:
+    """The saved protocol with the seeds and twins requested; raises UsageError for other changes."""
     for name in ("recipe", "by", "folds"):
-        if settings[name] is not None and settings[name] != begun[name]:
+        if settings[name] is not None and settings[name] != saved[name]:
             raise UsageError(
-                f"{run_dir} holds another protocol ({name} {begun[name]}, not {settings[name]});"
+                f"{run_dir} holds another protocol ({name} {saved[name]}, not {settings[name]});"
                 " name another folder."
             )
-    if begun["clips"] != clips:
+    if saved["clips"] != requested["clips"]:
         raise UsageError(f"{run_dir} was begun on other clips; resume with the same --corpus.")
-    for name, value in options.items():
-        if name not in RESUMABLE_OPTIONS and begun["options"].get(name) != value:
+    for name, value in requested["options"].items():
+        if name not in RESUMABLE_OPTIONS and saved["options"].get(name) != value:
             raise UsageError(
                 f"{run_dir} was begun with other options: leave --{name.replace('_', '-')} as it"
                 " was, or name another folder."
             )
     return {
-        **begun,
-        "seeds": max(begun["seeds"], settings["seeds"] or 1),
-        "leaky": bool(begun["leaky"] or settings["leaky"]),
-        "options": {**begun["options"], **options},
+        **saved,
+        "seeds": max(saved["seeds"], requested["seeds"]),
+        "leaky": bool(saved["leaky"] or requested["leaky"]),
+        "options": {**saved["options"], **requested["options"]},
     }
 
 
-Follow = Callable[[str, Iterator[Event]], object]
-
-
-def train(
+def run_protocol(
     protocol: Mapping[str, Any],
-    tasks: Sequence[Fold],
+    folds: Sequence[Fold],
     run_dir: Path,
     *,
     stop_after: float | None = None,
-    follow: Follow = lambda title, happening: None,
+    show: ShowFold = lambda title, events: None,
 ) -> bool:
-    """Train and score every task and seed that is not finished; True when all are.
+    """Train and test every fold and seed that is not finished; True when all are.
 
-    `follow` is given a title and the events of each run, to show them; what it leaves is read to
-    the end. Ctrl-C and `stop_after` (seconds, for all together) end it resumable. Raises as
-    `runs.train` does.
+    `show` receives a title and the events of each run, and need not read them all. Ctrl-C and
+    `stop_after` (seconds for all runs together) leave the rest to be resumed. Raises as
+    `training_run.train` does.
     """
-    began, options = time.monotonic(), dict(protocol["options"])
-    _check(protocol, tasks)
-    try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise SerdemoError(f"{run_dir} could not be made: {problem.strerror}.") from problem
+    start_time, options = time.monotonic(), dict(protocol["options"])
+    _preflight(protocol, folds)
+    make_folder(run_dir)
     write_json(run_dir / PROTOCOL, protocol)
-    jobs = [(seed, task) for seed in seeds(protocol) for task in tasks]
-    left = [
-        (number, seed, task)
-        for number, (seed, task) in enumerate(jobs, start=1)
-        if not (fold_dir(run_dir, task, seed) / PREDICTIONS).exists()
+    models = [(seed, fold) for seed in seeds(protocol) for fold in folds]
+    unfinished = [
+        (number, seed, fold)
+        for number, (seed, fold) in enumerate(models, start=1)
+        if not (fold_dir(run_dir, fold, seed) / PREDICTIONS).exists()
     ]
-    for number, seed, task in left:
-        spent = time.monotonic() - began
-        if stop_after is not None and spent >= stop_after and number > left[0][0]:
+    for number, seed, fold in unfinished:
+        elapsed = time.monotonic() - start_time
+        if stop_after is not None and elapsed >= stop_after and number > unfinished[0][0]:
             return False
-        folder = fold_dir(run_dir, task, seed)
+        folder = fold_dir(run_dir, fold, seed)
+        title = f"{number} of {len(models)}: {fold.kind}, {fold.name}, seed {seed}"
         finished = run_fold(
             protocol["recipe"],
             {**options, "seed": seed},
-            task.split,
+            fold.split,
             folder,
             command=protocol["command"],
-            stop_after=None if stop_after is None else max(stop_after - spent, 0.0),
-            follow=partial(
-                follow, f"{number} of {len(jobs)}: {task.kind}, {task.name}, seed {seed}"
-            ),
+            stop_after=None if stop_after is None else max(stop_after - elapsed, 0.0),
+            show=partial(show, title),
         )
         if not finished:
             return False
-        save_predictions(protocol["recipe"], options, task.split, folder)
+        save_predictions(protocol["recipe"], options, fold.split, folder)
     return True
 
 
@@ -157,16 +159,17 @@ def run_fold(
     *,
     command: str = "",
     stop_after: float | None = None,
-    follow: Callable[[Iterator[Event]], object] = lambda happening: None,
+    show: ShowEvents = lambda events: None,
 ) -> bool:
-    """Begin a run, or go on with the one in the folder; True once it is finished, False if stopped.
+    """Start the training run of one fold, or resume it; True once it is finished, False if stopped.
 
-    `follow` is given its events; what it leaves is read to the end. Raises as `runs.train` does.
+    `show` receives its events, and need not read them all. Raises as `training_run.train` does.
     """
-    last: list[Event] = []
+    last: Event | None = None
 
-    def told() -> Iterator[Event]:
-        for event in training_run.train(
+    def events() -> Iterator[Event]:
+        nonlocal last
+        for last in training_run.train(
             recipe,
             options,
             split,
@@ -175,70 +178,74 @@ def run_fold(
             resume=(folder / EVENTS).exists(),
             stop_after=stop_after,
         ):
-            last[:] = [event]
-            yield event
+            yield last
 
-    happening = told()
-    follow(happening)
-    for _ in happening:
+    remaining = events()
+    show(remaining)
+    for _ in remaining:
         pass
-    assert isinstance(last[0], Finished | Stopped)
-    return isinstance(last[0], Finished)
+    assert isinstance(last, Finished | Stopped)
+    return isinstance(last, Finished)
 
 
-def _check(protocol: Mapping[str, Any], tasks: Sequence[Fold]) -> None:
-    """Raise for what is plainly wrong with any model, before a folder is made."""
+def _preflight(protocol: Mapping[str, Any], folds: Sequence[Fold]) -> None:
+    """Raise for what would refuse any of the models, before a folder is made."""
     recipe, options = resolve_recipe(protocol["recipe"], protocol["options"])
     start = [checkpoint.describe(Path(options.start))] if options.start else []
-    for task in tasks:
-        described = provenance.include_source(recipe.describe(task.split))
-        if not described.labels:
+    for fold in folds:
+        description = provenance.include_source(recipe.describe(fold.split))
+        if not description.labels:
             raise UsageError(
-                f"{recipe.name} answers no emotion as it is asked for, so there is nothing to compare."
+                f"{recipe.name} answers no emotion with these options, so there is nothing to test."
             )
         provenance.refuse_overlap(
-            provenance.merge(described, *start), "What each model begins with", task.split
+            provenance.merge(description, *start), "What each model begins with", fold.split
         )
     pick_device(options.device)
 
 
 def save_predictions(recipe: str, options: Mapping[str, Any], split: Split, folder: Path) -> None:
-    """Let the model of a finished run answer the test clips of the classes it was trained on (those
-    of the corpus `target` where one is named), and keep that beside it."""
+    """Save the predictions of a finished run on the test clips of the classes it was trained on (in
+    the corpus `target`, where the options name one), and delete its resume state."""
     predictor = Predictor(
         folder / "checkpoint", **report.predictor_kwargs(*resolve_recipe(recipe, options))
     )
     target = options.get("target", "").lower()
-    taught = [u for u in split.train if not target or u.corpus == target]
-    classes = {name for u in taught if (name := class_of(u.emotion, predictor.labels))}
-    found = predict_dataset(predictor, split.test, classes)
-    write_json(folder / PREDICTIONS, found.to_json())
-    shutil.rmtree(folder / "resume", ignore_errors=True)  # several times the model, and done with
+    trained = [u for u in split.train if not target or u.corpus == target]
+    classes = {name for u in trained if (name := class_of(u.emotion, predictor.labels))}
+    predictions = predict_dataset(predictor, split.test, classes)
+    write_json(folder / PREDICTIONS, predictions.to_json())
+    shutil.rmtree(folder / "resume", ignore_errors=True)  # several times the size of the model
 
 
-def fold_dir(run_dir: Path, task: Fold, seed: int) -> Path:
-    """The run folder of a task and seed."""
-    return run_dir / task.folder / f"seed-{seed}"
+def fold_dir(run_dir: Path, fold: Fold, seed: int) -> Path:
+    """The run folder of a fold and seed."""
+    return run_dir / fold.folder / f"seed-{seed}"
 
 
-def progress(protocol: Mapping[str, Any], tasks: Sequence[Fold], run_dir: Path) -> tuple[int, int]:
-    """How many models are done, and how many there are to be."""
-    done = [
-        (fold_dir(run_dir, task, s) / PREDICTIONS).exists()
-        for task in tasks
-        for s in seeds(protocol)
-    ]
-    return sum(done), len(done)
+def progress(protocol: Mapping[str, Any], folds: Sequence[Fold], run_dir: Path) -> tuple[int, int]:
+    """The number of finished models, and of all models of the protocol."""
+    paths = [path for row in _prediction_files(protocol, folds, run_dir) for path in row]
+    return sum(path.exists() for path in paths), len(paths)
 
 
 def load_predictions(
-    protocol: Mapping[str, Any], tasks: Sequence[Fold], run_dir: Path
+    protocol: Mapping[str, Any], folds: Sequence[Fold], run_dir: Path
 ) -> list[list[PredictionSet]]:
-    """The answers of each task, one for each seed; raises SerdemoError while some are missing."""
-    paths = [[fold_dir(run_dir, task, s) / PREDICTIONS for s in seeds(protocol)] for task in tasks]
-    done, count = progress(protocol, tasks, run_dir)
-    if done < count:
+    """The predictions of each fold, one set per seed; raises SerdemoError while some are missing."""
+    n_done, n_models = progress(protocol, folds, run_dir)
+    if n_done < n_models:
         raise SerdemoError(
-            f"{count - done} of {count} models of {run_dir} are not finished; go on with --resume."
+            f"{n_models - n_done} of {n_models} models of {run_dir} are not finished; go on with"
+            " --resume."
         )
-    return [[PredictionSet.from_json(read_json(path)) for path in row] for row in paths]
+    return [
+        [PredictionSet.from_json(read_json(path)) for path in row]
+        for row in _prediction_files(protocol, folds, run_dir)
+    ]
+
+
+def _prediction_files(
+    protocol: Mapping[str, Any], folds: Sequence[Fold], run_dir: Path
+) -> list[list[Path]]:
+    return [[fold_dir(run_dir, fold, s) / PREDICTIONS for s in seeds(protocol)] for fold in folds]

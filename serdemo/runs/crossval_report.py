@@ -1,4 +1,4 @@
-"""What a protocol found, as one JSON document: rates are fractions."""
+"""The report of a cross-validation as one JSON document; rates are fractions."""
 
 from __future__ import annotations
 
@@ -11,25 +11,29 @@ from serdemo.evaluation.predictions import PredictionSet, concat, mean_of_corpor
 from serdemo.evaluation.report import SCORING_METHOD
 from serdemo.schema.errors import SerdemoError
 
-Found = dict[str, Any]
+Document = dict[str, Any]
+TestedFold = tuple[Fold, Sequence[PredictionSet]]  # a fold with its predictions, one set per seed
 
 
 def document(
-    protocol: Mapping[str, Any], tasks: Sequence[Fold], answers: Sequence[Sequence[PredictionSet]]
-) -> Found:
-    """All that a finished protocol found, ready for JSON; `answers` as `crossval.read` gives them.
+    protocol: Mapping[str, Any],
+    folds: Sequence[Fold],
+    predictions: Sequence[Sequence[PredictionSet]],
+) -> Document:
+    """The report of a finished protocol, ready for JSON; `predictions` are those of
+    `crossval.load_predictions`.
 
     Raises SerdemoError when no fold has a clip to score.
     """
-    kinds: dict[str, list[tuple[Fold, Sequence[PredictionSet]]]] = {}
-    for task, found in zip(tasks, answers, strict=True):
-        kinds.setdefault(task.kind, []).append((task, found))
-    shared = _shared(kinds) if "shared" in kinds else None
-    parts = _matrix(kinds) if protocol["by"] == "corpus" else _folds(kinds["unseen"])
+    by_kind: dict[str, list[TestedFold]] = {}
+    for fold, of_seeds in zip(folds, predictions, strict=True):
+        by_kind.setdefault(fold.kind, []).append((fold, of_seeds))
+    shared = _shared(by_kind) if "shared" in by_kind else None
+    results = _matrix(by_kind) if protocol["by"] == "corpus" else _folds(by_kind["unseen"])
     return {
         "recipe": protocol["recipe"],
         "by": protocol["by"],
-        "corpora": sorted({u.corpus for t in tasks for u in (*t.split.train, *t.split.test)}),
+        "corpora": sorted({u.corpus for f in folds for u in (*f.split.train, *f.split.test)}),
         "folds_asked": protocol["folds"],
         "seeds": seeds(protocol),
         "options": protocol["options"],
@@ -37,14 +41,14 @@ def document(
         "code_version": protocol["code"],
         "protocol": sentence(protocol),
         "counted": SCORING_METHOD,
-        **parts,
+        **results,
         "speakers_shared": shared,
     }
 
 
 def sentence(protocol: Mapping[str, Any]) -> str:
-    """Who trains, who chooses and who is tested, in words."""
-    chosen = (
+    """The protocol in words: which clips train, select the epoch, and test."""
+    selection = (
         " The epoch is chosen by about 15 % of the training speakers (where a corpus has one"
         " training speaker, none of it), never by the test speakers."
     )
@@ -52,20 +56,20 @@ def sentence(protocol: Mapping[str, Any]) -> str:
         return (
             "Trained on each corpus alone and tested on each: on its own by a fifth of its speakers,"
             " kept out of training, on the others by all their speakers. Then trained on all corpora"
-            " but the tested one." + chosen
+            " but the tested one." + selection
         )
     if protocol["by"] == LEAVE_ONE_CORPUS_OUT:
-        return "Each corpus left out once, and trained on all the others." + chosen
-    what = protocol["by"] if protocol["folds"] is None else f"group of {protocol['by']}s"
-    grouped = "" if protocol["folds"] is None else f" ({protocol['folds']} folds)"
-    return f"Each {what} left out once{grouped}; every clip is tested exactly once." + chosen
+        return "Each corpus left out once, and trained on all the others." + selection
+    unit = protocol["by"] if protocol["folds"] is None else f"group of {protocol['by']}s"
+    count = "" if protocol["folds"] is None else f" ({protocol['folds']} folds)"
+    return f"Each {unit} left out once{count}; every clip is tested exactly once." + selection
 
 
-def _facts(task: Fold) -> Found:
-    split = task.split
+def _facts(fold: Fold) -> Document:
+    split = fold.split
     return {
-        "name": task.name,
-        "folder": task.folder,
+        "name": fold.name,
+        "folder": fold.folder,
         "train_clips": len(split.train),
         "valid_clips": len(split.valid),
         "valid_speakers": list(split.speakers("valid")),
@@ -73,64 +77,67 @@ def _facts(task: Fold) -> Found:
     }
 
 
-def _pooled(done: Sequence[tuple[Fold, Sequence[PredictionSet]]]) -> list[PredictionSet]:
-    """One set of answers a seed, over all folds."""
-    return [concat(fold) for fold in zip(*(found for _, found in done), strict=True)]
+def _pooled(tested: Sequence[TestedFold]) -> list[PredictionSet]:
+    """One set of predictions per seed, over all folds."""
+    return [concat(parts) for parts in zip(*(of_seeds for _, of_seeds in tested), strict=True)]
 
 
-def _folds(done: Sequence[tuple[Fold, Sequence[PredictionSet]]]) -> Found:
-    pooled = _pooled(done)
-    if (whole := result(pooled)) is None:
+def _folds(tested: Sequence[TestedFold]) -> Document:
+    pooled = _pooled(tested)
+    if (scores := result(pooled)) is None:
         raise SerdemoError("No test clip is of a class that was trained on: check the corpora.")
     corpora = sorted(set(pooled[0].corpora))
     return {
-        "folds": [{**_facts(task), "scores": result(found)} for task, found in done],
-        "pooled": whole,
-        "by_corpus": {name: result([one.of(name) for one in pooled]) for name in corpora},
+        "folds": [{**_facts(fold), "scores": result(of_seeds)} for fold, of_seeds in tested],
+        "pooled": scores,
+        "by_corpus": {name: result([part.of(name) for part in pooled]) for name in corpora},
         "mean_of_corpora": mean_of_corpora(pooled) if len(corpora) > 1 else None,
     }
 
 
-def _shared(kinds: Mapping[str, Sequence[tuple[Fold, Sequence[PredictionSet]]]]) -> Found | None:
-    """The score with speakers shared, beside the independent one on as many clips of each class."""
-    twins = kinds["shared"]
-    flattered = result(_pooled(twins))
-    if "unseen" in kinds:
-        honest = result(_pooled(kinds["unseen"]))
-    else:  # of a matrix, the diagonal
-        alone = [(t, [a.of(t.name) for a in found]) for t, found in kinds["one corpus"]]
-        honest = result(_pooled([(t, found) for t, found in alone if found[0].files]))
-    if flattered is None or honest is None:
+def _shared(by_kind: Mapping[str, Sequence[TestedFold]]) -> Document | None:
+    """The score with shared speakers beside the speaker-independent one on as many clips per class."""
+    twins = by_kind["shared"]
+    dependent = result(_pooled(twins))
+    independent_folds = by_kind.get("unseen")
+    if independent_folds is None:  # the diagonal of the matrix, where a corpus has speakers to test
+        diagonal = [
+            (fold, [part.of(fold.name) for part in of_seeds])
+            for fold, of_seeds in by_kind["one corpus"]
+        ]
+        independent_folds = [(fold, parts) for fold, parts in diagonal if parts[0].files]
+    independent = result(_pooled(independent_folds))
+    if dependent is None or independent is None:
         return None
-    clips = sum(len(task.split.test) for task, _ in twins)
-    shared = sum(speaker_overlap(task.split) * len(task.split.test) for task, _ in twins)
+    n_clips = sum(len(fold.split.test) for fold, _ in twins)
+    n_shared = sum(speaker_overlap(fold.split) * len(fold.split.test) for fold, _ in twins)
     return {
-        "scores": flattered,
-        "uar_independent": honest["uar"],
-        "uar_difference": flattered["uar"] - honest["uar"],
-        "test_clips_with_speaker_in_training": shared / clips,
+        "scores": dependent,
+        "uar_independent": independent["uar"],
+        "uar_difference": dependent["uar"] - independent["uar"],
+        "test_clips_with_speaker_in_training": n_shared / n_clips,
     }
 
 
-def _matrix(kinds: Mapping[str, Sequence[tuple[Fold, Sequence[PredictionSet]]]]) -> Found:
-    rows = {task.name: (task, found) for task, found in kinds["one corpus"]}
-    names = sorted(rows)
+def _matrix(by_kind: Mapping[str, Sequence[TestedFold]]) -> Document:
+    trained = {fold.name: (fold, of_seeds) for fold, of_seeds in by_kind["one corpus"]}
+    names = sorted(trained)
 
-    def cell(train: str, test: str) -> Found:
-        scores = result([one.of(test) for one in rows[train][1]])
+    def cell(train: str, test: str) -> Document:
+        scores = result([part.of(test) for part in trained[train][1]])
         return {"train": train, "test": test, "scores": scores}
 
     cells = [cell(train, test) for train in names for test in names]
-    uar = [one["scores"] and one["scores"]["uar"] for one in cells]
+    uar = [cell["scores"] and cell["scores"]["uar"] for cell in cells]
     return {
         "matrix": {
             "corpora": names,
             "uar": [uar[at : at + len(names)] for at in range(0, len(uar), len(names))],
             "cells": cells,
-            "models": [_facts(rows[name][0]) for name in names],
+            "models": [_facts(trained[name][0]) for name in names],
         },
         "leave_one_out": [
-            {"test": task.name, **_facts(task), "scores": result(found)}
-            for task, found in sorted(kinds["other corpora"], key=lambda one: one[0].name)
+            {"test": fold.name, **_facts(fold), "scores": result(of_seeds)}
+            for fold, of_seeds in sorted(by_kind["other corpora"], key=lambda pair: pair[0].name)
         ],
     }

@@ -419,7 +419,7 @@ def test_unfinished_folds_have_no_report(
     with pytest.raises(SerdemoError, match=r"1 of 8 models of .*copy are not finished.*--resume"):
         crossval.load_predictions(protocol, tasks, copy)
     # Its model is trained and kept, so only the answers are given again.
-    assert crossval.train(protocol, tasks, copy, follow=lambda title, happening: None)
+    assert crossval.run_protocol(protocol, tasks, copy)
     assert len(crossval.load_predictions(protocol, tasks, copy)) == 4
 
 
@@ -439,12 +439,12 @@ def test_an_interrupt_leaves_what_can_be_resumed(
             if isinstance(event, Step) and len(titles) == 2:
                 signal.raise_signal(signal.SIGINT)
 
-    assert not crossval.train(protocol, tasks, tmp_path / "run", follow=interrupt)
+    assert not crossval.run_protocol(protocol, tasks, tmp_path / "run", show=interrupt)
     assert [title[:6] for title in titles] == ["1 of 2", "2 of 2"]
     assert crossval.progress(protocol, tasks, tmp_path / "run") == (1, 2)
     protocol = crossval.open_protocol(tmp_path / "run", clips, settings, {}, resume=True)
     assert protocol["options"] == values
-    assert crossval.train(protocol, tasks, tmp_path / "run", follow=interrupt)
+    assert crossval.run_protocol(protocol, tasks, tmp_path / "run", show=interrupt)
     assert titles[-1].startswith("2 of 2")
     (answers,), (others,) = crossval.load_predictions(protocol, tasks, tmp_path / "run")
     assert len(answers.files) + len(others.files) == 24

@@ -108,7 +108,7 @@ def test_stage_1_alone_is_not_scored(
         Predictor(folder)
     protocol = {"recipe": "cross_corpus", "options": values, "seeds": 1, "command": ""}
     with pytest.raises(UsageError, match="cross_corpus answers no emotion"):
-        crossval.train(protocol, [Fold("unseen", "", two_split, "")], tmp_path / "crossval")
+        crossval.run_protocol(protocol, [Fold("unseen", "", two_split, "")], tmp_path / "crossval")
     assert not (tmp_path / "crossval").exists()
 
 

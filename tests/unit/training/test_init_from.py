@@ -108,7 +108,7 @@ def test_whom_a_source_heard_is_not_hidden(
     assert report["unseen_speakers"] is False
     given = {"recipe": "supervised", "options": values, "seeds": 1, "command": ""}
     with pytest.raises(UsageError, match="begins with was made with the speaker simple/dora"):
-        crossval.train(given, [Fold("unseen", "", split, "")], tmp_path / "crossval")
+        crossval.run_protocol(given, [Fold("unseen", "", split, "")], tmp_path / "crossval")
     frozen = {"encoder": "wavlm", "source": str(begun), "freeze": "all", "pooling": "cnn"}
     with pytest.raises(UsageError, match="made with the speaker simple/dora, who is to be tested"):
         SslCnn.from_values(frozen).describe(split)
