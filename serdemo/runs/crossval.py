@@ -169,7 +169,7 @@ def run_fold(
 
     def events() -> Iterator[Event]:
         nonlocal last
-        for last in training_run.train(
+        for event in training_run.train(
             recipe,
             options,
             split,
@@ -178,7 +178,8 @@ def run_fold(
             resume=(folder / EVENTS).exists(),
             stop_after=stop_after,
         ):
-            yield last
+            last = event
+            yield event
 
     remaining = events()
     show(remaining)
