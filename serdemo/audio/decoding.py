@@ -1,7 +1,7 @@
-"""Any sound file as a stream of blocks: soundfile where it can, else the ffmpeg program.
+"""Container and codec decoding: an audio file as a stream of blocks.
 
-soundfile reads WAV, FLAC, OGG, Opus, MP3, AIFF and their kin; m4a, webm, aac, wma and whatever
-else holds sound goes through ffmpeg, where that is installed.
+soundfile reads WAV, FLAC, OGG, Opus, MP3, AIFF and their kin. M4A, WebM, AAC, WMA and every other
+format go through the ffmpeg program, if it is installed.
 """
 
 from __future__ import annotations
@@ -32,71 +32,83 @@ _FFMPEG_FORMATS = (
 _AU_HEADER = struct.Struct(">4s5I")
 
 Block = NDArray[np.float32]
-Sound = tuple[int, int, Iterator[Block]]
+AudioStream = tuple[int, int, Iterator[Block]]
+
+
+class AudioError(SerdemoError):
+    """A recording that cannot be used, for the reason in `predicate` ("is empty: record it again").
+
+    The message is `subject`, "The sound" unless the caller knows the file's name, and the predicate.
+    """
+
+    def __init__(self, predicate: str, subject: str = "The sound") -> None:
+        super().__init__(predicate, subject)
+        self.predicate, self.subject = predicate, subject
+
+    def __str__(self) -> str:
+        return f"{self.subject} {self.predicate}"
 
 
 @contextmanager
-def open_audio(path: Path, name: str) -> Iterator[Sound]:
-    """Open a sound file; yields its sample rate (Hz), channel count C and blocks (n, C) float32.
+def open_audio(path: Path) -> Iterator[AudioStream]:
+    """Open an audio file; yields its sample rate (Hz), channel count C and blocks (n, C) float32.
 
-    Blocks are read as they are asked for, until the data ends, whatever the header claims.
-    Raises `SerdemoError`, in which the file is called `name`, for what cannot be read.
+    Blocks are read lazily until the data ends; the length in the header is not trusted. Raises
+    `AudioError` for a file that cannot be read.
     """
-    # soundfile gets an open file, not a path: by its extension alone, it would try mp3 decoding
-    # on anything, and that complains on the terminal.
-    with _open(path, name) as handle:
+    # soundfile gets an open file, not a path: it would take the extension's word for mp3, whose
+    # decoder writes complaints to the terminal.
+    with _open(path) as handle:
         try:
             file = soundfile.SoundFile(handle)
         except (soundfile.SoundFileError, TypeError):  # TypeError: headerless .raw
             file = None
         if file is None:
-            with _open_ffmpeg(path, name) as sound:
-                yield sound
+            with _open_ffmpeg(path) as stream:
+                yield stream
         else:
             with file:
-                yield file.samplerate, file.channels, _soundfile_blocks(file, name)
+                yield file.samplerate, file.channels, _soundfile_blocks(file)
 
 
-def _open(path: Path, name: str) -> IO[bytes]:
+def _open(path: Path) -> IO[bytes]:
     try:
         if path.is_dir():
-            raise SerdemoError(f"{name} is a folder: give an audio file.")
+            raise AudioError("is a folder: give an audio file.")
         if not path.exists():
-            raise SerdemoError(f"{name} was not found: check its name and folder.")
+            raise AudioError("was not found: check its name and folder.")
         if not path.is_file():
-            raise SerdemoError(f"{name} is not an ordinary file: save the sound as a file first.")
+            raise AudioError("is not an ordinary file: save the sound as a file first.")
         if path.stat().st_size == 0:
-            raise SerdemoError(f"{name} is empty: record it or copy it again.")
+            raise AudioError("is empty: record it or copy it again.")
         return path.open("rb")
     except (OSError, ValueError) as error:  # ValueError: a NUL character in the path
         reason = getattr(error, "strerror", None) or "its name is not valid"
-        raise SerdemoError(f"{name} cannot be opened ({reason}): check the file.") from error
+        raise AudioError(f"cannot be opened ({reason}): check the file.") from error
 
 
-def _soundfile_blocks(file: soundfile.SoundFile, name: str) -> Iterator[Block]:
+def _soundfile_blocks(file: soundfile.SoundFile) -> Iterator[Block]:
     step = max(1, BLOCK_VALUES // file.channels)
     while True:
         try:
             block: Block = file.read(step, dtype="float32", always_2d=True)
         except (soundfile.SoundFileError, RuntimeError) as error:
-            raise SerdemoError(
-                f"{name} is damaged or cut off: save it or copy it again."
-            ) from error
+            raise AudioError("is damaged or cut off: save it or copy it again.") from error
         if len(block) == 0:
             return
         yield block
 
 
 @contextmanager
-def _open_ffmpeg(path: Path, name: str) -> Iterator[Sound]:
+def _open_ffmpeg(path: Path) -> Iterator[AudioStream]:
     program = shutil.which("ffmpeg")
     if program is None:
-        raise SerdemoError(
-            f"{name} is not a WAV, FLAC, OGG, MP3 or AIFF file, and other formats need the "
+        raise AudioError(
+            "is not a WAV, FLAC, OGG, MP3 or AIFF file, and other formats need the "
             "ffmpeg program: install ffmpeg or convert the file to WAV."
         )
-    # An .au stream carries rate and channel count in a fixed header, so that mixing, resampling
-    # and the count of clipped samples are the same code for every format.
+    # An .au stream carries rate and channel count in a fixed header, so that every format shares
+    # the code that mixes, resamples and counts clipped samples.
     command = [program, "-nostdin", "-v", "quiet", "-protocol_whitelist", "file"]
     command += ["-format_whitelist", _FFMPEG_FORMATS, "-i", f"file:{path}", "-map", "0:a:0"]
     command += ["-map_metadata", "-1", "-c:a", "pcm_f32be", "-f", "au", "-"]
@@ -107,26 +119,22 @@ def _open_ffmpeg(path: Path, name: str) -> Iterator[Sound]:
     timer.start()
     assert process.stdout is not None
     try:
-        rate, channels = _read_au_header(process.stdout, name)
+        rate, channels = _read_au_header(process.stdout)
         yield rate, channels, _au_blocks(process.stdout, channels)
     finally:
-        late = not timer.is_alive()
+        timed_out = not timer.is_alive()
         timer.cancel()
         process.kill()
         process.stdout.close()
         process.wait()
-        if late:  # whatever else the cut-off stream led to
-            raise SerdemoError(
-                f"{name} took more than {FFMPEG_TIMEOUT_S:g} s to decode: convert it to WAV."
-            )
+        if timed_out:  # takes precedence over the error that the cut-off stream caused
+            raise AudioError(f"took more than {FFMPEG_TIMEOUT_S:g} s to decode: convert it to WAV.")
 
 
-def _read_au_header(stream: IO[bytes], name: str) -> tuple[int, int]:
+def _read_au_header(stream: IO[bytes]) -> tuple[int, int]:
     header = stream.read(_AU_HEADER.size)
     if len(header) < _AU_HEADER.size:
-        raise SerdemoError(
-            f"{name} holds no sound that can be read: give a WAV, FLAC, OGG, MP3 or M4A file."
-        )
+        raise AudioError("holds no sound that can be read: give a WAV, FLAC, OGG, MP3 or M4A file.")
     _, offset, _, _, rate, channels = _AU_HEADER.unpack(header)
     stream.read(offset - _AU_HEADER.size)
     return rate, channels

@@ -71,7 +71,7 @@ class ClipDataset(Dataset[tuple[np.ndarray, int]]):
             for clip in pool.map(self._decode, utterances[: _prefix(utterances, bound // 2)]):
                 if len(kept) + 2 * len(clip) > bound:
                     break
-                stored, scale = waveform.to_int16(clip)
+                stored, scale = waveform.to_scaled_int16(clip)
                 kept += stored.tobytes()
                 scales.append(scale)
                 ends.append(len(kept) // 2)

@@ -15,7 +15,6 @@ from serdemo.audio.augmentation import AugmentOptions, augment
 from serdemo.data.dataset import Batch, ClipDataset
 from serdemo.data.sampling import SampledCrop, crop
 from serdemo.schema.errors import SerdemoError
-from serdemo.training import distributed
 
 
 class _Prepared(Dataset[Batch | SerdemoError]):
@@ -54,10 +53,9 @@ def training_batches(
 ) -> Iterator[Batch]:
     """The planned batches in order, prepared ahead by `workers` processes.
 
-    Of several processes each gets its share of every batch. Raises SerdemoError when a clip cannot
-    be decoded.
+    With several training processes, `plan` holds this process's share of each batch. Raises
+    SerdemoError when a clip cannot be decoded.
     """
-    plan = [batch[distributed.shard(len(batch))] for batch in plan]
     loader = DataLoader(
         _Prepared(clips, plan, options),
         batch_size=None,

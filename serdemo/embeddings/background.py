@@ -4,7 +4,6 @@ for them goes on meanwhile: `python -m serdemo.embeddings.background FOLDER`."""
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +16,7 @@ from serdemo.embeddings.cluster_study import Codes, Figures, study
 from serdemo.embeddings.projection import Points
 from serdemo.embeddings.table import Table
 from serdemo.schema.errors import SerdemoError
+from serdemo.schema.files import atomic, write_text
 
 SOURCE, LOG = "table.parquet", "log.txt"
 PARTS = ("umap2", "study", "own", "umap3")  # in the order in which they are waited for
@@ -60,15 +60,14 @@ def main(folder: Path) -> None:
     """Make each part and put it down whole; ends early where the folder is no more."""
     clips = table.read(folder / SOURCE)
     for name in PARTS:
-        path = folder / f"{name}.{'json' if name == 'study' else 'npy'}"
-        beside = path.with_name(f"part-{path.name}")
         if name == "study":
             clusters, figures = study(clips, SEED)
-            said = json.dumps({"clusters": clusters.tolist(), "figures": figures})
-            beside.write_text(said, encoding="utf-8")
+            result = json.dumps({"clusters": clusters.tolist(), "figures": figures})
+            write_text(folder / "study.json", result)
         else:
-            np.save(beside, embedding_map.project(clips, name, SEED), allow_pickle=False)
-        os.replace(beside, path)
+            points = embedding_map.project(clips, name, SEED)
+            with atomic(folder / f"{name}.npy") as temporary, temporary.open("wb") as file:
+                np.save(file, points, allow_pickle=False)
 
 
 if __name__ == "__main__":

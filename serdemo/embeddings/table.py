@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from serdemo.embeddings import parquet_limits
 from serdemo.embeddings.parquet_limits import SHARE
 from serdemo.embeddings.parquet_limits import WORDS as WORDS
 from serdemo.schema.errors import SerdemoError
+from serdemo.schema.files import atomic
 
 MOST_ROWS = 1_000_000
 ABOUT = b"serdemo"  # the entry of the file's metadata that says what made it
@@ -76,11 +76,10 @@ def write(
         own[name] = pa.array(values, kind)
     said = {ABOUT: json.dumps(table.about)} | ({NOTES: json.dumps(notes)} if notes else {})
     made = pa.table(own).replace_schema_metadata(said)
-    beside = path.with_name(f".{path.name}.part")
-    try:
+    with atomic(path) as temporary:
         pq.write_table(
             made,
-            beside,
+            temporary,
             compression="zstd",
             # Numbers of half precision take half the room so, and text is told once.
             use_dictionary=list(WORDS),
@@ -90,11 +89,6 @@ def write(
                 if field.name not in WORDS
             ],
         )
-        os.replace(beside, path)
-    except OSError as problem:
-        beside.unlink(missing_ok=True)
-        why = problem.strerror or problem
-        raise SerdemoError(f"The table {path} could not be written: {why}.") from problem
 
 
 def read(path: Path) -> Table:

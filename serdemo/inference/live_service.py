@@ -97,8 +97,8 @@ class LiveService:
         Raises SerdemoError for samples that are no sound or come too fast (the stream goes on),
         and for a stream that is closed or has failed.
         """
-        frames = np.array(waveform.as_frames(samples, "the sound"))
-        waveform.mix(frames, "the sound")
+        waveform.validate_samples(samples)
+        frames = np.array(waveform.as_frames(samples))
         with self._wake:
             self._find(handle).arrive(frames, rate, sequence, time.monotonic())
             self._wake.notify_all()
@@ -118,7 +118,7 @@ class LiveService:
         recent = session.stream.recent
         if not len(recent):
             raise SerdemoError("Nothing was heard yet: speak, then calibrate.")
-        clip = waveform.from_array(recent, waveform.SAMPLE_RATE, "the sound")
+        clip = waveform.from_array(recent, waveform.SAMPLE_RATE, "The sound")
         voice = estimate_speaker_offset(self._predictor, clip)
         self.adjust(handle, voice.shift)
         return voice

@@ -109,7 +109,7 @@ class LiveSession:
         if self.failure:
             raise self.failure
         if rate is not None and rate != self._rate:
-            waveform.Resampler(rate, name="the sound")
+            waveform.Resampler(rate)
             self._rate = rate
         if self._waiting_s + len(samples) / self._rate > WAITING_S:
             raise SerdemoError(

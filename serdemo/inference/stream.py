@@ -98,8 +98,8 @@ class Stream:
         """
         if self.finished:
             raise UsageError("This stream is finished: open another one.")
-        frames = waveform.as_frames(samples, "the sound")
-        mono, clipped = waveform.mix(frames, "the sound")
+        frames = waveform.as_frames(samples)
+        mono, clipped = waveform.mix(frames)
         if rate is not None and rate != self._rate:
             fresh = waveform.Resampler(rate)
             self._append(self._resampler.finish())

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
+from serdemo.schema import settings
 from serdemo.schema.errors import UsageError
-from serdemo.training import distributed
 
 
 def pick_device(name: str) -> torch.device:
     """The device of that name, `auto` for the best there is; raises UsageError for no such one."""
     if name == "auto":
         if torch.cuda.is_available():
-            return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-        alone = not distributed.launched()  # several cannot share what mps computes
-        return torch.device("mps" if alone and torch.backends.mps.is_available() else "cpu")
+            return torch.device("cuda", settings.local_rank())
+        single = (settings.launched_processes() or 1) == 1  # processes cannot exchange mps tensors
+        return torch.device("mps" if single and torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
         torch.zeros(1, device=device).item()

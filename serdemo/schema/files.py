@@ -1,7 +1,7 @@
-"""Reading and writing of JSON, tensors and whole folders: bounded, never a pickle, all or nothing.
+"""Reading of bounded JSON, and writing of files and folders all or nothing.
 
-A folder is written whole beside its place and then put there, so that a full disk or a killed
-process leaves the one before.
+A file or folder is written beside its place and renamed when complete, so that a full disk or a
+killed process leaves the previous one.
 """
 
 from __future__ import annotations
@@ -9,22 +9,21 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from safetensors import SafetensorError
 
 from serdemo.schema.errors import SerdemoError
 
-if TYPE_CHECKING:  # a command that needs no tensor need not wait for torch
-    pass
-
 MAX_JSON_BYTES = 20_000_000
 
 
 def read_json(path: Path) -> Any:
-    """Parsed JSON of bounded size; raises SerdemoError when it is none."""
+    """Parse a JSON file of bounded size; raises SerdemoError when it is not valid JSON."""
     try:
         if path.stat().st_size > MAX_JSON_BYTES:
             raise ValueError("too large")
@@ -34,23 +33,39 @@ def read_json(path: Path) -> Any:
 
 
 def write_json(path: Path, values: Any) -> None:
-    """JSON that a person can read, written at once or not at all."""
+    """Write indented JSON to `path` atomically; raises SerdemoError on failure."""
     write_text(path, json.dumps(values, indent=1, allow_nan=False) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
-    """A text, written at once or not at all; raises SerdemoError when it cannot be."""
-    beside = path.with_name(path.name + ".part")
+    """Write UTF-8 text to `path` atomically; raises SerdemoError on failure."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Context manager for an atomic write: yields a temporary path, then renames it to `path`.
+
+    An error inside the block leaves `path` as it was; OSError becomes a SerdemoError. The temporary
+    file lies in the same folder and is the thread's own; its name ends in `.part`.
+    """
+    owner = f"{os.getpid()}-{threading.get_ident()}"
+    temporary = path.with_name(f".{path.name}.{owner}.part")
     try:
-        beside.write_text(text, encoding="utf-8")
-        os.replace(beside, path)
-    except OSError as problem:
-        beside.unlink(missing_ok=True)
-        raise SerdemoError(f"{path.name} could not be written: {problem.strerror}.") from problem
+        yield temporary
+        os.replace(temporary, path)
+    except BaseException as problem:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if not isinstance(problem, OSError):
+            raise
+        reason = problem.strerror or problem
+        raise SerdemoError(f"{path.name} could not be written: {reason}.") from problem
 
 
 def make_folder(folder: Path) -> None:
-    """A folder with all above it, where it is not there; raises SerdemoError when it cannot be."""
+    """Create a folder and its parents if missing; raises SerdemoError on failure."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
@@ -58,21 +73,21 @@ def make_folder(folder: Path) -> None:
 
 
 def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a new folder, then put it in place of `folder`.
+    """Replace `folder` atomically by a new one that `write(path)` fills.
 
-    Raises SerdemoError when it cannot be written; what stood there before is then untouched.
+    Raises SerdemoError when it cannot be written; the previous folder is then untouched.
     """
     folder = folder.resolve()
-    fresh, old = _beside(folder, "part"), _beside(folder, "old")
+    fresh, backup = _sibling(folder, "part"), _sibling(folder, "old")
     try:
         _recover(folder)
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(parents=True)
         write(fresh)
         if folder.exists():
-            os.replace(folder, old)
+            os.replace(folder, backup)
         os.replace(fresh, folder)
-        shutil.rmtree(old, ignore_errors=True)
+        shutil.rmtree(backup, ignore_errors=True)
     except BaseException as problem:
         shutil.rmtree(fresh, ignore_errors=True)
         _recover(folder)
@@ -84,20 +99,20 @@ def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
 
 
 def recovered_path(folder: Path) -> Path:
-    """Where the folder's content is: aside, if a kill between two renames left it there."""
+    """Path of a folder's content: its backup if a kill left `replace_folder` half-way, else itself."""
     folder = folder.resolve()
-    old = _beside(folder, "old")
-    return old if old.exists() and not folder.exists() else folder
+    backup = _sibling(folder, "old")
+    return backup if backup.exists() and not folder.exists() else folder
 
 
 def _recover(folder: Path) -> None:
-    """Put back the folder that a kill between two renames left aside."""
-    old = _beside(folder, "old")
-    if recovered_path(folder) == old:
-        os.replace(old, folder)
+    """Restore the backup that a kill inside `replace_folder` left, or delete it if not needed."""
+    backup = _sibling(folder, "old")
+    if recovered_path(folder) == backup:
+        os.replace(backup, folder)
     else:
-        shutil.rmtree(old, ignore_errors=True)
+        shutil.rmtree(backup, ignore_errors=True)
 
 
-def _beside(folder: Path, ending: str) -> Path:
+def _sibling(folder: Path, ending: str) -> Path:
     return folder.with_name(f".{folder.name}.{ending}")

@@ -1,22 +1,59 @@
-"""Settings from the environment, each read here alone."""
+"""Settings from environment variables, which no other module reads."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 
 def data_root(root: Path | None) -> Path | None:
-    """The folder of the corpora: `--root`, else SERDEMO_DATA, else None."""
-    given = root or os.environ.get("SERDEMO_DATA")
-    return Path(given) if given else None
-
-
-if TYPE_CHECKING:  # a command that needs no tensor need not wait for torch
-    pass
+    """Folder of the corpora: `root` (the option --root) if given, else SERDEMO_DATA, else None."""
+    path = root or os.environ.get("SERDEMO_DATA")
+    return Path(path) if path else None
 
 
 def runs_root() -> Path:
-    """The folder of the runs: SERDEMO_RUNS, else `runs` below the current folder."""
+    """Folder of the training runs: SERDEMO_RUNS, else `runs` in the current folder."""
     return Path(os.environ.get("SERDEMO_RUNS") or "runs")
+
+
+def cache_root() -> Path:
+    """Folder for whatever can be computed again: `serdemo` in XDG_CACHE_HOME or `~/.cache`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "serdemo"
+
+
+def hub_url() -> str:
+    """Address of the Hugging Face hub: HF_ENDPOINT, else the public one."""
+    return os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+
+
+def on_space() -> bool:
+    """Whether the page runs on a Hugging Face Space."""
+    return bool(os.environ.get("SPACE_ID"))
+
+
+def on_zerogpu_space() -> bool:
+    """Whether the page runs on a Space that lends a GPU to single calls."""
+    lends_gpu = os.environ.get("SPACES_ZERO_GPU", "").lower() not in ("", "0", "f", "false", "no")
+    return lends_gpu and on_space()
+
+
+def launched_by_accelerate() -> bool:
+    """Whether `accelerate launch` started this process for training on several devices."""
+    return {"ACCELERATE_MIXED_PRECISION", "MASTER_ADDR"} <= os.environ.keys()
+
+
+def launched_processes() -> int | None:
+    """Number of training processes started together on all machines, None if no launcher set it."""
+    value = os.environ.get("WORLD_SIZE")
+    return None if value is None else int(value)
+
+
+def local_processes() -> int:
+    """Number of training processes started together on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
+def local_rank() -> int:
+    """Number of this training process on its machine, from 0; also the number of its GPU."""
+    return int(os.environ.get("LOCAL_RANK", "0"))

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from serdemo.schema.errors import SerdemoError
-from serdemo.schema.files import replace_folder
+from serdemo.schema.files import atomic, replace_folder
 
 MOST_FILES = 20_000
 MOST_BYTES = 2_000_000_000
@@ -126,20 +126,17 @@ def _too_large(name: str, most_bytes: int) -> SerdemoError:
 
 
 def pack(folder: Path, archive: Path, names: Collection[str]) -> None:
-    """Zip the named files of a folder; the same files give the same bytes.
+    """Zip the files `names` of a folder; the same files give the same bytes.
 
     Raises SerdemoError when one is missing or the zip cannot be written.
     """
-    beside = archive.with_name(archive.name + ".part")
-    try:
-        with zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED) as made:
-            for name in sorted(names):
-                told = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
-                told.compress_type = zipfile.ZIP_DEFLATED
-                told.external_attr = 0o644 << 16
-                with (folder / name).open("rb") as source, made.open(told, "w") as sink:
-                    shutil.copyfileobj(source, sink)
-        beside.replace(archive)
-    except OSError as problem:
-        beside.unlink(missing_ok=True)
-        raise SerdemoError(f"{archive.name} could not be made: {problem.strerror}.") from problem
+    with (
+        atomic(archive) as temporary,
+        zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as opened,
+    ):
+        for name in sorted(names):
+            info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+            info.compress_type = zipfile.ZIP_DEFLATED
+            info.external_attr = 0o644 << 16
+            with (folder / name).open("rb") as source, opened.open(info, "w") as sink:
+                shutil.copyfileobj(source, sink)

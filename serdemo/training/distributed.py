@@ -9,7 +9,6 @@ the mean of their gradients is that of one process with the whole batch.
 from __future__ import annotations
 
 import atexit
-import os
 from collections.abc import Iterable
 from dataclasses import fields, replace
 from importlib import import_module
@@ -19,6 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from serdemo.schema import settings
 from serdemo.schema.errors import UsageError
 
 T = TypeVar("T")
@@ -30,16 +30,16 @@ def init(*, cpu: bool = False) -> None:
 
     Raises UsageError when it was told to start several and started one, or more than there are GPUs.
     """
-    told = {"ACCELERATE_MIXED_PRECISION", "MASTER_ADDR"} <= os.environ.keys()
-    if told and "WORLD_SIZE" not in os.environ:  # an address is set for several alone
+    n_processes = settings.launched_processes()
+    if settings.launched_by_accelerate() and n_processes is None:
         raise UsageError(
             "accelerate launch started a single process: with fewer than two GPUs it needs"
             " --multi-gpu, and serdemo then --device cpu."
         )
-    if not launched() or running():
+    if (n_processes or 1) == 1 or running():
         return
     cpu = cpu or not torch.cuda.is_available()
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    here = settings.local_processes()
     if not cpu and here > torch.cuda.device_count():
         raise UsageError(
             f"There are {here} processes for {torch.cuda.device_count()} GPUs; start as many as"
@@ -52,11 +52,6 @@ def init(*, cpu: bool = False) -> None:
     import_module("torch.distributed.nn.functional")
     PartialState(cpu=cpu)
     atexit.register(dist.destroy_process_group)  # else a thread of it may outlive what it uses
-
-
-def launched() -> bool:
-    """Whether this process was started as one of several."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 def running() -> bool:

@@ -46,6 +46,8 @@ FORBIDDEN_CALLS = {
     "os.system",
     "os.popen",
 }
+SETTINGS = "serdemo/schema/settings.py"
+ENVIRONMENT = {"os.environ", "os.getenv", "environ", "getenv"}
 MAX_LINES = 400
 
 
@@ -99,6 +101,31 @@ def unsafe_code(root: Path, name: str) -> Iterator[str]:
                     yield f"{name}:{node.lineno}: sets {keyword.arg}"
 
 
+def environment_reads(root: Path, name: str) -> Iterator[str]:
+    """Reads of single environment variables; passing all of them on to a child is no such read."""
+    if name == SETTINGS:
+        return
+    tree = parse(root, name)
+    passed_on = {
+        id(value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Dict)
+        for key, value in zip(node.keys, node.values, strict=True)
+        if key is None
+    }
+    written = {
+        id(node.func.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "setdefault"
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute | ast.Name) and ast.unparse(node) in ENVIRONMENT:
+            if id(node) not in passed_on | written:
+                yield f"{name}:{node.lineno}: the environment is read in {SETTINGS} only"
+
+
 def too_long(root: Path, name: str) -> Iterator[str]:
     lines = len((root / name).read_text(encoding="utf-8").splitlines())
     if lines > MAX_LINES:
@@ -140,7 +167,14 @@ def test_a_package_imports_only_what_stands_before_it() -> None:
     assert lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True) == 0
 
 
-RULES = (relative_imports, misplaced_imports, unsafe_code, too_long, undocumented)
+RULES = (
+    relative_imports,
+    misplaced_imports,
+    unsafe_code,
+    environment_reads,
+    too_long,
+    undocumented,
+)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
@@ -167,6 +201,9 @@ HEAD = '"""A file."""\n\nfrom __future__ import annotations\n\n'
         (unsafe_code, "serdemo/audio.py", "import pickle\nfrom joblib import load", 2),
         (unsafe_code, "serdemo/audio.py", "run('ls', shell=True)\nrun('ls', shell=False)", 1),
         (unsafe_code, "serdemo/audio.py", "np.load('x', allow_pickle=True)", 1),
+        (environment_reads, "serdemo/cli.py", "x = {**os.environ}\nos.environ.setdefault(x)", 0),
+        (environment_reads, "serdemo/cli.py", "os.environ.get('A')\nos.getenv('B')", 2),
+        (environment_reads, SETTINGS, "os.environ['A']", 0),
         (too_long, "serdemo/audio.py", "\n" * (MAX_LINES - 4), 0),
         (too_long, "serdemo/audio.py", "\n" * (MAX_LINES + 1), 1),
         (undocumented, "serdemo/audio.py", "def _f(x):\n    pass", 0),

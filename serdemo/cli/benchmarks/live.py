@@ -32,7 +32,7 @@ def live(
     predictor = predictor or Predictor(device="cpu")
     rate = REPEAT * waveform.SAMPLE_RATE
     size = round(chunk_s * rate)
-    clips = [np.repeat(_integers(clip.samples), REPEAT) for clip in speech_samples(streams)]
+    clips = [np.repeat(waveform.to_int16(clip.samples), REPEAT) for clip in speech_samples(streams)]
     process = psutil.Process()
     with LiveService(predictor, max_streams=streams) as service:
         handles = [service.open(rate) for _ in clips]
@@ -73,10 +73,6 @@ def live(
         "rss_mb": {"start": round(rss), "end": round(rss_end)},
         "machine": f"{platform.machine()}, torch {torch.__version__}",
     }
-
-
-def _integers(samples: waveform.Samples) -> np.ndarray[Any, np.dtype[np.int16]]:
-    return np.round(np.clip(samples, -1, 1) * 32_767).astype(np.int16)
 
 
 def _cpu_s(process: psutil.Process) -> float:

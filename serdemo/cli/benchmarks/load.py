@@ -94,7 +94,7 @@ def load(
     same sound gets in this process, with the shipped model or `checkpoint`. Memory is that of the
     page that was started. Raises SerdemoError when the page cannot be reached or refuses.
     """
-    clips = [np.round(clip.samples * 32_767).astype(np.int16) for clip in speech_samples(streams)]
+    clips = [waveform.to_int16(clip.samples) for clip in speech_samples(streams)]
     visitors = [Visitor(clip) for clip in clips]
     with served(url, checkpoint) as (address, process):
         first = Visitor(clips[0])

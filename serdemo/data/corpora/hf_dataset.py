@@ -16,15 +16,12 @@ from serdemo.data.corpora.corpus import AUDIO_SUFFIXES
 from serdemo.data.corpora.emotion_names import emotion_word
 from serdemo.data.corpora.spec import SpecOptions, is_called
 from serdemo.schema.errors import SerdemoError, UsageError
+from serdemo.schema.files import atomic, make_folder
 from serdemo.schema.libraries import install_command
+from serdemo.schema.settings import cache_root
 from serdemo.schema.types import Utterance
 
 MOST_BYTES = 50_000_000_000  # of clips written for one dataset
-
-
-def cache_folder() -> Path:
-    """Where clips of datasets are kept: `serdemo/clips` in XDG_CACHE_HOME, else in `~/.cache`."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "serdemo" / "clips"
 
 
 def read(identifier: str, options: SpecOptions) -> list[Utterance]:
@@ -133,16 +130,9 @@ def _clip(sound: Any, where: str) -> tuple[Path, int]:
         return named, 0
     suffix = named.suffix.lower() if named.suffix.lower() in AUDIO_SUFFIXES else ".wav"
     key = hashlib.sha256(content).hexdigest()
-    path = cache_folder() / key[:2] / f"{key}{suffix}"
+    path = cache_root() / "clips" / key[:2] / f"{key}{suffix}"
     if not path.is_file() or path.stat().st_size != len(content):
-        beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            beside.write_bytes(content)
-            os.replace(beside, path)
-        except OSError as problem:
-            beside.unlink(missing_ok=True)
-            raise SerdemoError(
-                f"{where}: the clip could not be written to {cache_folder()}: {problem.strerror}."
-            ) from problem
+        make_folder(path.parent)
+        with atomic(path) as temporary:
+            temporary.write_bytes(content)
     return path, len(content)

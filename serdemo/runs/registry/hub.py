@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from serdemo.nn.checkpoint_files import DESCRIPTION, WEIGHTS
 from serdemo.runs.registry.archive import MAX_BYTES
 from serdemo.runs.registry.entry import FILES, PREFIXES, files_of
 from serdemo.runs.registry.store import Registry, slugify
+from serdemo.schema import settings
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.files import recovered_path
 
@@ -191,8 +191,8 @@ def _hub_errors(repo: str) -> Iterator[None]:
     except CONNECTION_ERRORS as problem:
         if type(problem).__module__ == "builtins" and not isinstance(problem, ConnectionError):
             raise  # an error of the disk, not of the hub
-        endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
         raise SerdemoError(
-            f"The hub at {endpoint} could not be reached or broke off: check the connection, then try"
+            f"The hub at {settings.hub_url()} could not be reached or broke off: check the"
+            " connection, then try"
             " again."
         ) from problem

@@ -167,7 +167,7 @@ class FeatureCache(ABC):
 
 def _sound(samples: np.ndarray) -> str:
     """What names a sound, the same whether as decoded or as `Clips` holds it."""
-    stored, scale = waveform.to_int16(samples)
+    stored, scale = waveform.to_scaled_int16(samples)
     return hashlib.sha256(f"{scale:.5g}".encode() + stored.tobytes()).hexdigest()
 
 

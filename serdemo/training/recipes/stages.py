@@ -29,7 +29,7 @@ from serdemo.nn.encoders.options import EncoderOptions
 from serdemo.nn.model import Model
 from serdemo.schema.options import Options, option
 from serdemo.schema.types import Utterance
-from serdemo.training.distributed import all_gather_with_grad
+from serdemo.training.distributed import all_gather_with_grad, shard
 from serdemo.training.recipes.base import Recipe, Stage, Validation
 from serdemo.training.recipes.frozen_features import CachedClips, FrameCache, FrozenOptions
 from serdemo.training.recipes.validation import ClassOptions, validate
@@ -97,7 +97,8 @@ class ClipsStage(Stage):
         if isinstance(self.train, CachedClips) and isinstance(self.valid, CachedClips):
             return self.train.batches(plan, start, self.valid)
         augmentation: AugmentOptions = self.recipe.of(AugmentOptions)
-        return training_batches(self.train, plan[start:], self.batching.workers, augmentation)
+        shards = [batch[shard(len(batch))] for batch in plan[start:]]
+        return training_batches(self.train, shards, self.batching.workers, augmentation)
 
     def encoder_group(self) -> dict[str, Any]:
         """The encoder's trainable parameters with their rate."""

@@ -18,7 +18,6 @@ from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.ui.explore import payload, sources
 from serdemo.ui.explore.open_maps import SHIPPED, MapSession, MapSessions
 from serdemo.ui.explore.placement import ClipPlacer
-from serdemo.ui.live import local_microphone
 from serdemo.ui.shell import session
 from serdemo.ui.shell.examples import EXAMPLES_DIR
 from serdemo.ui.shell.rpc import Request, field, from_base64
@@ -245,5 +244,5 @@ def beginning(path: Path) -> Answer:
     from serdemo.audio import waveform
 
     samples = waveform.decode(path).samples[: round(MOST_HEARD_S * waveform.SAMPLE_RATE)]
-    coded = base64.b64encode(local_microphone.to_bytes(samples)).decode()
+    coded = base64.b64encode(waveform.to_int16(samples).tobytes()).decode()
     return {"samples": coded, "rate": waveform.SAMPLE_RATE}

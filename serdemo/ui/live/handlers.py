@@ -161,7 +161,7 @@ class Live:
         pause = np.zeros(round(PAUSE_S * waveform.SAMPLE_RATE), np.float32)
         voices = [waveform.decode(EXAMPLES_DIR / EXAMPLES[name]).samples for name in SPOKEN]
         sound = np.concatenate([part for voice in voices for part in (pause, voice)])
-        samples = base64.b64encode(local_microphone.to_bytes(sound)).decode()
+        samples = base64.b64encode(waveform.to_int16(sound).tobytes()).decode()
         return {"samples": samples, "rate": waveform.SAMPLE_RATE}
 
     def _list_desk(self, _: Request, request: gr.Request) -> Answer:

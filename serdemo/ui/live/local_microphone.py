@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from serdemo.audio import waveform
 from serdemo.schema.errors import SerdemoError
 
 if TYPE_CHECKING:
@@ -28,11 +29,6 @@ def microphones() -> list[dict[str, Any]]:
         return [{"device": found.number, "name": found.name} for found in devices()]
     except SerdemoError:
         return []
-
-
-def to_bytes(samples: NDArray[np.float32]) -> bytes:
-    """Samples in [-1, 1], those beyond cut off, as 16-bit ones."""
-    return np.round(np.clip(samples, -1, 1) * 32_767).astype("<i2").tobytes()
 
 
 class MicrophoneStream:
@@ -86,7 +82,7 @@ class MicrophoneStream:
 
     def _keep(self, block: NDArray[np.float32]) -> None:
         with self._lock:
-            self._sound += to_bytes(block)
+            self._sound += waveform.to_int16(block).tobytes()
             over = max(0, len(self._sound) // 2 - KEPT_S * self.microphone.rate)
             del self._sound[: 2 * over]
             self._first += over

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ import gradio as gr
 from serdemo.runs.job import Job
 from serdemo.runs.queue import JobQueue
 from serdemo.runs.request import TrainingRequest
+from serdemo.schema import settings
 from serdemo.schema.errors import SerdemoError
 from serdemo.training.events import Step
 
@@ -31,8 +31,7 @@ GpuTrain = Callable[[TrainingRequest, float], "Iterator[Event]"]
 
 def is_zerogpu() -> bool:
     """Whether this is such a Space."""
-    lends = os.environ.get("SPACES_ZERO_GPU", "").lower() not in ("", "0", "f", "false", "no")
-    return lends and bool(os.environ.get("SPACE_ID"))
+    return settings.on_zerogpu_space()
 
 
 def page_device() -> str:

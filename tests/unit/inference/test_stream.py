@@ -302,7 +302,7 @@ def test_bad_pieces_are_refused_and_the_stream_goes_on() -> None:
         (np.zeros(9, np.complex64), "type complex64"),
         (np.zeros((2, 2, 2)), "shape"),
     ):
-        with pytest.raises(SerdemoError, match=f"^the sound .*{pattern}"):
+        with pytest.raises(SerdemoError, match=f"^The sound .*{pattern}"):
             live.push(bad)
     with pytest.raises(SerdemoError, match="sample rate of 0 Hz"):
         live.push(noise(0.1), rate=0)

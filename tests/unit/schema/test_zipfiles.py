@@ -154,6 +154,6 @@ def test_what_is_packed_comes_out_again(tmp_path: Path) -> None:
     assert (tmp_path / "to" / "a.wav").read_bytes() == b"a.wav" * 100
     with zipfile.ZipFile(io.BytesIO((tmp_path / "one.zip").read_bytes())) as archive:
         assert archive.namelist() == ["a.wav", "b.csv"]
-    with pytest.raises(SerdemoError, match="could not be made"):
+    with pytest.raises(SerdemoError, match="could not be written"):
         pack(folder, tmp_path / "three.zip", ["gone"])
     assert not list(tmp_path.glob("three*"))

@@ -99,7 +99,7 @@ def test_a_sound_is_the_same_however_it_is_held(
     model = Model(SpectralEncoder("mfcc"), ("angry", "happy"), HeadOptions())
     frames = FrameCache(model, CacheOptions(cache=str(tmp_path)))
     wave = gain * waveform.decode(clips[0].path).samples
-    stored, scale = waveform.to_int16(wave)
+    stored, scale = waveform.to_scaled_int16(wave)
     frames.of_samples(wave)
     frames.of_samples(stored * np.float32(scale))
     assert frames.made == 1

@@ -43,7 +43,6 @@ from serdemo.ui.explore import open_maps as atlases
 from serdemo.ui.explore import tab as explore_tab
 from serdemo.ui.explore.handlers import Explore
 from serdemo.ui.explore.open_maps import SHIPPED, MapSessions
-from serdemo.ui.live import local_microphone
 from serdemo.ui.shell import examples
 from serdemo.ui.shell.page import Page
 from serdemo.ui.shell.session import WarmPredictor
@@ -345,7 +344,7 @@ def test_a_clip_is_played_from_the_data_root_alone(
     path = corpus_root.parent / opened.mapped.table.words["clip"][3]
     np.testing.assert_array_equal(
         numbers(told["samples"], "<i2"),
-        np.frombuffer(local_microphone.to_bytes(waveform.decode(path).samples), "<i2"),
+        waveform.to_int16(waveform.decode(path).samples),
     )
     assert told["rate"] == 16_000
     outside = tmp_path / "outside.wav"
@@ -474,7 +473,7 @@ def test_a_live_voice_moves_and_has_a_place_at_the_end(served: Explore, opened: 
     voice = call(served, "follow", map=opened.key, rate=16_000)["voice"]
     places, speaking = [], []
     for start in range(0, len(sound), 6400):
-        piece = base64.b64encode(local_microphone.to_bytes(sound[start : start + 6400])).decode()
+        piece = base64.b64encode(waveform.to_int16(sound[start : start + 6400]).tobytes()).decode()
         told = call(served, "voice", voice=voice, samples=piece)
         speaking.append(told["speaking"])
         if "at" in told:
@@ -510,7 +509,7 @@ def test_a_model_without_answers_places_all_the_same(
     assert len(placed["rows"]) == 15 and "label" not in placed
     voice = call(served, "follow", map=one.key, rate=16_000)["voice"]
     sound = waveform.decode(examples.EXAMPLES_DIR / handlers.VOICE).samples
-    piece = base64.b64encode(local_microphone.to_bytes(sound)).decode()
+    piece = base64.b64encode(waveform.to_int16(sound).tobytes()).decode()
     assert "at" in call(served, "voice", voice=voice, samples=piece)
     assert "label" not in call(served, "leave", voice=voice)
 

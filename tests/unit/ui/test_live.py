@@ -61,7 +61,7 @@ def call(page: Live, name: str, **asked: Any) -> Any:
 
 
 def coded(samples: np.ndarray[Any, Any]) -> str:
-    return base64.b64encode(local_microphone.to_bytes(samples)).decode()
+    return base64.b64encode(waveform.to_int16(samples).tobytes()).decode()
 
 
 def voice() -> waveform.Samples:
