@@ -121,9 +121,9 @@ def environment_reads(root: Path, name: str) -> Iterator[str]:
         and node.func.attr == "setdefault"
     }
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute | ast.Name) and ast.unparse(node) in ENVIRONMENT:
-            if id(node) not in passed_on | written:
-                yield f"{name}:{node.lineno}: the environment is read in {SETTINGS} only"
+        named = isinstance(node, ast.Attribute | ast.Name) and ast.unparse(node) in ENVIRONMENT
+        if named and id(node) not in passed_on | written:
+            yield f"{name}:{node.lineno}: the environment is read in {SETTINGS} only"
 
 
 def too_long(root: Path, name: str) -> Iterator[str]:
