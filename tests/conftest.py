@@ -58,7 +58,7 @@ def tiny_values() -> dict[str, Any]:
     """Options of a `supervised` run that takes a second: a tiny encoder, no worker processes."""
     encoder = dict(width=16, layers=1, heads=2, expansion=1, kernel=3)
     heads = dict(attention=8, embedding=8, projection=8)
-    batches = dict(batch_size=4, crop_low=0.3, crop_high=0.6, workers=0, memory_gb=0.1)
+    batches = dict(batch_size=4, min_crop=0.3, max_crop=0.6, workers=0, memory_gb=0.1)
     return {**encoder, **heads, **batches, "epochs": 2, "device": "cpu", "precision": "fp32"}
 
 
@@ -123,7 +123,7 @@ def begin_two(tiny_values: dict[str, Any], two_split: Split) -> Begin:
         run: Path, *, of: Split = two_split, resume: bool = False, **more: Any
     ) -> Iterator[Event]:
         stop = more.pop("stop", lambda: None)
-        values = {**tiny_values, "contrast_epochs": 2, "hidden": 8, **more}
+        values = {**tiny_values, "contrast_epochs": 2, "classifier_width": 8, **more}
         own = {name: values.pop(name) for name in list(values) if name in TrainOptions().to_json()}
         return fit(
             CrossCorpus.from_values(values), TrainOptions(**own), of, run, stop, resume=resume

@@ -22,7 +22,7 @@ class AugmentOptions(Options):
     speed: float = option(0.4, "speed and pitch changed by up to 12 %", low=0.0, high=1.0)
     noise: float = option(0.3, "noise of a random colour at 3 to 35 dB", low=0.0, high=1.0)
     reverberation: float = option(0.2, "a room of 0.1 to 0.8 s", low=0.0, high=1.0)
-    band: float = option(0.2, "a band limit, from a telephone's up", low=0.0, high=1.0)
+    bandlimit: float = option(0.2, "a band limit, from a telephone's up", low=0.0, high=1.0)
     gain: float = option(0.5, "level changed by up to 15 dB, at times clipped", low=0.0, high=1.0)
     codec: float = option(
         0.0, "coded and decoded: MP3, Vorbis, GSM 06.10 or mu-law", low=0.0, high=1.0
@@ -44,7 +44,7 @@ def augment(
         wave = reverberate(wave, rng.uniform(0.1, 0.8), rng)
     if rng.random() < options.noise:
         wave = add_noise(wave, rng.uniform(3, 35), rng.uniform(0, 2), rng)
-    if rng.random() < options.band:
+    if rng.random() < options.bandlimit:
         wave = limit_band(wave, rng.uniform(20, 350), rng.uniform(3000, 7900))
     if rng.random() < options.gain:
         wave = np.clip(wave * 10 ** (rng.uniform(-15, 15) / 20), -1, 1)

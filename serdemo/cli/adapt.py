@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from serdemo.cli.options import CORPUS, PATH, ROOT, STOP_AFTER, option_flags
+from serdemo.cli.options import CORPUS, PATH, ROOT, STOP_AFTER, given_options, option_flags
 from serdemo.schema.settings import data_root
 
 
@@ -42,10 +42,14 @@ def _run() -> Callable[..., None]:
         from serdemo.runs.adaptation import run as personal_run
 
         clips = corpora.load_many(corpus, data_root(root))
-        given = {key: value for key, value in values.items() if value is not None}
         show_training(
             personal_run.train(
-                given, clips, run_dir, command=command, resume=resume, stop_after=stop_after
+                given_options(values),
+                clips,
+                run_dir,
+                command=command,
+                resume=resume,
+                stop_after=stop_after,
             )
         )
 

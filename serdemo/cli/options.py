@@ -11,8 +11,10 @@ from typing import Any
 
 import click
 
+from serdemo.cli.exits import tell
 from serdemo.schema.errors import UsageError
 from serdemo.schema.options import Options, Spec, Value, specs
+from serdemo.schema.renamed_options import REMOVED, RENAMED_VALUES, current_options, flag
 
 PATH = click.Path(path_type=Path)
 
@@ -51,24 +53,66 @@ JSON = click.option(
 def option_flags(
     groups: Iterable[type[Options]], presets: Mapping[str, Value] | None = None
 ) -> list[click.Parameter]:
-    """A flag for every option of the groups, None where it is not given; its help tells the default,
-    that of `presets` where they have one."""
+    """Flags for every option of the groups, None where not given; former flags are hidden.
+
+    Help states the default, which is that of `presets` where they name the option.
+    """
+    declared = [spec for group in groups for spec in specs(group)]
     return [
-        click.Option(
-            [f"{spec.flag}/--no-{spec.flag[2:]}" if spec.kind is bool else spec.flag],
-            default=None,
-            type=None if spec.kind is bool else spec.kind,
-            metavar="|".join(spec.choices) or None,
-            help=_help(spec, (presets or {}).get(spec.name, spec.default)),
-        )
-        for group in groups
-        for spec in specs(group)
+        *(
+            _flag(spec.name, spec.kind, _help(spec, presets or {}), spec.choices)
+            for spec in declared
+        ),
+        *(
+            _flag(old, str if spec.name in RENAMED_VALUES else spec.kind)
+            for spec in declared
+            for old in spec.former_names
+        ),
     ]
 
 
-def _help(spec: Spec, default: Value) -> str:
-    """A flag's help with its default, unless the help itself says what none given means."""
-    return spec.help if "[default:" in spec.help else f"{spec.help} [default: {default}]"
+def removed_flags(declared: Iterable[click.Parameter]) -> list[click.Parameter]:
+    """Hidden flags of the removed options that are not `declared`."""
+    names = {parameter.name for parameter in declared}
+    return [_flag(name, kind) for name, kind in REMOVED.items() if name not in names]
+
+
+def _flag(
+    name: str, kind: type, help: str | None = None, choices: tuple[str, ...] = ()
+) -> click.Option:
+    """A flag that is None where not given, hidden without `help`; a bool one has a `--no-` form."""
+    spelling = flag(name)
+    return click.Option(
+        [f"{spelling}/--no-{spelling[2:]}" if kind is bool else spelling],
+        default=None,
+        type=None if kind is bool else kind,
+        metavar="|".join(choices) or None,
+        help=help,
+        hidden=help is None,
+    )
+
+
+def _help(spec: Spec, presets: Mapping[str, Value]) -> str:
+    """Help that ends in the default, unless the declaration states what the default means."""
+    if "[default:" in spec.help:
+        return spec.help
+    return f"{spec.help} [default: {presets.get(spec.name, spec.default)}]"
+
+
+def given_options(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Options that were given (not None) under their present names.
+
+    Warns on stderr of options that were removed. Raises UsageError where an option is given under
+    its present and its former name.
+    """
+    options = {name: value for name, value in values.items() if value is not None}
+    current = current_options(options)
+    for name in options:
+        if name in REMOVED:
+            tell(
+                f"{flag(name)} was removed in 0.2.0, as it improved no measured result; it is ignored."
+            )
+    return current
 
 
 def print_json(values: Any) -> None:

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import click
 
 from serdemo.cli import adapt as cli_personal
-from serdemo.cli.options import CORPUS, PATH, ROOT, STOP_AFTER, option_flags
+from serdemo.cli.options import (
+    CORPUS,
+    PATH,
+    ROOT,
+    STOP_AFTER,
+    given_options,
+    option_flags,
+    removed_flags,
+)
 from serdemo.schema.errors import UsageError
 
 if TYPE_CHECKING:
@@ -49,6 +57,7 @@ class TrainGroup(click.Group):
         recipe = recipes.get(name)
         command = click.command(name, help=recipe.summary)(self.callback_for(name))
         command.params += option_flags((*recipe.groups, TrainOptions), recipe.presets)
+        command.params += removed_flags(command.params)
         return command
 
 
@@ -91,7 +100,7 @@ def _train(name: str) -> Callable[..., None]:
             name,
             tuple(corpus.split(",")),
             SplitChoice(shipped_split, valid or HELD_OUT, test or HELD_OUT),
-            {option: value for option, value in values.items() if value is not None},
+            given_options(values),
             run_dir=run_dir,
             root=root,
             resume=resume,

@@ -20,8 +20,8 @@ class BatchOptions(Options):
     """How clips become batches."""
 
     batch_size: int = option(48, "clips in a batch", low=1, high=4096)
-    crop_low: float = option(1.5, "shortest crop, in seconds", low=0.1, high=60.0)
-    crop_high: float = option(4.0, "longest crop, in seconds", low=0.1, high=60.0)
+    min_crop: float = option(1.5, "shortest crop, in seconds", low=0.1, high=60.0)
+    max_crop: float = option(4.0, "longest crop, in seconds", low=0.1, high=60.0)
     balance: float = option(
         0.5,
         "how far rare corpora are lifted: 0 draws clips as they come, 1 every corpus of an"
@@ -71,7 +71,7 @@ def make_batches(
     """Clips (N,) in order as batches of one crop length each, so that little of them is padding."""
     batches = []
     for part in np.array_split(chosen, math.ceil(len(chosen) / options.batch_size)):
-        crop = float(rng.uniform(options.crop_low, max(options.crop_low, options.crop_high)))
+        crop = float(rng.uniform(options.min_crop, max(options.min_crop, options.max_crop)))
         batches.append([(int(i), crop, int(rng.integers(2**62))) for i in part])
     return batches
 

@@ -49,4 +49,4 @@ def raw_encoder_embeddings(kind: str, source: str, folder: Path) -> Path:
 
 def _read(source: str) -> Any:
     """Every layer alike, nothing trained."""
-    return PretrainedOptions(source=source, mix="weighted", freeze="all")
+    return PretrainedOptions(source=source, layer_pooling="weighted", freeze="all")

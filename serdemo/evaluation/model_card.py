@@ -69,7 +69,7 @@ def strip_local_paths(command: str) -> str:
             word = f"runs/{Path(word).name}"
         elif before == "--out" or (before == "--source" and not _on_the_hub(word)):
             word = Path(word).name
-        elif before in ("--start", "--teacher", "--embeddings"):
+        elif before in ("--init-from", "--start", "--teacher", "--embeddings"):
             word = ",".join(_named(Path(part.strip())) for part in word.split(","))
         elif before == "--corpus":
             word = ",".join(

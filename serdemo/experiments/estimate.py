@@ -26,7 +26,7 @@ def estimate(
     told over taken. Raises SerdemoError when a run fails, and what `feasible.estimate` raises.
     """
     split = splits.plan(corpora.load_many(corpus, root), valid=HELD, test=HELD)
-    values = {"start": str(start.absolute()), "epochs": epochs, "workers": 0}
+    values = {"init_from": str(start.absolute()), "epochs": epochs, "workers": 0}
     flags = [word for name, value in values.items() for word in (f"--{name}", str(value))]
     told, measured, taken = [], [], []
     with tempfile.TemporaryDirectory() as place:

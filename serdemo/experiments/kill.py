@@ -96,7 +96,7 @@ def _asked(jobs: JobQueue, corpus: Path) -> None:
         "supervised",
         (str(corpus),),
         SplitChoice(valid="speaker3", test="none"),
-        {"start": str(bundled_checkpoint()), **small},
+        {"init_from": str(bundled_checkpoint()), **small},
         stop_after=1800.0,
     )
     jobs.write(Job(NAME, request, queued_at=time.time(), withdrawn=True))

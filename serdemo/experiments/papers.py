@@ -119,7 +119,7 @@ def place(folder: Path, name: str, seed: int) -> Path:
 def options_of(arm: Arm, seed: int, folder: Path) -> dict[str, Any]:
     """An arm's options with every checkpoint that they name as a folder."""
     given = {key: _voices(value) for key, value in arm.options.items()}
-    begun = {"start": str(place(folder, arm.begun, seed) / "checkpoint")} if arm.begun else {}
+    begun = {"init_from": str(place(folder, arm.begun, seed) / "checkpoint")} if arm.begun else {}
     return {**given, **begun, "seed": seed}
 
 
@@ -226,7 +226,12 @@ if TYPE_CHECKING:
 @click.option("--source", default="", help="Whisper's hub id, folder or .safetensors file.")
 @click.option("--model", "only", multiple=True, help="A model by its name there [default: all].")
 @click.option(
-    "--with", "given", multiple=True, metavar="NAME=VALUE", help="An option of train for each."
+    "--set",
+    "--with",
+    "given",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="An option of train for each.",
 )
 @click.option("--seeds", default=3, show_default=True, type=click.IntRange(1, 100))
 @STOP_AFTER

@@ -12,15 +12,20 @@ from typing import Any
 FROZEN = "whisper-frozen"  # what stands on Whisper's frames, which are heard once
 NETWORKS: Mapping[str, Mapping[str, Any]] = {
     "compact": {},
-    "whisper": {"encoder": "whisper", "freeze": "lower"},
-    FROZEN: {"encoder": "whisper", "freeze": "all", "mix": "last", "hear_once": True},
+    "whisper": {"encoder": "whisper", "freeze": "lower-half"},
+    FROZEN: {
+        "encoder": "whisper",
+        "freeze": "all",
+        "layer_pooling": "last",
+        "cache_features": True,
+    },
 }
 MACHINE = "svm"  # in the place of a recipe: an SVM on functionals
 VOICES = "speaker"  # the shipped checkpoint that embeds voices, by name
 TESTED = ("ravdess", "emodb")
 THREE = "ravdess,emodb,aesdd"
 # A few layers, which learn faster than a network
-HEAD: Mapping[str, Any] = {"learning_rate": 2e-3, "batch_size": 16, "average": 0.98}
+HEAD: Mapping[str, Any] = {"learning_rate": 2e-3, "batch_size": 16, "ema_decay": 0.98}
 # Stage 1 on ever more corpora: so many passes that some 12,500 clips are heard, whatever their number
 MORE: Mapping[str, int] = {
     "ravdess,emodb": 9,
@@ -78,15 +83,15 @@ def papers(network: str, source: str = "") -> tuple[Paper, ...]:
 
 def _cross_corpus(network: str, net: Mapping[str, Any]) -> Paper:
     if network == "compact":
-        shared = {**net, "crop_low": 1.5, "crop_high": 3.0, "average": 0.995}
+        shared = {**net, "min_crop": 1.5, "max_crop": 3.0, "ema_decay": 0.995}
         first = {"contrast_epochs": 24, "early_stop": 6}
         epochs, patience = {"ravdess": 40, "emodb": 60}, 10
     elif network == FROZEN:
-        shared = {**net, **HEAD, "crop_low": 3.0, "crop_high": 3.0}
+        shared = {**net, **HEAD, "min_crop": 3.0, "max_crop": 3.0}
         first = {"contrast_epochs": 20, "early_stop": 6}
         epochs, patience = {"ravdess": 40, "emodb": 60}, 10
     else:
-        shared = {**net, "crop_low": 3.0, "crop_high": 3.0, "average": 0.98, "warm_up": 0.1}
+        shared = {**net, "min_crop": 3.0, "max_crop": 3.0, "ema_decay": 0.98, "warm_up": 0.1}
         shared |= {"learning_rate": 1e-3, "batch_size": 16}
         first = {"contrast_epochs": 6, "early_stop": 5}
         epochs, patience = {"ravdess": 10, "emodb": 24}, 5
@@ -131,15 +136,15 @@ GROUNDS: Mapping[str, Mapping[str, Any]] = {
     "found": {"clusters_from": "kmeans"},
     "shuffled": {"clusters_from": "shuffled"},
     "oracle": {"clusters_from": "emotion"},
-    "corrupted30": {"clusters_from": "corrupted", "corrupt": 0.3},
-    "corrupted60": {"clusters_from": "corrupted", "corrupt": 0.6},
+    "corrupted30": {"clusters_from": "corrupted", "corruption": 0.3},
+    "corrupted60": {"clusters_from": "corrupted", "corruption": 0.6},
 }
 SHARES = {"10": 0.1, "100": 1.0}  # percent of the labels
 
 
 def _clusters(network: str, net: Mapping[str, Any]) -> Paper:
     slow = network == "whisper"
-    shared = {**net, "crop_low": 1.5, "crop_high": 3.0, "average": 0.98 if slow else 0.995}
+    shared = {**net, "min_crop": 1.5, "max_crop": 3.0, "ema_decay": 0.98 if slow else 0.995}
     shared |= HEAD if network == FROZEN else {}
     first = {"cluster_epochs": 4 if slow else 8, "epochs": 0, "embeddings": VOICES}
     arms = [
@@ -175,7 +180,7 @@ def _clusters(network: str, net: Mapping[str, Any]) -> Paper:
 
 
 def _features(network: str, net: Mapping[str, Any]) -> Paper:
-    frozen = {**net, "freeze": "all"} if network != "compact" else {"start": VOICES}
+    frozen = {**net, "freeze": "all"} if network != "compact" else {"init_from": VOICES}
     kinds: dict[str, Mapping[str, Any]] = {
         "features": frozen,
         "features-3": {**frozen, "cnn_layers": 3},

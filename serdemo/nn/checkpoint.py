@@ -20,10 +20,12 @@ from serdemo.nn.checkpoint_files import read_tensors
 from serdemo.nn.model import HeadOptions, Model
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.files import read_json, recovered_path, replace_folder, write_json
+from serdemo.schema.renamed_options import current_options
 
-FORMAT = 1
+FORMAT = 2
+FORMATS = (1, FORMAT)  # those that are read
 MOST_LABELS = 1000
-PLACES = ("source", "start", "teacher", "embeddings", "cache")  # options that may name a folder
+PLACES = ("source", "init_from", "teacher", "embeddings", "cache")  # options that may name a folder
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -63,10 +65,10 @@ class Description:
         """A description from parsed JSON; raises SerdemoError with a sentence that names `where`."""
         if not isinstance(values, dict):
             raise SerdemoError(f"{where} is not a checkpoint: its {DESCRIPTION} is no JSON table.")
-        if values.get("format") != FORMAT:
+        if values.get("format") not in FORMATS:
             raise SerdemoError(
                 f"{where} has checkpoint format {values.get('format')!r}; this version reads"
-                f" {FORMAT}, so update serdemo or train again."
+                f" {' and '.join(map(str, FORMATS))}, so update serdemo or train again."
             )
         hints = {f.name: f for f in fields(cls)}
         unknown = sorted(set(values) - set(hints))
@@ -112,7 +114,12 @@ class Description:
                 raise SerdemoError(
                     f"{where} cannot be read: {name!r} must map a corpus to its speakers."
                 )
-        return cls(**{**values, "labels": labels})
+        tables = {
+            name: current_options(values[name]) if values["format"] == 1 else values[name]
+            for name in ("encoder_options", "head_options", "options")
+            if name in values
+        }
+        return cls(**{**values, **tables, "labels": labels, "format": FORMAT})
 
 
 def build(description: Description, where: str = "the checkpoint") -> Model:

@@ -44,7 +44,7 @@ class HeadOptions(Options):
         " mean, or a network that sees them as an image",
         choices=("statistics", "attention", "mean", "cnn", "efficientnet"),
     )
-    hidden: int = option(
+    classifier_width: int = option(
         0, "width of a classifier of two layers with ReLU; 0 for one layer", low=0, high=4096
     )
     image_seconds: float = option(
@@ -168,10 +168,10 @@ def _image_pooling(options: HeadOptions) -> ImagePooling:
 def _classifier(options: HeadOptions, classes: int) -> nn.Module:
     if not classes:
         return _NoClassifier()
-    if not options.hidden:
+    if not options.classifier_width:
         return nn.Linear(options.embedding, classes)
     return nn.Sequential(
-        nn.Linear(options.embedding, options.hidden),
+        nn.Linear(options.embedding, options.classifier_width),
         nn.ReLU(),
-        nn.Linear(options.hidden, classes),
+        nn.Linear(options.classifier_width, classes),
     )

@@ -25,6 +25,7 @@ from serdemo.nn.device import pick_device
 from serdemo.runs import report, training_run
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.files import make_folder, read_json, write_json
+from serdemo.schema.renamed_options import current_options
 from serdemo.schema.types import Utterance
 from serdemo.training.events import EVENTS, Event, Finished, Stopped
 from serdemo.training.options import resolve_recipe
@@ -61,7 +62,7 @@ def open_protocol(
         "clips": hashlib.sha256(repr(clips).encode()).hexdigest(),
         "code": __version__,
         "command": command,
-        "options": dict(options),
+        "options": current_options(options),
     }
     if (run_dir / PROTOCOL).exists():
         if not resume:
@@ -71,6 +72,7 @@ def open_protocol(
         saved = read_json(run_dir / PROTOCOL)
         if not isinstance(saved, dict) or not saved.keys() >= protocol.keys():
             raise SerdemoError(f"{PROTOCOL} in {run_dir} is damaged; begin in another folder.")
+        saved["options"] = current_options(saved["options"])
         return _resumed(run_dir, saved, protocol, settings)
     if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
         raise UsageError(f"{run_dir} holds something else; give --run a new or empty folder.")
@@ -192,7 +194,7 @@ def run_fold(
 def _preflight(protocol: Mapping[str, Any], folds: Sequence[Fold]) -> None:
     """Raise for what would refuse any of the models, before a folder is made."""
     recipe, options = resolve_recipe(protocol["recipe"], protocol["options"])
-    start = [checkpoint.describe(Path(options.start))] if options.start else []
+    start = [checkpoint.describe(Path(options.init_from))] if options.init_from else []
     for fold in folds:
         description = provenance.include_source(recipe.describe(fold.split))
         if not description.labels:

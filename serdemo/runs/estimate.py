@@ -74,7 +74,7 @@ def _scoring_seconds(
     share = min(1.0, limit / max(trained, 1e-9))
     runs = 1 + len(recipe.rivals)
     training = runs * share * (trained + checks)
-    scored = runs * _scored(took, bool(options.start), split) if not recipe.unscored else 0.0
+    scored = runs * _scored(took, bool(options.init_from), split) if not recipe.unscored else 0.0
     read = took.decoded * (len(split.train) + len(split.valid))
     return Estimate(
         seconds=took.ready + took.prepared + runs * read + training + scored,

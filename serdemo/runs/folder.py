@@ -15,6 +15,7 @@ import torch
 from serdemo.runs import process
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.files import read_json, write_json
+from serdemo.schema.renamed_options import current_options
 from serdemo.training import distributed, events
 from serdemo.training.events import EVENTS, Event, Failed
 
@@ -40,7 +41,7 @@ def load_config(
         raise UsageError(
             f"{run_dir.name} was begun with the recipe {before.get('recipe')}, not {recipe_name}."
         )
-    return {**before, "options": {**before["options"], **values}}
+    return {**before, "options": {**current_options(before["options"]), **current_options(values)}}
 
 
 @contextmanager

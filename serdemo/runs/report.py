@@ -73,12 +73,12 @@ def _score(
         reports = report(run_dir, split, command, rivals, load)
         if not checkpoint.describe(folder).labels:
             return event
-        if not options.start or not checkpoint.describe(Path(options.start)).labels:
+        if not options.init_from or not checkpoint.describe(Path(options.init_from)).labels:
             alone = compare_to_chance([one.to_json() for one in reports])
             told = " ".join(one.sentence for one in alone)
         else:
             ready = partial(Predictor, **load)
-            told = before_and_after(Path(options.start), folder, split.test, run_dir, ready)
+            told = before_and_after(Path(options.init_from), folder, split.test, run_dir, ready)
     except ScoringStoppedError as problem:
         return Stopped(event.step, str(problem), event.seconds)
     except SerdemoError as problem:

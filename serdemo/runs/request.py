@@ -12,6 +12,7 @@ from serdemo.data import corpora, splits
 from serdemo.data.splits import Split
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.options import Value
+from serdemo.schema.renamed_options import current_options
 from serdemo.schema.settings import data_root
 from serdemo.schema.types import Utterance
 
@@ -93,7 +94,10 @@ class TrainingRequest:
         values = _checked(values, cls)
         paths = {key: Path(values[key]) for key in ("run_dir", "root") if values.get(key)}
         split = SplitChoice(**_checked(values.get("split", {}), SplitChoice))
-        return cls(**{**values, "corpora": tuple(values["corpora"]), "split": split, **paths})
+        options = current_options(values.get("options", {}))
+        return cls(
+            **{**values, "corpora": tuple(values["corpora"]), "split": split, "options": options, **paths}
+        )
 
     @classmethod
     def from_arguments(cls, arguments: Sequence[str]) -> Self:
@@ -116,7 +120,7 @@ class TrainingRequest:
                 tuple(found.pop("corpus").split(",")),
                 SplitChoice(found.pop("shipped_split", False), **held_out),
                 resume=found.pop("resume", False),
-                options={name: _literal(value) for name, value in found.items()},
+                options=current_options({name: _literal(value) for name, value in found.items()}),
             )
         except (ValueError, KeyError, AttributeError, TypeError) as problem:
             raise SerdemoError(f"{shlex.join(arguments)} is no training run.") from problem

@@ -58,9 +58,9 @@ def resolved_options(options: Mapping[str, Any]) -> dict[str, Any]:
     Raises SerdemoError when there is no such model.
     """
     resolved = {name: value for name, value in options.items() if value is not None}
-    start = resolved.get("start")
+    start = resolved.get("init_from")
     if start and not (recovered_path(Path(start)) / DESCRIPTION).is_file():
-        resolved["start"] = str(hub.resolve_checkpoint(start, default_registry()))
+        resolved["init_from"] = str(hub.resolve_checkpoint(start, default_registry()))
     return resolved
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from serdemo.schema.errors import UsageError
+from serdemo.schema.renamed_options import RENAMED, current_options, flag
 
 Value = bool | int | float | str
 
@@ -52,7 +53,12 @@ class Spec:
     @property
     def flag(self) -> str:
         """The command line's spelling, `--learning-rate`."""
-        return "--" + self.name.replace("_", "-")
+        return flag(self.name)
+
+    @property
+    def former_names(self) -> tuple[str, ...]:
+        """Names that the option had before, which are still read."""
+        return tuple(old for old, new in RENAMED.items() if new == self.name)
 
     def check(self, value: Any) -> Value:
         """The value as its declared type; raises UsageError when it is not one or out of range."""
@@ -88,6 +94,7 @@ class Options:
         if not isinstance(values, Mapping):
             raise UsageError(f"The options of {cls.__name__} must be a table of names and values.")
         known = {spec.name for spec in specs(cls)}
+        values = current_options(values, known)
         unknown = sorted(str(key) for key in values if key not in known)
         if unknown:
             raise UsageError(
@@ -115,6 +122,7 @@ def pick(groups: Iterable[type[Options]], values: Mapping[str, Any]) -> list[Opt
             if spec.name in owners:
                 raise ValueError(f"option {spec.name} is declared by two groups")
             owners[spec.name] = group
+    values = current_options(values, owners)
     unknown = sorted(key for key in values if key not in owners)
     if unknown:
         raise UsageError(f"There is no option {unknown[0]!r}; known are {', '.join(owners)}.")
@@ -127,15 +135,18 @@ def pick(groups: Iterable[type[Options]], values: Mapping[str, Any]) -> list[Opt
 def parsed(group: type[Options], texts: Iterable[str]) -> dict[str, Value]:
     """Options of a group written as `name=value`; raises UsageError for any other text."""
     known = {spec.name: spec for spec in specs(group)}
-    found: dict[str, Value] = {}
+    values: dict[str, Value] = {}
     for text in texts:
         name, equals, value = text.partition("=")
-        spec = known.get(name.strip().replace("-", "_"))
+        name = name.strip().replace("-", "_")
+        spec = known.get(next(iter(current_options({name: value}, known)), ""))
         if spec is None or not equals:
             raise UsageError(f"{text!r} is not NAME=VALUE with a name of {', '.join(known)}.")
         try:
             read = {"true": True, "false": False}.__getitem__ if spec.kind is bool else spec.kind
-            found[spec.name] = spec.check(read(value))
+            (values[spec.name],) = map(
+                spec.check, current_options({spec.name: read(value)}, known).values()
+            )
         except (KeyError, ValueError) as problem:
             raise UsageError(f"{spec.flag} cannot be {value!r}.") from problem
-    return found
+    return values

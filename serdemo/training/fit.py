@@ -109,8 +109,8 @@ def fit(
     dtype = pick_precision(options.precision, device)
     events.drop_stale_stop(run_dir)
     described = provenance.include_source(recipe.describe(split))
-    if options.start:
-        described = provenance.merge(described, checkpoint.describe(Path(options.start)))
+    if options.init_from:
+        described = provenance.merge(described, checkpoint.describe(Path(options.init_from)))
     description = replace(
         described,
         name=run_dir.name,
@@ -134,7 +134,7 @@ def fit(
         if saved[1].get("format") != STATE_FORMAT:
             raise SerdemoError(
                 f"{run_dir.name} was begun by another version of serdemo; begin a run in another"
-                " folder, with --start to keep what it learnt."
+                " folder, with --init-from to keep what it learnt."
             )
         if begun_on != split.fingerprint:
             raise UsageError(
@@ -143,8 +143,8 @@ def fit(
             )
     model = checkpoint.build(description)
     if saved is None:
-        if options.start:
-            checkpoint.begin_from(Path(options.start), model)
+        if options.init_from:
+            checkpoint.begin_from(Path(options.init_from), model)
         else:
             recipe.begin(model)
     model.to(device)

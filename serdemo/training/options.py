@@ -9,6 +9,7 @@ from typing import Any
 
 from serdemo.nn import checkpoint
 from serdemo.schema.options import Options, option, pick, specs
+from serdemo.schema.renamed_options import current_options
 from serdemo.training import recipes
 from serdemo.training.recipes.base import Recipe
 
@@ -18,7 +19,7 @@ class TrainOptions(Options):
     """How a run is carried out, whatever the recipe."""
 
     seed: int = option(0, "seed of weights, order and augmentation", low=0, high=2**31 - 1)
-    start: str = option("", "checkpoint folder whose weights to begin with [default: none]")
+    init_from: str = option("", "checkpoint folder whose weights to begin with [default: none]")
     device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps")
     precision: str = option(
         "auto", "number format of the forward pass", choices=("auto", "fp32", "bf16", "fp16")
@@ -26,7 +27,7 @@ class TrainOptions(Options):
     weight_decay: float = option(0.05, "AdamW's weight decay", low=0.0, high=1.0)
     warm_up: float = option(0.05, "share of the steps in which the rate rises", low=0.0, high=0.9)
     clip_norm: float = option(1.0, "largest norm of the gradient", low=0.01, high=1000.0)
-    average: float = option(
+    ema_decay: float = option(
         0.998, "decay of the averaged weights that are scored and saved", low=0.0, high=0.99999
     )
     early_stop: int = option(
@@ -47,12 +48,14 @@ class TrainOptions(Options):
 def resolve_recipe(name: str, values: Mapping[str, Any]) -> tuple[Recipe, TrainOptions]:
     """A recipe and how it is carried out, from a flat table of options.
 
-    What is not given is the recipe's own default, and with `start` the encoder is that of the
+    What is not given is the recipe's own default, and with `init_from` the encoder is that of the
     checkpoint to begin with. Raises UsageError for a recipe or an option that is not known,
     SerdemoError for a checkpoint that cannot be read.
     """
     kind = recipes.get(name)
-    begun = _encoder_options_of(kind, values["start"]) if values.get("start") else {}
+    declared = [spec.name for group in (*kind.groups, TrainOptions) for spec in specs(group)]
+    values = current_options(values, declared)
+    begun = _encoder_options_of(kind, values["init_from"]) if values.get("init_from") else {}
     *groups, options = pick((*kind.groups, TrainOptions), {**kind.presets, **begun, **values})
     assert isinstance(options, TrainOptions)
     return kind({type(group): group for group in groups}), options

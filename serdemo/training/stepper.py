@@ -67,7 +67,7 @@ class Trainer:
 
     def _average(self, kept: Any, fresh: Any, count: Any) -> None:
         # Early on the average must forget the random start, so the decay rises with the count.
-        decay = min(self.options.average, (1 + float(count)) / (10 + float(count)))
+        decay = min(self.options.ema_decay, (1 + float(count)) / (10 + float(count)))
         changing = [pair for pair in zip(kept, fresh, strict=True) if not _same(*pair)]
         if changing:
             torch._foreach_lerp_([k for k, _ in changing], [f for _, f in changing], 1 - decay)

@@ -28,7 +28,7 @@ from serdemo.training.fit import fit
 from serdemo.training.options import TrainOptions
 from serdemo.training.recipes.supervised import Supervised
 
-CALM = dict(speed=0.0, noise=0.0, reverberation=0.0, band=0.0, gain=0.0, dropout=0.0, masks=0)
+CALM = dict(speed=0.0, noise=0.0, reverberation=0.0, bandlimit=0.0, gain=0.0, dropout=0.0, masks=0)
 ROOT = Path(distributed.__file__).parents[2]
 
 
@@ -84,7 +84,7 @@ def test_two_processes_agree_with_one(
             "speaker_head": "classify",
         },
     }
-    values = {**tiny_values, **CALM, **own.get(recipe, {}), "batch_size": 5, "average": 0.5}
+    values = {**tiny_values, **CALM, **own.get(recipe, {}), "batch_size": 5, "ema_decay": 0.5}
     ours = ["--corpus", str(corpus_root), "--valid", "cleo", "--test", "none"]
     command = ["-m", "serdemo", "train", recipe, *ours, "--run", str(tmp_path / "2")]
     child = two(*command, *flags(values))

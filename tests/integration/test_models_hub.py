@@ -178,7 +178,7 @@ def test_a_run_begins_with_a_model_of_the_hub(
     kept = place / "models" / "me--tiny"
     assert held(place, "me--tiny") == held(place, "tiny")
     config = read_json(place / "runs" / "one" / "config.json")
-    assert config["options"]["start"] == str(kept)
+    assert config["options"]["init_from"] == str(kept)
     fetched = len(hub.asked)
     assert train(REPO, "two").code == 0 and len(hub.asked) == fetched  # what is here is not fetched
     for start in ("models/me--tiny", "runs/one", str(kept)):

@@ -354,8 +354,8 @@ def test_a_job_of_version_0_1_is_listed_and_can_go_on(jobs: JobQueue) -> None:
         ("emodb", "/my/clips"),
         SplitChoice(valid="0.15", test="none"),
         {
-            **{"workers": 0, "budget_minutes": 2.5, "balanced": False, "hear_once": True},
-            "start": "runs/a",
+            **{"workers": 0, "budget_minutes": 2.5, "balanced": False, "cache_features": True},
+            "init_from": "runs/a",
         },
     )
     assert jobs.rerun("old").request == replace(job.request, resume=True)

@@ -30,7 +30,7 @@ from serdemo.training.recipes.base import Recipe
 from serdemo.training.recipes.supervised import Supervised, SupervisedOptions
 
 WARM_UP = 3  # steps before the clock starts
-STILL = dict(speed=0.0, noise=0.0, reverberation=0.0, band=0.0, gain=0.0)
+STILL = dict(speed=0.0, noise=0.0, reverberation=0.0, bandlimit=0.0, gain=0.0)
 
 
 def train(
@@ -53,7 +53,7 @@ def train(
         raise UsageError(f"--steps must be more than the {WARM_UP} that warm up.")
     torch.set_num_threads(threads)
     values = dict(STILL, encoder=encoder, source=source, batch_size=batch_size, workers=0)
-    values |= dict(crop_low=seconds, crop_high=seconds, epochs=1)
+    values |= dict(min_crop=seconds, max_crop=seconds, epochs=1)
     options = TrainOptions(threads=threads)
     recipe = Supervised.from_values(values)
     with tempfile.TemporaryDirectory() as folder:

@@ -51,6 +51,6 @@ def state(source: str) -> dict[str, Tensor] | None:
     }
     if any("lora_" in name for name in found):
         raise UsageError(
-            f"{folder.name} was trained with LoRA: begin with it by --start, not by --source."
+            f"{folder.name} was trained with LoRA: begin with it by --init-from, not by --source."
         )
     return found

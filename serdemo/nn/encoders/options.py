@@ -38,7 +38,7 @@ class PretrainedOptions(Options):
         "a hub id, a folder (one of our own checkpoints too), or for Whisper a .safetensors file"
         " [default: the kind's usual id]",
     )
-    mix: str = option(
+    layer_pooling: str = option(
         "weighted",
         "which layers the frames are: a trained weighted mean of all, or the last alone",
         choices=("weighted", "last"),
@@ -47,10 +47,13 @@ class PretrainedOptions(Options):
         "features",
         "what is not trained: nothing, the convolutions before the Transformer, its lower half"
         " besides, or all of it",
-        choices=("none", "features", "lower", "all"),
+        choices=("none", "features", "lower-half", "all"),
     )
-    reduce: int = option(
-        0, "width of a layer with ReLU behind the mix, trained anew; 0 for none", low=0, high=4096
+    bottleneck: int = option(
+        0,
+        "width of a layer with ReLU behind the layers' mean, trained anew; 0 for none",
+        low=0,
+        high=4096,
     )
     lora_rank: int = option(
         0, "rank of LoRA adapters, trained in place of the layers; 0 for none", low=0, high=256

@@ -149,16 +149,16 @@ class Pretrained(nn.Module):
     def finish(self, features: list[nn.Module], layers: nn.ModuleList) -> None:
         """Freeze, adapt and mix, once the model stands."""
         options = self.options
-        self.mix = nn.Parameter(torch.zeros(self.depth + 1), options.mix == "weighted")
+        self.mix = nn.Parameter(torch.zeros(self.depth + 1), options.layer_pooling == "weighted")
         self.reduce = nn.Sequential()
-        if options.reduce:
-            self.reduce = nn.Sequential(nn.Linear(self.width, options.reduce), nn.ReLU())
-            self.width = options.reduce
+        if options.bottleneck:
+            self.reduce = nn.Sequential(nn.Linear(self.width, options.bottleneck), nn.ReLU())
+            self.width = options.bottleneck
         frozen: list[nn.Module] = []
         if options.freeze == "all" or options.lora_rank:
             frozen = [self.model]
         elif options.freeze != "none":
-            half = list(layers)[: len(layers) // 2] if options.freeze == "lower" else []
+            half = list(layers)[: len(layers) // 2] if options.freeze == "lower-half" else []
             frozen = [*features, *half]
         for part in frozen:
             part.requires_grad_(False)
@@ -222,7 +222,7 @@ class Pretrained(nn.Module):
         if self.normalise:
             wave = normalised(wave, lengths)
         states, frames = self.hidden(wave, lengths)
-        if self.options.mix == "last":
+        if self.options.layer_pooling == "last":
             mixed = states[-1]
         else:
             share = self.mix.softmax(0)

@@ -177,7 +177,7 @@ def save(
         start,
         name=folder.parent.name,
         recipe="personal",
-        options={"start": start.name},
+        options={"init_from": start.name},
         temperature=head.temperature,
         trained_on=provenance.merge_tables(start.trained_on, provenance.speakers_of(clips)),
         split=Split(train=tuple(clips)).fingerprint,

@@ -57,7 +57,7 @@ SUMMARY = (
 class PersonalOptions(Options):
     """What is taught, and where."""
 
-    start: str = option(
+    init_from: str = option(
         "", "checkpoint to teach, a folder or the name of a shipped one [default: compact]"
     )
     speaker: str = option(
@@ -89,7 +89,7 @@ def train(
     assert isinstance(options, PersonalOptions)
     if options.threads:
         torch.set_num_threads(options.threads)
-    predictor = predictor or Predictor(_folder(options.start), device=options.device)
+    predictor = predictor or Predictor(_folder(options.init_from), device=options.device)
     clips, notes = select_speaker_clips(utterances, options.speaker, predictor.labels)
     with open_run(run_dir, config, resume=resume, stop_after=stop_after, stop_reason=asked) as told:
         stop, write, _ = told

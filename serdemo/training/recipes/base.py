@@ -116,7 +116,7 @@ class Recipe(ABC):
     @property
     def keeps(self) -> bool:
         """Whether its encoder is frozen and hears a clip but once, as what it says of it is kept."""
-        return self.of(FrozenOptions).hear_once
+        return self.of(FrozenOptions).cache_features
 
     def begin(self, model: Model) -> None:
         """Give a fresh model the weights that it begins with: its encoder those of its source."""

@@ -144,7 +144,7 @@ class CrossCorpus(Recipe):
     )
     presets: ClassVar[Mapping[str, Value]] = {
         "pooling": "attention",
-        "hidden": 192,
+        "classifier_width": 192,
         "balance": 1.0,
     }
 
@@ -159,7 +159,9 @@ class CrossCorpus(Recipe):
     def unscored(self) -> str:
         """After stage 1 alone there is no classifier."""
         trained = ClassifyStage.name in self.passes
-        return "" if trained else "Stage 1 alone: no classifier yet; go on from it with --start."
+        return (
+            "" if trained else "Stage 1 alone: no classifier yet; go on from it with --init-from."
+        )
 
     def targeted(self, utterances: Iterable[Utterance]) -> tuple[Utterance, ...]:
         """Those of the target corpus; all where none is named."""

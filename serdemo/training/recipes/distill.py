@@ -40,10 +40,12 @@ class DistillOptions(Options):
     teacher: str = option(
         "", "checkpoint folders or teacher files, with commas between", advanced=False
     )
-    softened: float = option(1.0, "weight of the teachers' softened answers", low=0.0, high=100.0)
-    softening: float = option(2.0, "the temperature that softens them", low=0.1, high=100.0)
-    frames: float = option(1.0, "weight of the teachers' frames", low=0.0, high=100.0)
-    geometry: float = option(2.0, "weight of the embeddings' geometry", low=0.0, high=100.0)
+    kd_weight: float = option(1.0, "weight of the teachers' softened answers", low=0.0, high=100.0)
+    kd_temperature: float = option(2.0, "the temperature that softens them", low=0.1, high=100.0)
+    feature_weight: float = option(1.0, "weight of the teachers' frames", low=0.0, high=100.0)
+    similarity_weight: float = option(
+        2.0, "weight of the embeddings' geometry", low=0.0, high=100.0
+    )
     supervision: float = option(0.5, "weight of what is learnt from labels", low=0.0, high=100.0)
 
     def places(self) -> list[Path]:
@@ -77,7 +79,8 @@ class DistillStage(SupervisedStage):
         total, parts = self.by_labels(output, batch)
         counts, size = output.mask.sum(1), output.mask.shape[1]
         said = [
-            t.targets(self.train, batch, options.softening, counts, size) for t in self.teachers
+            t.targets(self.train, batch, options.kd_temperature, counts, size)
+            for t in self.teachers
         ]
         probabilities = torch.stack([one.probabilities for one in said]).mean(0)
         distances = [
@@ -86,7 +89,7 @@ class DistillStage(SupervisedStage):
         ]
         apart = torch.stack(
             [
-                losses.kd_loss(output.logits, probabilities, options.softening),
+                losses.kd_loss(output.logits, probabilities, options.kd_temperature),
                 torch.stack(distances).mean(0),
             ],
             dim=1,
@@ -99,8 +102,8 @@ class DistillStage(SupervisedStage):
         ]
         geometry = torch.stack(shapes).mean()
         parts |= {"softened": softened.item(), "frames": frames.item(), "geometry": geometry.item()}
-        taught = options.softened * softened + options.frames * frames
-        return options.supervision * total + taught + options.geometry * geometry, parts
+        taught = options.kd_weight * softened + options.feature_weight * frames
+        return options.supervision * total + taught + options.similarity_weight * geometry, parts
 
 
 class Distill(Supervised):

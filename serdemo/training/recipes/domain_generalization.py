@@ -19,11 +19,8 @@ from serdemo.schema.options import Options, option
 class GeneralOptions(Options):
     """Ways to make what is learnt hold for voices, languages and rooms never heard."""
 
-    positives: str = option(
-        "all",
-        "pairs that the contrastive term draws together: all of an emotion, or only those of"
-        " different corpora",
-        choices=("all", "across"),
+    cross_corpus_positives: bool = option(
+        False, "only pairs of different corpora are positives of the contrastive term"
     )
     priors: bool = option(
         False, "not to learn which emotions a corpus has, and how many of each (logit adjustment)"

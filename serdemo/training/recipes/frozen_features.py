@@ -33,25 +33,30 @@ LONGEST_S = 60.0  # of a clip, of which frames are kept
 class FrozenOptions(Options):
     """How an encoder is heard of which nothing is trained."""
 
-    hear_once: bool = option(
+    cache_features: bool = option(
         False,
-        "train on the frames that a frozen encoder (--freeze all --mix last) gives of whole clips as"
+        "train on the frames that a frozen encoder (--freeze all --layer-pooling last) gives of whole clips as"
         " they are, heard once and kept in --cache: no augmentation, and many times faster",
     )
 
     def check(self, of: Callable[[type[Any]], Any]) -> None:
         """Raises UsageError where the options of a recipe, given by `of`, forbid it."""
         kind, given, heads = of(EncoderOptions).encoder, of(PretrainedOptions), of(HeadOptions)
-        if not self.hear_once:
+        if not self.cache_features:
             return
-        trained = given.mix != "last" or given.reduce or given.lora_rank or given.freeze != "all"
+        trained = (
+            given.layer_pooling != "last"
+            or given.bottleneck
+            or given.lora_rank
+            or given.freeze != "all"
+        )
         if kind not in SPECTRAL and (kind == "compact" or trained):
             raise UsageError(
-                "--hear-once needs an encoder of which nothing is trained: name a pretrained one with"
-                " --freeze all --mix last, without --reduce and --lora-rank."
+                "--cache-features needs an encoder of which nothing is trained: name a pretrained one with"
+                " --freeze all --layer-pooling last, without --bottleneck and --lora-rank."
             )
         if heads.image:
-            raise UsageError("--hear-once keeps frames; for images take the recipe ssl_cnn.")
+            raise UsageError("--cache-features keeps frames; for images take the recipe ssl_cnn.")
 
 
 class FeatureCache(ABC):

@@ -11,7 +11,7 @@ Only its summary could be read: embedding, clustering, K, loss and weights are n
 | a multi-task form adds speaker classification | `--speaker-head classify`, cross-entropy weighed by `--speaker-weight` | 0.1 and 1 are read as its weights |
 | adversarial variants are compared | `--speaker-head adversarial`: the head's gradient reversed, times that weight | what tells the speaker is to be left out |
 | supervised fine-tuning; few labels help most | a classifier, with all below it, on `--labels-share` of the training labels | stage 2 alone (`--cluster-epochs 0`) is what to compare with |
-| (its own next step) cluster purity against the final result | `--clusters-from emotion`, `corrupted` (by `--corrupt`) and `shuffled` | what perfect, spoilt and meaningless clusters would give |
+| (its own next step) cluster purity against the final result | `--clusters-from emotion`, `corrupted` (by `--corruption`) and `shuffled` | what perfect, spoilt and meaningless clusters would give |
 
 Stage 1 sees no emotion label, but where `--clusters-from` asks for clusters of the emotions.
 """
@@ -70,7 +70,7 @@ class SpeakerClusterOptions(Options):
         " out anew, or the emotions with a share of them dealt out anew",
         choices=("kmeans", "emotion", "shuffled", "corrupted"),
     )
-    corrupt: float = option(0.3, "that share of each speaker's clips", low=0.0, high=1.0)
+    corruption: float = option(0.3, "that share of each speaker's clips", low=0.0, high=1.0)
     clips_per_speaker: int = option(
         12, "clips of a speaker that come into a batch together", low=2, high=4096
     )
@@ -145,7 +145,7 @@ class ClusterStage(ClipsStage):
             sound = self.train.clips if isinstance(self.train, CachedClips) else self.train
             rows = embed(model, sound, self.batching.batch_size)
             found = clusters.within_speakers(rows, self.speakers, options.k, self.seed)
-        share = {"shuffled": 1.0, "corrupted": options.corrupt}.get(options.clusters_from, 0.0)
+        share = {"shuffled": 1.0, "corrupted": options.corruption}.get(options.clusters_from, 0.0)
         return permute_within_speakers(found, self.speakers, share, self.seed)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
@@ -218,7 +218,9 @@ class SpeakerClusters(Recipe):
     def unscored(self) -> str:
         """After stage 1 alone there is no classifier."""
         trained = ClassifyStage.name in self.passes
-        return "" if trained else "Stage 1 alone: no classifier yet; go on from it with --start."
+        return (
+            "" if trained else "Stage 1 alone: no classifier yet; go on from it with --init-from."
+        )
 
     @property
     def unlabelled(self) -> bool:

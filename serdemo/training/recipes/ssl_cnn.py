@@ -53,7 +53,7 @@ SPECTROGRAM: Mapping[str, Value] = {  # EfficientNet's own size of an image
     "image_side": 224,
     "batch_size": 16,
     "learning_rate": 5e-4,
-    "start": "",
+    "init_from": "",
     "baselines": False,
 }
 TOGETHER = 16  # images in one forward pass of validation
@@ -139,12 +139,12 @@ class SslCnn(Recipe):
     )
     presets: ClassVar[Mapping[str, Value]] = {
         "encoder": "wav2vec2",
-        "mix": "last",
+        "layer_pooling": "last",
         "freeze": "all",
         "pooling": "cnn",
         "batch_size": 4,
         "weight_decay": 0.0,
-        "average": 0.0,  # batch norm's statistics are those of the weights themselves
+        "ema_decay": 0.0,  # batch norm's statistics are those of the weights themselves
     }
 
     sourced: ClassVar[tuple[str, ...]] = (*PRETRAINED, "compact")
@@ -202,16 +202,16 @@ class SslCnn(Recipe):
             raise UsageError("--pooling must be cnn or efficientnet for ssl_cnn.")
         if heads.pooling == "efficientnet":
             torchvision()  # told before anything is begun
-        if pretrained.freeze != "all" or pretrained.reduce or pretrained.lora_rank:
+        if pretrained.freeze != "all" or pretrained.bottleneck or pretrained.lora_rank:
             raise UsageError(
-                "ssl_cnn trains nothing of its encoder: leave --freeze, --reduce and --lora-rank"
+                "ssl_cnn trains nothing of its encoder: leave --freeze, --bottleneck and --lora-rank"
                 " away, or take the recipe supervised with --pooling cnn."
             )
         batching: BatchOptions = self.of(BatchOptions)
-        if (batching.crop_low, batching.crop_high) != (usual.crop_low, usual.crop_high):
+        if (batching.min_crop, batching.max_crop) != (usual.min_crop, usual.max_crop):
             raise UsageError(
                 "ssl_cnn hears the beginning of every clip: give --image-seconds in place of"
-                " --crop-low and --crop-high."
+                " --min-crop and --max-crop."
             )
 
     def begin(self, model: Model) -> None:

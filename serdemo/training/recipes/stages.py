@@ -74,7 +74,7 @@ class ClipsStage(Stage):
         memory = self.batching.memory_gb * share
         self.train: ClipDataset = ClipDataset(train, self.labels, memory * 0.8)
         self.valid: ClipDataset = ClipDataset(valid, self.labels, memory * 0.2)
-        if recipe.of(FrozenOptions).hear_once:
+        if recipe.of(FrozenOptions).cache_features:
             frames = FrameCache(model, recipe.of(CacheOptions))
             self.train, self.valid = (
                 CachedClips(self.train, frames),

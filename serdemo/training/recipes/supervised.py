@@ -92,7 +92,7 @@ class SupervisedStage(ClipsStage):
             logits = losses.adjust_logits(logits, whole.corpus, self.prior.to(logits.device))
         labels = whole.emotion if shares is None else all_gather_with_grad(shares, batch)[0]
         classify = losses.cross_entropy(logits, labels, self.options.smoothing)
-        across = self.general.positives == "across" and len(self.prior) > 1
+        across = self.general.cross_corpus_positives and len(self.prior) > 1
         contrast = losses.supervised_contrastive(
             projection,
             whole.emotion,
@@ -135,8 +135,10 @@ class Supervised(Recipe):
 
     def describe(self, split: Split) -> Description:
         self.of(FrozenOptions).check(self.of)
-        if self.of(FrozenOptions).hear_once and self.of(GeneralOptions).mixup:
-            raise UsageError("--mixup mixes sounds, of which --hear-once keeps none: choose one.")
+        if self.of(FrozenOptions).cache_features and self.of(GeneralOptions).mixup:
+            raise UsageError(
+                "--mixup mixes sounds, of which --cache-features keeps none: choose one."
+            )
         encoder, encoder_options, config = encoders.describe(self.of)
         return Description(
             labels=self.of(ClassOptions).labels(split.train),

@@ -105,7 +105,7 @@ def _published(path: Path) -> tuple[dict[str, Tensor], Description]:
     return state, Description(
         labels=EMOTIONS,
         encoder="whisper",
-        encoder_options={"reduce": reduce},
+        encoder_options={"bottleneck": reduce},
         encoder_config=config,
         head_options={"attention": attention, "embedding": embedding},
         name=path.stem,

@@ -14,6 +14,7 @@ import gradio as gr
 from serdemo.runs.registry.entry import PREFIXES
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.files import read_json
+from serdemo.schema.renamed_options import current_options
 from serdemo.schema.types import EMOTIONS
 from serdemo.ui.adapt import takes
 from serdemo.ui.adapt.takes import Voice
@@ -169,7 +170,8 @@ def _start(page: Page, voice: Voice, request: gr.Request) -> Predictor:
     if now.folder != voice.checkpoint:
         return now
     with suppress(SerdemoError, KeyError, TypeError):
-        return page.visitors.at(Path(read_json(voice.folder / "config.json")["options"]["start"]))
+        options = current_options(read_json(voice.folder / "config.json")["options"])
+        return page.visitors.at(Path(options["init_from"]))
     return page.model.get()
 
 
@@ -179,7 +181,7 @@ def _teaching(start: Predictor, voice: Voice) -> Iterator[tuple[float, str]]:
     from serdemo.training.events import Started, Step
 
     clips = voice.utterances()
-    values = {"start": str(start.folder)}
+    values = {"init_from": str(start.folder)}
     total = len(clips) + 1
     yield 0.0, f"Hearing {len(clips)} takes"
     happening = personal_run.train(

@@ -16,7 +16,7 @@ from serdemo.ui.finetune.option_widgets import of_recipe
 from serdemo.ui.shell import zerogpu
 
 FOLDER, ZIP = "A folder or table of clips on this computer", "A zip of a folder of clips"
-ASKED_ABOVE = ("budget_minutes", "start")  # what has a widget of its own
+ASKED_ABOVE = ("budget_minutes", "init_from")  # what has a widget of its own
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def build_request(
     `start` is the checkpoint to begin with, None to train from scratch. Raises UsageError where there is
     nothing to train on.
     """
-    begun = {"start": str(start)} if start else {}
+    begun = {"init_from": str(start)} if start else {}
     return TrainingRequest(
         recipe,
         require_corpora([*named, folder]),

@@ -14,8 +14,8 @@ from serdemo.audio.augmentation import (
 )
 
 RATE = 16_000
-NOTHING = AugmentOptions(speed=0.0, noise=0.0, reverberation=0.0, band=0.0, gain=0.0)
-EVERYTHING = AugmentOptions(speed=1.0, noise=1.0, reverberation=1.0, band=1.0, gain=1.0)
+NOTHING = AugmentOptions(speed=0.0, noise=0.0, reverberation=0.0, bandlimit=0.0, gain=0.0)
+EVERYTHING = AugmentOptions(speed=1.0, noise=1.0, reverberation=1.0, bandlimit=1.0, gain=1.0)
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -90,7 +90,7 @@ def test_a_room_decays_as_long_as_asked(seconds: float) -> None:
 
 
 def test_gain_stays_within_bounds_and_clips_at_full_scale() -> None:
-    only = AugmentOptions(speed=0.0, noise=0.0, reverberation=0.0, band=0.0, gain=1.0)
+    only = AugmentOptions(speed=0.0, noise=0.0, reverberation=0.0, bandlimit=0.0, gain=1.0)
     wave = bad_audio.voice(1.0)
     gains = []
     for seed in range(60):

@@ -18,7 +18,7 @@ from serdemo.schema.errors import SerdemoError
 from serdemo.schema.types import Utterance
 
 LABELS = ("angry", "happy")
-ROUGH = AugmentOptions(speed=1.0, noise=1.0, reverberation=1.0, band=1.0, gain=1.0)
+ROUGH = AugmentOptions(speed=1.0, noise=1.0, reverberation=1.0, bandlimit=1.0, gain=1.0)
 
 
 def utterance(
@@ -136,7 +136,7 @@ def test_draws_keep_to_the_weights_with_the_least_repetition() -> None:
     rng = np.random.default_rng(0)
     weights = rng.random(97) ** 3
     weights /= weights.sum()
-    options = BatchOptions(batch_size=8, crop_low=1.0, crop_high=2.0)
+    options = BatchOptions(batch_size=8, min_crop=1.0, max_crop=2.0)
     total: Counter[int] = Counter()
     for epoch in range(40):
         plan = sample_epoch(weights, options, 0, epoch)
@@ -188,7 +188,7 @@ def same(one: Batch, other: Batch) -> bool:
 @pytest.mark.slow
 def test_worker_processes_prepare_the_same_batches(some_clips: list[Utterance]) -> None:
     clips = ClipDataset(some_clips, LABELS, 1.0)
-    options = BatchOptions(batch_size=2, crop_low=0.1, crop_high=0.2)
+    options = BatchOptions(batch_size=2, min_crop=0.1, max_crop=0.2)
     plan = sample_epoch(sampling_weights(some_clips, 0.5), options, 1, 0)
     state = torch.get_rng_state()
     alone = list(training_batches(clips, plan, 0, ROUGH))

@@ -30,7 +30,7 @@ def finished(values: dict[str, Any], split: Split, run: Path) -> Finished:
 def test_a_run_tells_what_it_brought(
     tiny_values: dict[str, Any], tiny_checkpoint: Path, split: Split, tmp_path: Path
 ) -> None:
-    last = finished({**tiny_values, "start": str(tiny_checkpoint)}, split, tmp_path / "tuned")
+    last = finished({**tiny_values, "init_from": str(tiny_checkpoint)}, split, tmp_path / "tuned")
     (one,), said = load_before_after(tmp_path / "tuned")
     assert said == one.sentence
     assert last.note.endswith(said)
@@ -64,7 +64,7 @@ def test_speakers_that_the_first_model_knew_do_not_count(
     described = checkpoint.describe(knowing)
     known = {name: [*speakers, "dora"] for name, speakers in described.trained_on.items()}
     checkpoint.redescribe(knowing, replace(described, name="knowing", trained_on=known))
-    last = finished({**tiny_values, "start": str(knowing)}, split, tmp_path / "run")
+    last = finished({**tiny_values, "init_from": str(knowing)}, split, tmp_path / "run")
     found, refusal = load_before_after(tmp_path / "run")
     assert found == []
     assert "trained or selected on every speaker" in refusal

@@ -68,7 +68,7 @@ def test_an_arm_begins_with_the_model_of_its_own_seed(tmp_path: Path) -> None:
     arm = Arm("b", "cross_corpus", "x", {"epochs": 3}, begun="a")
     assert options_of(arm, 2, tmp_path) == {
         "epochs": 3,
-        "start": str(tmp_path / "a" / "seed-2" / "checkpoint"),
+        "init_from": str(tmp_path / "a" / "seed-2" / "checkpoint"),
         "seed": 2,
     }
 

@@ -6,16 +6,18 @@ import os
 import pickle
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from support.small_encoders import KINDS
 
-from serdemo.nn import checkpoint
+from serdemo.nn import checkpoint, encoders
 from serdemo.nn.checkpoint_files import DESCRIPTION, WEIGHTS
+from serdemo.nn.encoders.options import SPECTRAL, PretrainedOptions
 from serdemo.schema import files
 from serdemo.schema.errors import SerdemoError
 
@@ -164,8 +166,8 @@ BAD: dict[str, tuple[Damage, str]] = {
         r"model\.json cannot be read as JSON",
     ),
     "json-list": (text("[1, 2]"), "is no JSON table"),
-    "no-format": (edit(format=GONE), "checkpoint format None; this version reads 1"),
-    "later-format": (edit(format=2), "format 2; this version reads 1, so update serdemo"),
+    "no-format": (edit(format=GONE), "checkpoint format None; this version reads 1 and 2"),
+    "later-format": (edit(format=3), "format 3; this version reads 1 and 2, so update serdemo"),
     "unknown-entry": (edit(magic=1), "has an unknown entry 'magic'"),
     "no-labels-entry": (edit(labels=GONE), "has no 'labels'"),
     "no-encoder-entry": (edit(encoder=GONE), "has no 'encoder'"),
@@ -373,3 +375,40 @@ def test_json_is_written_at_once_or_not_at_all(
         files.write_json(path, {"b": 1})
     assert files.read_json(path) == {"a": [1, 2.5, "ü"]}
     assert [one.name for one in tmp_path.iterdir()] == ["report.json"]
+
+
+FORMER_HEADS = {"attention": 8, "embedding": 8, "projection": 8, "hidden": 16}
+FORMER_OPTIONS = {"start": "", "crop_low": 1.0, "average": 0.9, "mixup": 0.4, "seed": 3}
+
+
+@pytest.mark.parametrize("kind", [*SPECTRAL, "compact", *KINDS])
+def test_a_description_of_format_1_is_read(sources: dict[str, Path], kind: str) -> None:
+    options: dict[str, Any] = {}
+    encoder, config = kind, {}
+    if kind in KINDS:
+        options = {"mix": "last", "reduce": 8, "freeze": "lower", "source": str(sources[kind])}
+        encoder = KINDS[kind][0]
+        config = encoders.ENCODERS[encoder].configure(PretrainedOptions.from_json(options))
+    elif kind == "compact":
+        options = {"width": 16, "layers": 1, "heads": 2}
+    described = checkpoint.Description.from_json(
+        {
+            "format": 1,
+            "labels": ["angry", "sad"],
+            "encoder": encoder,
+            "encoder_options": options,
+            "encoder_config": config,
+            "head_options": FORMER_HEADS,
+            "options": FORMER_OPTIONS,
+        },
+        "old",
+    )
+    assert described.format == checkpoint.FORMAT == 2
+    assert described.options == {"init_from": "", "min_crop": 1.0, "ema_decay": 0.9, "seed": 3}
+    model = checkpoint.build(described)
+    assert model.options.classifier_width == 16
+    if kind in KINDS:
+        assert model.encoder.width == described.encoder_options["bottleneck"] == 8
+        assert described.encoder_options["freeze"] == "lower-half"
+    again = json.loads(json.dumps(asdict(described)))
+    assert checkpoint.Description.from_json(again, "new") == described

@@ -50,7 +50,7 @@ def test_a_clip_is_what_it_is_alone(sources: dict[str, Path], name: str) -> None
 
 @pytest.mark.parametrize("name", ["wavlm", "hubert", "hubert-large", "wav2vec2", "xlsr"])
 def test_the_last_layer_is_what_transformers_gives(sources: dict[str, Path], name: str) -> None:
-    encoder = built(sources, name, mix="last")
+    encoder = built(sources, name, layer_pooling="last")
     theirs = KINDS[name][1].from_pretrained(sources[name]).eval()
     (wave,) = noise(12000)
     given = wave[None]
@@ -120,20 +120,22 @@ def test_gradient_checkpointing_changes_nothing_but_memory(
 @pytest.mark.parametrize("name", ["wavlm", "xlsr", "whisper"])
 def test_what_is_frozen(sources: dict[str, Path], name: str) -> None:
     counts = {}
-    for part in ("none", "features", "lower", "all"):
+    for part in ("none", "features", "lower-half", "all"):
         encoder = built(sources, name, freeze=part)
         trained = {n for n, p in encoder.named_parameters() if p.requires_grad}
         counts[part] = len(trained)
         layers = {n.split("layers.")[1].split(".")[0] for n in trained if "layers." in n}
-        assert layers == {"none": set("0123"), "features": set("0123"), "lower": set("23")}.get(
-            part, set()
-        )
+        assert layers == {
+            "none": set("0123"),
+            "features": set("0123"),
+            "lower-half": set("23"),
+        }.get(part, set())
         assert "mix" in trained
         frames, mask = run(encoder, noise(9000))
         frames[mask].sum().backward()
         touched = {n for n, p in encoder.named_parameters() if p.grad is not None}
         assert touched <= trained
-    assert counts["none"] > counts["features"] > counts["lower"] > counts["all"] == 1
+    assert counts["none"] > counts["features"] > counts["lower-half"] > counts["all"] == 1
 
 
 @pytest.mark.parametrize("name", ["wavlm", "hubert", "whisper"])
@@ -389,7 +391,7 @@ def test_what_stands_beside_an_encoder_is_left_out(
         (tmp_path / "ctc", whole.wavlm),
         (sources["xvector"], transformers.WavLMModel.from_pretrained(sources["xvector"]).eval()),
     ):
-        found, _ = run(built({"wavlm": source}, "wavlm", mix="last"), [wave])
+        found, _ = run(built({"wavlm": source}, "wavlm", layer_pooling="last"), [wave])
         torch.testing.assert_close(found, body(wave[None]).last_hidden_state, atol=1e-4, rtol=1e-3)
 
 

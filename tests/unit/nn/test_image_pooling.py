@@ -50,7 +50,7 @@ def test_seven_seconds_of_wav2vec2_are_349_frames_and_300_x_300() -> None:
         feat_extract_norm="layer",
     )
     told = {"architecture": config.to_diff_dict(), "normalise": True}
-    options = PretrainedOptions(mix="last", freeze="all").to_json()
+    options = PretrainedOptions(layer_pooling="last", freeze="all").to_json()
     model = Model(encoders.build("wav2vec2", options, told), ("sad",), HeadOptions(pooling="cnn"))
     for size in (1, 16_000, 112_000, 200_000):
         frames, mask = model.eval().encode(*batch(*noise(size)))

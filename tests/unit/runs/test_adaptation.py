@@ -65,7 +65,7 @@ def taught(recordings: Path, tiny_checkpoint: Path, tmp_path: Path) -> Callable[
     """A function that carries out a run in `tmp_path / my-voice`."""
 
     def run(clips: list[Utterance] | None = None, **more: Any) -> list[Any]:
-        values = {"start": str(tiny_checkpoint), "device": "cpu", **more.pop("values", {})}
+        values = {"init_from": str(tiny_checkpoint), "device": "cpu", **more.pop("values", {})}
         clips = class_folders.read(recordings) if clips is None else clips
         return list(personal_run.train(values, clips, tmp_path / "my-voice", **more))
 
@@ -94,7 +94,7 @@ def test_a_classifier_of_two_layers_is_taught_its_last(
     predictor: Predictor, tmp_path: Path
 ) -> None:
     described = predictor.description
-    options = {**described.head_options, "hidden": 5}
+    options = {**described.head_options, "classifier_width": 5}
     fresh = checkpoint.build(replace(described, head_options=options))
     checkpoint.save(tmp_path / "two", fresh, replace(described, head_options=options))
     two = Predictor(tmp_path / "two", device="cpu")
@@ -266,7 +266,7 @@ def test_what_cannot_be_taught_is_one_sentence(
         ([], {}, "two clips each of two emotions"),
         (two, {}, "of 2 speakers .* name one of them with --speaker"),
         (clips, {"speaker": "nobody"}, "no speaker 'nobody'"),
-        (clips, {"start": "nowhere"}, "nowhere"),
+        (clips, {"init_from": "nowhere"}, "nowhere"),
         (clips, {"depth": 3}, "no option 'depth'"),
     ):
         with pytest.raises(SerdemoError, match=words) as told:

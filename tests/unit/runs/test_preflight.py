@@ -140,7 +140,7 @@ def test_with_a_start_the_test_clips_are_heard_thrice(
     took = replace(NOTHING, answered=10.0)
     fresh, begun = (
         estimate.estimate_duration(
-            "supervised", {**tiny_values, "start": start}, split, lambda *asked: took
+            "supervised", {**tiny_values, "init_from": start}, split, lambda *asked: took
         )
         for start in ("", str(tiny_checkpoint))
     )

@@ -16,7 +16,7 @@ REQUEST = TrainingRequest(
     "supervised",
     ("emodb", "/my clips"),
     SplitChoice(valid="anna,bert", test="none"),
-    {"learning_rate": 0.00012345678, "epochs": 3, "balanced": False, "start": "models/a b"},
+    {"learning_rate": 0.00012345678, "epochs": 3, "balanced": False, "init_from": "models/a b"},
     run_dir=Path("runs/a"),
     root=Path("/data"),
     resume=True,

@@ -20,7 +20,7 @@ from serdemo.schema.types import Utterance
 from serdemo.training.events import EpochEnd, Event, Finished, Started, Step
 from serdemo.training.recipes.validation import validate
 
-CALM = dict(speed=0.0, noise=0.0, reverberation=0.0, band=0.0, gain=0.0, dropout=0.0, masks=0)
+CALM = dict(speed=0.0, noise=0.0, reverberation=0.0, bandlimit=0.0, gain=0.0, dropout=0.0, masks=0)
 
 
 def steps(events: list[Event], stage: str) -> list[Step]:
@@ -34,7 +34,9 @@ def test_eight_clips_are_learnt_by_heart(
 ) -> None:
     eight = tuple(u for u in two if u.emotion != "happy" and u.speaker in ("anna", "bert"))
     assert len(eight) == 8
-    quick = dict(batch_size=8, learning_rate=1e-2, average=0.5, smoothing=0.0, hidden=32)
+    quick = dict(
+        batch_size=8, learning_rate=1e-2, ema_decay=0.5, smoothing=0.0, classifier_width=32
+    )
     run = tmp_path / "run"
     counts = dict(contrast_epochs=40, epochs=40, tune="head", margin_loss=margin_loss)
     events = list(begin_two(run, of=Split(train=eight), **CALM, **quick, **counts))
@@ -97,7 +99,7 @@ def test_stage_1_alone_is_not_scored(
     values = {**tiny_values, "contrast_epochs": 1, "epochs": 0}
     events = list(train("cross_corpus", values, two_split, tmp_path / "run"))
     assert isinstance(events[-1], Finished)
-    assert events[-1].note == "Stage 1 alone: no classifier yet; go on from it with --start."
+    assert events[-1].note == "Stage 1 alone: no classifier yet; go on from it with --init-from."
     folder = tmp_path / "run" / "checkpoint"
     assert not (folder / "report.json").exists()
     ended = [event for event in events if isinstance(event, EpochEnd)]
@@ -119,7 +121,7 @@ def test_what_began_with_stage_1_alone_is_compared_with_guessing(
     values = {**tiny_values, "contrast_epochs": 1, "epochs": 0}
     list(train("cross_corpus", values, split, tmp_path / "one"))
     start = str(tmp_path / "one" / "checkpoint")
-    values |= {"contrast_epochs": 0, "epochs": 1, "target": "right", "start": start}
+    values |= {"contrast_epochs": 0, "epochs": 1, "target": "right", "init_from": start}
     right = Split(tuple(u for u in split.train if u.corpus == "right"), (), split.test)
     *_, ended = train("cross_corpus", values, right, tmp_path / "two")
     assert isinstance(ended, Finished)
@@ -136,7 +138,7 @@ def test_stage_2_can_begin_from_a_run_of_stage_1_alone(
     assert events[0].stages == ("contrast",)
     first, _ = checkpoint.load(tmp_path / "one" / "checkpoint")
     right = by_speakers([u for u in two if u.corpus == "right"], valid=["dora"])
-    from_it = dict(start=str(tmp_path / "one" / "checkpoint"), contrast_epochs=0, tune="head")
+    from_it = dict(init_from=str(tmp_path / "one" / "checkpoint"), contrast_epochs=0, tune="head")
     list(begin_two(tmp_path / "two", of=right, target="right", **from_it))
     second, description = checkpoint.load(tmp_path / "two" / "checkpoint")
     assert torch.equal(first.embedding.weight, second.embedding.weight)

@@ -156,15 +156,15 @@ def split_of(split: Split) -> Split:
     return Split(split.train, split.valid)
 
 
-CALM = dict(speed=0.0, noise=0.0, reverberation=0.0, band=0.0, gain=0.0, dropout=0.0, masks=0)
+CALM = dict(speed=0.0, noise=0.0, reverberation=0.0, bandlimit=0.0, gain=0.0, dropout=0.0, masks=0)
 
 
 @pytest.mark.slow
 def test_a_student_learns_its_teacher_by_heart(
     begin: Begin, tmp_path: Path, tiny_checkpoint: Path, split: Split
 ) -> None:
-    own = dict(supervision=0.0, epochs=120, batch_size=12, learning_rate=1e-2, average=0.5)
-    whole = dict(crop_low=2.0, crop_high=2.0, softening=1.0, width=32, embedding=16)
+    own = dict(supervision=0.0, epochs=120, batch_size=12, learning_rate=1e-2, ema_decay=0.5)
+    whole = dict(min_crop=2.0, max_crop=2.0, kd_temperature=1.0, width=32, embedding=16)
     events = list(begin(tmp_path / "run", **CALM, **own, **whole))
     steps = [event for event in events if isinstance(event, Step)]
     for name in ("softened", "frames", "geometry"):

@@ -149,7 +149,7 @@ def test_an_adversary_hides_the_corpus(clips: ClipDataset) -> None:
 
 
 WAYS = {
-    "across": {"positives": "across"},
+    "across": {"cross_corpus_positives": True},
     "priors": {"priors": True},
     "corpus": {"adversary": "corpus"},
     "speaker": {"adversary": "speaker"},

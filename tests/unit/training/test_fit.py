@@ -36,7 +36,7 @@ from serdemo.training.recipes.supervised import Supervised
 from serdemo.training.recipes.validation import ClassOptions, validate
 from serdemo.training.stepper import Trainer, lr_factor
 
-CALM = dict(speed=0.0, noise=0.0, reverberation=0.0, band=0.0, gain=0.0, dropout=0.0, masks=0)
+CALM = dict(speed=0.0, noise=0.0, reverberation=0.0, bandlimit=0.0, gain=0.0, dropout=0.0, masks=0)
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def test_eight_clips_are_learnt_by_heart(
 ) -> None:
     eight = tuple(u for u in utterances if u.emotion != "happy" and u.speaker in ("anna", "bert"))
     assert len(eight) == 8
-    quick = dict(batch_size=8, epochs=30, learning_rate=5e-3, average=0.5)
+    quick = dict(batch_size=8, epochs=30, learning_rate=5e-3, ema_decay=0.5)
     events = list(begin(tmp_path / "run", of=Split(train=eight), **CALM, **quick))
     losses = [event.loss for event in steps(events)]
     assert losses[-1] < 0.6 * losses[0]
@@ -345,7 +345,11 @@ def test_resume_with_another_size_is_refused(
         ("state.json", b'{"at": 3, "split": ""}', "The saved state of run is damaged"),
         ("state.json", b"[1]", "The saved state of run is damaged"),
         ("state.json", b'{"at": {}, "split": "", "format": 1}', "run was begun by another version"),
-        ("state.json", b'{"at": {}, "split": ""}', "begin a run in another folder, with --start"),
+        (
+            "state.json",
+            b'{"at": {}, "split": ""}',
+            "begin a run in another folder, with --init-from",
+        ),
         ("state.json", b"{", "state.json cannot be read as JSON"),
         ("state.safetensors", b"\x00" * 50, "state.safetensors is not a safetensors file"),
     ],
@@ -430,7 +434,7 @@ class Slope:
 def test_averages_and_clipping_by_hand() -> None:
     model = torch.nn.Linear(2, 1, bias=False)
     stage = Slope(model)
-    options = TrainOptions(average=0.2, clip_norm=0.5, weight_decay=0.0)
+    options = TrainOptions(ema_decay=0.2, clip_norm=0.5, weight_decay=0.0)
     trainer = Trainer(model, stage, options, torch.float32)  # type: ignore[arg-type]
     batch: Any = SimpleNamespace(to=lambda device: None)
     seen = []

@@ -33,7 +33,7 @@ from serdemo.training.recipes.frozen_features import CachedClips, FrameCache
 from serdemo.training.recipes.speaker_clusters import SpeakerClusters
 from serdemo.training.recipes.supervised import Supervised
 
-FROZEN: Mapping[str, Any] = {"freeze": "all", "mix": "last", "hear_once": True}
+FROZEN: Mapping[str, Any] = {"freeze": "all", "layer_pooling": "last", "cache_features": True}
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def test_eight_clips_are_learnt_by_heart(
 ) -> None:
     eight = tuple(u for u in two if u.emotion != "happy" and u.speaker in ("cleo", "dora"))
     assert len(eight) == 8
-    options = dict(epochs=200, contrast_epochs=20, learning_rate=1e-2, smoothing=0.0, average=0.5)
+    options = dict(epochs=200, contrast_epochs=20, learning_rate=1e-2, smoothing=0.0, ema_decay=0.5)
     events = list(begin_two(tmp_path / "run", of=Split(train=eight), **{**frozen, **options}))
     assert [e.loss for e in events if isinstance(e, Step)][-1] < 0.1
     predictor = Predictor(tmp_path / "run" / "checkpoint", device="cpu")
@@ -189,14 +189,14 @@ def test_the_encoder_stays_as_it_was(
     fresh.begin(begun)
     own, first = model.encoder.state_dict(), begun.encoder.state_dict()
     assert all(torch.equal(own[name].half(), first[name].half()) for name in first)
-    assert description.options["hear_once"] is True
+    assert description.options["cache_features"] is True
 
 
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
-        ({"freeze": "lower"}, "of which nothing is trained"),
-        ({"mix": "weighted"}, "of which nothing is trained"),
+        ({"freeze": "lower-half"}, "of which nothing is trained"),
+        ({"layer_pooling": "weighted"}, "of which nothing is trained"),
         ({"lora_rank": 2}, "of which nothing is trained"),
         ({"encoder": "compact", "source": ""}, "of which nothing is trained"),
         ({"pooling": "cnn"}, "recipe ssl_cnn"),
@@ -213,7 +213,7 @@ def test_where_it_cannot_be_it_is_refused(
 
 
 def test_what_was_never_trained_may_be_heard_once(split: Split, tmp_path: Path) -> None:
-    values = {"encoder": "mfcc", "hear_once": True, "cache": str(tmp_path)}
+    values = {"encoder": "mfcc", "cache_features": True, "cache": str(tmp_path)}
     assert Supervised.from_values(values).describe(split).encoder == "mfcc"
 
 

@@ -37,7 +37,12 @@ def begun(
     """A trained checkpoint with a pretrained encoder whose source is gone."""
     folder = tmp_path_factory.mktemp("begun")
     save("wavlm", folder / "source")
-    network = {"encoder": "wavlm", "source": str(folder / "source"), "reduce": 8, "freeze": "lower"}
+    network = {
+        "encoder": "wavlm",
+        "source": str(folder / "source"),
+        "bottleneck": 8,
+        "freeze": "lower-half",
+    }
     list(train("supervised", {**tiny_values, **network, "epochs": 1}, split, folder / "run"))
     shutil.rmtree(folder / "source")
     return folder / "run" / "checkpoint"
@@ -47,7 +52,7 @@ def test_a_run_has_the_encoder_of_the_checkpoint_it_begins_with(
     begun: Path, tiny_values: dict[str, Any], split: Split, tmp_path: Path
 ) -> None:
     first, told = checkpoint.load(begun)
-    values = {**tiny_values, "start": str(begun), "encoder_learning_rate": 0.0, "epochs": 2}
+    values = {**tiny_values, "init_from": str(begun), "encoder_learning_rate": 0.0, "epochs": 2}
     stopped = list(train("supervised", values, split, tmp_path / "run", stop_after=0.0))
     assert isinstance(stopped[-1], Stopped)
     ended = list(train("supervised", values, split, tmp_path / "run", resume=True))
@@ -55,9 +60,9 @@ def test_a_run_has_the_encoder_of_the_checkpoint_it_begins_with(
     second, description = checkpoint.load(tmp_path / "run" / "checkpoint")
     assert description.encoder == "wavlm"
     assert description.encoder_config == told.encoder_config
-    assert (description.encoder_options["reduce"], description.encoder_options["freeze"]) == (
+    assert (description.encoder_options["bottleneck"], description.encoder_options["freeze"]) == (
         8,
-        "lower",
+        "lower-half",
     )
     frozen = [n for n, p in first.encoder.named_parameters() if not p.requires_grad]
     assert frozen
@@ -66,17 +71,17 @@ def test_a_run_has_the_encoder_of_the_checkpoint_it_begins_with(
 
 
 def test_what_is_given_comes_before_what_the_checkpoint_has(begun: Path) -> None:
-    recipe, options = resolve_recipe("supervised", {"start": str(begun), "reduce": 4})
+    recipe, options = resolve_recipe("supervised", {"init_from": str(begun), "bottleneck": 4})
     assert recipe.of(EncoderOptions).encoder == "wavlm"
-    assert recipe.of(PretrainedOptions).reduce == 4
-    assert recipe.of(PretrainedOptions).freeze == "lower"
-    assert options.start == str(begun)
+    assert recipe.of(PretrainedOptions).bottleneck == 4
+    assert recipe.of(PretrainedOptions).freeze == "lower-half"
+    assert options.init_from == str(begun)
     assert resolve_recipe("supervised", {})[0].of(EncoderOptions).encoder == "compact"
 
 
 def test_a_start_that_is_no_checkpoint_is_told(tmp_path: Path) -> None:
     with pytest.raises(SerdemoError, match="There is no checkpoint gone"):
-        resolve_recipe("supervised", {"start": str(tmp_path / "gone")})
+        resolve_recipe("supervised", {"init_from": str(tmp_path / "gone")})
 
 
 def test_a_checkpoint_of_ours_is_a_source_too(begun: Path, split: Split) -> None:

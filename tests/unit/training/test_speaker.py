@@ -33,7 +33,7 @@ from serdemo.training.options import TrainOptions
 from serdemo.training.recipes.speaker import Speaker, SpeakerStage
 from serdemo.training.recipes.validation import embed
 
-CALM = dict(noise=0.0, reverberation=0.0, band=0.0, gain=0.0)
+CALM = dict(noise=0.0, reverberation=0.0, bandlimit=0.0, gain=0.0)
 RATE = 16_000
 
 
@@ -94,7 +94,7 @@ def test_speakers_are_learnt_by_heart(
 ) -> None:
     eight = tuple(u for u in voices if u.speaker in ("v0", "v3"))
     assert len(eight) == 8
-    quick = dict(batch_size=8, epochs=40, learning_rate=1e-2, average=0.5)
+    quick = dict(batch_size=8, epochs=40, learning_rate=1e-2, ema_decay=0.5)
     events = list(begin(tmp_path / "run", Split(train=eight), **CALM, **quick))
     losses = [e.loss for e in events if isinstance(e, Step)]
     assert losses[-1] < 0.05 * losses[0]
@@ -266,7 +266,7 @@ def test_its_card_is_measured_anew(trained: Path, voices: list[Utterance]) -> No
 def test_an_emotion_recipe_may_begin_from_it(
     trained: Path, tiny_values: dict[str, Any], split: Split, tmp_path: Path
 ) -> None:
-    start = {**tiny_values, "start": str(trained / "checkpoint"), "learning_rate": 1e-7}
+    start = {**tiny_values, "init_from": str(trained / "checkpoint"), "learning_rate": 1e-7}
     list(training_run.train("supervised", start, split, tmp_path / "run"))
     model, description = checkpoint.load(tmp_path / "run" / "checkpoint")
     before, _ = checkpoint.load(trained / "checkpoint")

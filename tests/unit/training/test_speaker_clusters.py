@@ -39,7 +39,7 @@ from serdemo.training.recipes.speaker_clusters import (
 from serdemo.training.recipes.stages import labelled, speaker_grouped_batches
 from serdemo.training.recipes.validation import validate
 
-CALM = dict(speed=0.0, noise=0.0, reverberation=0.0, band=0.0, gain=0.0)
+CALM = dict(speed=0.0, noise=0.0, reverberation=0.0, bandlimit=0.0, gain=0.0)
 
 
 def test_the_loss_by_hand() -> None:
@@ -237,7 +237,7 @@ def test_eight_clips_are_learnt_by_heart(
 ) -> None:
     eight = tuple(u for u in clips if u.emotion != "happy" and u.speaker in ("anna", "bert"))
     assert len(eight) == 8
-    quick = dict(batch_size=8, learning_rate=1e-2, average=0.5, smoothing=0.0)
+    quick = dict(batch_size=8, learning_rate=1e-2, ema_decay=0.5, smoothing=0.0)
     counts = dict(cluster_epochs=40, epochs=40, clusters_from="emotion")
     events = list(begin(tmp_path / "run", of=Split(train=eight), **CALM, **quick, **counts))
     contrast = [e.loss for e in steps(events, "clusters")]
@@ -293,7 +293,7 @@ def test_clusters_may_be_the_emotions_spoilt_or_not(
 ) -> None:
     found = {}
     for kind in ("kmeans", "shuffled", "emotion", "corrupted"):
-        list(begin(tmp_path / kind, clusters_from=kind, corrupt=0.5, epochs=0, cluster_epochs=1))
+        list(begin(tmp_path / kind, clusters_from=kind, corruption=0.5, epochs=0, cluster_epochs=1))
         found[kind] = kept_clusters(tmp_path / kind)
     emotions = [u.emotion for u in split.train]
     purity = {kind: clusters.agreement(own, emotions).purity for kind, own in found.items()}
@@ -309,7 +309,7 @@ def test_clusters_may_be_the_emotions_spoilt_or_not(
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["classify", "adversarial"])
 def test_the_speaker_head_helps_or_hides(begin: Begin, tmp_path: Path, kind: str) -> None:
-    quick = dict(learning_rate=1e-2, cluster_epochs=40, epochs=0, batch_size=18, average=0.5)
+    quick = dict(learning_rate=1e-2, cluster_epochs=40, epochs=0, batch_size=18, ema_decay=0.5)
     weight = 10.0 if kind == "classify" else 1.0
     weighed = dict(speaker_head=kind, speaker_weight=weight)
     events = list(begin(tmp_path / "run", **CALM, **quick, **weighed))

@@ -88,7 +88,7 @@ def test_only_what_stands_on_the_encoder_is_trained(
     assert all(torch.equal(found[name], begun[name]) for name in begun)
     assert description.trained_on == {"simple": ["anna", "bert"]}
     assert description.selected_on == {"simple": ["cleo"]}
-    assert description.options["weight_decay"] == description.options["average"] == 0.0
+    assert description.options["weight_decay"] == description.options["ema_decay"] == 0.0
     assert description.options["batch_size"] == 4
 
 
@@ -203,7 +203,7 @@ def test_pretrained_encoders(
     assert isinstance(events[-1], Finished)
     (end,) = (e for e in events if isinstance(e, EpochEnd))
     model, description = checkpoint.load(tmp_path / "run" / "checkpoint")
-    assert description.encoder_options["mix"] == "last"
+    assert description.encoder_options["layer_pooling"] == "last"
     assert description.encoder_options["freeze"] == "all"
     wave = torch.from_numpy(ClipDataset(split.test, model.labels).wave(0))[None]
     # What the cache held in half precision is what the checkpoint hears anew.
@@ -283,10 +283,10 @@ def test_an_estimate_counts_the_encoder_once_and_keeps_nothing(
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "freeze": ({"freeze": "features"}, "trains nothing of its encoder"),
-    "reduce": ({"reduce": 8}, "trains nothing of its encoder"),
+    "reduce": ({"bottleneck": 8}, "trains nothing of its encoder"),
     "lora": ({"lora_rank": 2}, "trains nothing of its encoder"),
     "pooling": ({"pooling": "attention"}, "--pooling must be cnn or efficientnet"),
-    "crop": ({"crop_high": 2.0}, "give --image-seconds in place of"),
+    "crop": ({"max_crop": 2.0}, "give --image-seconds in place of"),
     "width": ({"width": 24}, "taken as it is: leave its size"),
     "layers": ({"cnn_layers": 4}, "--cnn-layers must be 3, 5 or 7"),
     "source": ({"source": "nowhere"}, "There is no checkpoint nowhere"),
@@ -330,7 +330,7 @@ def wide(corpus_root: Path, tiny_values: dict[str, Any], tmp_path: Path) -> Path
 def test_the_checkpoint_to_start_from_is_the_encoder(
     image_values: dict[str, Any], clips: list[Utterance], wide: Path, tmp_path: Path
 ) -> None:
-    given = {**image_values, "start": str(wide), "epochs": 1}
+    given = {**image_values, "init_from": str(wide), "epochs": 1}
     del given["source"], given["encoder"]
     unheard = by_speakers(clips, valid=["bert"], test=["anna"])
     events = list(training_run.train("ssl_cnn", given, unheard, tmp_path / "run"))
@@ -349,7 +349,7 @@ def test_the_checkpoint_to_start_from_is_the_encoder(
 def test_without_a_source_wav2vec2_is_the_papers() -> None:
     recipe = SslCnn.from_values({})
     assert recipe._options(PretrainedOptions).source == XLSR
-    assert recipe._options(PretrainedOptions).mix == "last"
+    assert recipe._options(PretrainedOptions).layer_pooling == "last"
     assert SslCnn.from_values({"source": "my/own"})._options(PretrainedOptions).source == "my/own"
     assert SslCnn.from_values({"encoder": "whisper"})._options(PretrainedOptions).source == ""
 

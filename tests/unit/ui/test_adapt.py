@@ -310,7 +310,7 @@ def test_the_command_shown_teaches_the_same(
     for emotion, sound in (("angry", clip), ("sad", slow)):
         for _ in range(2):
             voice.keep(emotion, sound)
-    values = {"start": str(tiny_checkpoint)}
+    values = {"init_from": str(tiny_checkpoint)}
     clips = voice.utterances()
     list(personal_run.train(values, clips, voice.folder, predictor=predictor, resume=True))
     first = voice.taught()
@@ -352,5 +352,5 @@ def test_a_model_taught_anew_is_taught_from_what_it_began_with(
     assert start() == other  # the one that answers
     page.visitors.choose("a", voice.checkpoint)
     assert start() == tiny_checkpoint  # where nothing says what it began with
-    write_json(voice.folder / "config.json", {"options": {"start": str(other)}})
+    write_json(voice.folder / "config.json", {"options": {"init_from": str(other)}})
     assert start() == other

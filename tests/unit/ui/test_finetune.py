@@ -73,7 +73,7 @@ def test_what_is_filled_in_is_a_command(jobs: JobQueue) -> None:
         assert part in line
     assert line.endswith("--run runs/supervised-emodb-ravdess-1")
     fresh = build_request(named=("emodb", "ravdess"))
-    assert "--start" not in fresh.command()
+    assert "--init-from" not in fresh.command()
     assert "--shipped-split" not in fresh.command()
     for folder in ("", "  "):
         with pytest.raises(UsageError, match="Choose what to train on"):
@@ -94,9 +94,9 @@ def test_every_option_has_a_widget_that_gives_it_back(name: str) -> None:
     kind = recipes.get(name)
     with gr.Blocks():
         for spec, value in option_widgets.listed(
-            (*kind.groups, TrainOptions), kind.presets, ("start",)
+            (*kind.groups, TrainOptions), kind.presets, ("init_from",)
         ):
-            assert spec.name != "start"
+            assert spec.name != "init_from"
             asked: Any = option_widgets.widget(spec, value)
             assert option_widgets.given(spec, asked.value) == value
             assert spec.help == asked.info
@@ -271,7 +271,7 @@ def test_a_run_that_waits_begins_when_the_page_is_looked_at(
 
 def test_a_visitor_names_no_place_on_this_machine() -> None:
     assert {*PLACES} & {*form.withheld(False)} == {*PLACES}
-    assert not {*PLACES} - {"start"} & {*form.withheld(True)}
+    assert not {*PLACES} - {"init_from"} & {*form.withheld(True)}
     with gr.Blocks():
         asks = form.laid_out(False)
     given: dict[Any, Any] = {one: getattr(one, "value", None) for one in asks.asked}
@@ -279,7 +279,7 @@ def test_a_visitor_names_no_place_on_this_machine() -> None:
     given[asks.more] = {"supervised": {"epochs": 3, "source": "me/secret", "cache": "/etc"}}
     requests = [asks.request(given, JobQueue(Path("runs")), owner) for owner in (None, "anna")]
     assert [one.corpora for one in requests] == [("emodb", "/home"), ("emodb",)]
-    shared = {"workers": 0, "budget_minutes": 3.0, "start": str(bundled_checkpoint()), "epochs": 3}
+    shared = {"workers": 0, "budget_minutes": 3.0, "init_from": str(bundled_checkpoint()), "epochs": 3}
     assert requests[0].options == {**shared, "source": "me/secret", "cache": "/etc"}
     assert requests[1].options == shared
     names = [[name for _, name in option_widgets.recipes_told(here)] for here in (True, False)]
