@@ -96,7 +96,13 @@ class TrainingRequest:
         split = SplitChoice(**_checked(values.get("split", {}), SplitChoice))
         options = current_options(values.get("options", {}))
         return cls(
-            **{**values, "corpora": tuple(values["corpora"]), "split": split, "options": options, **paths}
+            **{
+                **values,
+                "corpora": tuple(values["corpora"]),
+                "split": split,
+                "options": options,
+                **paths,
+            }
         )
 
     @classmethod

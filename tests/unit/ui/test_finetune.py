@@ -279,7 +279,12 @@ def test_a_visitor_names_no_place_on_this_machine() -> None:
     given[asks.more] = {"supervised": {"epochs": 3, "source": "me/secret", "cache": "/etc"}}
     requests = [asks.request(given, JobQueue(Path("runs")), owner) for owner in (None, "anna")]
     assert [one.corpora for one in requests] == [("emodb", "/home"), ("emodb",)]
-    shared = {"workers": 0, "budget_minutes": 3.0, "init_from": str(bundled_checkpoint()), "epochs": 3}
+    shared = {
+        "workers": 0,
+        "budget_minutes": 3.0,
+        "init_from": str(bundled_checkpoint()),
+        "epochs": 3,
+    }
     assert requests[0].options == {**shared, "source": "me/secret", "cache": "/etc"}
     assert requests[1].options == shared
     names = [[name for _, name in option_widgets.recipes_told(here)] for here in (True, False)]
