@@ -53,11 +53,13 @@ def app(port: int | None, share: bool, checkpoint: Path | None) -> None:
 
     folder = None
     if checkpoint is not None:
-        from serdemo.inference.predictor import answering
+        from serdemo.inference.predictor import require_classifier
         from serdemo.nn.checkpoint import describe
 
         folder = checkpoint_folder(checkpoint)
-        answering(describe(folder))  # so that a wrong one is told here, not only in the page
+        require_classifier(
+            describe(folder)
+        )  # so that a wrong one is told here, not only in the page
     probe.wait()
     ui.launch(port=port, share=share, checkpoint=folder)
 

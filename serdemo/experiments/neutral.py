@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from serdemo.audio import waveform
 from serdemo.audio.waveform import SAMPLE_RATE, Clip, from_array
 from serdemo.cli.options import CHECKPOINT, JSON, ROOT, checkpoint_folder, print_json
-from serdemo.inference.aggregation import WindowAggregator
+from serdemo.inference.aggregation import aggregate
 from serdemo.inference.predictor import Predictor
 from serdemo.inference.speaker_normalization import NEUTRAL, STRENGTH, estimate_speaker_offset
 from serdemo.metrics import classification
@@ -29,8 +29,7 @@ class HeardClip:
         self.utterance, self.predictor = utterance, predictor
         self.clip = waveform.decode(utterance.path)
         self.truth = classification.class_of(utterance.emotion, predictor.labels)
-        self.windows = predictor.windows(self.clip)
-        self.embeddings = predictor.embeddings([window.wave for window in self.windows])
+        (self.output,) = predictor.score_clips([self.clip])
 
     def answer(self, shift: np.ndarray | float) -> str:
         """The label when `shift` (E,) is taken away from every embedding."""
@@ -38,12 +37,8 @@ class HeardClip:
 
     def probabilities(self, shift: np.ndarray | float) -> NDArray[np.float64]:
         """The probabilities (C,) when `shift` (E,) is taken away from every embedding."""
-        rows = self.predictor.classify(self.embeddings - np.float32(shift))
-        tally = WindowAggregator(len(self.predictor.labels))
-        for window, row in zip(self.windows, rows, strict=True):
-            tally.add(window, row)
-        assert tally.answer is not None  # a clip has a window
-        return tally.answer
+        rows = self.predictor.classify(self.output.window_embeddings - np.float32(shift))
+        return aggregate(self.output.windows, rows)
 
 
 def measure(

@@ -1,8 +1,9 @@
-"""How the answers of windows add up: the smoother of the timeline and the answer for the whole."""
+"""Aggregation of window scores: smoothed over time for the timeline, averaged for the whole sound."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,49 +11,50 @@ from numpy.typing import ArrayLike, NDArray
 
 from serdemo.audio.waveform import SAMPLE_RATE, Samples
 
-# Long enough to take out a quarter of the changes of mind, too short to be felt as a delay.
+# Time constant of the smoothing: it removes a quarter of the label changes and is not felt as delay.
 SMOOTHING_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Window:
-    """16 kHz samples [start, stop) of a stream as `wave` (stop - start,), to be scored.
+    """Samples [start, stop) of a stream at 16 kHz, to be scored.
 
-    `speech` is the share in [0, 1] of it that is speech; 0 says that it does not count as heard.
-    `whole` says that it holds the whole of a short sound and alone is the answer for it.
+    `wave` is (stop - start,). `speech_ratio` is the share in [0, 1] of it that is speech, 0 where
+    that is too little to count. `whole` marks the one window that holds all of a short sound: its
+    scores replace the average over the other windows.
     """
 
     start: int
     stop: int
     wave: Samples = field(repr=False)
-    speech: float
+    speech_ratio: float
     whole: bool = False
 
 
 class WindowAggregator:
-    """Probabilities of windows, in order: smoothed for the timeline, summed for the whole.
+    """Mean and exponentially smoothed rows of windows, weighted by their seconds of speech.
 
-    Each counts by the seconds of speech in its window. `size` is the number of classes C.
+    A row (D,) holds the probabilities or the embedding of a window; windows come in time order.
     """
 
     def __init__(self, size: int) -> None:
-        self.heard = False  # whether any window held speech
+        self.has_speech = False  # whether any window held speech
         self._sum, self._weight = np.zeros(size), 0.0
         self._recent, self._recent_weight, self._recent_stop = np.zeros(size), 0.0, 0
         self._whole: NDArray[np.float64] | None = None
 
-    def add(self, window: Window, probabilities: ArrayLike) -> NDArray[np.float64] | None:
-        """Take the probabilities (C,) of a window; return the smoothed ones, None without speech."""
-        row = np.asarray(probabilities, dtype=np.float64)
+    def update(self, window: Window, values: ArrayLike) -> NDArray[np.float64] | None:
+        """Add the row (D,) of a window; return the smoothed row, None for a window without speech."""
+        row = np.asarray(values, dtype=np.float64)
         if window.whole:
             self._whole = row
             return row
-        weight = window.speech * (window.stop - window.start) / SAMPLE_RATE
+        weight = window.speech_ratio * (window.stop - window.start) / SAMPLE_RATE
         self._sum += (weight or 1.0) * row
         self._weight += weight or 1.0
         if not weight:
             return None
-        self.heard = True
+        self.has_speech = True
         # Fading with time, not with windows: after a pause the past counts for nothing.
         fade = math.exp((self._recent_stop - window.stop) / SAMPLE_RATE / SMOOTHING_S)
         self._recent = fade * self._recent + weight * row
@@ -62,9 +64,20 @@ class WindowAggregator:
         return smoothed
 
     @property
-    def answer(self) -> NDArray[np.float64] | None:
-        """The probabilities (C,) for the whole so far; None before the first window."""
+    def mean(self) -> NDArray[np.float64] | None:
+        """Mean row (D,) of all windows so far, or the row of the `whole` one; None before the first."""
         if self._whole is not None or not self._weight:
             return self._whole
-        answer: NDArray[np.float64] = self._sum / self._weight
-        return answer
+        mean: NDArray[np.float64] = self._sum / self._weight
+        return mean
+
+
+def aggregate(windows: Sequence[Window], rows: ArrayLike) -> NDArray[np.float64]:
+    """Speech-weighted mean (D,) of the rows (W, D) of a finished sound's windows."""
+    values = np.asarray(rows)
+    aggregator = WindowAggregator(values.shape[1])
+    for window, row in zip(windows, values, strict=True):
+        aggregator.update(window, row)
+    if aggregator.mean is None:
+        raise ValueError("a finished sound has at least one window")
+    return aggregator.mean

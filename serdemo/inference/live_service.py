@@ -16,7 +16,12 @@ from serdemo.audio import waveform
 from serdemo.inference.aggregation import Window
 from serdemo.inference.live_session import LiveSession, LiveState, Piece
 from serdemo.inference.predictor import Predictor
-from serdemo.inference.speaker_normalization import SpeakerOffset, estimate_speaker_offset
+from serdemo.inference.speaker_normalization import (
+    SpeakerOffset,
+    estimate_speaker_offset,
+    subtract_offsets,
+)
+from serdemo.inference.stream import FIRST_S, HOP_S
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.types import Prediction
 
@@ -62,12 +67,12 @@ class LiveService:
         """Of the latest answers: from the window's last sample being spoken to its answer."""
         return tuple(self._delays)
 
-    def open(self, rate: int, **times: float) -> str:
-        """Open a stream of sound at `rate` Hz and return its handle; `times` are those of `Stream`.
+    def open(self, rate: int, *, hop_s: float = HOP_S, first_s: float = FIRST_S) -> str:
+        """Open a stream of sound at `rate` Hz and return its handle; the times are those of `Stream`.
 
         Raises SerdemoError when all places are taken, or for an impossible rate.
         """
-        stream = self._predictor.stream(rate, **times)
+        stream = self._predictor.stream(rate, hop_s=hop_s, first_s=first_s)
         with self._wake:
             if self._stopping:
                 raise SerdemoError("serdemo is shutting down: start it again.")
@@ -148,7 +153,7 @@ class LiveService:
                 raise SerdemoError("This machine is too busy for the last answer: try again.")
             if session.failure:
                 raise session.failure
-            return session.stream.summary(name)
+            return session.stream.result(name)
         finally:
             self.close(handle)
 
@@ -207,7 +212,7 @@ class LiveService:
                 session.stream.push(samples, rate)
             if last:
                 session.stream.finish()
-            return session.stream.due()
+            return session.stream.ready_windows()
         except SerdemoError as problem:
             session.fail(str(problem))
         except Exception:
@@ -237,7 +242,7 @@ class LiveService:
             if row is None:
                 session.fail(MODEL_FAULT)
                 continue
-            session.stream.accept(window, row)
+            session.stream.add_scores(window, row)
             self._delays.append(session.answered(window.stop, now))
 
     def _score(
@@ -247,7 +252,8 @@ class LiveService:
     ) -> list[NDArray[np.float64] | None]:
         """A row of probabilities (C,) for each window; None where the model cannot answer it."""
         try:
-            return list(self._predictor.probabilities(waves, shifts))
+            embeddings = subtract_offsets(self._predictor.embeddings(waves), shifts)
+            return list(self._predictor.classify(embeddings))
         except Exception:
             log.exception("scoring failed")
             if len(waves) == 1:

@@ -1,4 +1,4 @@
-"""From a recording to an answer: decode, find the speech, score windows in batches, sum up."""
+"""Inference with a checkpoint: decode recordings, score their windows in batches, aggregate."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,8 +15,9 @@ import torch
 from numpy.typing import NDArray
 
 from serdemo.audio import quality, vad, waveform
+from serdemo.audio.waveform import Clip, Samples
 from serdemo.data.dataset import collate
-from serdemo.inference.aggregation import Window, WindowAggregator
+from serdemo.inference.aggregation import Window, aggregate
 from serdemo.inference.stream import FIRST_S, HOP_S, WHOLE_S, Stream
 from serdemo.nn import checkpoint
 from serdemo.nn.checkpoint import Description
@@ -25,17 +27,17 @@ from serdemo.nn.model import Model
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.types import Prediction
 
-Source = str | Path | waveform.Clip
-Answer = TypeVar("Answer")
-FeatureFn = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+Source = str | Path | Clip
+Result = TypeVar("Result")
+FeatureFn = Callable[[Samples], NDArray[np.float32]]
 
-_WINDOWS_AT_ONCE = 16
-_FILES_AT_ONCE = 16
-_SECONDS_AT_ONCE = 600.0  # of sound held in memory, but for a single longer file
+WINDOW_BATCH_SIZE = 16
+CLIP_BATCH_SIZE = 16
+MAX_BATCH_S = 600.0  # of decoded sound held in memory at once, unless a single clip is longer
 
 
-def answering(description: Description) -> Description:
-    """The description itself; raises SerdemoError for a checkpoint without an emotion classifier."""
+def require_classifier(description: Description) -> Description:
+    """Return the description; raise SerdemoError for a checkpoint without an emotion classifier."""
     if not description.labels:
         raise SerdemoError(
             f"{description.name} embeds voices and has no emotion classifier: choose another"
@@ -46,22 +48,27 @@ def answering(description: Description) -> Description:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClipOutput:
-    """One recording: its `embedding` (E,) float32 and the `probabilities` (C,) of the labels, if any.
+    """Model output for one clip.
 
-    Both are those of a short sound as a whole, else the mean over its windows by the speech in them.
+    `embedding` (E,) float32 and `probabilities` (C,) are the speech-weighted means over its
+    `windows`, or those of the window that holds all of a short clip. `window_embeddings` (W, E) are
+    the rows of `windows`; `stream` is finished and has the segments.
     """
 
     embedding: NDArray[np.float32]
     probabilities: NDArray[np.float64]
+    windows: tuple[Window, ...]
+    window_embeddings: NDArray[np.float32]
+    stream: Stream
 
 
 class Embedder:
-    """A checkpoint made ready to hear. Safe to call from several threads, one at a time inside.
+    """A checkpoint that turns recordings into embeddings and, with a classifier, probabilities.
 
-    `folder` is a checkpoint's, or None for the shipped model. `check_cancelled` is called before each batch, and
-    what it raises ends the hearing. `feature_fn` gives, for the model, what it reads of a sound: (N,)
-    samples -> the (F, D) frames that its encoder made of them before. Raises SerdemoError when the
-    checkpoint cannot be read, UsageError for an unknown device.
+    `folder` is the checkpoint, None for the bundled one. `check_cancelled` runs before every batch
+    and may raise to stop. `feature_fn(model)` returns a function from samples (N,) to cached encoder
+    frames (F, D). Safe to call from several threads; the network runs in one at a time. Raises
+    SerdemoError when the checkpoint cannot be read, UsageError for an unknown device.
     """
 
     def __init__(
@@ -77,77 +84,104 @@ class Embedder:
         self.device = pick_device(device)
         self.model, self.description = checkpoint.load(self.folder, self.device)
         self._check()
-        self.read = feature_fn(self.model)
+        self.features = feature_fn(self.model)
         self.labels = self.description.labels
         self.unsure_below = self.description.unsure_below
         self.speech = vad.SpeechDetector()
-        heads = self.model.options
-        # An image holds just so much sound, whether learnt from or answered.
+        options = self.model.options
+        # An image holds a fixed number of seconds, in training and in inference.
         self.window_s, self.whole_s = waveform.WINDOW_S, WHOLE_S
-        if heads.image:
-            self.window_s = self.whole_s = heads.image_seconds
+        if options.image:
+            self.window_s = self.whole_s = options.image_seconds
         self._lock = threading.Lock()
 
     def _check(self) -> None:
-        """Raise SerdemoError for a checkpoint that this cannot use: here there is none."""
+        """Raise SerdemoError for a checkpoint that this class cannot use."""
 
     @property
     def name(self) -> str:
-        """What the checkpoint calls itself."""
+        """The checkpoint's name."""
         return self.description.name
 
     def embed_many(self, sources: Iterable[Source]) -> Iterator[ClipOutput | SerdemoError]:
-        """What is heard, in the order of the sources; one that cannot be read gives its error."""
-        return self._each(sources, self._hear)
+        """Model output per source, in order; the error for a source that cannot be read."""
+        return self._in_batches(sources, self.score_clips)
 
-    def _each(
-        self, sources: Iterable[Source], answer: Callable[[Sequence[waveform.Clip]], list[Answer]]
-    ) -> Iterator[Answer | SerdemoError]:
-        """Answers to several sources at a time."""
-        found: list[waveform.Clip | SerdemoError] = []
+    def score_clips(self, clips: Sequence[Clip], *, segments: bool = False) -> list[ClipOutput]:
+        """Score whole clips in batches: the one way from a recording to its scores.
 
-        def answered() -> Iterator[Answer | SerdemoError]:
-            clips = iter(answer([one for one in found if isinstance(one, waveform.Clip)]))
-            for one in found:
-                yield one if isinstance(one, SerdemoError) else next(clips)
+        Without `segments` only the windows that count are scored: of a clip no longer than
+        `whole_s`, the one that holds all of it, without voice activity detection. With `segments`
+        the shorter windows of the timeline are scored too; the probabilities are the same.
+        """
+        streams = [self._clip_stream(clip, segments) for clip in clips]
+        windows = [tuple(stream.ready_windows()) for stream in streams]
+        embeddings = self.embeddings([window.wave for window in chain.from_iterable(windows)])
+        probabilities = self.classify(embeddings)
+        outputs = []
+        stop = 0
+        for stream, own in zip(streams, windows, strict=True):
+            start, stop = stop, stop + len(own)
+            for window, row in zip(own, probabilities[start:stop], strict=True):
+                stream.add_scores(window, row)
+            outputs.append(
+                ClipOutput(
+                    aggregate(own, embeddings[start:stop]).astype(np.float32),
+                    aggregate(own, probabilities[start:stop]),
+                    own,
+                    embeddings[start:stop],
+                    stream,
+                )
+            )
+        return outputs
+
+    def _clip_stream(self, clip: Clip, segments: bool) -> Stream:
+        """A finished stream that holds the clip."""
+        stream = self.stream(
+            waveform.SAMPLE_RATE,
+            hop_s=waveform.HOP_S,
+            first_s=self.window_s,
+            keep_s=math.inf,
+            segments=segments,
+        )
+        stream.push_clip(clip)
+        stream.finish()
+        return stream
+
+    def _in_batches(
+        self, sources: Iterable[Source], score: Callable[[Sequence[Clip]], list[Result]]
+    ) -> Iterator[Result | SerdemoError]:
+        """Decode sources and apply `score` to up to 16 clips at a time; errors keep their place."""
+        batch: list[Clip | SerdemoError] = []
+
+        def results() -> Iterator[Result | SerdemoError]:
+            scored = iter(score([clip for clip in batch if isinstance(clip, Clip)]))
+            for clip in batch:
+                yield clip if isinstance(clip, SerdemoError) else next(scored)
 
         for source in sources:
-            found.append(self._decode(source))
-            seconds = sum(one.duration_s for one in found if isinstance(one, waveform.Clip))
-            if len(found) == _FILES_AT_ONCE or seconds > _SECONDS_AT_ONCE:
-                yield from answered()
-                found = []
-        yield from answered()
-
-    @staticmethod
-    def _decode(source: Source) -> waveform.Clip | SerdemoError:
-        try:
-            return source if isinstance(source, waveform.Clip) else waveform.decode(source)
-        except SerdemoError as problem:
-            return problem
-
-    def _hear(self, clips: Sequence[waveform.Clip]) -> list[ClipOutput]:
-        counted = [self._counted(clip) for clip in clips]
-        embeddings = self.embeddings([window.wave for windows in counted for window in windows])
-        rows = zip(embeddings, self.classify(embeddings), strict=True)
-        heard = []
-        for windows in counted:
-            middle, said = WindowAggregator(embeddings.shape[1]), WindowAggregator(len(self.labels))
-            for window in windows:
-                embedding, probabilities = next(rows)
-                middle.add(window, embedding)
-                said.add(window, probabilities)
-            # A sound that has come to its end has a window.
-            assert middle.answer is not None and said.answer is not None
-            heard.append(ClipOutput(middle.answer.astype(np.float32), said.answer))
-        return heard
+            try:
+                batch.append(source if isinstance(source, Clip) else waveform.decode(source))
+            except SerdemoError as problem:
+                batch.append(problem)
+            seconds = sum(clip.duration_s for clip in batch if isinstance(clip, Clip))
+            if len(batch) == CLIP_BATCH_SIZE or seconds > MAX_BATCH_S:
+                yield from results()
+                batch = []
+        yield from results()
 
     def stream(
-        self, rate: int, *, hop_s: float = HOP_S, first_s: float = FIRST_S, keep_s: float = 60.0
+        self,
+        rate: int,
+        *,
+        hop_s: float = HOP_S,
+        first_s: float = FIRST_S,
+        keep_s: float = 60.0,
+        segments: bool = True,
     ) -> Stream:
-        """A stream of sound at `rate` Hz whose windows are for `probabilities` to score.
+        """A `Stream` at `rate` Hz with this checkpoint's labels, threshold and window length.
 
-        The times are those of `Stream`, none longer than a window of this model, `window_s`.
+        `hop_s` and `first_s` are limited to the length of a window, `window_s`.
         """
         return Stream(
             rate,
@@ -159,94 +193,59 @@ class Embedder:
             window_s=self.window_s,
             whole_s=self.whole_s,
             keep_s=keep_s,
+            segments=segments,
         )
-
-    def windows(self, clip: waveform.Clip) -> list[Window]:
-        """The windows by which a clip is answered, for `embeddings` and `Tally`."""
-        return self._whole(clip).due()
-
-    def _counted(self, clip: waveform.Clip) -> list[Window]:
-        """Those of its windows that count: where one holds all of a sound, it alone, whose speech need
-        not be looked for."""
-        size = len(clip.samples)
-        if size <= round(self.whole_s * waveform.SAMPLE_RATE):
-            return [Window(0, size, clip.samples, 1.0, whole=True)]
-        return self.windows(clip)
-
-    def _whole(self, clip: waveform.Clip) -> Stream:
-        """The stream of a clip that has come to its end."""
-        stream = self.stream(
-            waveform.SAMPLE_RATE, hop_s=waveform.HOP_S, first_s=self.window_s, keep_s=math.inf
-        )
-        stream.push(clip.samples)
-        stream.finish()
-        return stream
 
     def classify(self, embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Probabilities (n, C) of embeddings (n, E)."""
+        """Probabilities (n, C) of embeddings (n, E), with the checkpoint's temperature."""
         with self._lock, torch.inference_mode():
             logits = self.model.classify(torch.from_numpy(embeddings).to(self.device))
         # To the CPU first: not every device knows double precision.
         scaled = logits.cpu().double() / self.description.temperature
         return scaled.softmax(dim=1).numpy()
 
-    def embeddings(self, waves: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-        """Embed windows of 16 kHz samples, each (N,), in batches of like length; returns (n, E)."""
+    def embeddings(self, waves: Sequence[Samples]) -> NDArray[np.float32]:
+        """Embeddings (n, E) of windows of 16 kHz samples, each (N,), in batches of like length."""
         rows = np.zeros((len(waves), self.model.options.embedding), np.float32)
         order = sorted(range(len(waves)), key=lambda i: len(waves[i]))
-        for start in range(0, len(order), _WINDOWS_AT_ONCE):
+        for start in range(0, len(order), WINDOW_BATCH_SIZE):
             self.check_cancelled()
-            part = order[start : start + _WINDOWS_AT_ONCE]
-            wave, lengths = collate([self.read(waves[i]) for i in part])
+            batch = order[start : start + WINDOW_BATCH_SIZE]
+            wave, lengths = collate([self.features(waves[i]) for i in batch])
             with self._lock, torch.inference_mode():
-                found = self.model.embed(wave.to(self.device), lengths.to(self.device))
-            rows[part] = found.float().cpu().numpy()
+                output = self.model.embed(wave.to(self.device), lengths.to(self.device))
+            rows[batch] = output.float().cpu().numpy()
         return rows
+
+    def probabilities(self, waves: Sequence[Samples]) -> NDArray[np.float64]:
+        """Probabilities (n, C) of windows of 16 kHz samples, each (N,)."""
+        return self.classify(self.embeddings(waves))
 
 
 class Predictor(Embedder):
-    """A checkpoint made ready to answer.
+    """A checkpoint that recognises emotions.
 
     Raises SerdemoError, beside what `Embedder` raises, when the checkpoint has no classifier.
     """
 
     def _check(self) -> None:
-        answering(self.description)
+        require_classifier(self.description)
 
     def predict(self, source: Source, *, name: str | None = None) -> Prediction:
-        """The answer for one file or clip; `name` is what the answer and messages call it.
+        """Predict one file or clip; `name` is used for it in the prediction and in messages.
 
         Raises SerdemoError when it cannot be read as sound.
         """
-        clip = source if isinstance(source, waveform.Clip) else waveform.decode(source, name=name)
-        return self._answer([clip])[0]
+        clip = source if isinstance(source, Clip) else waveform.decode(source, name=name)
+        return self._predict_clips([clip])[0]
 
     def predict_many(self, sources: Iterable[Source]) -> Iterator[Prediction | SerdemoError]:
-        """Answers in the order of the sources; a source that cannot be read gives its error."""
-        return self._each(sources, self._answer)
+        """Prediction per source, in order; the error for a source that cannot be read."""
+        return self._in_batches(sources, self._predict_clips)
 
-    def _answer(self, clips: Sequence[waveform.Clip]) -> list[Prediction]:
-        streams = [self._whole(clip) for clip in clips]
-        due = [(stream, window) for stream in streams for window in stream.due()]
-        rows = self.probabilities([window.wave for _, window in due])
-        for (stream, window), row in zip(due, rows, strict=True):
-            stream.accept(window, row)
+    def _predict_clips(self, clips: Sequence[Clip]) -> list[Prediction]:
+        outputs = self.score_clips(clips, segments=True)
         return [
-            stream.summary(clip.name, quality.warnings(clip, stream.speech))
-            for clip, stream in zip(clips, streams, strict=True)
+            output.stream.result(clip.name, quality.warnings(clip, output.stream.speech))
+            for clip, output in zip(clips, outputs, strict=True)
         ]
-
-    def probabilities(
-        self,
-        waves: Sequence[NDArray[np.float32]],
-        shifts: Sequence[NDArray[np.float32] | None] | None = None,
-    ) -> NDArray[np.float64]:
-        """Score windows of 16 kHz samples, each (N,), in batches of like length; returns (n, C).
-
-        `shifts` holds for each window what to subtract from its embedding, (E,) or None.
-        """
-        embeddings = self.embeddings(waves)
-        for row, shift in zip(embeddings, shifts or (), strict=False):
-            if shift is not None:
-                row -= shift
-        return self.classify(embeddings)

@@ -77,6 +77,17 @@ def estimate_speaker_offset(
     return SpeakerOffset(shift.astype(np.float32), speech_s, tuple(warnings))
 
 
+def subtract_offsets(
+    embeddings: NDArray[np.float32], offsets: Sequence[NDArray[np.float32] | None]
+) -> NDArray[np.float32]:
+    """Embeddings (n, E) less each row's speaker offset (E,), if it has one."""
+    shifted = embeddings.copy()
+    for row, offset in zip(shifted, offsets, strict=True):
+        if offset is not None:
+            row -= offset
+    return shifted
+
+
 def neutral_centroid(predictor: Predictor, utterances: Sequence[Utterance]) -> list[float]:
     """The mean embedding (E,) of neutral training speech, every corpus counting alike.
 

@@ -134,9 +134,10 @@ def _agreement(predictor: Predictor, visitor: Visitor) -> float:
     """The share of the visitor's windows that have the label of the same sound read as a file."""
     stream = predictor.stream(waveform.SAMPLE_RATE, keep_s=visitor.sent / waveform.SAMPLE_RATE + 1)
     stream.push(visitor.sound(0, visitor.sent))
-    due = stream.due()
-    for window, row in zip(due, predictor.probabilities([w.wave for w in due]), strict=True):
-        stream.accept(window, row)
+    windows = stream.ready_windows()
+    rows = predictor.probabilities([window.wave for window in windows])
+    for window, row in zip(windows, rows, strict=True):
+        stream.add_scores(window, row)
     labels = {segment.end_s: segment.label for segment in stream.segments}
     same = [labels.get(end) == label for end, label in visitor.labels.items()]
     return round(mean(same), 4) if same else 0.0

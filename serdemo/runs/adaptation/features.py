@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import soxr
 import torch
+from numpy.typing import NDArray
 from scipy.special import softmax
 from scipy.stats import binomtest
 from torch import nn
@@ -24,7 +24,7 @@ from serdemo import __version__
 from serdemo.audio import waveform
 from serdemo.audio.waveform import SAMPLE_RATE, Samples
 from serdemo.data.splits import Split
-from serdemo.inference.aggregation import WindowAggregator
+from serdemo.inference.aggregation import aggregate
 from serdemo.inference.predictor import Predictor
 from serdemo.nn import checkpoint, provenance
 from serdemo.nn.checkpoint import Description
@@ -69,21 +69,20 @@ def extract_features(
 ) -> Iterator[ClipFeatures]:
     """Each clip as the last layer of this model is given it, some at a time."""
     for start in range(0, len(clips), BATCH_SIZE):
-        heard = [predictor.windows(clip) for clip in clips[start : start + BATCH_SIZE]]
+        outputs = predictor.score_clips(clips[start : start + BATCH_SIZE], segments=True)
         # That with most speech, or that which holds all of a short sound.
-        fullest = [max(windows, key=lambda w: (w.whole, w.speech)) for windows in heard]
-        own = [[window.wave for window in windows] for windows in heard]
-        waves = [*own, *(_speed_perturbed(window.wave) for window in fullest)]
-        rows = iter(_features(predictor, list(chain.from_iterable(waves))))
-        found = [np.stack([next(rows) for _ in part]) for part in waves]
-        for windows, part, other in zip(
-            heard, found[: len(heard)], found[len(heard) :], strict=True
-        ):
-            weights = WindowAggregator(len(windows))
-            for window, one in zip(windows, np.eye(len(windows)), strict=True):
-                weights.add(window, one)
-            assert weights.answer is not None  # a sound that has come to its end has a window
-            yield ClipFeatures(part, weights.answer, other, any(w.speech > 0 for w in windows))
+        fullest = [
+            max(output.windows, key=lambda window: (window.whole, window.speech_ratio))
+            for output in outputs
+        ]
+        perturbed = [wave for window in fullest for wave in _speed_perturbed(window.wave)]
+        others = _hidden(predictor, predictor.embeddings(perturbed))
+        for output, own in zip(outputs, np.split(others, len(outputs)), strict=True):
+            windows = output.windows
+            rows = _hidden(predictor, output.window_embeddings)
+            weights = aggregate(windows, np.eye(len(windows)))
+            has_speech = any(window.speech_ratio > 0 for window in windows)
+            yield ClipFeatures(rows, weights, own, has_speech)
 
 
 def head_of(predictor: Predictor) -> Head:
@@ -195,11 +194,11 @@ def _speed_perturbed(wave: Samples) -> list[Samples]:
     return [soxr.resample(wave, SAMPLE_RATE * f, SAMPLE_RATE) for f in SPEEDS]
 
 
-def _features(predictor: Predictor, waves: Sequence[Samples]) -> Floats:
-    """(n, E) what the last layer is given of n windows."""
+def _hidden(predictor: Predictor, embeddings: NDArray[np.float32]) -> Floats:
+    """Input (n, H) of the last linear layer for embeddings (n, E)."""
     before, _ = _layers(predictor.model.classifier)
     with torch.inference_mode():
-        rows = torch.from_numpy(predictor.embeddings(waves)).to(predictor.device)
+        rows = torch.from_numpy(embeddings).to(predictor.device)
         found: Floats = before(functional.silu(rows)).cpu().double().numpy()
     return found
 

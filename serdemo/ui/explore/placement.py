@@ -143,11 +143,11 @@ class ClipPlacer:
             voice.heard_at = time.monotonic()
             voice.stream.push(samples)
             # Only the newest counts: a busy machine leaves the ones before it out.
-            due = voice.stream.due()[-1:]
+            due = voice.stream.ready_windows()[-1:]
             if not due:
-                return {"speaking": voice.stream.speaking}
+                return {"speaking": voice.stream.is_speaking}
             embedding = voice.embedder.embeddings([due[0].wave])[0]
-            smoothed = voice.tally.add(due[0], embedding)
+            smoothed = voice.tally.update(due[0], embedding)
         if smoothed is None:
             return {"speaking": False}
         return self._told(voice.on, smoothed.astype(np.float32)) | {"speaking": True}
@@ -159,12 +159,12 @@ class ClipPlacer:
             self._voices.pop(handle, None)
         with voice.lock:
             voice.stream.finish()
-            for window in voice.stream.due()[-1:]:
-                if window.speech or window.whole:
-                    voice.tally.add(window, voice.embedder.embeddings([window.wave])[0])
-            if not voice.tally.heard:
+            for window in voice.stream.ready_windows()[-1:]:
+                if window.speech_ratio or window.whole:
+                    voice.tally.update(window, voice.embedder.embeddings([window.wave])[0])
+            if not voice.tally.has_speech:
                 return {}
-            whole = voice.tally.answer
+            whole = voice.tally.mean
         assert whole is not None  # something was heard
         embedding = whole.astype(np.float32)
         shares = voice.embedder.classify(embedding[None])[0]

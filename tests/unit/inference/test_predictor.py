@@ -105,13 +105,15 @@ def test_what_is_scored_is_what_a_user_is_told(
     monkeypatch.setattr(
         predictor, "embeddings", lambda waves: scored.append(len(waves)) or embeddings(waves)
     )
-    for one, heard in zip(told, predictor.embed_many(sources), strict=True):
-        assert isinstance(heard, ClipOutput)
-        assert list(one.probabilities.values()) == pytest.approx(heard.probabilities, abs=1e-5)
+    for one, output in zip(told, predictor.embed_many(sources), strict=True):
+        assert isinstance(output, ClipOutput)
+        assert list(one.probabilities.values()) == pytest.approx(output.probabilities, abs=1e-5)
+    n_scored = sum(scored)
     # A sound that one window holds is scored once, not by the windows in it besides; of the long one
     # four windows hold speech.
-    due = [len(predictor.windows(waveform.decode(path))) for path in files]
-    assert sum(scored) == len(files) + 1 + 4 < sum(due)
+    clips = [waveform.decode(path) for path in files]
+    due = [len(output.windows) for output in predictor.score_clips(clips, segments=True)]
+    assert n_scored == len(files) + 1 + 4 < sum(due)
     assert not told[-2].has_speech
 
 
@@ -201,10 +203,10 @@ def test_a_model_of_images_answers_the_clip_that_fills_one_as_it_learns_it(
     live = predictor.stream(16_000)  # and so it does live, once the clip has come to its end
     live.push(clip)
     live.finish()
-    due = live.due()
+    due = live.ready_windows()
     for window, row in zip(due, predictor.probabilities([w.wave for w in due]), strict=True):
-        live.accept(window, row)
-    assert list(live.summary("clip").probabilities.values()) == pytest.approx(expected, abs=1e-5)
+        live.add_scores(window, row)
+    assert list(live.result("clip").probabilities.values()) == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize("seconds", [0.5, 2.0, 7.0])

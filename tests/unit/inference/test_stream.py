@@ -51,12 +51,12 @@ def speech() -> np.ndarray:
 def answer(predictor: Predictor, live: Stream, pieces: list[np.ndarray]) -> Prediction:
     for piece in pieces:
         live.push(piece)
-        for window in live.due():
-            live.accept(window, predictor.probabilities([window.wave])[0])
+        for window in live.ready_windows():
+            live.add_scores(window, predictor.probabilities([window.wave])[0])
     live.finish()
-    for window in live.due():
-        live.accept(window, predictor.probabilities([window.wave])[0])
-    return live.summary("the sound")
+    for window in live.ready_windows():
+        live.add_scores(window, predictor.probabilities([window.wave])[0])
+    return live.result("the sound")
 
 
 def assert_same(one: Prediction, other: Prediction, within: float) -> None:
@@ -137,7 +137,7 @@ def test_windows_of_a_whole_sound(n_samples: int, hop: int) -> None:
     live = fresh(hop_s=hop / RATE, first_s=waveform.WINDOW_S)
     live.push(noise(n_samples / RATE))
     live.finish()
-    windows = live.due()
+    windows = live.ready_windows()
     expected = waveform.windows(n_samples, hop_s=hop / RATE)
     if len(expected) > 1 and n_samples <= 6 * RATE:  # a short sound is answered from all of it
         assert windows[-1].whole and (windows[-1].start, windows[-1].stop) == (0, n_samples)
@@ -145,7 +145,7 @@ def test_windows_of_a_whole_sound(n_samples: int, hop: int) -> None:
     assert not any(window.whole for window in windows)
     assert [(window.start, window.stop) for window in windows] == expected
     assert all(len(window.wave) == window.stop - window.start for window in windows)
-    assert {window.speech for window in windows} == {float(n_samples > 3 * CHUNK)}
+    assert {window.speech_ratio for window in windows} == {float(n_samples > 3 * CHUNK)}
 
 
 def test_live_windows_grow_and_then_slide() -> None:
@@ -153,18 +153,18 @@ def test_live_windows_grow_and_then_slide() -> None:
     seen = []
     for start in range(0, len(sound), 1_600):
         live.push(sound[start : start + 1_600])
-        for window in live.due():
+        for window in live.ready_windows():
             assert window.stop <= start + 1_600 < window.stop + 1_600
             np.testing.assert_array_equal(window.wave, sound[window.start : window.stop])
             seen.append((window.start / RATE, window.stop / RATE))
     assert seen[:6] == [(0, 0.95), (0, 1.45), (0, 1.95), (0, 2.45), (0, 2.95), (0.45, 3.45)]
     assert len(seen) == 11 and seen[-1] == (2.95, 5.95)
     live.finish()
-    last, whole = live.due()
+    last, whole = live.ready_windows()
     assert (last.start, last.stop, last.whole) == (48_000, 96_000, False)
     assert (whole.start, whole.stop, whole.whole) == (0, 96_000, True)
     np.testing.assert_array_equal(whole.wave, sound)
-    assert live.due() == []
+    assert live.ready_windows() == []
 
 
 def test_a_short_sound_is_answered_from_all_of_it() -> None:
@@ -172,9 +172,9 @@ def test_a_short_sound_is_answered_from_all_of_it() -> None:
         live = fresh()
         live.push(noise(seconds))
         live.finish()
-        for window in live.due():
-            live.accept(window, [0.75, 0.25] if window.whole else [0.1, 0.9])
-        assert live.summary("a").probabilities["angry"] == pytest.approx(answered)
+        for window in live.ready_windows():
+            live.add_scores(window, [0.75, 0.25] if window.whole else [0.1, 0.9])
+        assert live.result("a").probabilities["angry"] == pytest.approx(answered)
         assert {segment.label for segment in live.segments} == {"sad"}
         assert max(segment.end_s for segment in live.segments) == pytest.approx(seconds)
 
@@ -185,30 +185,30 @@ def test_no_piece_of_a_browser_waits_for_the_next() -> None:
         live, piece = fresh(rate), np.full(rate // 2, 0.1, np.float32)
         for number in range(1, 12):
             live.push(piece)
-            due = live.due()
+            due = live.ready_windows()
             assert [window.stop for window in due] == [number * 8_000 - 800] * (number > 1)
 
 
 def test_what_holds_no_speech_is_not_scored() -> None:
     live = fresh()
     live.push(np.zeros(4 * RATE, np.float32))
-    assert live.due() == []
+    assert live.ready_windows() == []
     assert [segment.label for segment in live.segments] == [NO_SPEECH] * 7
-    assert not live.speaking
+    assert not live.is_speaking
     assert live.segments[-1].speech == live.segments[-1].confidence == 0
     assert sum(live.segments[-1].probabilities.values()) == pytest.approx(1)
     with pytest.raises(SerdemoError, match="No answer for a: it holds no sound yet"):
-        live.summary("a")
+        live.result("a")
     live.push(noise(1.0))
-    (first, second) = live.due()
-    assert live.speaking
-    assert (first.stop, first.speech) == (71_200, pytest.approx(14 / 94, abs=0.02))
-    assert second.speech > first.speech
-    live.accept(first, [0.2, 0.8])
-    live.accept(second, [0.2, 0.8])
-    assert (live.scored, live.gated) == (2, 7)
+    (first, second) = live.ready_windows()
+    assert live.is_speaking
+    assert (first.stop, first.speech_ratio) == (71_200, pytest.approx(14 / 94, abs=0.02))
+    assert second.speech_ratio > first.speech_ratio
+    live.add_scores(first, [0.2, 0.8])
+    live.add_scores(second, [0.2, 0.8])
+    assert (live.n_scored, live.n_silent) == (2, 7)
     assert [segment.label for segment in live.segments[-3:]] == [NO_SPEECH, "sad", "sad"]
-    assert live.summary("a").probabilities == pytest.approx({"angry": 0.2, "sad": 0.8})
+    assert live.result("a").probabilities == pytest.approx({"angry": 0.2, "sad": 0.8})
 
 
 def test_a_sound_without_speech_is_answered_by_its_likeliest_window() -> None:
@@ -216,12 +216,12 @@ def test_a_sound_without_speech_is_answered_by_its_likeliest_window() -> None:
     sound = np.zeros(8 * RATE, np.float32)
     sound[100_000:100_900] = 0.1  # too short to count as speech
     live.push(sound)
-    assert live.due() == []
+    assert live.ready_windows() == []
     live.finish()
-    (window,) = live.due()
-    assert window.speech == 0 and window.start <= 100_000 < window.stop
-    live.accept(window, [0.9, 0.1])
-    whole = live.summary("a")
+    (window,) = live.ready_windows()
+    assert window.speech_ratio == 0 and window.start <= 100_000 < window.stop
+    live.add_scores(window, [0.9, 0.1])
+    whole = live.result("a")
     assert (whole.label, whole.unsure, whole.has_speech) == ("angry", True, False)
     assert {segment.label for segment in whole.segments} == {NO_SPEECH}
 
@@ -229,51 +229,51 @@ def test_a_sound_without_speech_is_answered_by_its_likeliest_window() -> None:
 def test_smoothing_by_hand() -> None:
     live = fresh(hop_s=1.0, first_s=1.0, window_s=1.0)
     live.push(noise(2.0))
-    first, second = live.due()
-    assert live.accept(first, [1.0, 0.0]).probabilities["angry"] == 1
+    first, second = live.ready_windows()
+    assert live.add_scores(first, [1.0, 0.0]).probabilities["angry"] == 1
     past = math.exp(-1 / aggregation.SMOOTHING_S)
-    shown = live.accept(second, [0.4, 0.6])
+    shown = live.add_scores(second, [0.4, 0.6])
     assert shown.label == "sad"
     assert shown.probabilities["sad"] == pytest.approx(0.6 / (1 + past))
     # The whole is the mean of what the windows said, not of what was shown.
-    assert live.summary("a").probabilities["sad"] == pytest.approx(0.3)
+    assert live.result("a").probabilities["sad"] == pytest.approx(0.3)
 
 
 def test_a_pause_makes_it_forget_and_speech_is_the_weight() -> None:
     live = fresh(hop_s=1.0, first_s=1.0, window_s=1.0)
     live.push(np.concatenate([noise(1.0), np.zeros(8 * RATE, np.float32), noise(0.5)]))
     live.push(np.zeros(RATE // 2, np.float32))
-    first, last = live.due()
-    live.accept(first, [1.0, 0.0])
-    assert last.speech == pytest.approx(0.5, abs=0.05)
-    assert live.accept(last, [0.0, 1.0]).probabilities["sad"] == pytest.approx(1, abs=1e-4)
-    whole = live.summary("a").probabilities["sad"]
-    assert whole == pytest.approx(last.speech / (first.speech + last.speech))
+    first, last = live.ready_windows()
+    live.add_scores(first, [1.0, 0.0])
+    assert last.speech_ratio == pytest.approx(0.5, abs=0.05)
+    assert live.add_scores(last, [0.0, 1.0]).probabilities["sad"] == pytest.approx(1, abs=1e-4)
+    whole = live.result("a").probabilities["sad"]
+    assert whole == pytest.approx(last.speech_ratio / (first.speech_ratio + last.speech_ratio))
 
 
 def test_a_clear_change_is_shown_at_once() -> None:
     live = fresh()
     live.push(noise(20.0))
-    windows = live.due()
-    shown = [live.accept(w, [0.7, 0.3] if w.stop < 10 * RATE else [0.3, 0.7]) for w in windows]
+    windows = live.ready_windows()
+    shown = [live.add_scores(w, [0.7, 0.3] if w.stop < 10 * RATE else [0.3, 0.7]) for w in windows]
     assert all(segment.label == ("angry" if segment.end_s < 10 else "sad") for segment in shown)
 
 
 def test_a_window_left_out_counts_for_nothing() -> None:
     live = fresh()
     live.push(noise(3.0))
-    windows = live.due()
-    live.accept(windows[-1], [0.2, 0.8])
+    windows = live.ready_windows()
+    live.add_scores(windows[-1], [0.2, 0.8])
     assert [segment.end_s for segment in live.segments] == [2.95]
-    assert live.summary("a").probabilities["sad"] == pytest.approx(0.8)
+    assert live.result("a").probabilities["sad"] == pytest.approx(0.8)
 
 
 def test_memory_stays_bounded() -> None:
     live, piece = fresh(), noise(0.5)
     for _ in range(600):
         live.push(piece)
-        for window in live.due():
-            live.accept(window, [0.5, 0.5])
+        for window in live.ready_windows():
+            live.add_scores(window, [0.5, 0.5])
     assert live.received_s == pytest.approx(300)
     held = [value for value in vars(live).values() if isinstance(value, np.ndarray)]
     assert sum(value.nbytes for value in held) < 500_000
@@ -288,7 +288,7 @@ def test_the_rate_may_change_on_the_way() -> None:
     live.push(at_rate(noise(2.0), 8_000), rate=8_000)
     live.push(noise(1.0), rate=16_000)
     live.finish()
-    assert [window.stop for window in live.due()][-1] == pytest.approx(80_000, abs=2)
+    assert [window.stop for window in live.ready_windows()][-1] == pytest.approx(80_000, abs=2)
     assert live.received_samples == 96_000 + 16_000 + 16_000
     assert live.received_s == pytest.approx(5)
 
@@ -309,7 +309,7 @@ def test_bad_pieces_are_refused_and_the_stream_goes_on() -> None:
     live.push(np.zeros(0, np.float32))
     live.push(noise(0.5))
     assert live.received_samples == 16_000
-    assert [window.stop for window in live.due()] == [15_200]
+    assert [window.stop for window in live.ready_windows()] == [15_200]
     live.finish()
     live.finish()
     with pytest.raises(UsageError, match="finished: open another"):
@@ -329,9 +329,9 @@ def test_impossible_times(times: dict[str, float]) -> None:
 def test_an_empty_stream_ends_without_an_answer() -> None:
     live = fresh()
     live.finish()
-    assert live.due() == []
+    assert live.ready_windows() == []
     with pytest.raises(SerdemoError, match="no sound yet"):
-        live.summary("a")
+        live.result("a")
 
 
 def test_the_meter() -> None:
@@ -359,10 +359,10 @@ def test_on_real_voices_what_is_held_for_a_second_is_shown(data_root: Path) -> N
     live = model.stream(RATE, keep_s=math.inf)
     for clip in clips:
         live.push(waveform.decode(clip).samples)
-    windows = live.due()
+    windows = live.ready_windows()
     rows = model.probabilities([window.wave for window in windows])
     said = [model.labels[place] for place in rows.argmax(1)]
-    shown = [live.accept(w, row).label for w, row in zip(windows, rows, strict=True)]
+    shown = [live.add_scores(w, row).label for w, row in zip(windows, rows, strict=True)]
     held = [i for i in range(2, len(said)) if said[i - 2] == said[i - 1] == said[i]]
     assert len(windows) > 60 and len(set(said)) > 3
     assert np.mean([shown[i] == said[i] for i in held]) > 0.95
