@@ -174,25 +174,26 @@ def before_and_after(
     clips: Sequence[Utterance],
     run_dir: Path,
     load: Callable[[Path], Predictor] = Predictor,
-) -> str:
-    """Compare what a run began with and what came of it, on its test clips, and keep that beside it.
+) -> tuple[list[Comparison], str]:
+    """Compare a run's model with the checkpoint it began with, on its test clips, and write the comparison
+    to the run's folder.
 
-    `load` makes a checkpoint ready. Only speakers that neither has heard count. Returns the verdict in
-    a sentence, or why there is none.
+    `load` loads a checkpoint. Only speakers unseen by both count. Returns what `load_before_after` does.
     """
+    comparisons: list[Comparison] = []
+    sentence = ""
     try:
         if not clips:
             raise UsageError(
                 "No speaker was kept for testing, so before and after are not compared."
             )
-        models = (load(before), load(after))
-        found = compare(*models, clips)
+        comparisons = compare(load(before), load(after), clips)
+        sentence = comparisons[-1].sentence
     except SerdemoError as problem:
-        found, said = [], str(problem)
-    else:
-        said = found[-1].sentence
-    write_json(run_dir / BEFORE_AFTER, {"found": [one.to_json() for one in found], "said": said})
-    return said
+        sentence = str(problem)
+    figures = [comparison.to_json() for comparison in comparisons]
+    write_json(run_dir / BEFORE_AFTER, {"found": figures, "said": sentence})
+    return comparisons, sentence
 
 
 def load_before_after(run_dir: Path) -> tuple[list[Comparison], str]:

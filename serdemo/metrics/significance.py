@@ -24,7 +24,7 @@ CHANCE_DRAWS = 20_000  # simulated sets of random guesses
 MANY_SPEAKERS = 10  # from so many on, resampling speakers alone gives an interval wide enough
 MIN_DISCORDANT = 6  # clips that only one model got right: of fewer, chance may favour one side
 
-Verdict = Literal["better", "worse", "no difference"]
+Outcome = Literal["better", "worse", "no difference"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class PairedComparison:
     ci95_b: Bounds
     ci95: Bounds
     over: str
-    verdict: Verdict
+    verdict: Outcome
     n: int
 
     @property
@@ -106,7 +106,7 @@ def paired_bootstrap(
     factor = student_t_factor(n_speakers) if over == "speakers" else 1.0
     low, high = _widened_interval(drawn_b - drawn_a, factor)
     uar_a, uar_b = (float(value[0]) for value in _recalls(columns.sum(0)[None]))
-    verdict: Verdict = "no difference"
+    verdict: Outcome = "no difference"
     if np.count_nonzero(right_a != right_b) >= MIN_DISCORDANT and (low > 0 or high < 0):
         verdict = "better" if low > 0 else "worse"
     return PairedComparison(
@@ -141,12 +141,37 @@ def _recalls(sums: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np
 
 @dataclass(frozen=True, slots=True)
 class ChanceComparison:
-    """Comparison of a model with chance on a corpus: the verdict and the figures behind it."""
+    """Comparison of a model with chance on the `n` clips of a corpus; rates are fractions.
+
+    `better` says that the UAR is significantly above chance, `n_classes` how many classes have clips.
+    """
 
     corpus: str
     better: bool
-    verdict: str
-    why: str
+    uar: float
+    ci95: Bounds
+    n: int
+    speakers: int
+    unseen_speakers: bool
+    n_classes: int
+
+    @property
+    def verdict(self) -> str:
+        """The verdict as a phrase for people."""
+        if self.better:
+            return "better than guessing, sure"
+        return f"no better than guessing, as far as {counted(self.n, 'clip')} can show"
+
+    @property
+    def why(self) -> str:
+        """The figures behind the verdict, as text."""
+        speakers = counted(self.speakers, "unseen speaker" if self.unseen_speakers else "speaker")
+        low, high = self.ci95
+        return (
+            f"of {counted(self.n, 'clip')} of {speakers} it recognises {self.uar:.0%}, averaged over"
+            f" {self.n_classes} emotions (95 % interval {low:.0%} to {high:.0%}), where guessing gives"
+            f" {1 / max(1, self.n_classes):.0%}"
+        )
 
     @property
     def sentence(self) -> str:
@@ -169,21 +194,18 @@ def _compare_report_to_chance(report: Any) -> ChanceComparison | None:
         clips = matrix.sum(1)
         correct, clips = np.diag(matrix)[clips > 0], clips[clips > 0]
         low, high = (float(bound) for bound in report["uar_ci95"])
-        rate, n, n_speakers = float(report["uar"]), int(report["n"]), int(report["speakers"])
-        corpus, unseen = str(report["corpus"]), report.get("unseen_speakers") is True
+        return ChanceComparison(
+            corpus=str(report["corpus"]),
+            better=_beats_chance(correct, clips),
+            uar=float(report["uar"]),
+            ci95=(low, high),
+            n=int(report["n"]),
+            speakers=int(report["speakers"]),
+            unseen_speakers=report.get("unseen_speakers") is True,
+            n_classes=len(clips),
+        )
     except (AttributeError, KeyError, TypeError, ValueError):
         return None
-    better = _beats_chance(correct, clips)
-    verdict = "better than guessing, sure"
-    if not better:
-        verdict = f"no better than guessing, as far as {counted(n, 'clip')} can show"
-    speakers = counted(n_speakers, "unseen speaker" if unseen else "speaker")
-    why = (
-        f"of {counted(n, 'clip')} of {speakers} it recognises {rate:.0%}, averaged over"
-        f" {len(clips)} emotions (95 % interval {low:.0%} to {high:.0%}), where guessing gives"
-        f" {1 / max(1, len(clips)):.0%}"
-    )
-    return ChanceComparison(corpus, better, verdict, why)
 
 
 def _beats_chance(correct: NDArray[np.int64], clips: NDArray[np.int64]) -> bool:

@@ -13,7 +13,7 @@ from serdemo.data.array_cache import CacheOptions
 from serdemo.data.splits import Split
 from serdemo.evaluation import model_card
 from serdemo.evaluation.baselines import REPORT, BaselineResult
-from serdemo.evaluation.comparison import before_and_after
+from serdemo.evaluation.comparison import Comparison, before_and_after
 from serdemo.evaluation.scoring import Report, calibrate, evaluate
 from serdemo.evaluation.speaker_verification import verify_all
 from serdemo.inference.predictor import Embedder, Predictor
@@ -24,7 +24,7 @@ from serdemo.nn import checkpoint
 from serdemo.runs.folder import CONFIG as CONFIG
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.files import write_json
-from serdemo.training.events import STOP_FILE, Finished, Stopped
+from serdemo.training.events import STOP_FILE, Finished, Stopped, Verdict
 from serdemo.training.options import TrainOptions
 from serdemo.training.recipes.base import Recipe
 from serdemo.training.recipes.frozen_features import cached_features
@@ -63,27 +63,50 @@ def _score(
     rivals: Sequence[BaselineResult],
     load: Mapping[str, Any],
 ) -> Finished | Stopped:
-    """The last event, with a note where the trained model could not be scored, else how it compares
-    with the checkpoint that it began with, or with guessing where that answers nothing.
+    """Score a trained run; returns its last event, with a verdict or with a note why there is none.
 
-    Stopped meanwhile, the run can go on: it is trained, and is scored anew.
+    The verdict is against the checkpoint that the run began with, or against chance where there is none
+    that knows emotions. A run that is stopped meanwhile can be resumed, and is then scored again.
     """
-    folder = run_dir / "checkpoint"
+    folder, start = run_dir / "checkpoint", Path(options.init_from) if options.init_from else None
     try:
         reports = report(run_dir, split, command, rivals, load)
         if not checkpoint.describe(folder).labels:
             return event
-        if not options.init_from or not checkpoint.describe(Path(options.init_from)).labels:
-            alone = compare_to_chance([one.to_json() for one in reports])
-            told = " ".join(one.sentence for one in alone)
-        else:
-            ready = partial(Predictor, **load)
-            told = before_and_after(Path(options.init_from), folder, split.test, run_dir, ready)
+        if start is None or not checkpoint.describe(start).labels:
+            return replace(event, verdict=_against_chance([row.to_json() for row in reports]))
+        load_predictor = partial(Predictor, **load)
+        comparisons, sentence = before_and_after(start, folder, split.test, run_dir, load_predictor)
+        if comparisons:
+            return replace(event, verdict=_against_start(comparisons[-1]))
+        return replace(event, note=f"{event.note}{sentence}")
     except ScoringStoppedError as problem:
         return Stopped(event.step, str(problem), event.seconds)
     except SerdemoError as problem:
-        told = f"The model is trained and saved, but not scored: {problem}"
-    return replace(event, note=f"{event.note}{told}")
+        note = f"The model is trained and saved, but not scored: {problem}"
+        return replace(event, note=f"{event.note}{note}")
+
+
+def _against_start(comparison: Comparison) -> Verdict:
+    return Verdict(
+        comparison.found.verdict,
+        before=comparison.a,
+        paired=comparison.found,
+        speakers=comparison.speakers,
+        unseen_speakers=comparison.unseen_speakers,
+    )
+
+
+def _against_chance(reports: Sequence[Mapping[str, Any]]) -> Verdict | None:
+    comparisons = tuple(compare_to_chance(reports))
+    if not comparisons:
+        return None
+    return Verdict(
+        "better" if all(row.better for row in comparisons) else "no difference",
+        chance=comparisons,
+        speakers=sum(row.speakers for row in comparisons),
+        unseen_speakers=all(row.unseen_speakers for row in comparisons),
+    )
 
 
 def report(

@@ -13,11 +13,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from serdemo.schema.errors import SerdemoError
+
+if TYPE_CHECKING:  # a page that shows a run need not wait for scipy
+    from serdemo.metrics.significance import ChanceComparison, Outcome, PairedComparison
 
 EVENTS = "events.jsonl"  # in a run's folder
 STOP_FILE = "stop"  # there too: a run that finds it saves and stops
@@ -83,13 +86,48 @@ class Saved:
 
 
 @dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a run's model is better than the checkpoint that it began with, or than chance.
+
+    `before` names that checkpoint and `paired` compares both on all test clips; without one `before` is ""
+    and `chance` holds a comparison for each test corpus. `speakers` is how many the comparison rests on.
+    """
+
+    outcome: Outcome
+    before: str = ""
+    paired: PairedComparison | None = None
+    chance: tuple[ChanceComparison, ...] = ()
+    speakers: int = 0
+    unseen_speakers: bool = False
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Verdict:
+        """Read what `asdict` gave; raises TypeError or KeyError for anything else."""
+        from serdemo.metrics.significance import ChanceComparison, PairedComparison
+
+        def with_tuples(figures: dict[str, Any]) -> dict[str, Any]:
+            return {k: tuple(v) if isinstance(v, list) else v for k, v in figures.items()}
+
+        paired = values["paired"]
+        return cls(
+            **{
+                **values,
+                "paired": PairedComparison(**with_tuples(paired)) if paired else None,
+                "chance": tuple(ChanceComparison(**with_tuples(one)) for one in values["chance"]),
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
-    """The run came to its end; `note` says what ended it early or did not work out."""
+    """The run came to its end; `note` says what ended it early or did not work out, `verdict` how good the
+    model is, None where it could not be compared."""
 
     step: int
     metrics: dict[str, float]
     seconds: float
     note: str = ""
+    verdict: Verdict | None = None
     time: float = field(default_factory=time.time)
 
 
@@ -136,6 +174,8 @@ def from_line(line: str) -> Event:
                 values[name] = tuple(values[name])
         if "confusion" in values:
             values["confusion"] = tuple(tuple(row) for row in values["confusion"])
+        if values.get("verdict"):
+            values["verdict"] = Verdict.from_json(values["verdict"])
         event: Event = kind(**values)
         return event
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:

@@ -13,8 +13,19 @@ from rich.text import Text
 
 from serdemo.data.corpora import Status
 from serdemo.schema import palette
+from serdemo.schema.text import counted
 from serdemo.schema.types import Prediction
-from serdemo.training.events import EpochEnd, Event, Failed, Finished, Saved, Started, Step, Stopped
+from serdemo.training.events import (
+    EpochEnd,
+    Event,
+    Failed,
+    Finished,
+    Saved,
+    Started,
+    Step,
+    Stopped,
+    Verdict,
+)
 
 if TYPE_CHECKING:  # a bar need not wait for torch
     from serdemo.evaluation.scoring import Report
@@ -129,8 +140,23 @@ def show_training(happening: Iterable[Event]) -> None:
                 bar.console.print(f"Stopped {event.reason}; saved, go on with --resume.")
             elif isinstance(event, Finished):
                 bar.console.print(f"Finished in {event.seconds:.0f} s. {event.note}".strip())
+                if event.verdict is not None:
+                    bar.console.print(verdict_sentence(event.verdict))
             else:
                 assert isinstance(event, Saved | Failed)  # told by the bar's lines and the error
+
+
+def verdict_sentence(verdict: Verdict) -> str:
+    """A run's verdict, with the figures that it rests on."""
+    paired = verdict.paired
+    if paired is None:
+        return " ".join(comparison.sentence for comparison in verdict.chance)
+    speakers = counted(verdict.speakers, "unseen speaker" if verdict.unseen_speakers else "speaker")
+    low, high = (f"{100 * bound:+.1f}" for bound in paired.ci95)
+    return (
+        f"Compared with {verdict.before}: {paired.words}; {counted(paired.n, 'clip')} of {speakers}"
+        f" (95 % interval of the difference {low} to {high} points)."
+    )
 
 
 def _bar(hidden: bool) -> Progress:

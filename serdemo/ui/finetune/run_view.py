@@ -32,11 +32,10 @@ def view(jobs: JobQueue, job: Job) -> str:
         return _section(job, state, f"<p>{escape(str(problem))}</p>")
     steps = [event for event in events if isinstance(event, Step)]
     epochs = [event for event in events if isinstance(event, EpochEnd)]
-    compared, verdict = _brought(jobs, job) if state == "finished" else ("", "")
-    said = sentence(jobs, job, state, events).replace(verdict, "").strip()
+    last = events[-1] if events else None
     body = [
-        f'<p role="status" class="sd-run-said">{escape(said)}</p>',
-        compared,
+        f'<p role="status" class="sd-run-said">{escape(sentence(jobs, job, state, events))}</p>',
+        _verdict_html(jobs, job, last) if isinstance(last, Finished) else "",
         _progress(state, events),
         _numbers(state, steps, epochs),
     ]
@@ -53,25 +52,24 @@ def view(jobs: JobQueue, job: Job) -> str:
     return _section(job, state, "".join(body))
 
 
-def _brought(jobs: JobQueue, job: Job) -> tuple[str, str]:
-    """Before and after as HTML, or where there is no before the result beside guessing, and the
-    sentence of the run's end that it stands for."""
+def _verdict_html(jobs: JobQueue, job: Job, finished: Finished) -> str:
+    """The run's model beside the checkpoint it began with, or beside chance."""
     from serdemo.evaluation.baselines import REPORT
     from serdemo.evaluation.comparison import load_before_after
     from serdemo.metrics.significance import compare_to_chance
 
     folder = jobs.path(job.name)
     try:
-        found, said = load_before_after(folder)
-        if found:
-            return models_view.corpus_comparison_html(found, ("Before", "After")), said
-        path = folder / "checkpoint" / REPORT
-        alone = compare_to_chance(read_json(path) if path.is_file() else [])
+        comparisons, _ = load_before_after(folder)
+        if comparisons:
+            return models_view.corpus_comparison_html(comparisons, ("Before", "After"))
+        report = folder / "checkpoint" / REPORT
+        chance = finished.verdict.chance if finished.verdict else ()
+        if not chance and report.is_file():  # such as of a run of version 0.1
+            chance = tuple(compare_to_chance(read_json(report)))
     except SerdemoError as problem:
-        return html.refusal_html(str(problem)), ""
-    if not alone:
-        return "", ""
-    return models_view.chance_html(alone), " ".join(one.sentence for one in alone)
+        return html.refusal_html(str(problem))
+    return models_view.chance_html(chance) if chance else ""
 
 
 def in_a_terminal(command: str) -> str:

@@ -33,7 +33,10 @@ def test_a_run_tells_what_it_brought(
     last = finished({**tiny_values, "init_from": str(tiny_checkpoint)}, split, tmp_path / "tuned")
     (one,), said = load_before_after(tmp_path / "tuned")
     assert said == one.sentence
-    assert last.note.endswith(said)
+    assert last.verdict is not None and last.verdict.paired == one.found
+    assert (last.verdict.outcome, last.verdict.before) == (one.found.verdict, "tiny")
+    assert (last.verdict.speakers, last.verdict.unseen_speakers) == (1, True)
+    assert said not in last.note
     assert (one.a, one.b, one.unseen_speakers, one.speakers) == ("tiny", "tuned", True, 1)
     assert one.found.n == len(split.test) == 6
     (report,) = json.loads((tmp_path / "tuned" / "checkpoint" / "report.json").read_text("utf-8"))
@@ -52,7 +55,8 @@ def test_without_a_start_there_is_no_before(
     assert load_before_after(tmp_path / "fresh") == ([], "")
     reports = json.loads((tmp_path / "fresh" / "checkpoint" / "report.json").read_text("utf-8"))
     (one,) = compare_to_chance(reports)
-    assert last.note.endswith(one.sentence)
+    assert last.verdict is not None and last.verdict.chance == (one,)
+    assert last.verdict.outcome == ("better" if one.better else "no difference")
     assert "of 6 clips of 1 unseen speaker" in one.why and "guessing gives 33%" in one.why
 
 
@@ -68,14 +72,14 @@ def test_speakers_that_the_first_model_knew_do_not_count(
     found, refusal = load_before_after(tmp_path / "run")
     assert found == []
     assert "trained or selected on every speaker" in refusal
-    assert last.note.endswith(refusal)
+    assert last.note.endswith(refusal) and last.verdict is None
 
 
 def test_without_test_speakers_it_says_so(
     tiny_checkpoint: Path, split: Split, tmp_path: Path
 ) -> None:
-    told = comparison.before_and_after(tiny_checkpoint, tiny_checkpoint, (), tmp_path)
-    assert load_before_after(tmp_path) == ([], told)
+    found, told = comparison.before_and_after(tiny_checkpoint, tiny_checkpoint, (), tmp_path)
+    assert found == [] and load_before_after(tmp_path) == ([], told)
     assert told == "No speaker was kept for testing, so before and after are not compared."
 
 

@@ -125,8 +125,9 @@ def test_what_began_with_stage_1_alone_is_compared_with_guessing(
     right = Split(tuple(u for u in split.train if u.corpus == "right"), (), split.test)
     *_, ended = train("cross_corpus", values, right, tmp_path / "two")
     assert isinstance(ended, Finished)
-    assert "right: " in ended.note
-    assert "where guessing gives 33%" in ended.note
+    assert ended.verdict is not None
+    assert "right: " in ended.verdict.chance[0].sentence
+    assert "where guessing gives 33%" in ended.verdict.chance[0].sentence
     assert "classifier" not in ended.note
 
 

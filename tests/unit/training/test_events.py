@@ -5,16 +5,31 @@ from pathlib import Path
 
 import pytest
 
+from serdemo.metrics.significance import ChanceComparison, PairedComparison
 from serdemo.schema.errors import SerdemoError
 from serdemo.training import events
-from serdemo.training.events import EpochEnd, Event, Failed, Finished, Saved, Started, Step, Stopped
+from serdemo.training.events import (
+    EpochEnd,
+    Event,
+    Failed,
+    Finished,
+    Saved,
+    Started,
+    Step,
+    Stopped,
+    Verdict,
+)
 
+PAIRED = PairedComparison(0.5, 0.6, (0.4, 0.6), (0.5, 0.7), (0.02, 0.18), "clips", "better", 90)
+CHANCE = ChanceComparison("voices", False, 0.5, (0.4, 0.6), 20, 2, True, 3)
 ALL: list[Event] = [
     Started("supervised", ("warm", "main"), 12, 93_570, 20, 4, "cpu", "float32", 3, time=1.5),
     Step("main", 0, 4, 1.25, {"cross_entropy": 1.0, "contrastive": 0.25}, 1e-3, 80.0, 7.5),
     EpochEnd("main", 0, 4, {"uar": 0.5}, ("angry", "sad"), ((3, 1), (2, 2)), True),
     Saved(4, True),
     Finished(12, {"uar": 0.75}, 9.0),
+    Finished(12, {}, 9.0, "Early.", Verdict("better", "a", PAIRED, (), 3, True)),
+    Finished(12, {}, 9.0, "", Verdict("no difference", chance=(CHANCE,), speakers=2)),
     Stopped(7, "asked to stop", 3.0),
     Failed("The disk is full: löschen Sie etwas 'hier'."),
 ]
@@ -77,6 +92,7 @@ def test_a_half_written_line_is_trimmed_before_the_next_event(tmp_path: Path) ->
         '{"event": "Saved", "step": 1}\n',
         '{"event": "Saved", "step": 1, "best": true, "colour": "red"}\n',
         '{"event": "EpochEnd", "stage": "a", "epoch": 0, "step": 1, "metrics": {}, "labels": 3}\n',
+        '{"event": "Finished", "step": 1, "metrics": {}, "seconds": 1, "verdict": {"outcome": 1}}\n',
         "[" * 100_000 + "\n",
     ],
 )
@@ -88,6 +104,11 @@ def test_what_is_no_event_is_refused(line: str, tmp_path: Path) -> None:
     assert next(reading) == ALL[3]
     with pytest.raises(SerdemoError, match="no event"):
         next(reading)
+
+
+def test_a_run_of_version_0_1_has_no_verdict() -> None:
+    line = '{"event": "Finished", "step": 1, "metrics": {}, "seconds": 2, "note": "a", "time": 3}\n'
+    assert events.from_line(line) == Finished(1, {}, 2, "a", None, time=3)
 
 
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:

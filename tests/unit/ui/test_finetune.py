@@ -41,6 +41,7 @@ from serdemo.training.events import (
     Started,
     Step,
     Stopped,
+    Verdict,
     to_line,
 )
 from serdemo.training.options import TrainOptions
@@ -366,8 +367,9 @@ def test_a_finished_run_tells_what_it_brought(jobs: JobQueue) -> None:
         0.5, 0.6, (0.4, 0.6), (0.5, 0.7), (0.02, 0.18), "speakers", "better", 90
     )
     found = Comparison("compact", "run", "voices", ("angry", "sad"), 12, True, figures)
-    note = f"Its time was up. {found.sentence}"
-    job = told(jobs, "run", STARTED, *STEPS, EPOCH, Finished(100, {}, 9.0, note=note))
+    verdict = Verdict("better", "compact", figures, speakers=12, unseen_speakers=True)
+    finished = Finished(100, {}, 9.0, "Its time was up.", verdict)
+    job = told(jobs, "run", STARTED, *STEPS, EPOCH, finished)
     assert not start_models.leaves_model(jobs, job)
     assert "sd-verdict" not in run_view.view(jobs, job)
     kept = {"found": [found.to_json()], "said": found.sentence}
@@ -403,8 +405,9 @@ def test_a_run_from_scratch_is_told_beside_guessing(
         "confusion": [[right[0], 10 - right[0], 0], [10 - right[1], right[1], 0], [0, 0, 0]],
     }
     (one,) = compare_to_chance([report])
-    note = f"Its time was up. {one.sentence}"
-    job = told(jobs, "run", STARTED, *STEPS, EPOCH, Finished(100, {}, 9.0, note=note))
+    outcome = "better" if one.better else "no difference"
+    finished = Finished(100, {}, 9.0, "Its time was up.", Verdict(outcome, chance=(one,)))
+    job = told(jobs, "run", STARTED, *STEPS, EPOCH, finished)
     (jobs.path("run") / "checkpoint").mkdir()
     write_json(jobs.path("run") / "checkpoint" / REPORT, [report])
     shown = run_view.view(jobs, job)
@@ -413,8 +416,13 @@ def test_a_run_from_scratch_is_told_beside_guessing(
     assert f"recognises {sum(right) / 20:.0%}, averaged over 2 emotions" in shown
     assert "(95 % interval 40% to 90%), where guessing gives 50%" in shown
     assert "Finished. Its time was up.</p>" in shown
-    (jobs.path("run") / "checkpoint" / REPORT).write_text("{}{", encoding="utf-8")
-    assert "cannot be read" in run_view.view(jobs, job)
+
+    old = told(jobs, "old", STARTED, *STEPS, EPOCH, Finished(100, {}, 9.0, f"Up. {one.sentence}"))
+    (jobs.path("old") / "checkpoint").mkdir()
+    write_json(jobs.path("old") / "checkpoint" / REPORT, [report])
+    assert f'data-verdict="{verdict}"' in run_view.view(jobs, old)  # of version 0.1
+    (jobs.path("old") / "checkpoint" / REPORT).write_text("{}{", encoding="utf-8")
+    assert "cannot be read" in run_view.view(jobs, old)
 
 
 def test_what_a_run_can_begin_with(
