@@ -102,7 +102,7 @@ def test_what_a_visitors_run_keeps_of_clips_goes_with_it(
     jobs: JobQueue, request_: TrainingRequest, sources: dict[str, Path]
 ) -> None:
     frozen = {"encoder": "hubert", "source": str(sources["hubert"]), "freeze": "all"}
-    once = with_options(request_, **frozen, mix="last", hear_once=True)
+    once = with_options(request_, **frozen, layer_pooling="last", cache_features=True)
     own, theirs = jobs.submit("own", request_), jobs.submit("theirs", once, owner="anna")
     assert "cache" not in jobs.resolved_request(own).options
     assert until(jobs, "theirs", "finished", "failed") == "finished", jobs.log_tail(theirs)
