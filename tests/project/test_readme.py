@@ -1,11 +1,11 @@
-"""What the README says is so: its commands run, its flags exist, its answers are the real ones.
+"""What the documents say is so: their commands run, their flags exist, their links lead somewhere.
 
 Code blocks marked `console` show commands after `$` with what they print; those marked
 `bash runnable` show commands alone. Both are run, in a folder that looks like the repository.
 
-    python tests/test_readme.py
+    PYTHONPATH=tests python tests/project/test_readme.py
 
-writes what the commands print today into the `console` blocks.
+writes what the commands print today into the `console` blocks of the root README.
 """
 
 from __future__ import annotations
@@ -28,27 +28,58 @@ from serdemo.data.corpora import CORPORA
 
 README = ROOT / "README.md"
 TEXT = README.read_text(encoding="utf-8")
+PAGES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "checkpoints/README.md",
+    "serdemo/README.md",
+    "serdemo/data/README.md",
+    "serdemo/embeddings/README.md",
+    "serdemo/training/README.md",
+    "serdemo/ui/README.md",
+    "tests/README.md",
+)
+TEXTS = {page: (ROOT / page).read_text(encoding="utf-8") for page in PAGES}
+MAX_WORDS = 1500  # of the root README
 COMMAND_ONE = "python -m pip install -r requirements.txt -e . && python app.py"
 COMMAND_TWO = 'python -m pip install -r requirements.txt -e ".[test]" && python -m pytest'
-FLAGS_OF_OTHERS = {"--extra", "--index-url", "--num-processes", "--multi-gpu"}
+FLAGS_OF_OTHERS = {
+    "--resolution",
+    "--test",
+    "--upgrade",
+    "--extra",
+    "--index-url",
+    "--num-processes",
+    "--multi-gpu",
+}
 
 
-def blocks(mark: str) -> list[str]:
+def blocks(mark: str, text: str) -> list[str]:
     """The bodies of the code blocks with that mark."""
-    return re.findall(rf"^```{mark}\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+    return re.findall(rf"^```{mark}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
 def console() -> list[tuple[str, str]]:
     """(command, what it prints) of every `$` in a `console` block."""
     return [
         (command, printed)
-        for body in blocks("console")
+        for body in blocks("console", TEXT)
         for command, printed in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", body, re.MULTILINE)
     ]
 
 
-def runnable() -> list[str]:
-    return [line for body in blocks("bash runnable") for line in body.splitlines()]
+def runnable(page: str) -> list[str]:
+    return [line for body in blocks("bash runnable", TEXTS[page]) for line in body.splitlines()]
+
+
+RUNNABLE = [page for page in PAGES if runnable(page)]
+
+
+def headings(text: str) -> set[str]:
+    """Anchors of a page's headings, as GitHub makes them."""
+    plain = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    titles = re.findall(r"^#+ (.+)$", plain, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
 @pytest.fixture(scope="module")
@@ -97,16 +128,28 @@ def test_the_commands_print_what_is_shown(workplace: Path, command: str, printed
 
 
 @pytest.mark.slow
-def test_the_commands_run_one_after_another(workplace: Path) -> None:
-    assert len(runnable()) >= 5
-    for line in runnable():
+@pytest.mark.parametrize("page", RUNNABLE)
+def test_the_commands_run_one_after_another(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    furnish(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SERDEMO_RUNS", raising=False)
+    for line in runnable(page):
         ran = run(line)
         assert ran.code == 0, f"{line}: {ran.err}"
 
 
-def test_the_python_example_runs(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (code,) = blocks("python")
-    exec(compile(code, str(README), "exec"), {})
+def test_commands_of_every_kind_are_run() -> None:
+    assert len(RUNNABLE) >= 5 and sum(len(runnable(page)) for page in PAGES) >= 20
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks("python", TEXTS[page])])
+def test_the_python_example_runs(
+    page: str, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (code,) = blocks("python", TEXTS[page])
+    exec(compile(code, page, "exec"), {})
     assert "angry" in capsys.readouterr().out
 
 
@@ -121,25 +164,37 @@ def flags(table: dict[str, click.Command]) -> Iterator[str]:
             yield from flags({name: each for name, each in inner.items() if each})
 
 
-def test_every_flag_exists() -> None:
-    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", TEXT)) - FLAGS_OF_OTHERS
-    assert len(named) > 10
+@pytest.mark.parametrize("page", PAGES)
+def test_every_flag_exists(page: str) -> None:
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", TEXTS[page])) - FLAGS_OF_OTHERS
     assert named - set(flags(COMMANDS)) == set()
 
 
 def test_every_command_is_named() -> None:
     for name in COMMANDS:
-        assert f"`serdemo {name} " in TEXT
-    lines = [line for body in blocks("bash") for line in body.splitlines()]
-    for line in (*lines, *runnable(), *(command for command, _ in console())):
-        assert not line.startswith("serdemo ") or line.split()[1] in COMMANDS
+        assert f"`serdemo {name} " in TEXTS["serdemo/README.md"]
+    benchmarks = COMMANDS["bench"]
+    assert isinstance(benchmarks, click.Group)
+    for name in benchmarks.list_commands(click.Context(benchmarks)):
+        assert f"`serdemo bench {name} " in TEXTS["serdemo/README.md"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_exists(page: str) -> None:
+    for mark in ("bash", "bash runnable"):
+        for line in "\n".join(blocks(mark, TEXTS[page])).splitlines():
+            assert not line.startswith("serdemo ") or line.split()[1] in COMMANDS
 
 
 def test_the_two_commands_stand_first_and_are_what_the_tests_run() -> None:
-    plain = blocks("bash")
+    plain = blocks("bash", TEXT)
     assert plain[:2] == [f"{COMMAND_ONE}\n", f"{COMMAND_TWO}\n"]
     assert f"\n    {COMMAND_TWO}\n" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert f"run: {COMMAND_TWO}\n" in (ROOT / ".github/workflows/tests.yml").read_text("utf-8")
+
+
+def test_the_readme_is_short() -> None:
+    assert len(TEXT.split()) <= MAX_WORDS
 
 
 def test_the_head_makes_a_space() -> None:
@@ -162,14 +217,20 @@ def test_the_head_makes_a_space() -> None:
     assert head["suggested_hardware"] == "zero-a10g"
 
 
-def test_every_file_it_points_to_is_there() -> None:
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", TEXT):
-        assert (ROOT / target).is_file(), target
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_leads_somewhere(page: str) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", TEXTS[page]):
+        name, _, anchor = target.partition("#")
+        path = (ROOT / page).parent / name if name else ROOT / page
+        assert path.exists(), target
+        if anchor:
+            assert anchor in headings(path.read_text(encoding="utf-8")), target
 
 
 def test_every_corpus_is_cited() -> None:
+    lines = TEXTS["serdemo/data/README.md"].splitlines()
     for corpus in CORPORA.values():
-        row = next(line for line in TEXT.splitlines() if line.startswith(f"| `{corpus.name}` |"))
+        row = next(line for line in lines if line.startswith(f"| `{corpus.name}` |"))
         assert corpus.citation in row and corpus.licence in row and corpus.title in row
 
 
@@ -182,8 +243,8 @@ def write_what_is_printed() -> None:
         for command, printed in console():
             ran = run(command)
             assert ran.code == 0, ran.err
-            told = "".join(f"{line.rstrip()}\n" for line in ran.out.splitlines())
-            text = text.replace(f"$ {command}\n{printed}", f"$ {command}\n{told}")
+            output = "".join(f"{line.rstrip()}\n" for line in ran.out.splitlines())
+            text = text.replace(f"$ {command}\n{printed}", f"$ {command}\n{output}")
         os.chdir(ROOT)
     README.write_text(text, encoding="utf-8")
 
