@@ -56,7 +56,7 @@ class TrainGroup(click.Group):
             return self.others[name]()
         recipe = recipes.get(name)
         command = click.command(name, help=recipe.summary)(self.callback_for(name))
-        command.params += option_flags((*recipe.groups, TrainOptions), recipe.presets)
+        command.params += option_flags((*recipe.groups, TrainOptions), recipe.defaults)
         command.params += removed_flags(command.params)
         return command
 

@@ -20,9 +20,12 @@ from serdemo.schema.types import Utterance
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A padded batch: `wave` (B, T) float32 at 16 kHz, or frames (B, T, D), `lengths` (B,) of them, and,
-    for each clip, the index of its emotion (-1 where the labels do not have it), corpus, speaker and
-    utterance. `span` (B, 2) is the stretch of the clip that is heard, in seconds.
+    """A padded batch of B clips.
+
+    `wave` (B, T) float32 at 16 kHz with `lengths` (B,) valid samples; where `frames` (B, F, D) holds
+    cached features of a frozen encoder, `wave` is (B, 0) and `lengths` counts valid frames. For each
+    clip (B,) the index of its `emotion` (-1 where the labels lack it), `corpus`, `speaker` and
+    utterance (`index`); `span` (B, 2) is the excerpt's start and end within the clip in seconds.
     """
 
     wave: Tensor
@@ -32,17 +35,19 @@ class Batch:
     speaker: Tensor
     index: Tensor
     span: Tensor
+    frames: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
-        return replace(self, **{name: getattr(self, name).to(device) for name in self.__slots__})
+        tensors = {name: getattr(self, name) for name in self.__slots__}
+        return replace(self, **{k: v.to(device) for k, v in tensors.items() if v is not None})
 
     def __len__(self) -> int:
-        return len(self.wave)
+        return len(self.index)
 
 
 def collate(waves: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
-    """Clips of samples (or frames) -> (B, T) (or (B, T, D)) zero-padded float32 and (B,) lengths."""
+    """Arrays (n, ...) -> one zero-padded float32 (B, max n, ...) and the (B,) lengths n."""
     lengths = torch.tensor([len(wave) for wave in waves])
     padded = torch.zeros(len(waves), int(lengths.max()), *waves[0].shape[1:])
     for row, wave in zip(padded, waves, strict=True):
@@ -55,8 +60,6 @@ class ClipDataset(Dataset[tuple[np.ndarray, int]]):
 
     Clips beyond the bound are decoded again each time. Worker processes share the samples' one tensor.
     """
-
-    rate: float = waveform.SAMPLE_RATE  # samples a second
 
     def __init__(
         self, utterances: Sequence[Utterance], labels: Sequence[str], memory_gb: float = 8.0
@@ -92,7 +95,7 @@ class ClipDataset(Dataset[tuple[np.ndarray, int]]):
 
     def seconds(self, index: int) -> float:
         """The length of one clip."""
-        return max(1, len(self.wave(index))) / self.rate
+        return max(1, len(self.wave(index))) / waveform.SAMPLE_RATE
 
     def __len__(self) -> int:
         return len(self.utterances)
@@ -103,12 +106,30 @@ class ClipDataset(Dataset[tuple[np.ndarray, int]]):
         waves: Sequence[np.ndarray],
         spans: Sequence[tuple[float, float]] | None = None,
     ) -> Batch:
-        """The clips at `indices` with the samples given, their beginnings unless `spans` tell."""
-        at = torch.tensor(list(indices))
+        """A batch of the clips at `indices` from excerpts `waves`, each (n,) samples.
+
+        `spans` are the excerpts' places in their clips in seconds [default: the beginnings].
+        """
         wave, lengths = collate(waves)
-        heard = spans or [(0.0, len(wave) / self.rate) for wave in waves]
-        span = torch.tensor(heard, dtype=torch.float32)
-        return Batch(wave, lengths, self.emotion[at], self.corpus[at], self.speaker[at], at, span)
+        spans = spans or [(0.0, len(wave) / waveform.SAMPLE_RATE) for wave in waves]
+        return self._batch(indices, wave, lengths, spans)
+
+    def starts(self, indices: Sequence[int], max_seconds: float | None = None) -> Batch:
+        """A batch of the clips at `indices`, each whole or its first `max_seconds`."""
+        limit = None if max_seconds is None else round(max_seconds * waveform.SAMPLE_RATE)
+        return self.batch(indices, [self.wave(index)[:limit] for index in indices])
+
+    def _batch(
+        self,
+        indices: Sequence[int],
+        wave: Tensor,
+        lengths: Tensor,
+        spans: Sequence[tuple[float, float]],
+        frames: Tensor | None = None,
+    ) -> Batch:
+        at = torch.tensor(list(indices))
+        codes = (self.emotion[at], self.corpus[at], self.speaker[at])
+        return Batch(wave, lengths, *codes, at, torch.tensor(spans, dtype=torch.float32), frames)
 
 
 def _prefix(utterances: Sequence[Utterance], bound: int) -> int:

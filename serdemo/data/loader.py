@@ -76,9 +76,7 @@ def scoring_batches(
     clips: ClipDataset, batch_size: int, max_seconds: float | None = None
 ) -> Iterator[Batch]:
     """Every clip once, whole or its first `max_seconds`, in batches of like length."""
-    limit = None if max_seconds is None else round(max_seconds * clips.rate)
     known = np.diff(clips.ends)  # clips not kept come last, in their own order
     order = [*np.argsort(known, kind="stable"), *range(len(known), len(clips))]
     for start in range(0, len(order), batch_size):
-        part = [int(i) for i in order[start : start + batch_size]]
-        yield clips.batch(part, [clips.wave(i)[:limit] for i in part])
+        yield clips.starts([int(i) for i in order[start : start + batch_size]], max_seconds)

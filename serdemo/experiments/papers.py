@@ -104,7 +104,9 @@ def train(
         )
         if not finished:
             return False
-        if resolve_recipe(arm.recipe, options)[0].unscored:  # a first stage alone answers nothing
+        if (
+            resolve_recipe(arm.recipe, options)[0].output == "embedding"
+        ):  # a first stage alone answers nothing
             write_json(own / PREDICTIONS, PredictionSet(()).to_json())
         else:
             crossval.save_predictions(arm.recipe, options, split, own)

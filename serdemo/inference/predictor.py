@@ -23,6 +23,7 @@ from serdemo.nn import checkpoint
 from serdemo.nn.checkpoint import Description
 from serdemo.nn.checkpoint_files import bundled_checkpoint as bundled_checkpoint
 from serdemo.nn.device import pick_device
+from serdemo.nn.encoders.conformer import length_mask
 from serdemo.nn.model import Model
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.types import Prediction
@@ -77,14 +78,14 @@ class Embedder:
         *,
         device: str = "auto",
         check_cancelled: Callable[[], object] = lambda: None,
-        feature_fn: Callable[[Model], FeatureFn] = lambda model: lambda samples: samples,
+        feature_fn: Callable[[Model], FeatureFn] | None = None,
     ) -> None:
         self.check_cancelled = check_cancelled
         self.folder = bundled_checkpoint() if folder is None else Path(folder)
         self.device = pick_device(device)
         self.model, self.description = checkpoint.load(self.folder, self.device)
         self._check()
-        self.features = feature_fn(self.model)
+        self.feature_fn = None if feature_fn is None else feature_fn(self.model)
         self.labels = self.description.labels
         self.unsure_below = self.description.unsure_below
         self.speech = vad.SpeechDetector()
@@ -211,11 +212,17 @@ class Embedder:
         for start in range(0, len(order), WINDOW_BATCH_SIZE):
             self.check_cancelled()
             batch = order[start : start + WINDOW_BATCH_SIZE]
-            wave, lengths = collate([self.features(waves[i]) for i in batch])
-            with self._lock, torch.inference_mode():
-                output = self.model.embed(wave.to(self.device), lengths.to(self.device))
-            rows[batch] = output.float().cpu().numpy()
+            rows[batch] = self._embed_batch([waves[i] for i in batch]).float().cpu().numpy()
         return rows
+
+    def _embed_batch(self, waves: Sequence[Samples]) -> torch.Tensor:
+        """Embeddings (B, E) of windows, from cached frames where there is a `feature_fn`."""
+        arrays = waves if self.feature_fn is None else [self.feature_fn(wave) for wave in waves]
+        padded, lengths = (tensor.to(self.device) for tensor in collate(arrays))
+        with self._lock, torch.inference_mode():
+            if self.feature_fn is None:
+                return self.model.embed(padded, lengths)
+            return self.model.pool(padded, length_mask(lengths, padded.shape[1]))
 
     def probabilities(self, waves: Sequence[Samples]) -> NDArray[np.float64]:
         """Probabilities (n, C) of windows of 16 kHz samples, each (N,)."""

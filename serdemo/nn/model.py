@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from serdemo.audio.waveform import SAMPLE_RATE
+from serdemo.data.dataset import Batch
 from serdemo.nn.encoders.conformer import length_mask
 from serdemo.nn.image_pooling import (
     DEPTHS,
@@ -116,7 +117,10 @@ class Model(nn.Module):
 
     def forward(self, wave: Tensor, lengths: Tensor) -> Output:
         """`wave` (B, T) float32 at 16 kHz, zero-padded; `lengths` (B,) valid samples."""
-        frames, mask = self.encode(wave, lengths)
+        return self.forward_frames(*self.encode(wave, lengths))
+
+    def forward_frames(self, frames: Tensor, mask: Tensor) -> Output:
+        """All that stands on the encoder: (B, F, D) `frames` and their (B, F) `mask`."""
         embedding = self.pool(frames, mask)
         projection = self.projection(F.silu(embedding))
         return Output(frames, mask, embedding, self.classify(embedding), projection)
@@ -126,16 +130,21 @@ class Model(nn.Module):
         return self.pool(*self.encode(wave, lengths))
 
     def encode(self, wave: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """The encoder's (B, F, D) frames and their (B, F) mask; for an image, of one length.
-
-        A `wave` of (B, F, D) is such frames already, `lengths` of them valid.
-        """
-        if wave.ndim == 3:
-            return wave, length_mask(lengths, wave.shape[1])
+        """The encoder's (B, F, D) frames and their (B, F) mask; for an image, of one length."""
         if self.options.image:
             wave, lengths = pad_or_trim(wave, lengths, self.options.image_samples)
         frames, mask = self.encoder(wave, lengths)
         return frames, mask
+
+    def encode_batch(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The (B, F, D) frames of a batch and their (B, F) mask: its cached ones where it has them."""
+        if batch.frames is None:
+            return self.encode(batch.wave, batch.lengths)
+        return batch.frames, length_mask(batch.lengths, batch.frames.shape[1])
+
+    def embed_batch(self, batch: Batch) -> Tensor:
+        """The (B, E) embeddings of a batch, of its cached frames where it has them."""
+        return self.pool(*self.encode_batch(batch))
 
     def pool(self, frames: Tensor, mask: Tensor) -> Tensor:
         """(B, F, D) frames of the encoder and their (B, F) mask -> (B, E) embeddings."""

@@ -23,7 +23,7 @@ def train_baselines(
     run_dir: Path,
     stop_reason: Callable[[], str | None],
 ) -> Generator[Event, None, tuple[list[BaselineResult], Stopped | None]]:
-    """Train each of `recipe.rivals` below `run_dir`, resuming those that were begun, and yield their events.
+    """Train each of `recipe.baseline_runs` below `run_dir`, resuming those that were begun, and yield their events.
 
     `train(values=, run_dir=, resume=, stop_reason=)` starts a run as `training_run.train` does. A stop file
     in `run_dir` stops them too. A baseline that fails becomes a result that says why. Returns the results,
@@ -34,7 +34,7 @@ def train_baselines(
         return "asked to stop" if (run_dir / STOP_FILE).exists() else stop_reason()
 
     results: list[BaselineResult] = []
-    for name, changes in recipe.rivals.items():
+    for name, changes in recipe.baseline_runs.items():
         folder, values = run_dir / FOLDER / name, {**options, **changes}
         try:
             for event in train(values=values, run_dir=folder, resume=True, stop_reason=stopped):

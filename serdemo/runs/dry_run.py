@@ -159,7 +159,7 @@ def _stage_times(
     trainer = Trainer(model, stage, options, dtype)
     made = time.perf_counter() - began
     # A stage that keeps what it hears is slower the first time that it hears a clip.
-    keeps = bool(getattr(stage, "keeps", False))
+    keeps = stage.caches_features
     first, later, warm_up = _steps(trainer, stage, stage.steps_per_epoch if keeps else 1)
     check_once = check = 0.0
     if few.valid:
@@ -169,7 +169,7 @@ def _stage_times(
             check_once = max(0.0, begun - check)
     return StageTimes(
         epochs=stage.epochs,
-        taken=len(getattr(stage, "train", few.train)) / len(few.train),
+        taken=stage.n_clips / len(few.train),
         warm_up=made + warm_up,
         once=max(0.0, first - later) if keeps else 0.0,
         each=later,

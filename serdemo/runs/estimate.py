@@ -47,7 +47,7 @@ def estimate_duration(
     """
     recipe, options = resolve_recipe(recipe_name, values)
     recipe.describe(split)
-    batching: BatchOptions = recipe.of(BatchOptions)
+    batching: BatchOptions = recipe.options(BatchOptions)
     few = Split(
         train=_some(split.train, batching.batch_size * 2),
         valid=_some(split.valid, CHECKED),
@@ -72,9 +72,11 @@ def _scoring_seconds(
         clips, total = clips + stage.epochs * heard, total + stage.epochs
     limit = 60 * options.budget_minutes or float("inf")
     share = min(1.0, limit / max(trained, 1e-9))
-    runs = 1 + len(recipe.rivals)
+    runs = 1 + len(recipe.baseline_runs)
     training = runs * share * (trained + checks)
-    scored = runs * _scored(took, bool(options.init_from), split) if not recipe.unscored else 0.0
+    scored = (
+        runs * _scored(took, bool(options.init_from), split) if recipe.output == "classes" else 0.0
+    )
     read = took.decoded * (len(split.train) + len(split.valid))
     return Estimate(
         seconds=took.ready + took.prepared + runs * read + training + scored,

@@ -38,8 +38,8 @@ REPORTED_KEYS = (
 def predictor_kwargs(recipe: Recipe, options: TrainOptions) -> dict[str, Any]:
     """With which arguments an `Embedder` makes a run's model ready to be scored."""
     load: dict[str, Any] = {"device": options.device}
-    if recipe.keeps:
-        load["feature_fn"] = partial(cached_features, options=recipe.of(CacheOptions))
+    if recipe.caches_features:
+        load["feature_fn"] = partial(cached_features, options=recipe.options(CacheOptions))
     return load
 
 

@@ -85,7 +85,7 @@ def train(
     """
     config = load_config(recipe_name, values, command, run_dir, resume)
     recipe, options = resolve_recipe(recipe_name, config["options"])
-    if not recipe.unlabelled:
+    if recipe.needs_labels:
         refuse_unlabelled(list(chain(*split.parts.values())))
     described = recipe.describe(split)  # what is plainly wrong is told before a folder is made
     pick_device(options.device)
@@ -103,9 +103,11 @@ def train(
                     rival, recipe, config["options"], run_dir, stop
                 )
                 event = replace(stopped, step=event.step) if stopped else event
-            scored = distributed.is_main_process() and (not recipe.unscored or recipe.verified)
+            scored = distributed.is_main_process() and (
+                recipe.output == "classes" or recipe.is_verification
+            )
             if isinstance(event, Finished) and scored:
-                if recipe.rivals:
+                if recipe.baseline_runs:
                     results[:0] = baselines.simple(split, described.labels)
                 load = {
                     **predictor_kwargs(recipe, options),
@@ -113,7 +115,7 @@ def train(
                 }
                 event = _score(event, run_dir, split, config["command"], options, results, load)
             if isinstance(event, Finished) and distributed.is_main_process():
-                event = replace(event, note=f"{event.note}{recipe.unscored}")
+                event = replace(event, note=f"{event.note}{recipe.no_classifier_note}")
             write(event)
             if (
                 isinstance(event, Finished) and distributed.is_main_process()

@@ -88,7 +88,11 @@ def all_gather_with_grad(value: Tensor, batch: Labels) -> tuple[Tensor, Labels]:
     if not running():
         return value, batch
     columns = {f.name: getattr(batch, f.name) for f in fields(batch)}
-    whole = {n: _gather(c) for n, c in columns.items() if c.ndim == 1 and not c.is_floating_point()}
+    whole = {
+        name: _gather(column)
+        for name, column in columns.items()
+        if column is not None and column.ndim == 1 and not column.is_floating_point()
+    }
     return _gather(value), replace(batch, **whole)
 
 

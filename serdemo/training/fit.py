@@ -100,7 +100,7 @@ def fit(
     if options.threads:
         torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
-    size = recipe.of(BatchOptions).batch_size
+    size = recipe.options(BatchOptions).batch_size
     if size < 2 * distributed.world_size() > 2:
         raise UsageError(
             f"--batch-size must be at least two clips to each of the {distributed.world_size()} processes."
@@ -146,7 +146,7 @@ def fit(
         if options.init_from:
             checkpoint.begin_from(Path(options.init_from), model)
         else:
-            recipe.begin(model)
+            recipe.init_weights(model)
     model.to(device)
     description = checkpoint.without_folders(description)
     parameters = sum(p.numel() for p in model.parameters())
@@ -201,7 +201,7 @@ def _epoch(
     limit = 60 * options.budget_minutes * stage_steps / total
     began, over = time.monotonic() - at.seconds, False
     trainer.model.train()
-    run.pace.begin(fetches=at.epoch == 0 and getattr(stage, "keeps", False))
+    run.pace.begin(fetches=at.epoch == 0 and stage.caches_features)
     for batch in stage.batches(at.epoch, at.batch):
         run.pace.came()
         done = at.epoch * stage.steps_per_epoch + at.batch

@@ -56,7 +56,7 @@ def resolve_recipe(name: str, values: Mapping[str, Any]) -> tuple[Recipe, TrainO
     declared = [spec.name for group in (*kind.groups, TrainOptions) for spec in specs(group)]
     values = current_options(values, declared)
     begun = _encoder_options_of(kind, values["init_from"]) if values.get("init_from") else {}
-    *groups, options = pick((*kind.groups, TrainOptions), {**kind.presets, **begun, **values})
+    *groups, options = pick((*kind.groups, TrainOptions), {**kind.defaults, **begun, **values})
     assert isinstance(options, TrainOptions)
     return kind({type(group): group for group in groups}), options
 
@@ -64,7 +64,7 @@ def resolve_recipe(name: str, values: Mapping[str, Any]) -> tuple[Recipe, TrainO
 def _encoder_options_of(kind: type[Recipe], start: str) -> dict[str, Any]:
     """The options of the recipe that say which encoder a checkpoint has."""
     told = checkpoint.describe(Path(start))
-    source = {"source": start} if told.encoder in kind.sourced else {}
+    source = {"source": start} if told.encoder in kind.source_encoders else {}
     known = {spec.name for group in kind.groups for spec in specs(group)}
     options = {"encoder": told.encoder, **told.encoder_options, **source}
     return {name: value for name, value in options.items() if name in known}

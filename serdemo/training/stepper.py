@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 from torch.optim.swa_utils import AveragedModel
 
@@ -51,7 +51,7 @@ class Trainer:
         self.model, self.stage, self.options, self.dtype = model, stage, options, dtype
         self.device = next(model.parameters()).device
         self.groups = stage.parameter_groups()
-        self.extra: nn.Module = getattr(stage, "extra", nn.Module())
+        self.extra = stage.extra
         # In one kernel: on a CPU the many small tensors else take a tenth of the step.
         fused = self.device.type in ("cpu", "cuda")
         groups = _decayed(self.groups, options.weight_decay)

@@ -94,7 +94,7 @@ def _ours(recipe: Recipe, options: TrainOptions, split: Split, run: Path) -> flo
 
 
 def _batch(recipe: Recipe) -> int:
-    return recipe.of(BatchOptions).batch_size
+    return recipe.options(BatchOptions).batch_size
 
 
 class _Wrapped(nn.Module):
@@ -102,7 +102,7 @@ class _Wrapped(nn.Module):
 
     def __init__(self, recipe: Recipe, split: Split) -> None:
         super().__init__()
-        self.options = recipe.of(SupervisedOptions)
+        self.options = recipe.options(SupervisedOptions)
         self.model = checkpoint.build(recipe.describe(split))
         encoders.load_pretrained(self.model.encoder)
 
@@ -139,7 +139,7 @@ def _theirs(recipe: Recipe, options: TrainOptions, split: Split, folder: Path) -
         output_dir=str(folder),
         per_device_train_batch_size=_batch(recipe),
         num_train_epochs=1,
-        learning_rate=recipe.of(SupervisedOptions).learning_rate,
+        learning_rate=recipe.options(SupervisedOptions).learning_rate,
         weight_decay=options.weight_decay,
         max_grad_norm=options.clip_norm,
         bf16=half,

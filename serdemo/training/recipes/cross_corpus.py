@@ -14,29 +14,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from serdemo.audio.augmentation import AugmentOptions
 from serdemo.data.array_cache import CacheOptions
 from serdemo.data.dataset import Batch
-from serdemo.data.loader import scoring_batches
-from serdemo.data.sampling import BatchOptions
 from serdemo.data.splits import Split
-from serdemo.nn import encoders, losses
-from serdemo.nn.checkpoint import Description
-from serdemo.nn.model import HeadOptions, Model
+from serdemo.nn import losses
+from serdemo.nn.model import Model
 from serdemo.schema.errors import UsageError
 from serdemo.schema.options import Options, Value, option
 from serdemo.schema.types import Utterance
-from serdemo.training.distributed import all_gather_with_grad
-from serdemo.training.recipes.base import Recipe, Stage, Validation
+from serdemo.training.recipes.base import Stage, Validation
 from serdemo.training.recipes.frozen_features import FrozenOptions
-from serdemo.training.recipes.stages import ClassifyStage, ClipsStage, TuneOptions
-from serdemo.training.recipes.validation import SCORED_SECONDS, ClassOptions, validation_metrics
+from serdemo.training.recipes.stages import (
+    ENCODER_GROUPS,
+    ClipsStage,
+    TuneOptions,
+    labelled_clips,
+    prototypes,
+)
+from serdemo.training.recipes.two_stage import TwoStageRecipe
+from serdemo.training.recipes.validation import ClassOptions, embed, validation_metrics
 
 
 @dataclass(frozen=True)
@@ -62,42 +64,39 @@ class ContrastStage(ClipsStage):
     name = "contrast"
 
     def __init__(
-        self, recipe: CrossCorpus, model: Model, split: Split, seed: int, share: float
+        self, recipe: CrossCorpus, model: Model, split: Split, seed: int, memory_share: float
     ) -> None:
-        self.options: CrossCorpusOptions = recipe.of(CrossCorpusOptions)
+        self.options = recipe.options(CrossCorpusOptions)
         self.epochs = self.options.contrast_epochs
-        counted: ClassOptions = recipe.of(ClassOptions)
-        labels = counted.labels(split.train)
+        labels = recipe.labels(split)  # the model has none after stage 1 alone
+        train, valid = labelled_clips(recipe, split, labels)
+        rate = recipe.options(TuneOptions).learning_rate
         super().__init__(
             recipe,
             model,
-            counted.classes(split.train),
-            counted.known(split.valid, labels),
+            train,
+            valid,
             seed,
-            learning_rate=recipe.of(TuneOptions).learning_rate,
-            share=share,
+            learning_rate=rate,
+            memory_share=memory_share,
             labels=labels,
         )
-        self.several = len(set(self.train.corpus.tolist())) > 1
-        generator = torch.Generator().manual_seed(seed)
-        start = torch.randn(len(labels), model.options.embedding, generator=generator)
-        self.extra = nn.ParameterDict({"prototypes": nn.Parameter(start)})
-        self.extra.to(next(model.parameters()).device)
+        self.is_cross_corpus = len(set(self.train.corpus.tolist())) > 1
+        self.extra: nn.ParameterDict = prototypes(len(labels), model, seed)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Encoder, pooling and embedding, and the prototypes of the classes."""
-        own = self.group(self.model.pooling, self.model.embedding, self.extra)
-        return [self.encoder_group(), own]
+        return self.embedding_groups()
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """Both losses on the utterances' embeddings."""
-        embedding, batch = all_gather_with_grad(self.model.embed(batch.wave, batch.lengths), batch)
+        embedding, batch = self.embed(batch)
         options = self.options
         contrast = losses.supervised_contrastive(
             embedding,
             batch.emotion,
             options.contrastive_temperature,
-            batch.corpus if self.several else None,
+            batch.corpus if self.is_cross_corpus else None,
         )
         if options.margin_loss == "softmax":
             prototypes = self.extra["prototypes"]
@@ -111,21 +110,17 @@ class ContrastStage(ClipsStage):
 
     @torch.inference_mode()
     def validate(self, model: Model) -> Validation | None:
-        """The emotions of unseen speakers by the nearest prototype, where there are any."""
+        """Recall of the emotions by the nearest prototype; None where no prototypes are trained."""
         options = self.options
         if not len(self.valid) or options.margin_loss != "softmax" or not options.margin_weight:
             return None
-        device = next(model.parameters()).device
-        cosines = torch.zeros(len(self.valid), len(self.labels))
-        for batch in scoring_batches(self.valid, self.batching.batch_size, SCORED_SECONDS):
-            batch = batch.to(device)
-            embedding = model.embed(batch.wave, batch.lengths)
-            cosines[batch.index.cpu()] = losses.cosines(embedding, self.extra["prototypes"]).cpu()
+        embeddings = embed(model, self.valid, self.batching.batch_size)
+        cosines = losses.cosines(embeddings, self.extra["prototypes"].cpu())
         return validation_metrics(options.margin_scale * cosines, self.valid, self.labels)
 
 
-class CrossCorpus(Recipe):
-    """The recipe of the table."""
+class CrossCorpus(TwoStageRecipe):
+    """The recipe `cross_corpus`."""
 
     name: ClassVar[str] = "cross_corpus"
     summary: ClassVar[str] = (
@@ -134,73 +129,52 @@ class CrossCorpus(Recipe):
     groups: ClassVar[tuple[type[Options], ...]] = (
         CrossCorpusOptions,
         TuneOptions,
-        ClassOptions,
-        BatchOptions,
-        AugmentOptions,
-        *encoders.GROUPS,
-        HeadOptions,
+        *ENCODER_GROUPS,
         FrozenOptions,
         CacheOptions,
     )
-    presets: ClassVar[Mapping[str, Value]] = {
+    defaults: ClassVar[Mapping[str, Value]] = {
         "pooling": "attention",
         "classifier_width": 192,
         "balance": 1.0,
     }
+    stage_1: ClassVar[str] = "--contrast-epochs"
 
     @property
-    def passes(self) -> tuple[str, ...]:
-        """The names of the stages that are run."""
-        epochs = (self.of(CrossCorpusOptions).contrast_epochs, self.of(TuneOptions).epochs)
-        names = (ContrastStage.name, ClassifyStage.name)
-        return tuple(name for name, count in zip(names, epochs, strict=True) if count)
+    def epochs_1(self) -> int:
+        """Epochs of contrastive training."""
+        return self.options(CrossCorpusOptions).contrast_epochs
 
-    @property
-    def unscored(self) -> str:
-        """After stage 1 alone there is no classifier."""
-        trained = ClassifyStage.name in self.passes
-        return (
-            "" if trained else "Stage 1 alone: no classifier yet; go on from it with --init-from."
-        )
-
-    def targeted(self, utterances: Iterable[Utterance]) -> tuple[Utterance, ...]:
-        """Those of the target corpus; all where none is named."""
-        target = self.of(CrossCorpusOptions).target.lower()
-        return tuple(u for u in utterances if not target or u.corpus == target)
-
-    def describe(self, split: Split) -> Description:
-        """The model; raises UsageError when the target has no clips to train on."""
-        target, classes = self.of(CrossCorpusOptions).target, self.of(ClassOptions)
-        self.of(FrozenOptions).check(self.of)
-        if not self.passes:
-            raise UsageError("--contrast-epochs and --epochs are both 0: nothing is trained.")
-        if target and not classes.classes(self.targeted(split.train)):
-            named = ", ".join(sorted({u.corpus for u in split.train}))
-            raise UsageError(f"--target {target} has no clips to train on; there are {named}.")
-        others = {u.corpus for u in split.train} - {u.corpus for u in self.targeted(split.train)}
-        if others and ContrastStage.name not in self.passes:
+    def check(self, split: Split) -> None:
+        """Raise UsageError, too, where the target has no clips to fine-tune on."""
+        super().check(split)
+        target, classes = self.options(CrossCorpusOptions).target, self.options(ClassOptions)
+        own = self._of_target(split.train)
+        if target and not classes.classes(own):
+            corpora = ", ".join(sorted({u.corpus for u in split.train}))
+            raise UsageError(f"--target {target} has no clips to train on; there are {corpora}.")
+        others = {u.corpus for u in split.train} - {u.corpus for u in own}
+        if others and not self.epochs_1:
             raise UsageError(
-                f"Without stage 1 only {target} is heard: leave {', '.join(sorted(others))} out of"
-                " --corpus."
+                f"Without stage 1 only {target} is trained on: leave {', '.join(sorted(others))} out"
+                " of --corpus."
             )
-        labels = classes.labels(split.train)
-        classes.labels(self.targeted(split.train))  # stage 2 needs two emotions of its own
-        encoder, encoder_options, config = encoders.describe(self.of)
-        return Description(
-            labels=() if self.unscored else labels,
-            encoder=encoder,
-            encoder_options=encoder_options,
-            encoder_config=config,
-            head_options=self.of(HeadOptions).to_json(),
-        )
+        classes.labels(own)  # stage 2 needs two emotions of its own
 
-    def stages(self, model: Model, split: Split, seed: int) -> list[Stage]:
-        """Stage 1 where it is wanted, then stage 2 on the target's clips alone."""
-        found: list[Stage] = []
-        share = 1 / len(self.passes)
-        if ContrastStage.name in self.passes:
-            found.append(ContrastStage(self, model, split, seed, share))
-        if ClassifyStage.name in self.passes:
-            train, valid = self.targeted(split.train), self.targeted(split.valid)
-            found.append(ClassifyStage(self, model, train, valid, seed, share))
-        return found
+    def labels(self, split: Split) -> tuple[str, ...]:
+        """The classes of the training clips of all corpora."""
+        return self.options(ClassOptions).labels(split.train)
+
+    def first_stage(self, model: Model, split: Split, seed: int, memory_share: float) -> Stage:
+        """Contrastive training on all corpora."""
+        return ContrastStage(self, model, split, seed, memory_share)
+
+    def tuning_split(self, split: Split, seed: int) -> Split:
+        """The clips of the target corpus alone."""
+        train, valid = self._of_target(split.train), self._of_target(split.valid)
+        return replace(split, train=train, valid=valid)
+
+    def _of_target(self, utterances: Iterable[Utterance]) -> tuple[Utterance, ...]:
+        """The clips of the target corpus; all where none is named."""
+        target = self.options(CrossCorpusOptions).target.lower()
+        return tuple(u for u in utterances if not target or u.corpus == target)

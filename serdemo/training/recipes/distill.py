@@ -63,9 +63,9 @@ class DistillStage(SupervisedStage):
 
     def __init__(self, recipe: Distill, model: Model, split: Split, seed: int) -> None:
         super().__init__(recipe, model, split, seed)
-        self.taught: DistillOptions = recipe.of(DistillOptions)
+        self.taught: DistillOptions = recipe.options(DistillOptions)
         device = next(model.parameters()).device
-        cache: CacheOptions = recipe.of(CacheOptions)
+        cache: CacheOptions = recipe.options(CacheOptions)
         self.teachers = [
             teachers.Teacher(where, model.labels, cache, device) for where in self.taught.places()
         ]
@@ -75,8 +75,8 @@ class DistillStage(SupervisedStage):
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """The weighted sum of all terms."""
-        options, output = self.taught, self.model(batch.wave, batch.lengths)
-        total, parts = self.by_labels(output, batch)
+        options, output = self.taught, self.forward(batch)
+        total, parts = self.label_losses(output, batch)
         counts, size = output.mask.sum(1), output.mask.shape[1]
         said = [
             t.targets(self.train, batch, options.kd_temperature, counts, size)
@@ -120,14 +120,15 @@ class Distill(Supervised):
 
     def describe(self, split: Split) -> Description:
         """The model; raises UsageError for a teacher that does not fit or heard those tested."""
-        if self.of(GeneralOptions).mixup:
+        if self.options(GeneralOptions).mixup:
             raise UsageError("--mixup is not for distill: a teacher answers for one clip alone.")
         described = super().describe(split)
         told = [
             teachers.check(where, described.labels, split)
-            for where in self.of(DistillOptions).places()
+            for where in self.options(DistillOptions).places()
         ]
         return provenance.merge(described, *told)
 
     def stages(self, model: Model, split: Split, seed: int) -> list[Stage]:
+        """The one stage."""
         return [DistillStage(self, model, split, seed)]

@@ -17,10 +17,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from serdemo.audio.augmentation import AugmentOptions
@@ -29,13 +28,11 @@ from serdemo.data.sampling import BatchOptions, sampling_weights
 from serdemo.data.splits import Split
 from serdemo.metrics import verification
 from serdemo.nn import encoders, losses
-from serdemo.nn.checkpoint import Description
 from serdemo.nn.model import HeadOptions, Model
 from serdemo.schema.errors import UsageError
 from serdemo.schema.options import Options, Value, option
-from serdemo.training.distributed import all_gather_with_grad
 from serdemo.training.recipes.base import Recipe, Stage, Validation
-from serdemo.training.recipes.stages import ClipsStage, unlabelled
+from serdemo.training.recipes.stages import ClipsStage, prototypes, without_emotions
 from serdemo.training.recipes.validation import embed
 
 
@@ -61,16 +58,13 @@ class SpeakerStage(ClipsStage):
     name = "speaker"
 
     def __init__(self, recipe: Speaker, model: Model, split: Split, seed: int) -> None:
-        self.options: SpeakerOptions = recipe.of(SpeakerOptions)
+        self.options = recipe.options(SpeakerOptions)
         self.epochs = self.options.epochs
-        train, valid = (tuple(map(unlabelled, part)) for part in (split.train, split.valid))
+        train, valid = without_emotions(split.train), without_emotions(split.valid)
         rate = self.options.learning_rate
         super().__init__(recipe, model, train, valid, seed, learning_rate=rate)
-        generator = torch.Generator().manual_seed(seed)
-        count = len(set(self.train.speaker.tolist()))
-        start = torch.randn(count, model.options.embedding, generator=generator)
-        self.extra = nn.ParameterDict({"prototypes": nn.Parameter(start)})
-        self.extra.to(next(model.parameters()).device)
+        n_speakers = len(set(self.train.speaker.tolist()))
+        self.extra: nn.ParameterDict = prototypes(n_speakers, model, seed)
 
     @cached_property
     def weights(self) -> np.ndarray:
@@ -80,12 +74,11 @@ class SpeakerStage(ClipsStage):
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Encoder, pooling and embedding, and the prototypes of the speakers."""
-        own = self.group(self.model.pooling, self.model.embedding, self.extra)
-        return [self.encoder_group(), own]
+        return self.embedding_groups()
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """Additive-margin softmax over the speakers."""
-        embedding, batch = all_gather_with_grad(self.model.embed(batch.wave, batch.lengths), batch)
+        embedding, batch = self.embed(batch)
         loss = losses.margin_softmax(
             embedding,
             self.extra["prototypes"],
@@ -97,13 +90,13 @@ class SpeakerStage(ClipsStage):
 
     def validate(self, model: Model) -> Validation | None:
         """1 minus the mean equal error rate of the corpora; None where no corpus has trials."""
-        found = embed(model, self.valid, self.batching.batch_size)
+        embeddings = embed(model, self.valid, self.batching.batch_size).numpy()
         corpus = np.array([u.corpus for u in self.valid.utterances])
         speaker = np.array([u.speaker for u in self.valid.utterances])
         rates = {}
         for name in sorted(set(corpus.tolist())):
-            here = corpus == name
-            trials = verification.make_trials(found[here], speaker[here], self.options.trials)
+            own = corpus == name
+            trials = verification.make_trials(embeddings[own], speaker[own], self.options.trials)
             if trials is not None:
                 rates[f"eer_{name}"] = trials.eer
         if not rates:
@@ -113,7 +106,7 @@ class SpeakerStage(ClipsStage):
 
 
 class Speaker(Recipe):
-    """The recipe of the table."""
+    """The recipe `speaker`."""
 
     name: ClassVar[str] = "speaker"
     summary: ClassVar[str] = "Tell speakers apart, by their identity alone: speaker embeddings."
@@ -124,35 +117,37 @@ class Speaker(Recipe):
         *encoders.GROUPS,
         HeadOptions,
     )
-    verified: ClassVar[bool] = True
-    presets: ClassVar[Mapping[str, Value]] = {"balance": 1.0, "speed": 0.0}
+    defaults: ClassVar[Mapping[str, Value]] = {"balance": 1.0, "speed": 0.0}
+    is_verification: ClassVar[bool] = True
 
     @property
-    def unscored(self) -> str:
-        """It has no classifier."""
+    def output(self) -> Literal["classes", "embedding"]:
+        """A speaker embedding."""
+        return "embedding"
+
+    @property
+    def no_classifier_note(self) -> str:
+        """How to use a speaker embedding."""
         return "It embeds voices and has no emotion classifier: use it with embed or --embeddings."
 
     @property
-    def unlabelled(self) -> bool:
-        """It is told who speaks, and nothing else."""
-        return True
+    def needs_labels(self) -> bool:
+        """It learns from who speaks, and nothing else."""
+        return False
 
-    def describe(self, split: Split) -> Description:
-        """The model, without labels; raises UsageError with fewer than two speakers to train on."""
+    def check(self, split: Split) -> None:
+        """Raise UsageError, too, with fewer than two speakers to train on."""
+        super().check(split)
         speakers = split.speakers("train")
         if len(speakers) < 2:
             raise UsageError(
                 "Telling speakers apart needs clips of at least two to train on; found"
                 f" {', '.join(speakers) or 'none'}."
             )
-        encoder, encoder_options, config = encoders.describe(self.of)
-        return Description(
-            labels=(),
-            encoder=encoder,
-            encoder_options=encoder_options,
-            encoder_config=config,
-            head_options=self.of(HeadOptions).to_json(),
-        )
+
+    def labels(self, split: Split) -> tuple[str, ...]:
+        """No emotions."""
+        return ()
 
     def stages(self, model: Model, split: Split, seed: int) -> list[Stage]:
         """The one stage."""

@@ -19,7 +19,7 @@ Stage 1 sees no emotion label, but where `--clusters-from` asks for clusters of 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -27,29 +27,28 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from serdemo.audio.augmentation import AugmentOptions
 from serdemo.data.array_cache import CacheOptions
 from serdemo.data.dataset import Batch
-from serdemo.data.sampling import BatchOptions, SampledCrop
+from serdemo.data.sampling import SampledCrop
 from serdemo.data.splits import Split
 from serdemo.metrics import clusters
-from serdemo.nn import checkpoint, encoders, losses, provenance
+from serdemo.nn import checkpoint, losses, provenance
 from serdemo.nn.checkpoint import Description
-from serdemo.nn.model import HeadOptions, Model
+from serdemo.nn.model import Model
 from serdemo.schema.errors import UsageError
 from serdemo.schema.options import Options, option
 from serdemo.training import distributed
-from serdemo.training.distributed import all_gather_with_grad
-from serdemo.training.recipes.base import Recipe, Stage, Validation
+from serdemo.training.recipes.base import Stage, Validation
 from serdemo.training.recipes.frozen_features import CachedClips, FrozenOptions
 from serdemo.training.recipes.stages import (
-    ClassifyStage,
+    ENCODER_GROUPS,
     ClipsStage,
     TuneOptions,
-    labelled,
     speaker_grouped_batches,
-    unlabelled,
+    stratified_sample,
+    without_emotions,
 )
+from serdemo.training.recipes.two_stage import TwoStageRecipe
 from serdemo.training.recipes.validation import ClassOptions, embed
 
 
@@ -101,17 +100,18 @@ class ClusterStage(ClipsStage):
     name = "clusters"
 
     def __init__(
-        self, recipe: SpeakerClusters, model: Model, split: Split, seed: int, share: float
+        self, recipe: SpeakerClusters, model: Model, split: Split, seed: int, memory_share: float
     ) -> None:
-        self.options: SpeakerClusterOptions = recipe.of(SpeakerClusterOptions)
+        self.options = recipe.options(SpeakerClusterOptions)
         self.epochs = self.options.cluster_epochs
-        train = tuple(map(unlabelled, split.train))
-        rate = recipe.of(TuneOptions).learning_rate
-        super().__init__(recipe, model, train, (), seed, learning_rate=rate, share=share)
+        train, rate = without_emotions(split.train), recipe.options(TuneOptions).learning_rate
+        super().__init__(
+            recipe, model, train, (), seed, learning_rate=rate, memory_share=memory_share
+        )
         self.speakers = [u.speaker_key for u in train]
         self.emotions = [u.emotion for u in split.train] if self.options.oracle else []
         self.device = next(model.parameters()).device
-        self.extra = nn.ModuleDict()
+        self.extra: nn.ModuleDict = nn.ModuleDict()
         self.extra.register_buffer("clusters", torch.full((len(train),), -1))
         if self.options.speaker_head != "none":
             head = nn.Linear(model.options.embedding, len(set(self.speakers)))
@@ -120,19 +120,20 @@ class ClusterStage(ClipsStage):
 
     def plan(self, epoch: int) -> list[list[SampledCrop]]:
         """Every clip once, several of a speaker side by side."""
-        codes, options = self.train.speaker.numpy(), self.options
         return speaker_grouped_batches(
-            codes, self.batching, options.clips_per_speaker, self.seed, epoch
+            self.train.speaker.numpy(),
+            self.batching,
+            self.options.clips_per_speaker,
+            self.seed,
+            epoch,
         )
 
     def batches(self, epoch: int, start: int) -> Iterable[Batch]:
-        """An epoch's batches from number `start` on; before the first, the clusters are made."""
-        kept: Tensor = self.extra.get_buffer("clusters")
-        if len(kept) and int(kept[0]) < 0:
-            found = distributed.broadcast_object(
-                self.clusters() if distributed.is_main_process() else None
-            )
-            kept.copy_(torch.from_numpy(found))
+        """The batches of an epoch from number `start` on; clusters are made before the first."""
+        assigned = self.extra.get_buffer("clusters")
+        if len(assigned) and int(assigned[0]) < 0:
+            codes = self.clusters() if distributed.is_main_process() else None
+            assigned.copy_(torch.from_numpy(distributed.broadcast_object(codes)))
         return super().batches(epoch, start)
 
     def clusters(self) -> clusters.Codes:
@@ -143,20 +144,19 @@ class ClusterStage(ClipsStage):
         else:
             model, _ = checkpoint.load(Path(options.embeddings), self.device)
             sound = self.train.clips if isinstance(self.train, CachedClips) else self.train
-            rows = embed(model, sound, self.batching.batch_size)
+            rows = embed(model, sound, self.batching.batch_size).numpy()
             found = clusters.within_speakers(rows, self.speakers, options.k, self.seed)
         share = {"shuffled": 1.0, "corrupted": options.corruption}.get(options.clusters_from, 0.0)
         return permute_within_speakers(found, self.speakers, share, self.seed)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Encoder, pooling and embedding, and the head where there is one."""
-        own = self.group(self.model.pooling, self.model.embedding, self.extra)
-        return [self.encoder_group(), own]
+        return self.embedding_groups()
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """InfoNCE, and what the head adds."""
         options = self.options
-        embedding, batch = all_gather_with_grad(self.model.embed(batch.wave, batch.lengths), batch)
+        embedding, batch = self.embed(batch)
         own: Tensor = self.extra.get_buffer("clusters")[batch.index]
         loss = losses.cluster_contrastive(
             embedding, own, batch.speaker, options.contrastive_temperature
@@ -188,8 +188,8 @@ def permute_within_speakers(
     return dealt
 
 
-class SpeakerClusters(Recipe):
-    """The recipe of the table."""
+class SpeakerClusters(TwoStageRecipe):
+    """The recipe `speaker_clusters`."""
 
     name: ClassVar[str] = "speaker_clusters"
     summary: ClassVar[str] = (
@@ -198,71 +198,55 @@ class SpeakerClusters(Recipe):
     groups: ClassVar[tuple[type[Options], ...]] = (
         SpeakerClusterOptions,
         TuneOptions,
-        ClassOptions,
-        BatchOptions,
-        AugmentOptions,
-        *encoders.GROUPS,
-        HeadOptions,
+        *ENCODER_GROUPS,
         FrozenOptions,
         CacheOptions,
     )
+    stage_1: ClassVar[str] = "--cluster-epochs"
 
     @property
-    def passes(self) -> tuple[str, ...]:
-        """The names of the stages that are run."""
-        epochs = (self.of(SpeakerClusterOptions).cluster_epochs, self.of(TuneOptions).epochs)
-        names = (ClusterStage.name, ClassifyStage.name)
-        return tuple(name for name, count in zip(names, epochs, strict=True) if count)
+    def epochs_1(self) -> int:
+        """Epochs of contrastive pretraining."""
+        return self.options(SpeakerClusterOptions).cluster_epochs
 
     @property
-    def unscored(self) -> str:
-        """After stage 1 alone there is no classifier."""
-        trained = ClassifyStage.name in self.passes
-        return (
-            "" if trained else "Stage 1 alone: no classifier yet; go on from it with --init-from."
-        )
+    def needs_labels(self) -> bool:
+        """All but stage 1 alone, which needs only clusters."""
+        return self.output == "classes" or self.options(SpeakerClusterOptions).oracle
 
-    @property
-    def unlabelled(self) -> bool:
-        """Stage 1 alone, on clusters that are found."""
-        return bool(self.unscored) and not self.of(SpeakerClusterOptions).oracle
+    def labels(self, split: Split) -> tuple[str, ...]:
+        """The classes of the training clips."""
+        return self.options(ClassOptions).labels(split.train) if self.needs_labels else ()
 
     def describe(self, split: Split) -> Description:
-        """The model; raises UsageError for embeddings that are not there or heard those tested."""
-        options, classes = self.of(SpeakerClusterOptions), self.of(ClassOptions)
-        self.of(FrozenOptions).check(self.of)
-        if not self.passes:
-            raise UsageError("--cluster-epochs and --epochs are both 0: nothing is trained.")
-        labels = () if self.unlabelled else classes.labels(split.train)
-        if not self.unscored:
-            classes.labels(labelled(classes.classes(split.train), options.labels_share, 0))
-        encoder, encoder_options, config = encoders.describe(self.of)
-        described = Description(
-            labels=() if self.unscored else labels,
-            encoder=encoder,
-            encoder_options=encoder_options,
-            encoder_config=config,
-            head_options=self.of(HeadOptions).to_json(),
-        )
-        if ClusterStage.name not in self.passes or options.oracle:
-            return described
+        """The model, made with the speakers of `--embeddings` too.
+
+        Raises UsageError, too, where those are missing or were trained on a speaker to be tested.
+        """
+        description, options = super().describe(split), self.options(SpeakerClusterOptions)
+        if not self.epochs_1 or options.oracle:
+            return description
         if not options.embeddings:
             raise UsageError(
                 "--embeddings is needed: a checkpoint folder that embeds voices, as the recipe"
                 " speaker leaves it in its run."
             )
-        told = checkpoint.describe(Path(options.embeddings))
-        provenance.refuse_overlap(told, f"The model of --embeddings, {told.name},", split)
-        return provenance.merge(described, told)
+        embedder = checkpoint.describe(Path(options.embeddings))
+        provenance.refuse_overlap(embedder, f"The model of --embeddings, {embedder.name},", split)
+        return provenance.merge(description, embedder)
 
-    def stages(self, model: Model, split: Split, seed: int) -> list[Stage]:
-        """Stage 1 where it is wanted, then stage 2 on the labels it may see."""
-        found: list[Stage] = []
-        share = 1 / len(self.passes)
-        if ClusterStage.name in self.passes:
-            found.append(ClusterStage(self, model, split, seed, share))
-        if ClassifyStage.name in self.passes:
-            classes = self.of(ClassOptions).classes(split.train)
-            train = labelled(classes, self.of(SpeakerClusterOptions).labels_share, seed)
-            found.append(ClassifyStage(self, model, train, split.valid, seed, share))
-        return found
+    def check(self, split: Split) -> None:
+        """Raise UsageError, too, where stage 2 has fewer than two emotions to learn."""
+        super().check(split)
+        if self.output == "classes":
+            self.options(ClassOptions).labels(self.tuning_split(split, 0).train)
+
+    def first_stage(self, model: Model, split: Split, seed: int, memory_share: float) -> Stage:
+        """Contrastive pretraining on clusters."""
+        return ClusterStage(self, model, split, seed, memory_share)
+
+    def tuning_split(self, split: Split, seed: int) -> Split:
+        """The share of the labelled clips that stage 2 may see."""
+        classes = self.options(ClassOptions).classes(split.train)
+        share = self.options(SpeakerClusterOptions).labels_share
+        return replace(split, train=stratified_sample(classes, share, seed))

@@ -17,13 +17,11 @@ Its first experiments: `--encoder mfcc`, and `--cnn-layers` 3, 5 or 7.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from serdemo.data.array_cache import CacheOptions
@@ -39,11 +37,9 @@ from serdemo.nn.image_pooling import EfficientNet, torchvision
 from serdemo.nn.model import HeadOptions, Model
 from serdemo.schema.errors import UsageError
 from serdemo.schema.options import Options, Value, option
-from serdemo.training import distributed
 from serdemo.training.recipes.base import Recipe, Stage, Validation
-from serdemo.training.recipes.frozen_features import ImageCache
-from serdemo.training.recipes.stages import ClipsStage
-from serdemo.training.recipes.validation import ClassOptions, validation_metrics
+from serdemo.training.recipes.stages import ClipsStage, labelled_clips
+from serdemo.training.recipes.validation import ClassOptions, validate
 
 XLSR = "facebook/wav2vec2-large-xlsr-53"
 SPECTROGRAM: Mapping[str, Value] = {  # EfficientNet's own size of an image
@@ -56,7 +52,7 @@ SPECTROGRAM: Mapping[str, Value] = {  # EfficientNet's own size of an image
     "init_from": "",
     "baselines": False,
 }
-TOGETHER = 16  # images in one forward pass of validation
+VALID_BATCH_SIZE = 16  # images per forward pass
 
 
 @dataclass(frozen=True)
@@ -72,56 +68,29 @@ class SslCnnOptions(Options):
 
 
 class ImageStage(ClipsStage):
-    """The one stage: the network on images that are made when a batch first needs them."""
+    """The one stage: the network on cached images of the frozen encoder's features."""
 
     name = "cnn"
 
     def __init__(self, recipe: SslCnn, model: Model, split: Split, seed: int) -> None:
-        options: SslCnnOptions = recipe.of(SslCnnOptions)
-        self.epochs = options.epochs
-        counted: ClassOptions = recipe.of(ClassOptions)
-        super().__init__(
-            recipe,
-            model,
-            counted.classes(split.train),
-            counted.known(split.valid, model.labels),
-            seed,
-            learning_rate=options.learning_rate,
-        )
-        self.images = ImageCache(model, recipe.of(CacheOptions))
+        options = recipe.options(SslCnnOptions)
+        self.epochs, rate = options.epochs, options.learning_rate
+        train, valid = labelled_clips(recipe, split, model.labels)
+        super().__init__(recipe, model, train, valid, seed, learning_rate=rate)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """All but the encoder."""
         return [self.group(self.model.pooling, self.model.embedding, self.model.classifier)]
 
-    def batches(self, epoch: int, start: int) -> Iterable[Batch]:
-        """An epoch's batches from number `start` on, without their sound."""
-        for drawn in self.images.planned(self.plan(epoch), start, self.valid):
-            nothing = [np.zeros(0, np.float32)] * len(drawn)
-            yield self.train.batch([index for index, _, _ in drawn], nothing)
-
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """Cross-entropy."""
-        logits = answer(self.model, self.images.of(self.train, batch.index.tolist()))
-        logits, batch = distributed.all_gather_with_grad(logits, batch)
-        loss = losses.cross_entropy(logits, batch.emotion, 0.0)
+        embedding, batch = self.embed(batch)
+        loss = losses.cross_entropy(self.model.classify(embedding), batch.emotion)
         return loss, {"cross_entropy": loss.item()}
 
-    @torch.inference_mode()
     def validate(self, model: Model) -> Validation | None:
-        """The figures by which the model is chosen."""
-        if not len(self.valid):
-            return None
-        rows = []
-        for start in range(0, len(self.valid), TOGETHER):
-            part = range(start, min(start + TOGETHER, len(self.valid)))
-            rows.append(answer(model, self.images.of(self.valid, part)).cpu())
-        return validation_metrics(torch.cat(rows), self.valid, model.labels)
-
-
-def answer(model: Model, images: Tensor) -> Tensor:
-    """(B, S, S) images -> (B, C) logits, float32."""
-    return model.classify(model.embedding(model.pooling.read(images)))  # type: ignore[operator]
+        """Recall of the emotions on the validation speakers."""
+        return validate(model, self.valid, VALID_BATCH_SIZE)
 
 
 class SslCnn(Recipe):
@@ -137,7 +106,7 @@ class SslCnn(Recipe):
         *encoders.GROUPS,
         HeadOptions,
     )
-    presets: ClassVar[Mapping[str, Value]] = {
+    defaults: ClassVar[Mapping[str, Value]] = {
         "encoder": "wav2vec2",
         "layer_pooling": "last",
         "freeze": "all",
@@ -147,18 +116,18 @@ class SslCnn(Recipe):
         "ema_decay": 0.0,  # batch norm's statistics are those of the weights themselves
     }
 
-    sourced: ClassVar[tuple[str, ...]] = (*PRETRAINED, "compact")
+    source_encoders: ClassVar[tuple[str, ...]] = (*PRETRAINED, "compact")
 
     @property
     def origin(self) -> Path:
         """The checkpoint whose frozen encoder `compact` means: `--source`, or the shipped one."""
-        source = self.of(PretrainedOptions).source
+        source = self.options(PretrainedOptions).source
         return Path(source) if source else bundled_checkpoint()
 
     @property
-    def rivals(self) -> Mapping[str, Mapping[str, Value]]:
+    def baseline_runs(self) -> Mapping[str, Mapping[str, Value]]:
         """With `--baselines`, EfficientNet on the log-mel spectrogram."""
-        if not self.of(SslCnnOptions).baselines:
+        if not self.options(SslCnnOptions).baselines:
             return {}
         return {
             "efficientnet-imagenet": {**SPECTROGRAM, "imagenet": True},
@@ -166,62 +135,75 @@ class SslCnn(Recipe):
         }
 
     @property
-    def keeps(self) -> bool:
-        """Always: images are kept."""
+    def caches_features(self) -> bool:
+        """Always: it trains on cached images."""
         return True
 
     def describe(self, split: Split) -> Description:
-        """The model; raises UsageError for options that mean nothing here."""
-        self._check()
-        labels = self.of(ClassOptions).labels(split.train)
-        heads = self.of(HeadOptions).to_json()
-        if self.of(EncoderOptions).encoder != "compact":
-            encoder, options, config = encoders.describe(self._options)
-            found = provenance.include_source(Description(labels, encoder, options, heads, config))
+        """The model; raises UsageError, too, for an encoder trained on a speaker to be tested."""
+        description = super().describe(split)
+        if self._is_compact:
+            description = provenance.merge(description, checkpoint.describe(self.origin))
         else:
-            told, given = checkpoint.describe(self.origin), self.of(ConformerOptions)
-            usual = ConformerOptions()
-            if given != usual and given.to_json() != {**usual.to_json(), **told.encoder_options}:
-                raise UsageError(
-                    f"The encoder of {told.name} is taken as it is: leave its size and dropout away."
-                )
-            encoder, options, config = told.encoder, told.encoder_options, told.encoder_config
-            found = provenance.merge(Description(labels, encoder, options, heads, config), told)
-        provenance.refuse_overlap(found, "The frozen encoder", split)
-        return found
+            description = provenance.include_source(description)
+        provenance.refuse_overlap(description, "The frozen encoder", split)
+        return description
+
+    def describe_encoder(self) -> tuple[str, dict[str, Any], dict[str, Any]]:
+        """The paper's encoder unless another is named, or that of a checkpoint."""
+        if not self._is_compact:
+            return encoders.describe(self._options)
+        source, given = checkpoint.describe(self.origin), self.options(ConformerOptions)
+        usual = ConformerOptions()
+        if given != usual and given.to_json() != {**usual.to_json(), **source.encoder_options}:
+            raise UsageError(
+                f"The encoder of {source.name} is taken as it is: leave its size and dropout away."
+            )
+        return source.encoder, dict(source.encoder_options), dict(source.encoder_config)
+
+    @property
+    def _is_compact(self) -> bool:
+        return self.options(EncoderOptions).encoder == "compact"
 
     def _options(self, kind: type[Any]) -> Any:
-        """Options as `of` gives them; without a source wav2vec 2.0 is the paper's."""
-        found = self.of(kind)
-        usual = self.of(EncoderOptions).encoder == "wav2vec2" and not getattr(found, "source", "-")
-        return replace(found, source=XLSR) if usual else found
+        """Options as `options` gives them; without a source wav2vec 2.0 is the paper's."""
+        group = self.options(kind)
+        is_wav2vec2 = self.options(EncoderOptions).encoder == "wav2vec2"
+        if is_wav2vec2 and isinstance(group, PretrainedOptions) and not group.source:
+            return replace(group, source=XLSR)
+        return group
 
-    def _check(self) -> None:
-        pretrained, heads, usual = self.of(PretrainedOptions), self.of(HeadOptions), BatchOptions()
+    def check(self, split: Split) -> None:
+        """Raise UsageError for options that contradict the method."""
+        pretrained, heads = self.options(PretrainedOptions), self.options(HeadOptions)
         if not heads.image:
             raise UsageError("--pooling must be cnn or efficientnet for ssl_cnn.")
         if heads.pooling == "efficientnet":
-            torchvision()  # told before anything is begun
+            torchvision()  # missing: said before anything is begun
         if pretrained.freeze != "all" or pretrained.bottleneck or pretrained.lora_rank:
             raise UsageError(
                 "ssl_cnn trains nothing of its encoder: leave --freeze, --bottleneck and --lora-rank"
                 " away, or take the recipe supervised with --pooling cnn."
             )
-        batching: BatchOptions = self.of(BatchOptions)
+        batching, usual = self.options(BatchOptions), BatchOptions()
         if (batching.min_crop, batching.max_crop) != (usual.min_crop, usual.max_crop):
             raise UsageError(
-                "ssl_cnn hears the beginning of every clip: give --image-seconds in place of"
+                "ssl_cnn takes the beginning of every clip: give --image-seconds in place of"
                 " --min-crop and --max-crop."
             )
 
-    def begin(self, model: Model) -> None:
-        """The encoder's weights, and ImageNet's where they are wanted."""
-        if self.of(EncoderOptions).encoder == "compact":
-            found, _ = checkpoint.load(self.origin)
-            model.encoder.load_state_dict(found.encoder.state_dict())
+    def labels(self, split: Split) -> tuple[str, ...]:
+        """The classes of the training clips."""
+        return self.options(ClassOptions).labels(split.train)
+
+    def init_weights(self, model: Model) -> None:
+        """The encoder's weights, and ImageNet's where `--imagenet` asks for them."""
+        if self._is_compact:
+            source, _ = checkpoint.load(self.origin)
+            model.encoder.load_state_dict(source.encoder.state_dict())
         else:
-            super().begin(model)
-        if isinstance(model.pooling, EfficientNet) and self.of(SslCnnOptions).imagenet:
+            super().init_weights(model)
+        if isinstance(model.pooling, EfficientNet) and self.options(SslCnnOptions).imagenet:
             model.pooling.load_imagenet()
 
     def stages(self, model: Model, split: Split, seed: int) -> list[Stage]:

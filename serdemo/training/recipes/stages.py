@@ -1,4 +1,4 @@
-"""Stages that several recipes share: clips drawn in batches, and a classifier fine-tuned on them."""
+"""Base classes of the stages: clips drawn in batches, and the fine-tuning of a classifier."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ from serdemo.data.sampling import (
     sample_epoch,
     sampling_weights,
 )
-from serdemo.nn import losses
+from serdemo.data.splits import Split
+from serdemo.nn import encoders, losses
 from serdemo.nn.encoders.options import EncoderOptions
-from serdemo.nn.model import Model
+from serdemo.nn.model import HeadOptions, Model
 from serdemo.schema.options import Options, option
 from serdemo.schema.types import Utterance
 from serdemo.training.distributed import all_gather_with_grad, shard
 from serdemo.training.recipes.base import Recipe, Stage, Validation
-from serdemo.training.recipes.frozen_features import CachedClips, FrameCache, FrozenOptions
+from serdemo.training.recipes.frozen_features import CachedClips, feature_cache
 from serdemo.training.recipes.validation import ClassOptions, validate
 
 
@@ -47,11 +48,20 @@ class TuneOptions(Options):
     smoothing: float = option(0.1, "label smoothing of stage 2", low=0.0, high=0.5)
 
 
-class ClipsStage(Stage):
-    """What stages share: their clips and the batches drawn from them, and who learns how fast.
+ENCODER_GROUPS: tuple[type[Options], ...] = (
+    ClassOptions,
+    BatchOptions,
+    AugmentOptions,
+    *encoders.GROUPS,
+    HeadOptions,
+)
 
-    `share` is the part of the memory for clips that this stage may take, `labels` the emotions that
-    it learns from where they are not those that the model answers. `keeps` is the recipe's.
+
+class ClipsStage(Stage):
+    """Base of the stages: training and validation clips, batches drawn from them, learning rates.
+
+    `memory_share` is the part of `--memory-gb` that its clips may take; `labels` are the emotions it
+    learns to tell apart, where they are not the model's.
     """
 
     def __init__(
@@ -63,60 +73,87 @@ class ClipsStage(Stage):
         seed: int,
         *,
         learning_rate: float,
-        share: float = 1.0,
+        memory_share: float = 1.0,
         labels: Sequence[str] | None = None,
     ) -> None:
         self.recipe, self.model, self.seed = recipe, model, seed
-        self.keeps = recipe.keeps
         self.labels = model.labels if labels is None else tuple(labels)
         self.learning_rate = learning_rate
-        self.batching: BatchOptions = recipe.of(BatchOptions)
-        memory = self.batching.memory_gb * share
-        self.train: ClipDataset = ClipDataset(train, self.labels, memory * 0.8)
-        self.valid: ClipDataset = ClipDataset(valid, self.labels, memory * 0.2)
-        if recipe.of(FrozenOptions).cache_features:
-            frames = FrameCache(model, recipe.of(CacheOptions))
-            self.train, self.valid = (
-                CachedClips(self.train, frames),
-                CachedClips(self.valid, frames),
-            )
+        self.caches_features = recipe.caches_features
+        self.extra = nn.Module()
+        self.batching = recipe.options(BatchOptions)
+        memory_gb = self.batching.memory_gb * memory_share
+        self.train = ClipDataset(train, self.labels, memory_gb * 0.8)
+        self.valid = ClipDataset(valid, self.labels, memory_gb * 0.2)
+        if self.caches_features:
+            cache = feature_cache(model, recipe.options(CacheOptions))
+            self.train = CachedClips(self.train, cache)
+            self.valid = CachedClips(self.valid, cache)
+        self.n_clips = len(self.train)
         self.steps_per_epoch = len(self.plan(0))
 
     @cached_property
     def weights(self) -> np.ndarray:
-        """How often each clip is drawn, (N,) summing to 1: emotions in balance."""
+        """Expected draws of each clip, (N,) summing to 1: emotions in balance."""
         return sampling_weights(self.train.utterances, self.batching.balance)
 
     def plan(self, epoch: int) -> list[list[SampledCrop]]:
-        """What an epoch's batches hold, a function of seed and epoch."""
+        """The crops of an epoch's batches: a function of seed and epoch."""
         return sample_epoch(self.weights, self.batching, self.seed, epoch)
 
     def batches(self, epoch: int, start: int) -> Iterable[Batch]:
-        """An epoch's batches from number `start` on."""
+        """The batches of an epoch from number `start` on."""
         plan = self.plan(epoch)
-        if isinstance(self.train, CachedClips) and isinstance(self.valid, CachedClips):
+        if isinstance(self.train, CachedClips):
             return self.train.batches(plan, start, self.valid)
-        augmentation: AugmentOptions = self.recipe.of(AugmentOptions)
+        augmentation = self.recipe.options(AugmentOptions)
         shards = [batch[shard(len(batch))] for batch in plan[start:]]
         return training_batches(self.train, shards, self.batching.workers, augmentation)
 
     def encoder_group(self) -> dict[str, Any]:
-        """The encoder's trainable parameters with their rate."""
-        rate = self.recipe.of(EncoderOptions).rate(self.learning_rate)
+        """The encoder's trainable parameters with their learning rate."""
+        rate = self.recipe.options(EncoderOptions).rate(self.learning_rate)
         return {"params": self.model.encoder.trainable(), "lr": rate}  # type: ignore[operator]
 
-    def group(self, *parts: nn.Module) -> dict[str, Any]:
-        """The parameters of whole modules, at the recipe's own rate."""
-        parameters = [p for part in parts for p in part.parameters()]
+    def group(self, *modules: nn.Module) -> dict[str, Any]:
+        """The parameters of whole modules at the recipe's own learning rate."""
+        parameters = [p for module in modules for p in module.parameters()]
         return {"params": parameters, "lr": self.learning_rate}
 
+    def embedding_groups(self) -> list[dict[str, Any]]:
+        """All that an embedding depends on, and `extra`."""
+        own = self.group(self.model.pooling, self.model.embedding, self.extra)
+        return [self.encoder_group(), own]
 
-def unlabelled(utterance: Utterance) -> Utterance:
-    """The clip without its emotion."""
-    return replace(utterance, emotion="", native_label="")
+    def embed(self, batch: Batch) -> tuple[Tensor, Batch]:
+        """Embeddings (B, E) of the whole batch, of all processes, and the batch with its labels."""
+        return all_gather_with_grad(self.model.embed_batch(batch), batch)
 
 
-def labelled(utterances: Sequence[Utterance], share: float, seed: int) -> tuple[Utterance, ...]:
+def prototypes(count: int, model: Model, seed: int) -> nn.ParameterDict:
+    """Random class prototypes (count, E) to train beside the model, on its device."""
+    generator = torch.Generator().manual_seed(seed)
+    start = torch.randn(count, model.options.embedding, generator=generator)
+    device = next(model.parameters()).device
+    return nn.ParameterDict({"prototypes": nn.Parameter(start)}).to(device)
+
+
+def without_emotions(utterances: Iterable[Utterance]) -> tuple[Utterance, ...]:
+    """The clips without their emotions."""
+    return tuple(replace(u, emotion="", native_label="") for u in utterances)
+
+
+def labelled_clips(
+    recipe: Recipe, split: Split, labels: Sequence[str]
+) -> tuple[tuple[Utterance, ...], list[Utterance]]:
+    """Training clips with a class as their emotion, and validation clips with one of `labels`."""
+    classes = recipe.options(ClassOptions)
+    return classes.classes(split.train), classes.known(split.valid, labels)
+
+
+def stratified_sample(
+    utterances: Sequence[Utterance], share: float, seed: int
+) -> tuple[Utterance, ...]:
     """A share in (0, 1] of the clips of every corpus and emotion, at least one of each, by `seed`."""
     if share == 1:
         return tuple(utterances)
@@ -131,47 +168,36 @@ def labelled(utterances: Sequence[Utterance], share: float, seed: int) -> tuple[
 
 
 def speaker_grouped_batches(
-    speakers: np.ndarray, options: BatchOptions, each: int, seed: int, epoch: int
+    speakers: np.ndarray, options: BatchOptions, group_size: int, seed: int, epoch: int
 ) -> list[list[SampledCrop]]:
-    """An epoch's batches: every one of the N clips once, up to `each` of a speaker in a row.
+    """Batches of an epoch in which each of N clips occurs once, grouped by speaker.
 
-    `speakers` (N,) whole numbers. The number of batches is the same in every epoch; a row may be
-    cut by the end of a batch.
+    `speakers` (N,) integer codes. Groups hold up to `group_size` clips of one speaker; the end of a
+    batch may cut a group. The number of batches is the same in every epoch.
     """
     rng = np.random.default_rng((seed, epoch))
-    rows: list[np.ndarray] = []
+    groups: list[np.ndarray] = []
     for speaker in np.unique(speakers):
-        own = rng.permutation(np.flatnonzero(speakers == speaker))
-        rows += np.array_split(own, -(-len(own) // each))
-    chosen = np.concatenate([rows[place] for place in rng.permutation(len(rows))])
-    return make_batches(chosen, options, rng)
+        indices = rng.permutation(np.flatnonzero(speakers == speaker))
+        groups += np.array_split(indices, -(-len(indices) // group_size))
+    order = np.concatenate([groups[number] for number in rng.permutation(len(groups))])
+    return make_batches(order, options, rng)
 
 
 class ClassifyStage(ClipsStage):
-    """The classifier on labelled clips, with or without all below it."""
+    """Fine-tuning of the classifier by cross-entropy, alone or with all that is below it."""
 
     name = "classify"
 
     def __init__(
-        self,
-        recipe: Recipe,
-        model: Model,
-        train: Sequence[Utterance],
-        valid: Sequence[Utterance],
-        seed: int,
-        share: float = 1.0,
+        self, recipe: Recipe, model: Model, split: Split, seed: int, memory_share: float = 1.0
     ) -> None:
-        self.options: TuneOptions = recipe.of(TuneOptions)
+        self.options = recipe.options(TuneOptions)
         self.epochs = self.options.epochs
-        counted: ClassOptions = recipe.of(ClassOptions)
+        train, valid = labelled_clips(recipe, split, model.labels)
+        rate = self.options.learning_rate
         super().__init__(
-            recipe,
-            model,
-            counted.classes(train),
-            counted.known(valid, model.labels),
-            seed,
-            learning_rate=self.options.learning_rate,
-            share=share,
+            recipe, model, train, valid, seed, learning_rate=rate, memory_share=memory_share
         )
 
     def parameter_groups(self) -> list[dict[str, Any]]:
@@ -183,15 +209,15 @@ class ClassifyStage(ClipsStage):
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """Cross-entropy."""
-        alone = self.options.tune == "head"
-        if alone:
-            self.model.eval()  # what is not trained is heard without dropout
-        with torch.no_grad() if alone else nullcontext():
-            embedding = self.model.embed(batch.wave, batch.lengths)
+        head_only = self.options.tune == "head"
+        if head_only:
+            self.model.eval()  # no dropout in what is not trained
+        with torch.no_grad() if head_only else nullcontext():
+            embedding = self.model.embed_batch(batch)
         logits, batch = all_gather_with_grad(self.model.classify(embedding), batch)
         loss = losses.cross_entropy(logits, batch.emotion, self.options.smoothing)
         return loss, {"cross_entropy": loss.item()}
 
     def validate(self, model: Model) -> Validation | None:
-        """The figures by which the model is chosen."""
+        """Recall of the emotions on the validation speakers."""
         return validate(model, self.valid, self.batching.batch_size)

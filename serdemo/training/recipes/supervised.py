@@ -14,14 +14,11 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from serdemo.audio.augmentation import AugmentOptions
 from serdemo.data.array_cache import CacheOptions
 from serdemo.data.dataset import Batch
-from serdemo.data.sampling import BatchOptions
 from serdemo.data.splits import Split
-from serdemo.nn import encoders, losses
-from serdemo.nn.checkpoint import Description
-from serdemo.nn.model import HeadOptions, Model, Output
+from serdemo.nn import losses
+from serdemo.nn.model import Model, Output
 from serdemo.schema.errors import UsageError
 from serdemo.schema.options import Options, option
 from serdemo.training.distributed import all_gather_with_grad
@@ -29,7 +26,7 @@ from serdemo.training.recipes import domain_generalization
 from serdemo.training.recipes.base import Recipe, Stage, Validation
 from serdemo.training.recipes.domain_generalization import GeneralOptions
 from serdemo.training.recipes.frozen_features import FrozenOptions
-from serdemo.training.recipes.stages import ClipsStage
+from serdemo.training.recipes.stages import ENCODER_GROUPS, ClipsStage, labelled_clips
 from serdemo.training.recipes.validation import ClassOptions, validate
 
 
@@ -50,42 +47,42 @@ class SupervisedStage(ClipsStage):
     name = "supervised"
 
     def __init__(self, recipe: Recipe, model: Model, split: Split, seed: int) -> None:
-        self.options: SupervisedOptions = recipe.of(SupervisedOptions)
+        self.options = recipe.options(SupervisedOptions)
         self.epochs = self.options.epochs
-        counted: ClassOptions = recipe.of(ClassOptions)
-        super().__init__(
-            recipe,
-            model,
-            counted.classes(split.train),
-            counted.known(split.valid, model.labels),
-            seed,
-            learning_rate=self.options.learning_rate,
-        )
-        self.general: GeneralOptions = recipe.of(GeneralOptions)
+        train, valid = labelled_clips(recipe, split, model.labels)
+        rate = self.options.learning_rate
+        super().__init__(recipe, model, train, valid, seed, learning_rate=rate)
+        self.general: GeneralOptions = recipe.options(GeneralOptions)
         self.prior = domain_generalization.priors(self.train, self.weights, len(model.labels))
-        self.extra = nn.ModuleDict()
+        self.extra: nn.ModuleDict = nn.ModuleDict()
         head = domain_generalization.adversary(self.general, self.train, model.options.embedding)
         if head is not None:
             self.extra["adversary"] = head.to(next(model.parameters()).device)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        taken = {id(parameter) for parameter in self.model.encoder.parameters()}
-        heads = [p for p in self.model.parameters() if id(p) not in taken]
+        """The encoder, and all that stands on it."""
+        encoder = {id(parameter) for parameter in self.model.encoder.parameters()}
+        heads = [p for p in self.model.parameters() if id(p) not in encoder]
         own = {"params": [*heads, *self.extra.parameters()], "lr": self.learning_rate}
         return [self.encoder_group(), own]
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        if not self.general.mixup:
-            return self.by_labels(self.model(batch.wave, batch.lengths), batch)
-        batch, shares = domain_generalization.mixed(
-            batch, self.general.mixup, len(self.model.labels)
-        )
-        return self.by_labels(self.model(batch.wave, batch.lengths), batch, shares)
+        """The weighted sum of both losses."""
+        shares = None
+        if self.general.mixup:
+            batch, shares = domain_generalization.mixed(
+                batch, self.general.mixup, len(self.model.labels)
+            )
+        return self.label_losses(self.forward(batch), batch, shares)
 
-    def by_labels(
+    def forward(self, batch: Batch) -> Output:
+        """The model's output for this process's clips of a batch."""
+        return self.model.forward_frames(*self.model.encode_batch(batch))
+
+    def label_losses(
         self, output: Output, batch: Batch, shares: Tensor | None = None
     ) -> tuple[Tensor, dict[str, float]]:
-        """The losses on what the model said of a batch, whose labels may be (B, C) `shares`."""
+        """Cross-entropy and contrast by the labels of a batch, which may be (B, C) `shares`."""
         projection, whole = all_gather_with_grad(output.projection, batch)
         logits, _ = all_gather_with_grad(output.logits, batch)
         if self.general.priors:
@@ -111,11 +108,12 @@ class SupervisedStage(ClipsStage):
         return total, parts
 
     def validate(self, model: Model) -> Validation | None:
+        """Recall of the emotions on the validation speakers."""
         return validate(model, self.valid, self.batching.batch_size)
 
 
 class Supervised(Recipe):
-    """The recipe of the table."""
+    """The recipe `supervised`."""
 
     name: ClassVar[str] = "supervised"
     summary: ClassVar[str] = (
@@ -124,29 +122,23 @@ class Supervised(Recipe):
     groups: ClassVar[tuple[type[Options], ...]] = (
         SupervisedOptions,
         GeneralOptions,
-        ClassOptions,
-        BatchOptions,
-        AugmentOptions,
-        *encoders.GROUPS,
-        HeadOptions,
+        *ENCODER_GROUPS,
         FrozenOptions,
         CacheOptions,
     )
 
-    def describe(self, split: Split) -> Description:
-        self.of(FrozenOptions).check(self.of)
-        if self.of(FrozenOptions).cache_features and self.of(GeneralOptions).mixup:
+    def check(self, split: Split) -> None:
+        """Raise UsageError for options that contradict each other."""
+        super().check(split)
+        if self.options(FrozenOptions).cache_features and self.options(GeneralOptions).mixup:
             raise UsageError(
                 "--mixup mixes sounds, of which --cache-features keeps none: choose one."
             )
-        encoder, encoder_options, config = encoders.describe(self.of)
-        return Description(
-            labels=self.of(ClassOptions).labels(split.train),
-            encoder=encoder,
-            encoder_options=encoder_options,
-            encoder_config=config,
-            head_options=self.of(HeadOptions).to_json(),
-        )
+
+    def labels(self, split: Split) -> tuple[str, ...]:
+        """The classes of the training clips."""
+        return self.options(ClassOptions).labels(split.train)
 
     def stages(self, model: Model, split: Split, seed: int) -> list[Stage]:
+        """The one stage."""
         return [SupervisedStage(self, model, split, seed)]

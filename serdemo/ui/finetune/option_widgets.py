@@ -45,7 +45,7 @@ def of_recipe(name: str, more: gr.State, without: Sequence[str]) -> None:
     from serdemo.training.options import TrainOptions
 
     kind = recipes.get(name)
-    for spec, value in listed((*kind.groups, TrainOptions), kind.presets, without):
+    for spec, value in listed((*kind.groups, TrainOptions), kind.defaults, without):
         asked = widget(spec, value)
 
         def on_change(value: Any, kept: dict[str, Any], spec: Any = spec) -> dict[str, Any]:

@@ -168,8 +168,8 @@ def small_rival(monkeypatch: pytest.MonkeyPatch) -> str:
     rivals: Mapping[str, Any] = {
         "cepstral": {"encoder": "mfcc", "source": "", "baselines": False, "epochs": 2}
     }
-    told = property(lambda self: rivals if self.of(ssl_options()).baselines else {})
-    monkeypatch.setattr(SslCnn, "rivals", told)
+    told = property(lambda self: rivals if self.options(ssl_options()).baselines else {})
+    monkeypatch.setattr(SslCnn, "baseline_runs", told)
     return "cepstral"
 
 

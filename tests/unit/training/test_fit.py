@@ -395,7 +395,7 @@ def test_calm_counts_as_neutral_and_boredom_is_left_out(
     words = {"angry": "angry", "happy": "calm", "sad": "boredom"}
     train = tuple(replace(u, emotion=words[u.emotion]) for u in split.train)
     recipe = Supervised.from_values({})
-    assert {u.emotion for u in recipe.of(ClassOptions).classes(train)} == {"angry", "neutral"}
+    assert {u.emotion for u in recipe.options(ClassOptions).classes(train)} == {"angry", "neutral"}
     apart = Supervised.from_values({"seven": False})
     assert apart.describe(Split(train=train)).labels == ("angry", "boredom", "calm")
 
@@ -419,7 +419,8 @@ def test_an_unknown_device_is_refused(begin: Begin, tmp_path: Path) -> None:
 class Slope:
     """A stage whose loss is a steep slope of one parameter."""
 
-    name, epochs, steps_per_epoch = "slope", 1, 1
+    name, epochs, steps_per_epoch, n_clips = "slope", 1, 1, 1
+    extra, caches_features = torch.nn.Module(), False
 
     def __init__(self, model: torch.nn.Module) -> None:
         self.model = model

@@ -47,13 +47,13 @@ def frozen(sources: dict[str, Path], tmp_path: Path) -> dict[str, Any]:
 def heard(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows by one with every clip that the encoder hears."""
     found: list[int] = []
-    make = FrameCache.make
+    compute = FrameCache.compute
 
     def counted(frames: FrameCache, samples: np.ndarray) -> np.ndarray:
         found.append(len(samples))
-        return make(frames, samples)
+        return compute(frames, samples)
 
-    monkeypatch.setattr(FrameCache, "make", counted)
+    monkeypatch.setattr(FrameCache, "compute", counted)
     return found
 
 
@@ -102,10 +102,10 @@ def test_a_sound_is_the_same_however_it_is_held(
     stored, scale = waveform.to_scaled_int16(wave)
     frames.of_samples(wave)
     frames.of_samples(stored * np.float32(scale))
-    assert frames.made == 1
+    assert frames.n_computed == 1
     frames.of_samples(wave[:-1])
     frames.of_samples(wave * 1.01 + (0.0 if gain else 0.5))
-    assert frames.made == 3
+    assert frames.n_computed == 3
 
 
 def test_frames_are_those_of_the_clip_alone(
@@ -115,22 +115,27 @@ def test_frames_are_those_of_the_clip_alone(
     model, _ = checkpoint.load(tmp_path / "run" / "checkpoint")
     known = ClipDataset(clips[:3], model.labels)
     kept = CachedClips(known, FrameCache(model, CacheOptions(cache=str(tmp_path / "other"))))
-    assert kept.rate == pytest.approx(50, abs=0.5)
-    batch = kept.batch([0, 1, 2], [kept.wave(index) for index in range(3)])
-    assert batch.wave.shape == (3, int(batch.lengths.max()), 24)
+    rate = kept.cache.rows_per_s
+    assert rate == pytest.approx(50, abs=0.5)
+    batch = kept.starts([0, 1, 2])
+    assert batch.frames is not None
+    assert batch.frames.shape == (3, int(batch.lengths.max()), 24)
+    assert batch.wave.shape == (3, 0)
     for index in range(3):
         wave = torch.from_numpy(known.wave(index))[None]
         with torch.inference_mode():
             alone = model.logits(wave, torch.tensor([wave.shape[1]]))[0]
-            together = model.logits(batch.wave, batch.lengths)[index]
+            together = model.classify(model.embed_batch(batch))[index]
         assert torch.allclose(alone, together, atol=2e-3)  # half precision
-    assert kept.seconds(0) == pytest.approx(known.seconds(0), abs=0.03)
-    (drawn,) = kept.batches([[(1, 0.2, 7), (2, 9.0, 8)]], 0, CachedClips(known, kept.frames))
+    assert np.array_equal(kept.wave(0), known.wave(0))
+    assert batch.span[0, 1] == pytest.approx(known.seconds(0), abs=0.03)
+    (drawn,) = kept.batches([[(1, 0.2, 7), (2, 9.0, 8)]], 0, known)
     assert drawn.lengths.tolist() == [10, batch.lengths[2]]
     start, end = drawn.span[0].tolist()
-    at = round(start * kept.rate)
+    at = round(start * rate)
     assert end - start == pytest.approx(0.2, abs=0.01)
-    assert np.array_equal(drawn.wave[0, :10].numpy(), kept.wave(1)[at : at + 10])
+    assert drawn.frames is not None
+    assert np.array_equal(drawn.frames[0, :10].numpy(), kept.features(1)[at : at + 10])
 
 
 @pytest.mark.slow
@@ -186,7 +191,7 @@ def test_the_encoder_stays_as_it_was(
         {k: v for k, v in values.items() if k not in ("device", "precision")}
     )
     begun = checkpoint.build(fresh.describe(split))
-    fresh.begin(begun)
+    fresh.init_weights(begun)
     own, first = model.encoder.state_dict(), begun.encoder.state_dict()
     assert all(torch.equal(own[name].half(), first[name].half()) for name in first)
     assert description.options["cache_features"] is True
@@ -224,13 +229,13 @@ def test_only_the_first_pass_is_slow(
     split: Split,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    make = FrameCache.make
+    compute = FrameCache.compute
 
     def slow(frames: FrameCache, samples: np.ndarray) -> np.ndarray:
         time.sleep(0.05)
-        return make(frames, samples)
+        return compute(frames, samples)
 
-    monkeypatch.setattr(FrameCache, "make", slow)
+    monkeypatch.setattr(FrameCache, "compute", slow)
     took = time_dry_run("supervised", {**tiny_values, **frozen}, split)
     (stage,) = took.stages
     assert stage.once > 0.02 > stage.each

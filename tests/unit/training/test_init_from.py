@@ -72,11 +72,11 @@ def test_a_run_has_the_encoder_of_the_checkpoint_it_begins_with(
 
 def test_what_is_given_comes_before_what_the_checkpoint_has(begun: Path) -> None:
     recipe, options = resolve_recipe("supervised", {"init_from": str(begun), "bottleneck": 4})
-    assert recipe.of(EncoderOptions).encoder == "wavlm"
-    assert recipe.of(PretrainedOptions).bottleneck == 4
-    assert recipe.of(PretrainedOptions).freeze == "lower-half"
+    assert recipe.options(EncoderOptions).encoder == "wavlm"
+    assert recipe.options(PretrainedOptions).bottleneck == 4
+    assert recipe.options(PretrainedOptions).freeze == "lower-half"
     assert options.init_from == str(begun)
-    assert resolve_recipe("supervised", {})[0].of(EncoderOptions).encoder == "compact"
+    assert resolve_recipe("supervised", {})[0].options(EncoderOptions).encoder == "compact"
 
 
 def test_a_start_that_is_no_checkpoint_is_told(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ from serdemo.training.recipes.speaker_clusters import (
     SpeakerClusters,
     permute_within_speakers,
 )
-from serdemo.training.recipes.stages import labelled, speaker_grouped_batches
+from serdemo.training.recipes.stages import speaker_grouped_batches, stratified_sample
 from serdemo.training.recipes.validation import validate
 
 CALM = dict(speed=0.0, noise=0.0, reverberation=0.0, bandlimit=0.0, gain=0.0)
@@ -175,15 +175,15 @@ def test_a_share_of_the_labels_is_one_of_every_corpus_and_emotion() -> None:
         for e in ("angry", "sad")
         for n in range(20)
     ]
-    some = labelled(clips, 0.1, seed=0)
+    some = stratified_sample(clips, 0.1, seed=0)
     assert Counter((u.corpus, u.emotion) for u in some) == {
         (c, e): 2 for c in ("one", "two") for e in ("angry", "sad")
     }
     assert set(some) <= set(clips)
-    assert some == labelled(list(reversed(clips)), 0.1, seed=0)
-    assert some != labelled(clips, 0.1, seed=1)
-    assert labelled(clips, 1.0, 0) == tuple(clips)
-    assert len(labelled(clips, 0.001, 0)) == 4
+    assert some == stratified_sample(list(reversed(clips)), 0.1, seed=0)
+    assert some != stratified_sample(clips, 0.1, seed=1)
+    assert stratified_sample(clips, 1.0, 0) == tuple(clips)
+    assert len(stratified_sample(clips, 0.001, 0)) == 4
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ from serdemo.schema.types import Utterance
 from serdemo.training.events import EpochEnd, Event, Finished, Step
 from serdemo.training.fit import fit
 from serdemo.training.options import TrainOptions
-from serdemo.training.recipes.frozen_features import ImageCache
+from serdemo.training.recipes.frozen_features import CachedClips, ImageCache
 from serdemo.training.recipes.ssl_cnn import XLSR, ImageStage, SslCnn
 
 
@@ -39,7 +39,7 @@ def begin(image_values: dict[str, Any], split: Split) -> Begin:
     ) -> Iterator[Event]:
         stop = more.pop("stop", lambda: None)
         groups = (*SslCnn.groups, TrainOptions)
-        *found, options = pick(groups, {**SslCnn.presets, **image_values, **more})
+        *found, options = pick(groups, {**SslCnn.defaults, **image_values, **more})
         assert isinstance(options, TrainOptions)
         recipe = SslCnn({type(group): group for group in found})
         return fit(recipe, options, of, run, stop, resume=resume)
@@ -51,13 +51,13 @@ def begin(image_values: dict[str, Any], split: Split) -> Begin:
 def made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows by one with every image that the encoder is asked for."""
     found: list[int] = []
-    make = ImageCache.make
+    compute = ImageCache.compute
 
     def counted(images: ImageCache, samples: Any) -> Any:
         found.append(len(samples))
-        return make(images, samples)
+        return compute(images, samples)
 
-    monkeypatch.setattr(ImageCache, "make", counted)
+    monkeypatch.setattr(ImageCache, "compute", counted)
     return found
 
 
@@ -156,14 +156,14 @@ def test_killed_while_images_are_made_it_goes_on_as_if_unbroken(
     begin: Begin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images: int
 ) -> None:
     list(begin(tmp_path / "whole", cache=str(tmp_path / "other")))
-    left, make = iter(range(images)), ImageCache.make
+    left, compute = iter(range(images)), ImageCache.compute
 
     def killed(*given: Any) -> Any:
         if next(left, None) is None:
             raise KeyboardInterrupt
-        return make(*given)
+        return compute(*given)
 
-    monkeypatch.setattr(ImageCache, "make", killed)
+    monkeypatch.setattr(ImageCache, "compute", killed)
     with pytest.raises(KeyboardInterrupt):
         list(begin(tmp_path / "broken"))
     monkeypatch.undo()
@@ -208,7 +208,7 @@ def test_pretrained_encoders(
     wave = torch.from_numpy(ClipDataset(split.test, model.labels).wave(0))[None]
     # What the cache held in half precision is what the checkpoint hears anew.
     images = ImageCache(model, None)  # type: ignore[arg-type]
-    assert images.make(wave[0].numpy()).shape == (32, 32)
+    assert images.compute(wave[0].numpy()).shape == (32, 32)
     assert set(end.metrics) == {"uar", "uar_simple"}
 
 
@@ -220,10 +220,11 @@ def test_the_checkpoint_answers_as_training_saw_it(
     model, _ = checkpoint.load(tmp_path / "run" / "checkpoint")
     recipe = SslCnn.from_values({k: v for k, v in image_values.items() if k not in TRAINED})
     stage = ImageStage(recipe, model, split, 0)
-    images = stage.images.of(stage.valid, range(len(stage.valid)))
-    assert stage.images.made == 0
-    kept = model.classify(model.embedding(model.pooling.read(images)))  # type: ignore[operator]
-    for row, index in zip(kept, range(len(stage.valid)), strict=True):
+    assert isinstance(stage.valid, CachedClips)
+    batch = stage.valid.starts(range(len(stage.valid)))
+    assert stage.valid.cache.n_computed == 0
+    cached = model.classify(model.embed_batch(batch))
+    for row, index in zip(cached, range(len(stage.valid)), strict=True):
         wave = torch.from_numpy(stage.valid.wave(index))[None]
         heard = model.logits(wave, torch.tensor([wave.shape[1]]))[0]
         torch.testing.assert_close(row, heard, atol=2e-2, rtol=2e-2)
@@ -266,13 +267,13 @@ def test_what_was_seen_is_scored_without_hearing_it_again(
 def test_an_estimate_counts_the_encoder_once_and_keeps_nothing(
     image_values: dict[str, Any], split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make = ImageCache.make
+    compute = ImageCache.compute
 
     def slow(images: ImageCache, samples: Any) -> Any:
         time.sleep(0.2)
-        return make(images, samples)
+        return compute(images, samples)
 
-    monkeypatch.setattr(ImageCache, "make", slow)
+    monkeypatch.setattr(ImageCache, "compute", slow)
     found = estimate.estimate_duration(
         "ssl_cnn", {**image_values, "epochs": 100}, split, time_dry_run
     )

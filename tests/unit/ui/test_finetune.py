@@ -95,7 +95,7 @@ def test_every_option_has_a_widget_that_gives_it_back(name: str) -> None:
     kind = recipes.get(name)
     with gr.Blocks():
         for spec, value in option_widgets.listed(
-            (*kind.groups, TrainOptions), kind.presets, ("init_from",)
+            (*kind.groups, TrainOptions), kind.defaults, ("init_from",)
         ):
             assert spec.name != "init_from"
             asked: Any = option_widgets.widget(spec, value)
