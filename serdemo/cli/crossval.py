@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import click
 
-from serdemo.cli.options import CORPUS, JSON, PATH, ROOT, STOP_AFTER, print_json
+from serdemo.cli.options import CORPUS, JSON, PATH, ROOT, STOP_AFTER, given_options, print_json
 from serdemo.cli.train import TrainGroup
 from serdemo.schema.settings import data_root
 from serdemo.training.events import Event
@@ -79,7 +79,7 @@ def _run(name: str) -> Callable[..., None]:
         from serdemo.schema.settings import runs_root
 
         utterances = known.load_many(corpus, data_root(root))
-        options = training_run.resolved_options(values)
+        options = training_run.resolved_options(given_options(values))
         folder = run_dir or runs_root() / f"{name}-by-{by}"
         settings = {"recipe": name, "by": by, "folds": folds, "seeds": seeds, "leaky": leaky}
         protocol = crossval.open_protocol(

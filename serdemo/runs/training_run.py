@@ -52,7 +52,7 @@ def run(request: TrainingRequest, command: str = "") -> Iterator[Event]:
 
 
 def resolved_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that are not None, with `start` as a checkpoint folder: it may be one already, or the key
+    """The options that are not None, with `init_from` as a checkpoint folder: it may be one already, or the key
     of a model of `serdemo models`, or a repository of the hub.
 
     Raises SerdemoError when there is no such model.
