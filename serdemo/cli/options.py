@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -15,6 +15,8 @@ from serdemo.cli.exits import tell
 from serdemo.schema.errors import UsageError
 from serdemo.schema.options import Options, Spec, Value, specs
 from serdemo.schema.renamed_options import REMOVED, RENAMED_VALUES, current_options, flag
+
+F = TypeVar("F", bound=Callable[..., Any] | click.Command)
 
 PATH = click.Path(path_type=Path)
 
@@ -26,6 +28,12 @@ CHECKPOINT = click.option(
     "--checkpoint",
     type=PATH,
     help="A checkpoint folder, or the name of a shipped one [default: compact].",
+)
+SPEAKERS = click.option(
+    "--speakers",
+    default="unseen",
+    show_default=True,
+    help="Speakers to test on: unseen, all, or ids with commas between.",
 )
 DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
 
@@ -48,6 +56,17 @@ STOP_AFTER = click.option(
 JSON = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document and nothing else."
 )
+
+
+def number_option(
+    flag: str, default: float, low: float, high: float, help: str
+) -> Callable[[F], F]:
+    """A flag for a number in [low, high], whole where `default` is."""
+    bounds: Any = click.IntRange if isinstance(default, int) else click.FloatRange
+    return click.option(flag, default=default, show_default=True, type=bounds(low, high), help=help)
+
+
+THREADS = number_option("--threads", 2, 1, 256, "CPU threads.")
 
 
 def option_flags(
@@ -128,11 +147,6 @@ def checkpoint_folder(given: Path) -> Path:
     from serdemo.nn.checkpoint_files import bundled_checkpoint
 
     return given if os.path.exists(given) else bundled_checkpoint(str(given))
-
-
-THREADS = click.option(
-    "--threads", default=2, show_default=True, type=click.IntRange(1, 256), help="CPU threads."
-)
 
 
 def print_figures(figures: dict[str, Any], as_json: bool) -> None:

@@ -168,7 +168,7 @@ def _draw(
     "--threads", default=2, show_default=True, type=click.IntRange(1, 256), help="CPU threads."
 )
 @JSON
-def bench_personal(
+def command(
     checkpoint: Path | None,
     root: Path | None,
     corpus: str,

@@ -10,9 +10,22 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import click
+
+from serdemo.cli.options import (
+    CHECKPOINT,
+    CORPUS,
+    JSON,
+    ROOT,
+    checkpoint_folder,
+    number_option,
+    print_figures,
+)
 from serdemo.data import corpora, splits
+from serdemo.nn.checkpoint_files import bundled_checkpoint
 from serdemo.runs import estimate as runs_estimate
 from serdemo.schema.errors import SerdemoError
+from serdemo.schema.settings import data_root
 
 HELD = "0.15"  # of the speakers, to choose by and again to test on
 
@@ -57,3 +70,18 @@ def estimate(
         "measuring_s": round(median(measured), 1),
         "ratio": round(median(a.seconds / b for a, b in zip(told, taken, strict=True)), 2),
     }
+
+
+@click.command("estimate")
+@CORPUS
+@ROOT
+@CHECKPOINT
+@number_option("--epochs", 2, 1, 10_000, "Epochs of a run.")
+@number_option("--rounds", 1, 1, 1000, "Runs.")
+@JSON
+def command(
+    corpus: str, root: Path | None, checkpoint: Path | None, epochs: int, rounds: int, as_json: bool
+) -> None:
+    """Estimated duration of a training run, beside the time that it takes."""
+    start = checkpoint_folder(checkpoint) if checkpoint else bundled_checkpoint()
+    print_figures(estimate(corpus, data_root(root), start, epochs, rounds), as_json)

@@ -171,7 +171,7 @@ def _take(table: Table, places: Sequence[int]) -> Table:
 @click.option("--source", help="Of a pretrained encoder: a hub id, a folder or a file.")
 @DEVICE
 @JSON
-def bench_field(
+def command(
     encoder: Path | None,
     corpus: str,
     root: Path | None,
@@ -208,4 +208,4 @@ def bench_field(
         )
 
 
-bench_field.params += option_flags((CacheOptions,))
+command.params += option_flags((CacheOptions,))

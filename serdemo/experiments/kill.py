@@ -18,11 +18,13 @@ from statistics import mean
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import click
 import psutil
 import soundfile
 
 from serdemo.audio.waveform import SAMPLE_RATE
 from serdemo.cli.benchmarks.page_client import Page, served
+from serdemo.cli.options import JSON, number_option, print_figures
 from serdemo.inference.speed import speech_samples
 from serdemo.nn import checkpoint
 from serdemo.nn.checkpoint_files import bundled_checkpoint
@@ -241,3 +243,17 @@ def _corpus(folder: Path) -> Path:
 
 def _mean(values: list[Any]) -> float:
     return round(mean(values), 2) if values else 0.0
+
+
+@click.command("kill")
+@number_option("--runs", 10, 0, 1000, "Kills of the run.")
+@number_option("--pages", 10, 0, 1000, "Kills of the page.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the moments.")
+@JSON
+def command(runs: int, pages: int, seed: int, as_json: bool) -> None:
+    """Kill a training run and its page at random moments; fail if saved work is lost or misreported."""
+    figures = kill(runs, pages, seed)
+    faults = figures["faults"]
+    print_figures({**figures, "faults": faults if as_json else len(faults)}, as_json)
+    if faults:
+        raise SerdemoError(" ".join(faults))

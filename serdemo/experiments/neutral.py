@@ -159,7 +159,7 @@ def _joined(clips: Sequence[Clip]) -> Clip:
     help="How much of the offset is taken away [default: as the page does].",
 )
 @JSON
-def bench_neutral(
+def command(
     checkpoint: Path | None,
     root: Path | None,
     corpus: str,

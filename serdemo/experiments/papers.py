@@ -239,7 +239,7 @@ if TYPE_CHECKING:
 @STOP_AFTER
 @JSON
 @click.pass_obj
-def bench_papers(
+def command(
     command: str,
     run_dir: Path,
     root: Path | None,

@@ -161,7 +161,7 @@ def _with_neutral(place: Path, progress: Callable[[str], None]) -> PredictionSet
 @click.argument("runs", nargs=-1, required=True, type=PATH, metavar="BASE [RUN]...")
 @click.option("--neutral", is_flag=True, help="Also with 6 s of each speaker's neutral speech.")
 @JSON
-def bench_unseen(runs: tuple[Path, ...], neutral: bool, as_json: bool) -> None:
+def command(runs: tuple[Path, ...], neutral: bool, as_json: bool) -> None:
     """Leave-one-corpus-out runs of `crossval` beside the first of them."""
 
     rows = measure(

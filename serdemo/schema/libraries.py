@@ -111,7 +111,7 @@ class ImportProbe:
     The child also brings the files into the page cache for the later import here."""
 
     def __init__(self, module: str) -> None:
-        code = "import sys; from serdemo import libraries; libraries.probe(sys.argv[1])"
+        code = "import sys; from serdemo.schema import libraries; libraries.probe(sys.argv[1])"
         self._process = subprocess.Popen(
             [sys.executable, "-c", code, module],
             cwd=PROJECT.parent,

@@ -182,7 +182,7 @@ def test_the_wheel_carries_what_is_used_and_no_more(wheel: Path) -> None:
         f"serdemo/{path.relative_to(ROOT / 'serdemo').as_posix()}"
         for path in (ROOT / "serdemo").rglob("*")
         if path.is_file()
-        and "__pycache__" not in path.parts
+        and not {"__pycache__", "experiments"}.intersection(path.parts)
         and path.name not in ("screenshot.png", "explore.png")
     } | {path.relative_to(ROOT).as_posix() for path in (ROOT / "checkpoints").rglob("*.*")}
     expected = {
@@ -192,11 +192,13 @@ def test_the_wheel_carries_what_is_used_and_no_more(wheel: Path) -> None:
     assert {
         "serdemo/checkpoints/compact/model.safetensors",
         "serdemo/checkpoints/compact/model.json",
-        "serdemo/corpora/held_out.json",
-        "serdemo/ui/style.css",
+        "serdemo/data/corpora/held_out.json",
+        "serdemo/ui/shell/style.css",
     } <= names
     assert sum(name.startswith("serdemo/audio/examples/") for name in names) >= 3
-    assert not [name for name in names if "/tests/" in name or "/runs/" in name]
+    assert not [
+        name for name in names if name.startswith(("tests/", "runs/")) or "/experiments/" in name
+    ]
 
 
 @pytest.mark.slow

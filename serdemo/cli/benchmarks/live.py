@@ -6,11 +6,13 @@ import platform
 import time
 from typing import Any
 
+import click
 import numpy as np
 import psutil
 import torch
 
 from serdemo.audio import waveform
+from serdemo.cli.options import JSON, THREADS, number_option, print_figures
 from serdemo.inference.live_service import LiveService
 from serdemo.inference.predictor import Predictor
 from serdemo.inference.speed import memory_mb, speech_samples
@@ -82,3 +84,14 @@ def _cpu_s(process: psutil.Process) -> float:
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 3)
+
+
+@click.command("live")
+@number_option("--streams", 16, 1, 1000, "Streams at once.")
+@number_option("--seconds", 20, 2, 86_400, "Duration of the sound, in real time.")
+@number_option("--chunk-ms", 500, 20, 2_000, "Duration of a piece.")
+@THREADS
+@JSON
+def command(streams: int, seconds: int, chunk_ms: int, threads: int, as_json: bool) -> None:
+    """Delay of the predictions of many live streams, and what is lost."""
+    print_figures(live(streams, seconds, chunk_ms / 1000, threads), as_json)

@@ -14,11 +14,13 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+import click
 import numpy as np
 import psutil
 
 from serdemo.audio import waveform
 from serdemo.cli.benchmarks.page_client import Page, served
+from serdemo.cli.options import CHECKPOINT, JSON, checkpoint_folder, number_option, print_figures
 from serdemo.inference.predictor import Predictor
 from serdemo.inference.speed import speech_samples
 from serdemo.schema.errors import SerdemoError
@@ -149,3 +151,17 @@ def _rss_mb(process: int | None) -> int | None:
 
 def _quantile(values: list[float], share: float) -> float | None:
     return round(float(np.quantile(values, share)), 3) if values else None
+
+
+@click.command("load")
+@number_option("--streams", 8, 1, 64, "Visitors at once.")
+@number_option("--seconds", 20.0, 3, 86_400, "Duration of the speech of each, in real time.")
+@click.option("--url", help="Address of a running page [default: one is started].")
+@CHECKPOINT
+@JSON
+def command(
+    streams: int, seconds: float, url: str | None, checkpoint: Path | None, as_json: bool
+) -> None:
+    """Delay, losses and memory of the page while visitors speak to it, as a browser sends it."""
+    folder = checkpoint and checkpoint_folder(checkpoint)
+    print_figures(load(streams, seconds, url, folder), as_json)

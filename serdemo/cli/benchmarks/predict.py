@@ -8,10 +8,12 @@ from collections.abc import Callable
 from statistics import median
 from typing import Any
 
+import click
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from serdemo.cli.options import JSON, THREADS, number_option, print_figures
 from serdemo.inference.predictor import Predictor
 from serdemo.inference.speed import CLIP_S, memory_mb, speech_samples
 
@@ -84,3 +86,14 @@ def _timed(run: Callable[[], None]) -> float:
     began = time.perf_counter()
     run()
     return time.perf_counter() - began
+
+
+@click.command("predict")
+@number_option("--clips", 24, 1, 10_000, "Clips of 10 s in a round.")
+@number_option("--rounds", 5, 1, 1000, "Rounds of each, in turn.")
+@THREADS
+@click.option("--no-peer", is_flag=True, help="Leave out the WavLM-base pipeline.")
+@JSON
+def command(clips: int, rounds: int, threads: int, no_peer: bool, as_json: bool) -> None:
+    """Times real time of the shipped model, beside transformers' WavLM-base pipeline."""
+    print_figures(predict(clips, rounds, threads, peer=not no_peer), as_json)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 
 from serdemo.audio import waveform
+from serdemo.cli.options import CHECKPOINT, JSON, ROOT, checkpoint_folder, number_option, print_json
 from serdemo.data import corpora
 from serdemo.evaluation import speaker_verification
 from serdemo.evaluation.predictions import PredictionSet, concat, predict_dataset, score
@@ -17,6 +19,7 @@ from serdemo.metrics.verification import MAX_TRIALS
 from serdemo.nn import checkpoint, checkpoint_files
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.files import read_json
+from serdemo.schema.settings import data_root
 from serdemo.schema.types import Utterance
 
 
@@ -138,3 +141,41 @@ def _sureness(answers: PredictionSet, below: float) -> dict[str, float | None]:
         "right_when_sure": float(right[sure].mean()) if sure.any() else 0.0,
         "right_when_unsure": float(right[~sure].mean()) if (~sure).any() else 0.0,
     }
+
+
+@click.command("quality")
+@CHECKPOINT
+@ROOT
+@click.option("--corpus", help="Names, folders or CSV files [default: those of its report].")
+@number_option("--cut", 1.5, 0.1, 60, "Duration of the short clips, in seconds.")
+@JSON
+def command(
+    checkpoint: Path | None, root: Path | None, corpus: str | None, cut: float, as_json: bool
+) -> None:
+    """Score a checkpoint's test speakers anew, beside its card; whole clips and short ones."""
+    folder = checkpoint_folder(checkpoint) if checkpoint else checkpoint_files.bundled_checkpoint()
+    figures = measure(folder, data_root(root), corpus, cut)
+    if as_json:
+        print_json(figures)
+        return
+    click.echo(
+        f"{figures['checkpoint']}: {figures['parameters'] / 1e6:.2f} M parameters,"
+        f" {figures['megabytes']:.2f} MB"
+    )
+    for row in figures["corpora"]:
+        if "eer" in row:
+            click.echo(
+                f"{row['corpus']}: EER {row['eer']:.1%} ({row['card']}), {row['speakers']} speakers,"
+                f" {row['same_trials']} trials of one and {row['different_trials']} of two"
+            )
+            continue
+        click.echo(
+            f"{row['corpus']}: UAR {row['uar']:.1%} ({row['card']}), ECE {row['ece']:.3f}; of"
+            f" {cut:g} s {row['uar_cut']:.1%}; sure of {row['sure']:.1%}, of which"
+            f" {row['right_when_sure']:.1%} are right, else {row['right_when_unsure']:.1%}"
+        )
+    if whole := figures["together"]:
+        click.echo(
+            f"together: mean UAR {whole['uar']:.1%}, ECE of all {whole['n']} clips"
+            f" {whole['ece']:.3f}; mean UAR of {cut:g} s {whole['uar_cut']:.1%}"
+        )

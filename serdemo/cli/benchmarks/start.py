@@ -12,7 +12,10 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
+import click
+
 from serdemo.cli.benchmarks.page_client import free_port
+from serdemo.cli.options import JSON, number_option, print_figures
 from serdemo.schema.errors import SerdemoError
 
 BARE = "import gradio as gr; gr.Interface(lambda text: text, 'text', 'text').launch()"
@@ -68,3 +71,11 @@ def _served_after(arguments: Sequence[str]) -> float:
             process.wait(timeout=20)
         except subprocess.TimeoutExpired:
             process.kill()
+
+
+@click.command("start")
+@number_option("--rounds", 7, 1, 100, "Starts of each.")
+@JSON
+def command(rounds: int, as_json: bool) -> None:
+    """Start-up time of the page, beside a bare Gradio page's."""
+    print_figures(start(rounds), as_json)

@@ -9,12 +9,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import click
 import numpy as np
 import soundfile
 import torch
 from torch import Tensor, nn
 
 from serdemo.audio import waveform
+from serdemo.cli.options import JSON, THREADS, number_option, print_figures
 from serdemo.data.dataset import collate
 from serdemo.data.sampling import BatchOptions
 from serdemo.data.splits import Split
@@ -162,3 +164,17 @@ def _theirs(recipe: Recipe, options: TrainOptions, split: Split, folder: Path) -
     with flushed_denormals():  # so that the two differ in the loop alone
         trainer.train()
     return _batch(recipe) * (len(times) - WARM_UP) / (times[-1] - times[WARM_UP - 1])
+
+
+@click.command("train")
+@click.option("--encoder", default="compact", show_default=True, help="Name of the encoder.")
+@click.option("--source", default="", help="Hub id, folder or file of a pretrained encoder.")
+@number_option("--steps", 12, 1, 10_000, "Steps in a round.")
+@number_option("--rounds", 3, 1, 1000, "Rounds of each, in turn.")
+@number_option("--batch-size", 16, 2, 4096, "Clips in a batch.")
+@number_option("--clip-seconds", 3.0, 0.5, 30, "Length of a clip.")
+@THREADS
+@JSON
+def command(as_json: bool, clip_seconds: float, **values: Any) -> None:
+    """Clips per second of training, beside transformers' Trainer on the same model."""
+    print_figures(train(seconds=clip_seconds, **values), as_json)
