@@ -18,7 +18,7 @@ from serdemo.ui.finetune import tab as finetune_tab
 from serdemo.ui.live import tab as live_tab
 from serdemo.ui.models import tab as models_tab
 from serdemo.ui.recognise import tab as recognise_tab
-from serdemo.ui.shell import cleanup, theme, zerogpu
+from serdemo.ui.shell import cleanup, zerogpu
 from serdemo.ui.shell.page import Page as Page
 from serdemo.ui.shell.page import footer_html
 from serdemo.ui.shell.session import WarmPredictor
@@ -108,9 +108,6 @@ def launch(
         page.launch(
             server_port=port,
             share=share,
-            theme=theme.theme(),
-            css=theme.css(),
-            head=f"<script>{theme.script('shell/page.js')}</script>",
             max_file_size=f"{MOST_ZIP_MB}mb",  # Recognise itself takes less
             run_history=False,
             footer_links=[],

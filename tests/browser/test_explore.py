@@ -29,7 +29,6 @@ from serdemo.embeddings.projection import pca
 from serdemo.inference.predictor import Predictor
 from serdemo.schema.palette import style_of
 from serdemo.ui import build
-from serdemo.ui.shell import theme
 from serdemo.ui.shell.examples import EXAMPLES, EXAMPLES_DIR
 
 ZOOM = 0.92  # how much of the field the map fills when it is opened
@@ -68,9 +67,6 @@ def address(tiny_checkpoint: Path, corpus_root: Path, sent: Path) -> Iterator[st
             prevent_thread_lock=True,
             quiet=True,
             server_name="127.0.0.1",
-            theme=theme.theme(),
-            css=theme.css(),
-            head=f"<script>{theme.script('shell/page.js')}</script>",
         )
         yield address
         served.close()
@@ -194,7 +190,7 @@ def test_a_click_tells_and_plays_the_clip(
         press(page, x, y)
     assert got.value.json()["rate"] == waveform.SAMPLE_RATE
     assert time.perf_counter() - began < 15
-    part(page, "heard").filter(has_text="Play").wait_for()
+    part(page, "sound-status").filter(has_text="Play").wait_for()
     said = part(page, "clip").inner_text()
     assert words["clip"] in said and f"meant: {words['emotion']}" in said
     assert f"heard: {words['prediction']}" in said
@@ -214,7 +210,7 @@ def test_a_clip_that_is_not_here_says_so(visit_map: Callable[..., Any]) -> None:
     button = part(page, "rows").get_by_role("button").nth(3)
     button.focus()
     page.keyboard.press("Enter")
-    part(page, "heard").filter(has_text="not on this computer").wait_for()
+    part(page, "sound-status").filter(has_text="not on this computer").wait_for()
     assert button.inner_text() in part(page, "clip").inner_text()
 
 
@@ -354,7 +350,7 @@ def test_a_new_clip_lies_beside_those_like_it(
     assert name in near.first.inner_text() and "alike 1.00" in near.first.inner_text()
     assert f"sounds {found.table.words['prediction'][9]}" in part(page, "you").inner_text()
     near.first.get_by_role("button").click()
-    part(page, "heard").filter(has_text="Play").wait_for()
+    part(page, "sound-status").filter(has_text="Play").wait_for()
     assert not list(sent.rglob(Path(name).name))  # it is deleted once it is read
 
 
@@ -412,7 +408,7 @@ def test_a_folder_is_heard_and_mapped(visit_map: Callable[..., Any]) -> None:
     for wrong, words in (("..", "outside the data folder"), ("absent", "There is no corpus")):
         typed.fill(wrong)
         page.get_by_role("button", name="Make a map").click()
-        part(page, "own-told").filter(has_text=words).wait_for()
+        part(page, "own-status").filter(has_text=words).wait_for()
     typed.fill("simple")
     page.get_by_role("button", name="Make a map").click()
     part(page, "count").filter(has_text="24 of 24").wait_for(timeout=120_000)
@@ -427,7 +423,7 @@ def test_what_is_no_table_is_one_sentence(visit_map: Callable[..., Any], tmp_pat
     (tmp_path / "bad.parquet").write_bytes(b"no")
     page.get_by_text("A map of your own clips").click()
     page.set_input_files("[data-part=table-file]", str(tmp_path / "bad.parquet"))
-    part(page, "own-told").filter(has_text="bad.parquet is no Parquet table").wait_for()
+    part(page, "own-status").filter(has_text="bad.parquet is no Parquet table").wait_for()
     assert part(page, "count").inner_text().endswith("clips shown")  # the map before stays
 
 
@@ -714,7 +710,7 @@ def test_the_keyboard_keeps_its_place_and_knows_its_keys(visit_map: Callable[...
     page.get_by_text("The same as a table").click()
     part(page, "rows").get_by_role("button").nth(3).focus()
     page.keyboard.press("Enter")
-    part(page, "heard").filter(has_text="not on this computer").wait_for()
+    part(page, "sound-status").filter(has_text="not on this computer").wait_for()
     chosen = part(page, "rows").locator("[aria-pressed=true]")
     assert chosen.evaluate("(node) => node === document.activeElement")
     page.keyboard.press("Tab")

@@ -616,7 +616,7 @@ def test_calibration_to_the_neutral_voice(visit_live: Callable[..., Any], speaki
     page.wait_for_function(
         "() => !document.querySelector('[data-part=calibrate]').disabled", timeout=120_000
     )
-    told = part(page, "neutral-told").inner_text()
+    told = part(page, "neutral-status").inner_text()
     assert switch.is_enabled(), told
     assert switch.is_checked()
     assert re.match(r"Calibrated|Only \d\.\d s of speech|This sounds", told)

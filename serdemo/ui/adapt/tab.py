@@ -19,7 +19,7 @@ from serdemo.schema.types import EMOTIONS
 from serdemo.ui.adapt import takes
 from serdemo.ui.adapt.takes import Voice
 from serdemo.ui.adapt.view import PanelState, panel
-from serdemo.ui.shell import theme, visitor_store
+from serdemo.ui.shell import scripts, visitor_store
 from serdemo.ui.shell.page import Page, footer_html
 from serdemo.ui.shell.rpc import field, from_base64
 from serdemo.ui.shell.uploads import FAULT
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 TITLE = "Teach it your voice: a few sentences, about three minutes"
 LEAD = """<p>Say five sentences in each emotion, one at a time. In seconds the model learns how you sound,
 and you see whether that helped.</p>"""
-SCRIPTS = ("shell/js/sound.js", "shell/js/microphone.js", "adapt/takes.js")
 KEY = f"{PREFIXES['run']}{takes.NAME}"  # what Models calls the model of whoever sits here
 
 log = logging.getLogger(__name__)
@@ -44,7 +43,7 @@ def build(page: Page) -> None:
         gr.HTML(LEAD, elem_classes="sd-lead", apply_default_css=False)
         shown = gr.HTML(
             "",
-            js_on_load="".join(map(theme.script, SCRIPTS)),
+            js_on_load=scripts.on_load("adapt/takes.js"),
             apply_default_css=False,
             elem_id="voice-panel",
         )

@@ -1,159 +1,194 @@
-/* Teach it your voice: takes from the microphone, and the buttons of the panel. The panel is made
-   anew by the server after each press, so everything listens here and finds its place by name. */
-const LONGEST_S = 15;
-const LISTENING = "Stop";
+/* Teach it your voice: takes from the microphone, and the buttons of the panel. The server replaces
+   the panel after each press, so everything listens here and finds its element by name. */
+import { partFinder } from "../shell/js/dom.js";
+import { BrowserMicrophone, refusal } from "../shell/js/microphone.js";
+import { concat, drawLevel, levelDb, toBase64, wav } from "../shell/js/sound.js";
 
-const part = (name) => element.querySelector(`[data-part="${name}"]`);
-const find = (act) => element.querySelector(`[data-act="${act}"]`);
-const root = () => element.querySelector(".sd-voice");
-let microphone = null;
-let pieces = [];
-let last = null; // the last take sent: its sound, and what it was meant as
-let busy = false;
-let lastEmotion = "";
-let pressed = "";
-let wanted = null; // emotions ticked while the server was still busy with those before
-let waiting = false; // Record was pressed meanwhile
+const MAX_TAKE_S = 15;
+// After these acts the pressed button is gone: the focus goes to another one.
+const FOCUS_AFTER = { take: "record", again: "record", skip: "record", anyway: "record" };
 
-const seconds = () => pieces.reduce((sum, piece) => sum + piece.length, 0) / microphone.rate;
-
-const trouble = (sentence) => {
-  const told = part("trouble");
-  if (!told) return;
-  told.textContent = sentence.replace("press Start", "press Record");
-  told.hidden = !sentence;
-};
-
-const send = (act, more) => {
-  busy = true;
-  pressed = act;
-  root().setAttribute("aria-busy", "true");
-  if (act === "teach") trigger("apply", {});
-  else trigger("submit", { act, ...more });
-};
-
-const sendTake = (anyway) => {
-  last.anyway = anyway;
-  send("take", { emotion: last.emotion, rate: last.rate, samples: toBase64(last.sound), anyway });
-};
-
-const level = (block) => {
-  const power = block.reduce((sum, value) => sum + (value / 32768) ** 2, 0) / block.length;
-  const db = Math.max(-60, 10 * Math.log10(power + 1e-12));
-  const meter = part("meter");
-  meter.firstElementChild.style.width = `${(100 * (db + 60)) / 60}%`;
-  meter.setAttribute("aria-valuenow", db.toFixed(0));
-  part("clock").textContent = `${seconds().toFixed(1)} s`;
-};
-
-const stop = async () => {
-  const ended = microphone;
-  await ended.close();
-  microphone = null;
-  const sound = new Int16Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
-  let at = 0;
-  for (const piece of pieces) {
-    sound.set(piece, at);
-    at += piece.length;
+/* The sound of one take while it is recorded. */
+class Recording {
+  constructor(emotion, onBlock, onTrouble) {
+    this.emotion = emotion;
+    this.blocks = [];
+    this.microphone = new BrowserMicrophone((block) => {
+      this.blocks.push(block);
+      if (!this.ending) onBlock(block);
+    }, onTrouble);
+    this.ready = false;
+    this.ending = false;
   }
-  pieces = [];
-  find("record").classList.remove("sd-on");
-  part("record").textContent = "Record";
-  if (!sound.length) return trouble("The microphone gave no sound: check that it is not muted.");
-  last = { sound, rate: ended.rate, emotion: ended.emotion };
-  sendTake(false);
-};
 
-const start = async () => {
-  trouble("");
-  if (part("told")) part("told").remove(); // it was about the take before
-  const opened = new BrowserMicrophone((block) => {
-    pieces.push(block);
-    if (opened !== microphone || opened.ending) return;
-    level(block);
-    if (seconds() >= LONGEST_S) finish();
-  }, trouble);
-  opened.emotion = root().dataset.due;
-  microphone = opened;
-  part("record").textContent = "Wait";
-  try {
-    await opened.open("", false);
-  } catch (error) {
-    microphone = null;
-    part("record").textContent = "Record";
-    await opened.close();
-    return trouble(refusal(error));
+  get seconds() {
+    return this.blocks.reduce((sum, block) => sum + block.length, 0) / this.microphone.rate;
   }
-  opened.begin();
-  opened.ready = true;
-  find("record").classList.add("sd-on");
-  part("record").textContent = LISTENING;
-};
 
-const finish = () => {
-  if (!microphone || !microphone.ready || microphone.ending) return;
-  microphone.ending = true;
-  stop();
-};
-
-const listen = () => {
-  const sound = new Audio(URL.createObjectURL(wav(last.sound, last.rate)));
-  sound.onended = () => URL.revokeObjectURL(sound.src);
-  sound.play().catch(() => {});
-};
-
-const choose = (emotions) => {
-  wanted = busy ? emotions : null;
-  if (busy) return;
-  busy = true;
-  trigger("submit", { act: "choose", emotions });
-};
-
-element.addEventListener("click", (event) => {
-  const button = event.target.closest("button[data-act]");
-  if (!button) return;
-  const act = button.dataset.act;
-  waiting = busy && act === "record" && pressed.startsWith("choose-");
-  if (busy) return;
-  if (act === "record") return microphone ? finish() : start();
-  if (microphone) return;
-  if (act === "listen") return last && listen();
-  if (act === "anyway") return last && sendTake(true);
-  if (act === "delete" && !confirm("Delete your recordings and the model they taught?")) return;
-  const emotion = act === "again" ? root().dataset.last || lastEmotion : root().dataset.due;
-  send(act, { emotion });
-});
-
-element.addEventListener("change", (event) => {
-  if (!event.target.matches("[data-act=choose]")) return;
-  if (microphone || (busy && !pressed.startsWith("choose-"))) {
-    event.target.checked = !event.target.checked; // one thing at a time
-    return;
+  async open() {
+    await this.microphone.open("", false);
+    this.microphone.start();
+    this.ready = true;
   }
-  const ticked = [...element.querySelectorAll("[data-act=choose]:checked")];
-  pressed = `choose-${event.target.value}`;
-  choose(ticked.map((box) => box.value));
-});
 
-// The button pressed is another one now: whoever uses the keyboard goes on from its place.
-const NEXT = { take: "record", again: "record", skip: "record", anyway: "record" };
-watch("value", () => {
-  const share = element.querySelector(".sd-voice-lesson progress");
-  busy = Boolean(share);
-  if (wanted && !busy) {
-    for (const box of element.querySelectorAll("[data-act=choose]"))
-      box.checked = wanted.includes(box.value);
-    choose(wanted);
+  async finish() {
+    await this.microphone.close();
+    return { emotion: this.emotion, rate: this.microphone.rate, sound: concat(this.blocks) };
   }
-  if (!pressed) return;
-  const lost = document.activeElement === document.body || !document.activeElement;
-  const box = pressed.startsWith("choose-")
-    ? element.querySelector(`[data-act=choose][value="${pressed.slice(7)}"]`) : null;
-  const places = [box, find(NEXT[pressed] || pressed), find("record"), find("teach"), find("use")];
-  const place = places.find((node) => node && !node.disabled);
-  if (lost && place) place.focus({ preventScroll: true });
-  if (busy) return;
-  pressed = "";
-  if (waiting) start();
-  waiting = false;
-});
+}
+
+class TakesPanel {
+  constructor({ element, trigger }) {
+    Object.assign(this, { element, trigger, part: partFinder(element) });
+    this.recording = null;
+    this.take = null; // the last one sent
+    this.busy = false; // with a press that the server has not answered
+    this.pressed = "";
+    this.queuedEmotions = null; // ticked while the server was busy with those before
+    this.recordNext = false; // Record was pressed meanwhile
+  }
+
+  get root() {
+    return this.element.querySelector(".sd-voice");
+  }
+
+  button(act) {
+    return this.element.querySelector(`[data-act="${act}"]`);
+  }
+
+  showTrouble(sentence) {
+    const node = this.part("trouble");
+    if (!node) return;
+    node.textContent = sentence.replace("press Start", "press Record");
+    node.hidden = !sentence;
+  }
+
+  send(act, fields) {
+    this.busy = true;
+    this.pressed = act;
+    this.root.setAttribute("aria-busy", "true");
+    if (act === "teach") this.trigger("apply", {});
+    else this.trigger("submit", { act, ...fields });
+  }
+
+  sendTake(anyway) {
+    const { emotion, rate, sound } = this.take;
+    this.send("take", { emotion, rate, samples: toBase64(sound), anyway });
+  }
+
+  showLevel(block) {
+    drawLevel(this.part("meter"), levelDb(block));
+    this.part("clock").textContent = `${this.recording.seconds.toFixed(1)} s`;
+  }
+
+  async startRecording() {
+    this.showTrouble("");
+    this.part("message")?.remove(); // it was about the take before
+    const recording = new Recording(this.root.dataset.due, (block) => {
+      if (recording !== this.recording) return;
+      this.showLevel(block);
+      if (recording.seconds >= MAX_TAKE_S) this.stopRecording();
+    }, (sentence) => this.showTrouble(sentence));
+    this.recording = recording;
+    this.part("record").textContent = "Wait";
+    try {
+      await recording.open();
+    } catch (error) {
+      this.recording = null;
+      this.part("record").textContent = "Record";
+      await recording.microphone.close();
+      return this.showTrouble(refusal(error));
+    }
+    this.button("record").classList.add("sd-on");
+    this.part("record").textContent = "Stop";
+  }
+
+  async stopRecording() {
+    const { recording } = this;
+    if (!recording?.ready || recording.ending) return;
+    recording.ending = true;
+    const take = await recording.finish();
+    this.recording = null;
+    this.button("record").classList.remove("sd-on");
+    this.part("record").textContent = "Record";
+    if (!take.sound.length) {
+      return this.showTrouble("The microphone gave no sound: check that it is not muted.");
+    }
+    this.take = take;
+    this.sendTake(false);
+  }
+
+  playTake() {
+    const audio = new Audio(URL.createObjectURL(wav(this.take.sound, this.take.rate)));
+    audio.onended = () => URL.revokeObjectURL(audio.src);
+    audio.play().catch(() => {});
+  }
+
+  chooseEmotions(emotions) {
+    this.queuedEmotions = this.busy ? emotions : null;
+    if (this.busy) return;
+    this.busy = true;
+    this.trigger("submit", { act: "choose", emotions });
+  }
+
+  onClick(event) {
+    const button = event.target.closest("button[data-act]");
+    if (!button) return;
+    const { act } = button.dataset;
+    this.recordNext = this.busy && act === "record" && this.pressed.startsWith("choose-");
+    if (this.busy) return;
+    if (act === "record") return this.recording ? this.stopRecording() : this.startRecording();
+    if (this.recording) return;
+    if (act === "listen") return this.take && this.playTake();
+    if (act === "anyway") return this.take && this.sendTake(true);
+    if (act === "delete" && !confirm("Delete your recordings and the model they taught?")) return;
+    const { last, due } = this.root.dataset;
+    this.send(act, { emotion: act === "again" ? last : due });
+  }
+
+  onChange(event) {
+    const box = event.target;
+    if (!box.matches("[data-act=choose]")) return;
+    if (this.recording || (this.busy && !this.pressed.startsWith("choose-"))) {
+      box.checked = !box.checked; // one thing at a time
+      return;
+    }
+    const ticked = [...this.element.querySelectorAll("[data-act=choose]:checked")];
+    this.pressed = `choose-${box.value}`;
+    this.chooseEmotions(ticked.map(({ value }) => value));
+  }
+
+  /* The server has replaced the panel. */
+  onPanel() {
+    this.busy = Boolean(this.element.querySelector(".sd-voice-lesson progress"));
+    if (this.queuedEmotions && !this.busy) {
+      for (const box of this.element.querySelectorAll("[data-act=choose]")) {
+        box.checked = this.queuedEmotions.includes(box.value);
+      }
+      this.chooseEmotions(this.queuedEmotions);
+    }
+    if (!this.pressed) return;
+    this.restoreFocus();
+    if (this.busy) return;
+    this.pressed = "";
+    if (this.recordNext) this.startRecording();
+    this.recordNext = false;
+  }
+
+  restoreFocus() {
+    if (document.activeElement && document.activeElement !== document.body) return;
+    const box = this.pressed.startsWith("choose-")
+      ? this.element.querySelector(`[data-act=choose][value="${this.pressed.slice(7)}"]`) : null;
+    const acts = [FOCUS_AFTER[this.pressed] || this.pressed, "record", "teach", "use"];
+    const candidates = [box, ...acts.map((act) => this.button(act))];
+    candidates.find((node) => node && !node.disabled)?.focus({ preventScroll: true });
+  }
+}
+
+export const mount = ({ element, trigger, watch }) => {
+  const panel = new TakesPanel({ element, trigger });
+  element.addEventListener("click", (event) => panel.onClick(event));
+  element.addEventListener("change", (event) => panel.onChange(event));
+  watch("value", () => panel.onPanel());
+  panel.onPanel(); // the first panel may have come before this script
+};

@@ -67,9 +67,11 @@ def _prompt(voice: Voice, due: str | None, shown: PanelState) -> str:
     counts = voice.counts()
     told = ""
     if shown.fault:
-        told = f'<p class="sd-refused" role="alert" data-part="told">{escape(shown.fault)}</p>'
+        told = f'<p class="sd-refused" role="alert" data-part="message">{escape(shown.fault)}</p>'
     elif shown.said and shown.share is None:
-        told = f'<p class="sd-voice-said" role="status" data-part="told">{escape(shown.said)}</p>'
+        told = (
+            f'<p class="sd-voice-said" role="status" data-part="message">{escape(shown.said)}</p>'
+        )
     busy = " disabled" if shown.share is not None else ""
     after = ""
     if shown.fault and shown.spare:

@@ -1,132 +1,103 @@
-/* What is pressed, chosen, typed and dropped in the tab Explore. */
-// A newcomer has no place where one speaker lies alone.
-const amongAll = () => layout.chosen === "own" && chooseSpeaker(-1);
+/* Buttons, fields and keys of the tab Explore. */
+import { acceptDrops } from "../shell/js/dom.js";
+import { saveMap } from "./sources.js";
 
-const dropped = (file) => {
-  if (!file || !newcomer) return;
-  amongAll();
-  newcomer.place("place", sent(file), file.name);
-};
+const TYPING_MS = 150;
+const ZOOM = 1.4;
 
-const acts = {
-  move: () => draws(false),
-  lasso: () => draws(true),
-  nearer: () => hand.zoom(1.4),
-  farther: () => hand.zoom(1 / 1.4),
-  home: () => scatter.bound(clips.speaker < 0 ? null : clips.rows()),
+/* What each button does, by its data-act. */
+const acts = (tab) => ({
+  move: () => tab.setLasso(false),
+  lasso: () => tab.setLasso(true),
+  nearer: () => tab.gestures.zoom(ZOOM),
+  farther: () => tab.gestures.zoom(1 / ZOOM),
+  home: () => tab.scatter.bound(tab.clips.speaker < 0 ? null : tab.clips.rows()),
   all: () => {
-    clips.unfilter();
-    part("search").value = "";
-    chooseSpeaker(-1);
-    field.focus({ preventScroll: true }); // the button pressed is gone
+    tab.clips.clearFilters();
+    tab.part("search").value = "";
+    tab.chooseSpeaker(-1);
+    tab.part("field").focus({ preventScroll: true }); // the button pressed is gone
   },
   speak: () => {
-    if (newcomer.live) return newcomer.stop();
-    amongAll();
-    return newcomer.speak();
+    if (tab.newcomer.isLive) return tab.newcomer.stop();
+    tab.leaveOwnLayout();
+    return tab.newcomer.speak();
   },
   example: () => {
-    amongAll();
-    newcomer.place("example", {}, "an example voice");
+    tab.leaveOwnLayout();
+    tab.newcomer.placeClip("example", {}, "an example voice");
   },
-  again: () => (player.paused ? hear() : hush()),
-  "speaker-of": () => chooseSpeaker(clips.kinds.speaker.codes[chosen]),
+  again: () => tab.player.toggle(),
+  "speaker-of": () => tab.chooseSpeaker(tab.clips.kinds.speaker.codes[tab.chosen]),
   unselect: () => {
-    select([]);
-    element.querySelector("[data-act=lasso]").focus({ preventScroll: true });
+    tab.select([]);
+    tab.button("lasso").focus({ preventScroll: true });
   },
-  "select-shown": () => select(clips.rows()),
-  earlier: () => table.turn(-1),
-  later: () => table.turn(1),
+  "select-shown": () => tab.select(tab.clips.rows()),
+  earlier: () => tab.table.turn(-1),
+  later: () => tab.table.turn(1),
   hear: async () => {
-    const answer = await hearFolder(part("folder").value);
-    if (answer) open(answer);
+    const payload = await tab.sources.embedFolder(tab.part("folder").value);
+    if (payload) tab.open(payload);
   },
-  stop: stopHearing,
-  shipped: openShipped,
+  stop: () => tab.sources.stop(),
+  shipped: () => tab.openShipped(),
+});
+
+const onClick = (tab, actions, event) => {
+  const button = event.target.closest("button");
+  if (!button) return;
+  const { act, row, save } = button.dataset;
+  if (!tab.clips && act !== "shipped") return;
+  if (actions[act]) actions[act]();
+  if (row !== undefined) tab.choose(Number(row));
+  if (save) {
+    const rows = button.dataset.chosen !== undefined ? tab.clips.rows(tab.selected) : null;
+    saveMap(tab.ask, tab.clips, save, rows, (sentence) => tab.showFault(sentence));
+  }
 };
 
-element.addEventListener("click", (event) => {
-  const pressed = event.target.closest("button");
-  if (!pressed) return;
-  const { act, row, save } = pressed.dataset;
-  if (!clips && act !== "shipped") return;
-  if (acts[act]) acts[act]();
-  if (row !== undefined) choose(Number(row));
-  if (save) {
-    const rows = pressed.dataset.chosen !== undefined ? clips.rows(selected) : null;
-    saveMap(clips, save, rows, (sentence) => {
-      fault = sentence;
-      note();
-    });
-  }
-});
+/* Shows or hides the clips of a name in the legend. */
+const onLegend = (tab, box) => {
+  const codes = (tab.clips.hidden[tab.colour] ||= new Set());
+  const code = Number(box.dataset.code);
+  if (box.checked) codes.delete(code);
+  else codes.add(code);
+  tab.refilter();
+};
 
-element.addEventListener("change", async (event) => {
-  const { target } = event;
+const onChange = async (tab, { target }) => {
+  const { part } = tab;
   const file = target.files && target.files[0];
   if (target === part("colour")) {
-    colour = target.value;
-    recolour();
-  } else if (target === part("speaker")) chooseSpeaker(Number(target.value));
-  else if (target === part("layout")) arrange(target.value, true);
-  else if (target.dataset.code !== undefined) {
-    const off = (clips.off[colour] = clips.off[colour] || new Set());
-    const code = Number(target.dataset.code);
-    if (target.checked) off.delete(code);
-    else off.add(code);
-    refilter();
-  } else if (file && target === part("clip-file")) dropped(file);
+    tab.colour = target.value;
+    tab.recolour();
+  } else if (target === part("speaker")) tab.chooseSpeaker(Number(target.value));
+  else if (target === part("layout")) tab.arrange(target.value, true);
+  else if (target.dataset.code !== undefined) onLegend(tab, target);
+  else if (file && target === part("clip-file")) tab.placeFile(file);
   else if (file && target === part("table-file")) {
-    const answer = await openTable(file);
-    if (answer) open(answer);
+    const payload = await tab.sources.openTable(file);
+    if (payload) tab.open(payload);
   }
   if (target.files) target.value = "";
-});
+};
 
-let typed = 0;
-part("search").addEventListener("input", () => {
-  clearTimeout(typed);
-  typed = setTimeout(() => {
-    clips.query = part("search").value;
-    refilter();
-  }, 150);
-});
-
-const field = part("field");
-for (const kind of ["dragenter", "dragover"]) {
-  field.addEventListener(kind, (event) => {
-    event.preventDefault();
-    field.classList.add("sd-over");
+export const listen = (tab) => {
+  const { element, part } = tab;
+  const actions = acts(tab);
+  let typing = 0;
+  element.addEventListener("click", (event) => onClick(tab, actions, event));
+  element.addEventListener("change", (event) => onChange(tab, event));
+  element.addEventListener("keydown", (event) => event.key === "Escape" && tab.player.stop());
+  part("search").addEventListener("input", () => {
+    clearTimeout(typing);
+    typing = setTimeout(() => {
+      tab.clips.query = part("search").value;
+      tab.refilter();
+    }, TYPING_MS);
   });
-}
-for (const kind of ["dragleave", "drop"]) {
-  field.addEventListener(kind, () => field.classList.remove("sd-over"));
-}
-field.addEventListener("drop", (event) => {
-  event.preventDefault();
-  dropped(event.dataTransfer.files[0]);
-});
-
-// A voice that is live already is followed as soon as the map is looked at, and once: whoever stops
-// that, or is refused, is left in peace until Live starts anew.
-addEventListener("sd-sound", ({ detail }) => {
-  if (!detail) followed = false;
-  if (!detail || followed || !newcomer || newcomer.live || !root.offsetParent) return;
-  followed = true;
-  amongAll();
-  newcomer.speak(LiveSound, detail.rate);
-});
-
-part("table-box").addEventListener("toggle", () => table.draw());
-part("own-box").addEventListener("toggle", () => part("own-box").open && listHere());
-addEventListener("pagehide", () => newcomer && newcomer.leave());
-element.addEventListener("keydown", (event) => event.key === "Escape" && hush());
-
-// The map is fetched when the tab is first looked at.
-const eye = new IntersectionObserver((seen) => {
-  if (!seen.some((one) => one.isIntersecting)) return;
-  eye.disconnect();
-  openShipped();
-});
-eye.observe(root);
+  acceptDrops(part("field"), ([file]) => tab.placeFile(file));
+  part("table-box").addEventListener("toggle", () => tab.table.draw());
+  part("own-box").addEventListener("toggle", () => part("own-box").open && tab.sources.list());
+};

@@ -1,256 +1,330 @@
-/* The tab Explore's course: open a map, choose what is shown, point, encircle, place a newcomer. */
+/* The tab Explore: open a map, choose what is shown, point, encircle, place a newcomer. */
+import { count, escapeHtml, partFinder, plural, put, wait } from "../shell/js/dom.js";
+import { caller, persistent } from "../shell/js/rpc.js";
+import { sendFile } from "../shell/js/upload.js";
+import { Clips, TITLES } from "./clips.js";
+import { drawCluster } from "./clusters.js";
+import { listen } from "./events.js";
+import { Gestures } from "./gestures.js";
+import { LiveSound, Newcomer } from "./newcomer.js";
+import { makeStyleOf } from "./palette.js";
+import { ClipPlayer, showTip } from "./player.js";
+import { Scatter } from "./scatter.js";
+import { nmiLabel, showLegend, showMetrics, showSelection } from "./side.js";
+import { MapSources } from "./sources.js";
+import { ClipTable } from "./table.js";
+
 const POLL_MS = 1000;
-const scatter = new Scatter(part("points"), part("over"));
-const table = new ClipTable();
-const root = element.querySelector(".sd-map");
-let clips = null;
-let layout = null;
-let colour = "emotion";
-let chosen = -1;
-let selected = null;
-let newcomer = null;
-let followed = false; // what Live hears, on this map
-let fault = "";
 
-const note = () => {
-  const sentences = fault ? [fault] : clips ? [...clips.notes] : [];
-  if (!fault && clips && clips.missing.includes("umap2")) {
-    sentences.push("PCA is shown while UMAP is computed; the map can be used meanwhile.");
+class MapTab {
+  constructor({ element, server, upload, ...palette }) {
+    const part = partFinder(element);
+    Object.assign(this, { element, part, upload, styleOf: makeStyleOf(palette) });
+    this.root = element.querySelector(".sd-map");
+    this.ask = caller(server.explore);
+    this.askPersistently = persistent(this.ask);
+    this.scatter = new Scatter(part("points"), part("over"));
+    this.scatter.marks = (pen) => this.drawMarks(pen);
+    this.table = new ClipTable(part);
+    this.player = new ClipPlayer(part, this.ask);
+    this.sources = new MapSources(part, this.ask, upload);
+    this.gestures = new Gestures(this.scatter, part("field"), {
+      hover: (row, x, y) => this.clips && showTip(part, this.clips, row, x, y),
+      click: (row) => this.choose(row),
+      lasso: (rows) => this.select(rows),
+    });
+    this.clips = null;
+    this.layout = null;
+    this.colour = "emotion";
+    this.chosen = -1;
+    this.selected = null; // a mask of the rows
+    this.newcomer = null;
+    this.followsLive = false; // the voice of the tab Live, on this map
+    this.fault = "";
   }
-  put(part("note"), sentences.join(" "));
-  part("note").classList.toggle("sd-live-fault", Boolean(fault));
-};
 
-const redraw = () => {
-  const crowd = selected || null;
-  scatter.show(clips.shown, crowd);
-  const shown = clips.rows();
-  const rows = selected ? shown.filter((row) => selected[row]) : shown;
-  put(part("count"), `${count(shown.length)} of ${plural(clips.n, "clip")} shown`);
-  part("all").hidden = !clips.filtered;
-  showLegend(clips, colour);
-  table.show(clips, rows, chosen);
-};
-
-const recolour = () => {
-  scatter.shown = clips.shown; // few are drawn larger
-  scatter.style(clips.looks(colour), clips.kinds[colour].codes);
-  redraw();
-};
-
-const refilter = () => {
-  clips.filter();
-  redraw();
-};
-
-const arrange = (name, asked = false) => {
-  const found = clips.layout(name);
-  if (!found) return;
-  layout = { ...found, name: name.startsWith("pca") ? "pca" : name, chosen: name, asked };
-  part("layout").value = name;
-  put(element.querySelector("[data-act=move]"), found.axes === 3 ? "Turn" : "Move");
-  scatter.points(found.places, found.axes, clips.speaker < 0 ? null : clips.rows());
-  recolour();
-};
-
-const offerLayouts = () => {
-  for (const option of part("layout").options) {
-    option.disabled = !clips.layout(option.value) || (option.value === "own" && clips.speaker < 0);
-    option.textContent = option.textContent.replace(" (soon)", "")
-      + (option.disabled && clips.missing.includes(option.value) ? " (soon)" : "");
+  get ink() {
+    return getComputedStyle(this.element).getPropertyValue("--body-text-color") || "#000";
   }
-};
 
-const offerColours = () => {
-  part("colour").innerHTML = Object.keys(TITLES).filter((kind) => clips.has(kind))
-    .map((kind) => `<option value="${kind}">${TITLES[kind]}</option>`).join("");
-  if (!clips.has(colour)) colour = part("colour").value;
-  part("colour").value = colour;
-};
-
-// How well a speaker's clusters are its emotions, so that a speaker worth a look is soon found.
-const worth = (name) => {
-  const known = clips.figures.speakers || {};
-  const found = Object.hasOwn(known, name) ? known[name].found.nmi : null;
-  return typeof found === "number" ? `, NMI ${figure(found)}` : "";
-};
-
-const offerSpeakers = () => {
-  const groups = new Map();
-  clips.counts("speaker").forEach(({ name, code, whole }) => {
-    const corpus = name.slice(0, name.indexOf("/"));
-    if (!groups.has(corpus)) groups.set(corpus, []);
-    groups.get(corpus).push({ name: name.slice(corpus.length + 1) || "unknown", code,
-      told: `${plural(whole, "clip")}${worth(name)}` });
-  });
-  part("speaker").innerHTML = `<option value="-1">All ${count(clips.kinds.speaker.names.length)}
-    speakers</option>${[...groups.entries()].sort().map(([corpus, found]) =>
-    `<optgroup label="${clean(corpus || "speakers")}">${found
-      .sort((a, b) => a.name.localeCompare(b.name, "en", { numeric: true }))
-      .map(({ name, code, told }) => `<option value="${code}">${clean(name)} (${told})</option>`).join("")}
-    </optgroup>`).join("")}`;
-  part("speaker").value = String(clips.speaker);
-};
-
-const chooseSpeaker = (code) => {
-  clips.speaker = code;
-  part("speaker").value = String(code);
-  clips.filter();
-  offerLayouts();
-  const own = code >= 0 && clips.places.own;
-  arrange(own ? "own" : layout.chosen === "own" ? "umap2" : layout.chosen);
-  showMetrics(clips);
-};
-
-// Where one speaker is looked at: round each of its clusters a line, for the eye to compare.
-const circleClusters = (pen) => {
-  if (clips.speaker < 0 || !clips.kinds.cluster || colour === "cluster") return;
-  const groups = new Map();
-  for (const row of clips.rows()) {
-    const name = clips.name("cluster", row);
-    groups.set(name, [...(groups.get(name) || []), scatter.screen(scatter.placeOf(row))]);
+  button(act) {
+    return this.element.querySelector(`[data-act="${act}"]`);
   }
-  for (const [name, points] of groups) drawCluster(pen, points, name);
-};
 
-const select = async (rows) => {
-  selected = null;
-  if (rows.length) {
-    selected = new Uint8Array(clips.n);
-    for (const row of rows) selected[row] = 1;
+  showFault(sentence) {
+    this.fault = sentence;
+    this.showNote();
   }
-  redraw();
-  if (!rows.length) return showSelection(null, clips);
-  const own = selected;
-  const answer = await ask("select", { map: clips.key, rows });
-  if (own !== selected) return undefined;
-  fault = answer.refused || "";
-  note();
-  return showSelection(answer.refused ? null : answer, clips);
-};
 
-const choose = (row) => {
-  chosen = row;
-  scatter.draw();
-  table.reach(row);
-  if (row >= 0) return playClip(clips, row);
-  hush();
-  return showClip(clips, -1, "");
-};
-
-const ring = (pen, row, size, width) => {
-  const [x, y] = scatter.screen(scatter.placeOf(row));
-  pen.beginPath();
-  pen.arc(x, y, size, 0, 7);
-  pen.lineWidth = width;
-  pen.strokeStyle = getComputedStyle(element).getPropertyValue("--body-text-color") || "#000";
-  pen.stroke();
-};
-
-scatter.marks = (pen) => {
-  if (!clips) return;
-  circleClusters(pen);
-  if (chosen >= 0 && clips.shown[chosen]) ring(pen, chosen, 9, 2.5);
-  if (newcomer) newcomer.draw(pen, scatter, layout);
-  if (hand.line.length < 2) return;
-  pen.beginPath();
-  hand.line.forEach(([x, y]) => pen.lineTo(x, y));
-  pen.closePath();
-  pen.fillStyle = "rgba(91, 124, 192, 0.16)";
-  pen.strokeStyle = "#5b7cc0";
-  pen.lineWidth = 1.5;
-  pen.fill();
-  pen.stroke();
-};
-
-const hand = new Hand(scatter, part("field"), {
-  hover: (row, x, y) => clips && showTip(clips, row, x, y),
-  click: choose,
-  lasso: select,
-});
-
-const draws = (drawing) => {
-  hand.drawing = drawing;
-  part("field").classList.toggle("sd-map-drawing", drawing);
-  for (const act of ["move", "lasso"]) {
-    element.querySelector(`[data-act=${act}]`).setAttribute("aria-pressed", String((act === "lasso") === drawing));
-  }
-};
-
-const showSpeak = () => {
-  if (!newcomer) return;
-  put(part("speak"), newcomer.live ? "Stop" : "Speak");
-  part("speak").classList.toggle("sd-on", newcomer.live);
-  scatter.draw();
-};
-
-// What is still to be made arrives part by part.
-const follow = async (own) => {
-  while (clips === own && own.missing.length && root.isConnected) {
-    await later(POLL_MS);
-    const wanted = own.missing;
-    const answer = await askOn("progress", { map: own.key, wanted });
-    if (clips !== own) return;
-    if (answer.refused) {
-      own.missing = [];
-      fault = answer.refused;
-      offerLayouts();
-      showMetrics(own);
-      return note();
+  showNote() {
+    const sentences = this.fault ? [this.fault] : this.clips ? [...this.clips.notes] : [];
+    if (!this.fault && this.clips?.missing.includes("umap2")) {
+      sentences.push("PCA is shown while UMAP is computed; the map can be used meanwhile.");
     }
-    const had = own.missing.length;
-    own.take(answer);
-    if (own.missing.length === had) continue;
-    offerLayouts();
-    offerColours();
-    offerSpeakers();
-    const first = layout.chosen === "pca2" && !layout.asked; // else a visitor chose meanwhile
-    if (first && wanted.includes("umap2") && own.places.umap2) arrange("umap2");
-    showMetrics(own);
-    note();
+    put(this.part("note"), sentences.join(" "));
+    this.part("note").classList.toggle("sd-live-fault", Boolean(this.fault));
   }
-};
 
-const open = (told) => {
-  if (newcomer) newcomer.leave();
-  hush();
-  followed = false;
-  fault = "";
-  clips = new Clips(told);
-  chosen = -1;
-  selected = null;
-  root.dataset.state = "open";
-  part("wait").hidden = true;
-  part("search").value = "";
-  part("back").hidden = clips.key === "shipped";
-  put(part("from"), `${plural(clips.n, "clip")} of ${plural(clips.kinds.speaker.names.length, "speaker")}${
-    clips.model ? `, as the model ${clips.model} hears them` : ""}.`);
-  put(part("warning"), clips.warning);
-  newcomer = new Newcomer(clips, showSpeak);
-  newcomer.list();
-  newcomer.say(PROMPT);
-  offerLayouts();
-  offerColours();
-  offerSpeakers();
-  arrange(clips.places.umap2 ? "umap2" : "pca2");
-  showSelection(null, clips);
-  showMetrics(clips);
-  showClip(clips, -1, "");
-  showSpeak();
-  note();
-  follow(clips);
-};
-
-const openShipped = async () => {
-  if (!clips) put(part("wait"), "Opening the map");
-  const answer = await askOn("open");
-  if (!answer.refused) return open(answer);
-  if (clips) {
-    fault = answer.refused;
-    return note();
+  /* Colour and marker of each name of the kind that the points are coloured by. */
+  get styles() {
+    const { names } = this.clips.kinds[this.colour];
+    return names.map((name, code) => this.styleOf(this.colour, name, code));
   }
-  root.dataset.state = "refused";
-  part("wait").innerHTML = `<span>${clean(answer.refused)}<br>
-    <button type="button" class="sd-button" data-act="shipped">Try again</button></span>`;
-  return undefined;
+
+  redraw() {
+    const { clips, selected } = this;
+    this.scatter.show(clips.shown, selected);
+    const shown = clips.rows();
+    const rows = selected ? shown.filter((row) => selected[row]) : shown;
+    put(this.part("count"), `${count(shown.length)} of ${plural(clips.n, "clip")} shown`);
+    this.part("all").hidden = !clips.isFiltered;
+    showLegend(this.part, clips, this.colour, this.styles);
+    this.table.show(clips, rows, this.chosen);
+  }
+
+  recolour() {
+    this.scatter.shown = this.clips.shown; // few are drawn larger
+    this.scatter.style(this.styles, this.clips.kinds[this.colour].codes);
+    this.redraw();
+  }
+
+  refilter() {
+    this.clips.applyFilters();
+    this.redraw();
+  }
+
+  /* Draws a layout, if it is there; `byVisitor` tells who chose it. */
+  arrange(name, byVisitor = false) {
+    const { clips } = this;
+    const layout = clips.layout(name);
+    if (!layout) return;
+    this.layout = { ...layout, name: name.startsWith("pca") ? "pca" : name, chosen: name, byVisitor };
+    this.part("layout").value = name;
+    put(this.button("move"), layout.axes === 3 ? "Turn" : "Move");
+    this.scatter.points(layout.places, layout.axes, clips.speaker < 0 ? null : clips.rows());
+    this.recolour();
+  }
+
+  offerLayouts() {
+    const { clips } = this;
+    for (const option of this.part("layout").options) {
+      option.disabled = !clips.layout(option.value) || (option.value === "own" && clips.speaker < 0);
+      option.textContent = option.textContent.replace(" (soon)", "")
+        + (option.disabled && clips.missing.includes(option.value) ? " (soon)" : "");
+    }
+  }
+
+  offerColours() {
+    const select = this.part("colour");
+    select.innerHTML = Object.keys(TITLES).filter((kind) => this.clips.has(kind))
+      .map((kind) => `<option value="${kind}">${TITLES[kind]}</option>`).join("");
+    if (!this.clips.has(this.colour)) this.colour = select.value;
+    select.value = this.colour;
+  }
+
+  offerSpeakers() {
+    const { clips } = this;
+    const groups = new Map();
+    clips.counts("speaker").forEach(({ name, code, whole }) => {
+      const corpus = name.slice(0, name.indexOf("/"));
+      if (!groups.has(corpus)) groups.set(corpus, []);
+      groups.get(corpus).push({ name: name.slice(corpus.length + 1) || "unknown", code,
+        facts: `${plural(whole, "clip")}${nmiLabel(clips, name)}` });
+    });
+    const option = ({ name, code, facts }) =>
+      `<option value="${code}">${escapeHtml(name)} (${facts})</option>`;
+    const group = ([corpus, speakers]) => `<optgroup label="${escapeHtml(corpus || "speakers")}">${speakers
+      .sort((a, b) => a.name.localeCompare(b.name, "en", { numeric: true })).map(option).join("")}</optgroup>`;
+    this.part("speaker").innerHTML = `<option value="-1">All ${count(clips.kinds.speaker.names.length)}
+      speakers</option>${[...groups.entries()].sort().map(group).join("")}`;
+    this.part("speaker").value = String(clips.speaker);
+  }
+
+  chooseSpeaker(code) {
+    const { clips } = this;
+    clips.speaker = code;
+    this.part("speaker").value = String(code);
+    clips.applyFilters();
+    this.offerLayouts();
+    const ownLayout = code >= 0 && clips.places.own;
+    const { chosen } = this.layout;
+    this.arrange(ownLayout ? "own" : chosen === "own" ? "umap2" : chosen);
+    showMetrics(this.part, clips);
+  }
+
+  /* A newcomer has no place where one speaker lies alone. */
+  leaveOwnLayout() {
+    if (this.layout.chosen === "own") this.chooseSpeaker(-1);
+  }
+
+  async select(rows) {
+    const { clips } = this;
+    this.selected = null;
+    if (rows.length) {
+      this.selected = new Uint8Array(clips.n);
+      for (const row of rows) this.selected[row] = 1;
+    }
+    this.redraw();
+    if (!rows.length) return showSelection(this.part, clips, null);
+    const { selected } = this;
+    const answer = await this.ask("select", { map: clips.key, rows });
+    if (selected !== this.selected) return undefined;
+    this.showFault(answer.refused || "");
+    return showSelection(this.part, clips, answer.refused ? null : answer);
+  }
+
+  choose(row) {
+    this.chosen = row;
+    this.scatter.draw();
+    this.table.choose(row);
+    if (row >= 0) return this.player.load(this.clips, row);
+    this.player.stop();
+    return this.player.show(this.clips, -1, "");
+  }
+
+  /* Draws over the points: outlines, the chosen clip, the newcomer, the lasso. */
+  drawMarks(pen) {
+    const { clips, scatter, chosen, gestures } = this;
+    if (!clips) return;
+    this.outlineClusters(pen);
+    if (chosen >= 0 && clips.shown[chosen]) {
+      pen.beginPath();
+      pen.arc(...scatter.screen(scatter.placeOf(chosen)), 9, 0, 7);
+      pen.lineWidth = 2.5;
+      pen.strokeStyle = this.ink;
+      pen.stroke();
+    }
+    if (this.newcomer) this.newcomer.draw(pen, scatter, this.layout, this.ink);
+    if (gestures.line.length < 2) return;
+    pen.beginPath();
+    gestures.line.forEach(([x, y]) => pen.lineTo(x, y));
+    pen.closePath();
+    pen.fillStyle = "rgba(91, 124, 192, 0.16)";
+    pen.strokeStyle = "#5b7cc0";
+    pen.lineWidth = 1.5;
+    pen.fill();
+    pen.stroke();
+  }
+
+  outlineClusters(pen) {
+    const { clips, scatter } = this;
+    if (clips.speaker < 0 || !clips.kinds.cluster || this.colour === "cluster") return;
+    const groups = new Map();
+    for (const row of clips.rows()) {
+      const name = clips.name("cluster", row);
+      groups.set(name, [...(groups.get(name) || []), scatter.screen(scatter.placeOf(row))]);
+    }
+    const width = this.part("field").clientWidth;
+    for (const [name, points] of groups) drawCluster(pen, points, name, this.ink, width);
+  }
+
+  /* Whether dragging draws a lasso, or moves the map. */
+  setLasso(drawing) {
+    this.gestures.drawing = drawing;
+    this.part("field").classList.toggle("sd-map-drawing", drawing);
+    this.button("move").setAttribute("aria-pressed", String(!drawing));
+    this.button("lasso").setAttribute("aria-pressed", String(drawing));
+  }
+
+  showNewcomer() {
+    if (!this.newcomer) return;
+    put(this.part("speak"), this.newcomer.isLive ? "Stop" : "Speak");
+    this.part("speak").classList.toggle("sd-on", this.newcomer.isLive);
+    this.scatter.draw();
+  }
+
+  /* Fetches, one by one, the parts of the map that the server still computes. */
+  async fetchMissing(clips) {
+    while (this.clips === clips && clips.missing.length && this.root.isConnected) {
+      await wait(POLL_MS);
+      const wanted = clips.missing;
+      const answer = await this.askPersistently("progress", { map: clips.key, wanted });
+      if (this.clips !== clips) return;
+      if (answer.refused) {
+        clips.missing = [];
+        this.offerLayouts();
+        showMetrics(this.part, clips);
+        return this.showFault(answer.refused);
+      }
+      clips.addParts(answer);
+      if (clips.missing.length === wanted.length) continue;
+      this.offerLayouts();
+      this.offerColours();
+      this.offerSpeakers();
+      const first = this.layout.chosen === "pca2" && !this.layout.byVisitor;
+      if (first && wanted.includes("umap2") && clips.places.umap2) this.arrange("umap2");
+      showMetrics(this.part, clips);
+      this.showNote();
+    }
+  }
+
+  /* Shows a map that the server sent. */
+  open(payload) {
+    const { part } = this;
+    if (this.newcomer) this.newcomer.leave();
+    this.player.stop();
+    const clips = new Clips(payload);
+    Object.assign(this, { clips, chosen: -1, selected: null, followsLive: false, fault: "" });
+    this.root.dataset.state = "open";
+    part("wait").hidden = true;
+    part("search").value = "";
+    part("back").hidden = clips.key === "shipped";
+    const speakers = plural(clips.kinds.speaker.names.length, "speaker");
+    const model = clips.model ? `, as the model ${clips.model} hears them` : "";
+    put(part("from"), `${plural(clips.n, "clip")} of ${speakers}${model}.`);
+    put(part("warning"), clips.warning);
+    this.newcomer = new Newcomer(clips, part, this.ask, () => this.showNewcomer());
+    this.offerLayouts();
+    this.offerColours();
+    this.offerSpeakers();
+    this.arrange(clips.places.umap2 ? "umap2" : "pca2");
+    showSelection(part, clips, null);
+    showMetrics(part, clips);
+    this.player.show(clips, -1, "");
+    this.showNewcomer();
+    this.showNote();
+    this.fetchMissing(clips);
+  }
+
+  async openShipped() {
+    const wait = this.part("wait");
+    if (!this.clips) put(wait, "Opening the map");
+    const answer = await this.askPersistently("open");
+    if (!answer.refused) return this.open(answer);
+    if (this.clips) return this.showFault(answer.refused);
+    this.root.dataset.state = "refused";
+    wait.innerHTML = `<span>${escapeHtml(answer.refused)}<br>
+      <button type="button" class="sd-button" data-act="shipped">Try again</button></span>`;
+    return undefined;
+  }
+
+  placeFile(file) {
+    if (!file || !this.newcomer) return;
+    this.leaveOwnLayout();
+    this.newcomer.placeClip("place", sendFile(this.upload, file), file.name);
+  }
+
+  /* Follows the voice of the tab Live as soon as the map is looked at, and once: whoever stops that, or
+     is refused, is left in peace until Live starts again. */
+  onLiveSound(detail) {
+    if (!detail) this.followsLive = false;
+    if (!detail || this.followsLive || !this.newcomer || this.newcomer.isLive || !this.root.offsetParent) return;
+    this.followsLive = true;
+    this.leaveOwnLayout();
+    this.newcomer.speak(LiveSound, detail.rate);
+  }
+}
+
+export const mount = (gradio) => {
+  const tab = new MapTab(gradio);
+  listen(tab);
+  addEventListener("sd-sound", ({ detail }) => tab.onLiveSound(detail));
+  addEventListener("pagehide", () => tab.newcomer && tab.newcomer.leave());
+  // The map is fetched when the tab is first looked at.
+  const observer = new IntersectionObserver((entries) => {
+    if (!entries.some(({ isIntersecting }) => isIntersecting)) return;
+    observer.disconnect();
+    tab.openShipped();
+  });
+  observer.observe(tab.root);
 };

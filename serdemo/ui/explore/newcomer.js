@@ -1,111 +1,124 @@
-/* A newcomer on the map: a clip that is dropped, an example, or a live voice that leaves a trail. */
-const TRAIL = 60; // places kept, half a second apart
-const PIECE_S = 0.4;
-const PROMPT = "Press Speak: your voice moves over the map and leaves a trail. Or drop a clip on the map.";
-const UNHEARD = "No voice was heard: speak louder or nearer, then try again.";
+/* A newcomer on the map: a dropped clip, an example, or a live voice that leaves a trail. */
+import { escapeHtml, percent, put, replaceKeepingFocus } from "../shell/js/dom.js";
+import { BrowserMicrophone, refusal } from "../shell/js/microphone.js";
+import { beacon } from "../shell/js/rpc.js";
+import { concat, toBase64 } from "../shell/js/sound.js";
 
-/* What the tab Live hears, in the place of a microphone of one's own. */
-class LiveSound {
-  constructor(onblock, ontrouble) {
-    this.hear = ({ detail }) => {
-      if (!detail) ontrouble("");
-      else if (this.wanted) onblock(detail.block);
+const MAX_TRAIL = 60; // places, half a second apart
+const PIECE_S = 0.4;
+const MAX_NEIGHBOURS = 5; // that are listed and linked
+const PROMPT = "Press Speak: your voice moves over the map and leaves a trail. Or drop a clip on the map.";
+const NO_VOICE = "No voice was heard: speak louder or nearer, then try again.";
+
+/* The sound that the tab Live publishes, in place of a microphone; `open` takes its rate. */
+export class LiveSound {
+  constructor(onBlock, onTrouble) {
+    this.onSound = ({ detail }) => {
+      if (!detail) onTrouble("");
+      else if (this.passing) onBlock(detail.block);
     };
   }
 
   async open(rate) {
     this.rate = rate;
-    addEventListener("sd-sound", this.hear);
+    addEventListener("sd-sound", this.onSound);
   }
 
-  begin() {
-    this.wanted = true;
+  start() {
+    this.passing = true;
   }
 
   async close() {
-    removeEventListener("sd-sound", this.hear);
+    removeEventListener("sd-sound", this.onSound);
   }
 }
 
-// Nobody wants to know any more where a voice was, and the server forgets it.
-const forsake = (voice) => voice && beacon("explore", { call: "leave", voice });
+/* Lets the server forget a voice whose last place nobody waits for. */
+const abandon = (voice) => voice && beacon("explore", { call: "leave", voice });
 
-class Newcomer {
-  constructor(clips, changed) {
-    Object.assign(this, { clips, changed, trail: [], here: null, rows: [], link: null });
+export class Newcomer {
+  /* `onChange` is called when the map is to be drawn again. */
+  constructor(clips, part, ask, onChange) {
+    Object.assign(this, { clips, part, ask, onChange, trail: [], place: null, rows: [], link: null });
+    this.list();
+    this.say(PROMPT);
   }
 
-  get live() {
+  get isLive() {
     return Boolean(this.link);
   }
 
   say(sentence) {
-    put(part("you"), sentence);
+    put(this.part("you"), sentence);
   }
 
-  forget() {
+  reset() {
     this.trail = [];
-    this.here = null;
+    this.place = null;
     this.rows = [];
     this.list();
-    this.changed();
+    this.onChange();
   }
 
-  // Takes the turn: answers to what was asked for earlier are shown no more.
-  turn() {
-    const own = (this.latest = {});
-    return () => this.latest === own;
+  /* Starts a new request; the returned function tells whether it is still the latest. */
+  startRequest() {
+    const request = (this.latest = {});
+    return () => this.latest === request;
   }
 
-  async place(call, asked, name) {
-    const current = this.turn();
-    await this.end(current);
-    if (!current()) return;
-    this.forget();
+  /* Places a clip by `call`; `fields` may be a promise, and `name` is for the status. */
+  async placeClip(call, fields, name) {
+    const isLatest = this.startRequest();
+    await this.end(isLatest);
+    if (!isLatest()) return;
+    this.reset();
     this.say(`Listening to ${name}`);
-    const answer = await ask(call, { map: this.clips.key, ...(await asked) });
-    if (!current()) return;
-    if (answer.refused) return this.say(answer.refused);
-    this.put(answer);
-    this.say(`${answer.name}: ${this.sentence(answer)}`);
+    const response = await this.ask(call, { map: this.clips.key, ...(await fields) });
+    if (!isLatest()) return;
+    if (response.refused) return this.say(response.refused);
+    this.show(response);
+    this.say(`${response.name}: ${this.summary(response)}`);
   }
 
-  put(answer) {
-    this.here = answer.at;
-    this.rows = answer.rows;
-    this.similarities = answer.similarities;
+  show({ at, rows, similarities }) {
+    Object.assign(this, { place: at, rows, similarities });
     this.list();
-    this.changed();
+    this.onChange();
   }
 
-  sentence(answer) {
-    const emotions = answer.rows.map((row) => this.clips.name("emotion", row));
-    const tally = new Map();
-    for (const name of emotions) tally.set(name, (tally.get(name) || 0) + 1);
-    const [most] = [...tally].sort((a, b) => b[1] - a[1]);
-    const near = `${most[1]} of the ${answer.rows.length} nearest clips are ${most[0]}`;
-    return answer.label ? `sounds ${answer.label} (${percent(answer.share)}); ${near}.` : `${near}.`;
+  summary({ rows, label, share }) {
+    const counts = new Map();
+    for (const row of rows) {
+      const emotion = this.clips.name("emotion", row);
+      counts.set(emotion, (counts.get(emotion) || 0) + 1);
+    }
+    const [[emotion, n]] = [...counts].sort((a, b) => b[1] - a[1]);
+    const near = `${n} of the ${rows.length} nearest clips are ${emotion}`;
+    return label ? `sounds ${label} (${percent(share)}); ${near}.` : `${near}.`;
   }
 
+  /* Lists the nearest clips. */
   list() {
-    const list = part("near");
+    const list = this.part("near");
     list.hidden = !this.rows.length;
-    renew(list, "row", this.rows.slice(0, 5).map((row, i) => `<li><button type="button" data-row="${row}">
-      ${clean(this.clips.names[row])}</button> <span>${clean(this.clips.name("emotion", row))},
-      alike ${this.similarities[i].toFixed(2)}</span></li>`).join(""));
+    const items = this.rows.slice(0, MAX_NEIGHBOURS).map((row, i) => `<li>
+      <button type="button" data-row="${row}">${escapeHtml(this.clips.names[row])}</button>
+      <span>${escapeHtml(this.clips.name("emotion", row))}, alike ${this.similarities[i].toFixed(2)}</span></li>`);
+    replaceKeepingFocus(list, "row", items.join(""));
   }
 
-  // Listens until it is stopped; each piece waits for the answer to the one before.
+  /* Follows a voice until it is stopped; each piece waits for the answer to the one before. `source` is
+     the rate of the sound that Live publishes. */
   async speak(Sound = BrowserMicrophone, source = "") {
-    this.turn();
-    this.forget();
-    const link = { samples: [], count: 0, over: false, source };
+    this.startRequest();
+    this.reset();
+    const link = { blocks: [], count: 0, over: false };
     this.link = link;
     this.say(source ? "Following what Live hears." : "If the browser asks, allow the microphone.");
-    this.changed();
+    this.onChange();
     const fail = (sentence) => this.link === link && this.stop(sentence);
     link.microphone = new Sound((block) => {
-      link.samples.push(block);
+      link.blocks.push(block);
       link.count += block.length;
       this.send(link);
     }, fail);
@@ -114,54 +127,49 @@ class Newcomer {
     } catch (error) {
       return fail(refusal(error));
     }
-    const opened = await ask("follow", { map: this.clips.key, rate: link.microphone.rate });
-    link.voice = opened.voice;
-    if (this.link !== link) return forsake(link.voice); // stopped meanwhile
-    if (opened.refused) return fail(opened.refused);
+    const response = await this.ask("follow", { map: this.clips.key, rate: link.microphone.rate });
+    link.voice = response.voice;
+    if (this.link !== link) return abandon(link.voice); // stopped meanwhile
+    if (response.refused) return fail(response.refused);
     this.say("Speak: the ring is your voice now, the line where it was.");
-    link.microphone.begin();
+    link.microphone.start();
     return undefined;
   }
 
-  async send(link, rest = false) {
-    if (link.busy || link.over || (!rest && link.count < PIECE_S * link.microphone.rate)) return;
-    const whole = new Int16Array(link.count);
-    let at = 0;
-    for (const block of link.samples) {
-      whole.set(block, at);
-      at += block.length;
-    }
-    link.samples = [];
+  async send(link) {
+    if (link.busy || link.over || link.count < PIECE_S * link.microphone.rate) return;
+    const samples = toBase64(concat(link.blocks));
+    link.blocks = [];
     link.count = 0;
     link.busy = true;
-    const answer = await ask("voice", { voice: link.voice, samples: toBase64(whole) });
+    const response = await this.ask("voice", { voice: link.voice, samples });
     link.busy = false;
     if (this.link !== link) return;
-    if (answer.refused) {
-      this.stop(answer.refused);
-    } else if (answer.at) {
-      this.trail = [...this.trail, answer.at].slice(-TRAIL);
-      this.put(answer);
+    if (response.refused) {
+      this.stop(response.refused);
+    } else if (response.at) {
+      this.trail = [...this.trail, response.at].slice(-MAX_TRAIL);
+      this.show(response);
     }
   }
 
   stop(sentence = "") {
-    return this.end(this.turn(), sentence);
+    return this.end(this.startRequest(), sentence);
   }
 
-  // Ends what is live; where the voice was over all is shown if it is still anyone's turn.
-  async end(current, sentence = "") {
+  /* Ends a live voice; its place over all is shown if the request is still the latest. */
+  async end(isLatest, sentence = "") {
     const { link } = this;
     if (!link) return;
     await this.cut();
-    const answer = link.voice && !sentence ? await ask("leave", { voice: link.voice }) : {};
-    if (sentence) forsake(link.voice);
-    if (!current()) return;
-    if (answer.at) {
-      this.put(answer);
-      this.say(`Your voice as a whole: ${this.sentence(answer)}`);
+    const response = link.voice && !sentence ? await this.ask("leave", { voice: link.voice }) : {};
+    if (sentence) abandon(link.voice);
+    if (!isLatest()) return;
+    if (response.at) {
+      this.show(response);
+      this.say(`Your voice as a whole: ${this.summary(response)}`);
     } else {
-      this.say(sentence || answer.refused || (link.voice ? UNHEARD : PROMPT));
+      this.say(sentence || response.refused || (link.voice ? NO_VOICE : PROMPT));
     }
   }
 
@@ -169,49 +177,47 @@ class Newcomer {
     const { link } = this;
     this.link = null;
     link.over = true;
-    this.changed();
+    this.onChange();
     return link.microphone.close().catch(() => {});
   }
 
-  // The end without an answer: another map comes, or the page is left.
+  /* Ends without an answer: another map comes, or the page is left. */
   leave() {
-    this.turn();
+    this.startRequest();
     const { link } = this;
     if (!link) return;
     this.cut();
-    forsake(link.voice);
+    abandon(link.voice);
   }
 
-  // Over the points: the trail, lines to the nearest, and a ring where the newcomer is.
-  draw(pen, scatter, layout) {
-    if (!this.here || !this.here[layout.name]) return;
-    const axes = layout.axes;
-    const at = (place) => scatter.screen(place[layout.name].slice(0, axes));
-    const ink = getComputedStyle(element).getPropertyValue("--body-text-color") || "#000";
-    const [x, y] = at(this.here);
+  /* Draws, over the points, the trail, lines to the nearest, and a ring at the newcomer's place. */
+  draw(pen, scatter, layout, ink) {
+    if (!this.place?.[layout.name]) return;
+    const screen = (place) => scatter.screen(place[layout.name].slice(0, layout.axes));
+    const [x, y] = screen(this.place);
     pen.strokeStyle = ink;
     pen.lineCap = pen.lineJoin = "round";
+    const line = (from, to) => {
+      pen.beginPath();
+      pen.moveTo(...from);
+      pen.lineTo(...to);
+      pen.stroke();
+    };
     pen.lineWidth = 1;
     pen.globalAlpha = 0.45;
-    for (const row of this.rows.slice(0, 5)) {
-      pen.beginPath();
-      pen.moveTo(x, y);
-      pen.lineTo(...scatter.screen(scatter.placeOf(row)));
-      pen.stroke();
+    for (const row of this.rows.slice(0, MAX_NEIGHBOURS)) {
+      line([x, y], scatter.screen(scatter.placeOf(row)));
     }
-    const places = this.trail.map(at);
+    const trail = this.trail.map(screen);
     pen.lineWidth = 2.5;
-    for (let i = 1; i < places.length; i++) {
-      pen.globalAlpha = 0.15 + (0.85 * i) / places.length;
-      pen.beginPath();
-      pen.moveTo(...places[i - 1]);
-      pen.lineTo(...places[i]);
-      pen.stroke();
+    for (let i = 1; i < trail.length; i++) {
+      pen.globalAlpha = 0.15 + (0.85 * i) / trail.length;
+      line(trail[i - 1], trail[i]);
     }
     pen.globalAlpha = 1;
-    for (const [size, colour, width] of [[9, "#ffffff", 5], [9, "#b3273f", 3]]) {
+    for (const [colour, width] of [["#ffffff", 5], ["#b3273f", 3]]) {
       pen.beginPath();
-      pen.arc(x, y, size, 0, 7);
+      pen.arc(x, y, 9, 0, 7);
       pen.strokeStyle = colour;
       pen.lineWidth = width;
       pen.stroke();

@@ -32,7 +32,7 @@ KINDS = (
     *("emotion", "prediction", "speaker", "cluster", "corpus", "language", "gender", "error"),
     "training",
 )
-RIGHT, WRONG = "heard as meant", "heard otherwise"
+RIGHT, WRONG = "correct", "wrong"
 SEEN, NEW = "known to the model", "new to the model"
 UNKNOWN = "unknown"
 SAVED_S = 600.0  # how long a file waits to be fetched

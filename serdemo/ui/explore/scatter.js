@@ -1,8 +1,10 @@
-/* The map itself: points in a plane or a cube, seen from where the hand has put the eye. */
-const PERSPECTIVE = 3.2; // how far the eye is from the middle of the cube, in half widths
-const FAR = 3; // sizes of a marker, by how far away it is
+/* The scatter plot of the map: points in a plane or a cube, seen by a camera. */
+import { Sprite } from "./sprites.js";
 
-class Scatter {
+const PERSPECTIVE = 3.2; // distance of the camera from the middle of the cube, in half widths
+const DEPTHS = 3; // sizes of a marker, by its distance
+
+export class Scatter {
   constructor(canvas, over) {
     this.canvas = canvas;
     this.over = over;
@@ -10,13 +12,12 @@ class Scatter {
     this.pen = over.getContext("2d");
     this.n = 0;
     this.marks = () => {}; // what is drawn over the points
-    this.frames = []; // how long the last ones took to draw, in ms
     this.home();
     new ResizeObserver(() => this.resize()).observe(canvas.parentElement);
   }
 
   home() {
-    this.eye = { x: 0, y: 0, zoom: 0.92, yaw: 0.6, pitch: 0.35 };
+    this.camera = { x: 0, y: 0, zoom: 0.92, yaw: 0.6, pitch: 0.35 };
     this.draw();
   }
 
@@ -34,11 +35,11 @@ class Scatter {
     }
     this.picture = this.context.createImageData(this.canvas.width, this.canvas.height);
     this.pixels = new Uint32Array(this.picture.data.buffer);
-    if (this.looks) this.style(this.looks, this.styles);
+    if (this.styles) this.style(this.styles, this.codes);
     this.draw();
   }
 
-  // Places (n * axes,), brought to about -1 to 1; `rows` are those that must be in sight.
+  /* Places (n * axes,), brought to about -1 to 1; `rows` are those that must be in sight. */
   points(places, axes, rows) {
     this.places = places;
     this.axes = axes;
@@ -61,15 +62,15 @@ class Scatter {
   bound(rows) {
     const low = [Infinity, Infinity, Infinity];
     const high = [-Infinity, -Infinity, -Infinity];
-    const take = (row) => {
+    const include = (row) => {
       for (let axis = 0; axis < this.axes; axis++) {
         const value = this.places[row * this.axes + axis];
         low[axis] = Math.min(low[axis], value);
         high[axis] = Math.max(high[axis], value);
       }
     };
-    if (rows && rows.length) rows.forEach(take);
-    else for (let row = 0; row < this.n; row++) take(row);
+    if (rows && rows.length) rows.forEach(include);
+    else for (let row = 0; row < this.n; row++) include(row);
     this.middle = low.map((value, axis) => (value + high[axis]) / 2);
     const spans = high.slice(0, this.axes).map((value, axis) => value - low[axis]);
     this.unit = 2 / Math.max(...spans, 1e-9);
@@ -77,63 +78,63 @@ class Scatter {
     this.home();
   }
 
-  // `looks` are { colour, symbol } and `styles` says which of them each point has.
-  style(looks, styles) {
-    this.looks = looks;
+  /* `styles` are { colour, symbol }; `codes` (n,) are the index of each point's style. */
+  style(styles, codes) {
     this.styles = styles;
+    this.codes = codes;
     const edge = document.body.classList.contains("dark") ? "#14161a" : "#ffffff";
-    const many = this.shown ? this.shown.reduce((sum, one) => sum + one, 0) : this.n;
+    const many = this.shown ? this.shown.reduce((sum, isShown) => sum + isShown, 0) : this.n;
     const crowd = many > 20000 ? 0.72 : many > 4000 ? 0.86 : many > 600 ? 1 : 1.4;
     this.size = 4.1 * crowd * (this.ratio || 1);
-    const known = new Map(); // thousands of names share some hundred looks
-    const drawn = (look, alpha, rim) => {
-      const key = `${look.colour} ${look.symbol} ${alpha}`;
-      if (!known.has(key)) {
-        known.set(key, Array.from({ length: FAR }, (_, far) =>
-          new Sprite(look, this.size * (this.flat ? 1 : 1.2 - 0.3 * far), alpha, rim)));
+    const cache = new Map(); // thousands of names share some hundred styles
+    const spritesOf = (style, alpha, rim) => {
+      const key = `${style.colour} ${style.symbol} ${alpha}`;
+      if (!cache.has(key)) {
+        cache.set(key, Array.from({ length: DEPTHS }, (_, far) =>
+          new Sprite(style, this.size * (this.flat ? 1 : 1.2 - 0.3 * far), alpha, rim)));
       }
-      return known.get(key);
+      return cache.get(key);
     };
-    this.sprites = looks.map((look) => drawn(look, 0.92, edge));
-    this.faint = looks.map((look) => drawn(look, 0.13, ""));
+    this.sprites = styles.map((style) => spritesOf(style, 0.92, edge));
+    this.faint = styles.map((style) => spritesOf(style, 0.13, ""));
     this.draw();
   }
 
-  // Which points are shown, and which of them stand out (null: all alike).
+  /* Which points are shown, and which of them stand out (null: all alike). */
   show(shown, chosen) {
     this.shown = shown;
     this.chosen = chosen;
     this.draw();
   }
 
-  // Where in the picture a place lies, in its pixels; of those in a cube also how far, 0 to 1.
-  project(place, found = [0, 0, 0]) {
+  /* Where in the picture a place lies, in its pixels; of those in a cube also how far, 0 to 1. */
+  project(place, screen = [0, 0, 0]) {
     const { width, height } = this.canvas;
     const x = (place[0] - this.middle[0]) * this.unit;
     const y = (place[1] - this.middle[1]) * this.unit;
     if (this.flat) {
       const scale = this.zoomed;
-      found[0] = width / 2 + (x - this.eye.x) * scale;
-      found[1] = height / 2 - (y - this.eye.y) * scale;
-      return found;
+      screen[0] = width / 2 + (x - this.camera.x) * scale;
+      screen[1] = height / 2 - (y - this.camera.y) * scale;
+      return screen;
     }
     const z = (place[2] - this.middle[2]) * this.unit;
-    const { yaw, pitch } = this.eye;
+    const { yaw, pitch } = this.camera;
     const turned = x * Math.cos(yaw) + z * Math.sin(yaw);
     const back = z * Math.cos(yaw) - x * Math.sin(yaw);
     const up = y * Math.cos(pitch) - back * Math.sin(pitch);
     const away = back * Math.cos(pitch) + y * Math.sin(pitch);
     const scale = (this.zoomed * PERSPECTIVE) / Math.max(0.5, PERSPECTIVE + away) / 1.15;
-    found[0] = width / 2 + turned * scale;
-    found[1] = height / 2 - up * scale;
-    found[2] = Math.min(1, Math.max(0, (away + 1.2) / 2.4));
-    return found;
+    screen[0] = width / 2 + turned * scale;
+    screen[1] = height / 2 - up * scale;
+    screen[2] = Math.min(1, Math.max(0, (away + 1.2) / 2.4));
+    return screen;
   }
 
   scale() {
     const { width, height } = this.canvas;
     const [wide, high] = this.flat && this.spread ? this.spread : [1, 1];
-    return (this.eye.zoom / 2) * Math.min(width / Math.max(wide, 0.05), height / Math.max(high, 0.05));
+    return (this.camera.zoom / 2) * Math.min(width / Math.max(wide, 0.05), height / Math.max(high, 0.05));
   }
 
   draw() {
@@ -147,26 +148,25 @@ class Scatter {
 
   render() {
     if (!this.n || !this.sprites || !this.shown || !this.pixels) return;
-    const begun = performance.now();
     const { width, height } = this.canvas;
-    const { pixels, places, axes, sx, sy, depth, shown, chosen, styles } = this;
+    const { pixels, places, axes, sx, sy, depth, shown, chosen, codes } = this;
     pixels.fill(0);
     this.zoomed = this.scale();
     const place = [0, 0, 0];
-    const found = [0, 0, 0];
+    const screen = [0, 0, 0];
     for (let row = 0; row < this.n; row++) {
       if (!shown[row]) continue;
       for (let axis = 0; axis < axes; axis++) place[axis] = places[row * axes + axis];
-      this.project(place, found);
-      sx[row] = found[0];
-      sy[row] = found[1];
-      depth[row] = 255 * found[2];
+      this.project(place, screen);
+      sx[row] = screen[0];
+      sy[row] = screen[1];
+      depth[row] = 255 * screen[2];
     }
     for (const pass of chosen ? [0, 1] : [1]) {
       for (const row of this.flat ? this.order : this.sorted()) {
         if (!shown[row] || (chosen && chosen[row] !== pass)) continue;
-        const far = this.flat ? 0 : Math.min(FAR - 1, (depth[row] * FAR) >> 8);
-        const sprite = (pass ? this.sprites : this.faint)[styles[row]][far].fit(width);
+        const far = this.flat ? 0 : Math.min(DEPTHS - 1, (depth[row] * DEPTHS) >> 8);
+        const sprite = (pass ? this.sprites : this.faint)[codes[row]][far].fit(width);
         const x = Math.round(sx[row]);
         const y = Math.round(sy[row]);
         const { reach } = sprite;
@@ -179,10 +179,9 @@ class Scatter {
     this.pen.clearRect(0, 0, width, height);
     this.pen.scale(this.ratio, this.ratio);
     this.marks(this.pen);
-    this.frames = [...this.frames.slice(-99), performance.now() - begun];
   }
 
-  // The farthest first, by a count of each distance.
+  /* The farthest first, by a count of each distance. */
   sorted() {
     const counts = new Uint32Array(257);
     for (let row = 0; row < this.n; row++) counts[256 - this.depth[row]] += 1;
@@ -194,7 +193,7 @@ class Scatter {
     return this.near;
   }
 
-  // In the page's own pixels.
+  /* In the page's own pixels. */
   screen(place) {
     const [x, y] = this.project(place);
     return [x / this.ratio, y / this.ratio];
@@ -204,7 +203,7 @@ class Scatter {
     return this.places.subarray(row * this.axes, (row + 1) * this.axes);
   }
 
-  // The point shown at (x, y), if one is near; the one that stands out before another.
+  /* The point shown at (x, y), if one is near; the one that stands out before another. */
   at(x, y, reach = 11) {
     let best = -1;
     let least = (reach * this.ratio) ** 2;
@@ -216,7 +215,7 @@ class Scatter {
     return best;
   }
 
-  // The points shown inside a closed line of the page's pixels.
+  /* The points shown inside a closed line of the page's pixels. */
   inside(line) {
     const rows = [];
     for (let row = 0; row < this.n; row++) {

@@ -1,68 +1,80 @@
-/* Other maps than the shipped one: a folder that is heard, a table that is sent; and files of maps. */
-const HEARING_MS = 500;
-const MOST_TABLE_MB = 20;
+/* Other maps than the shipped one, from a folder or a table; and files of maps. */
+import { count, download, escapeHtml, put, wait } from "../shell/js/dom.js";
+import { apiUrl, persistent } from "../shell/js/rpc.js";
+import { sendFile } from "../shell/js/upload.js";
 
-const sayOwn = (sentence) => put(part("own-told"), sentence);
+const POLL_MS = 500;
+const MAX_TABLE_MB = 20;
+const MIN_SHARE = 0.02; // of the clips before the time left is told
 
-const listHere = async () => {
-  const here = await ask("here");
-  if (here.refused) return;
-  part("own-here").hidden = !here.local;
-  put(part("root"), here.root || "SERDEMO_DATA");
-  part("corpora").innerHTML = here.corpora.map((name) => `<option value="${clean(name)}">`).join("");
-};
-
-let hearing = "";
-
-// Has a folder's clips heard, with how far it is; gives the map, or nothing.
-const hearFolder = async (folder) => {
-  sayOwn("");
-  const begun = await ask("folder", { folder });
-  if (begun.refused) return sayOwn(begun.refused);
-  hearing = begun.hearing;
-  part("hearing").hidden = false;
-  const since = performance.now();
-  let answer = {};
-  for (;;) {
-    answer = await askOn("hearing", { hearing });
-    if (answer.refused || answer.map) break;
-    const share = answer.done / Math.max(1, answer.total);
-    part("bar").value = share;
-    const left = share > 0.02 ? ((performance.now() - since) * (1 - share)) / share / 1000 : 0;
-    put(part("bar-told"), `${count(answer.done)} of ${count(answer.total)} clips${
-      left > 1 ? `, about ${Math.ceil(left)} s left` : ""}`);
-    await later(HEARING_MS);
+export class MapSources {
+  constructor(part, ask, upload) {
+    Object.assign(this, { part, ask, upload, job: "" });
   }
-  part("hearing").hidden = true;
-  hearing = "";
-  if (answer.refused) return sayOwn(answer.refused);
-  return answer;
-};
 
-const stopHearing = () => hearing && ask("hearing", { hearing, stop: true });
-
-const openTable = async (file) => {
-  sayOwn("");
-  if (file.size > MOST_TABLE_MB * 1024 * 1024) {
-    return sayOwn(`${file.name} is larger than ${MOST_TABLE_MB} MB: embed fewer clips at once.`);
+  say(sentence) {
+    put(this.part("own-status"), sentence);
   }
-  sayOwn(`Opening ${file.name}`);
-  const answer = await ask("table", await sent(file));
-  sayOwn(answer.refused || "");
-  return answer.refused ? undefined : answer;
-};
 
-// Has the map, or some rows of it, written to a file and fetches that.
-const saveMap = async (clips, ending, rows, say) => {
+  /* Lists the corpora on the server's machine, for whoever sits at it. */
+  async list() {
+    const response = await this.ask("here");
+    if (response.refused) return;
+    this.part("own-here").hidden = !response.local;
+    put(this.part("root"), response.root || "SERDEMO_DATA");
+    this.part("corpora").innerHTML =
+      response.corpora.map((name) => `<option value="${escapeHtml(name)}">`).join("");
+  }
+
+  /* Embeds a folder's clips, with progress; resolves to the map, or to nothing. */
+  async embedFolder(folder) {
+    this.say("");
+    const response = await this.ask("folder", { folder });
+    if (response.refused) return this.say(response.refused);
+    this.job = response.hearing;
+    this.part("hearing").hidden = false;
+    const answer = await this.follow(this.job);
+    this.part("hearing").hidden = true;
+    this.job = "";
+    return answer.refused ? this.say(answer.refused) : answer;
+  }
+
+  /* Polls a job until it has a map or is refused. */
+  async follow(job) {
+    const since = performance.now();
+    for (;;) {
+      const answer = await persistent(this.ask)("hearing", { hearing: job });
+      if (answer.refused || answer.map) return answer;
+      const share = answer.done / Math.max(1, answer.total);
+      this.part("bar").value = share;
+      const left = share > MIN_SHARE ? ((performance.now() - since) * (1 - share)) / share / 1000 : 0;
+      put(this.part("bar-status"), `${count(answer.done)} of ${count(answer.total)} clips${
+        left > 1 ? `, about ${Math.ceil(left)} s left` : ""}`);
+      await wait(POLL_MS);
+    }
+  }
+
+  stop() {
+    if (this.job) this.ask("hearing", { hearing: this.job, stop: true });
+  }
+
+  /* Sends a Parquet table; resolves to its map, or to nothing. */
+  async openTable(file) {
+    if (file.size > MAX_TABLE_MB * 1024 * 1024) {
+      return this.say(`${file.name} is larger than ${MAX_TABLE_MB} MB: embed fewer clips at once.`);
+    }
+    this.say(`Opening ${file.name}`);
+    const answer = await this.ask("table", await sendFile(this.upload, file));
+    this.say(answer.refused || "");
+    return answer.refused ? undefined : answer;
+  }
+}
+
+/* Has the map, or some rows of it, written to a file and fetches that. `say` shows a sentence. */
+export const saveMap = async (ask, clips, ending, rows, say) => {
   say("Writing the file");
   const answer = await ask("save", { map: clips.key, ending, rows });
   if (answer.refused) return say(answer.refused);
-  const { root, api_prefix } = window.gradio_config;
-  const link = document.createElement("a");
-  link.href = `${root}${api_prefix || ""}/file=${answer.path}`;
-  link.download = answer.name;
-  document.body.append(link);
-  link.click();
-  link.remove();
+  download(apiUrl(`file=${answer.path}`), answer.name);
   return say("");
 };

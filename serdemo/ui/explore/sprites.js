@@ -1,5 +1,6 @@
-/* Markers as pixels. A map of 50,000 of them is drawn anew in each frame, also where there is no
-   graphics card: so each kind of marker is drawn once, and then copied pixel by pixel. */
+/* Markers as pixels. A map of 50,000 of them is drawn in each frame, also where there is no graphics
+   card: so each kind of marker is drawn once, and then copied pixel by pixel. */
+// Outlines in units of the marker's size.
 const SHAPES = {
   "triangle-up": [[0, -1.15], [1.05, 0.75], [-1.05, 0.75]],
   "triangle-down": [[0, 1.15], [1.05, -0.75], [-1.05, -0.75]],
@@ -13,7 +14,7 @@ const SHAPES = {
   x: [[-1, -0.6], [-0.6, -1], [0, -0.4], [0.6, -1], [1, -0.6], [0.4, 0], [1, 0.6], [0.6, 1], [0, 0.4],
     [-0.6, 1], [-1, 0.6], [-0.4, 0]],
 };
-const SYMBOL_ORDER = ["circle", ...Object.keys(SHAPES)];
+export const SYMBOL_ORDER = ["circle", ...Object.keys(SHAPES)];
 
 const outline = (context, symbol, x, y, size) => {
   context.beginPath();
@@ -22,16 +23,16 @@ const outline = (context, symbol, x, y, size) => {
   context.closePath();
 };
 
-// A marker as SVG, for the legend.
-const markerSvg = ({ colour, symbol }) => {
+/* A marker as SVG, for the legend. */
+export const markerSvg = ({ colour, symbol }) => {
   const shape = symbol === "circle"
     ? '<circle cx="8" cy="8" r="6"/>'
     : `<path d="M${SHAPES[symbol].map(([x, y]) => `${8 + 6 * x} ${8 + 6 * y}`).join("L")}z"/>`;
   return `<svg class="sd-marker" viewBox="0 0 16 16" fill="${colour}" aria-hidden="true">${shape}</svg>`;
 };
 
-/* The pixels of a marker: where each lies from its middle, its colour and how far it covers. */
-class Sprite {
+/* The pixels of a marker: offset from its middle, colour and opacity of each. */
+export class Sprite {
   constructor({ colour, symbol }, size, alpha, edge) {
     const reach = Math.ceil(1.4 * size) + 1;
     const canvas = document.createElement("canvas");
@@ -47,18 +48,18 @@ class Sprite {
       context.stroke();
     }
     const pixels = context.getImageData(0, 0, canvas.width, canvas.width).data;
-    const found = [];
+    const visible = [];
     for (let y = -reach; y <= reach; y++) {
       for (let x = -reach; x <= reach; x++) {
         const at = 4 * ((y + reach) * canvas.width + x + reach);
-        if (pixels[at + 3] > 8) found.push([x, y, ...pixels.subarray(at, at + 4)]);
+        if (pixels[at + 3] > 8) visible.push([x, y, ...pixels.subarray(at, at + 4)]);
       }
     }
     this.reach = reach;
-    this.pixels = found;
+    this.pixels = visible;
   }
 
-  // For a picture so many pixels wide.
+  /* Prepares for a picture of that width in pixels. */
   fit(width) {
     if (this.width === width) return this;
     this.width = width;
@@ -74,7 +75,7 @@ class Sprite {
     return this;
   }
 
-  /* Puts it into a picture of packed, not premultiplied pixels. */
+  /* Blends it into a picture of packed RGBA pixels that are not premultiplied. */
   put(picture, middle) {
     const { offsets, solid, alphas } = this;
     for (let i = 0; i < offsets.length; i++) {

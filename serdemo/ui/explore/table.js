@@ -1,10 +1,12 @@
-/* The points that are shown, or those of them that are selected, as a table that needs no eye. */
-const PAGE = 50;
+/* The clips that are shown, or those of them that are selected, as a table. */
+import { count, escapeHtml, put, replaceKeepingFocus } from "../shell/js/dom.js";
 
-class ClipTable {
-  constructor() {
-    this.page = 0;
-    this.rows = [];
+const PAGE_ROWS = 50;
+const COLUMNS = ["speaker", "emotion", "prediction", "cluster"];
+
+export class ClipTable {
+  constructor(part) {
+    Object.assign(this, { part, page: 0, rows: [] });
   }
 
   show(clips, rows, chosen) {
@@ -13,36 +15,38 @@ class ClipTable {
     this.draw();
   }
 
-  turn(by) {
-    this.page += by;
+  turn(pages) {
+    this.page += pages;
     this.draw();
   }
 
-  // Brings a clip's row into the table, where it is among them.
-  reach(row) {
+  /* Marks a clip's row, and turns to its page where it is among them. */
+  choose(row) {
     const at = this.rows.indexOf(row);
-    if (at >= 0) this.page = Math.floor(at / PAGE);
+    if (at >= 0) this.page = Math.floor(at / PAGE_ROWS);
     this.chosen = row;
     this.draw();
   }
 
   draw() {
-    if (!part("table-box").open || !this.clips) return;
-    const from = this.page * PAGE;
-    const shown = this.rows.slice(from, from + PAGE);
-    const { clips } = this;
-    put(part("table-caption"), shown.length
+    if (!this.part("table-box").open || !this.clips) return;
+    const from = this.page * PAGE_ROWS;
+    const shown = this.rows.slice(from, from + PAGE_ROWS);
+    put(this.part("table-caption"), shown.length
       ? `Clips ${count(from + 1)} to ${count(from + shown.length)} of ${count(this.rows.length)}`
       : "No clip is shown");
-    renew(part("rows"), "row", shown.map((row) => {
-      const share = clips.shares ? ` ${clips.shares[row]}%` : "";
-      return `<tr><th scope="row"><button type="button" data-row="${row}"
-        aria-pressed="${row === this.chosen}">${clean(clips.names[row])}</button></th>
-        <td>${clean(clips.name("speaker", row))}</td><td>${clean(clips.name("emotion", row))}</td>
-        <td>${clean(clips.name("prediction", row))}${share}</td>
-        <td>${clean(clips.name("cluster", row))}</td></tr>`;
-    }).join(""));
-    part("earlier").disabled = !this.page;
-    part("later").disabled = from + PAGE >= this.rows.length;
+    replaceKeepingFocus(this.part("rows"), "row", shown.map((row) => this.line(row)).join(""));
+    this.part("earlier").disabled = !this.page;
+    this.part("later").disabled = from + PAGE_ROWS >= this.rows.length;
+  }
+
+  line(row) {
+    const { clips } = this;
+    const share = clips.shares ? ` ${clips.shares[row]}%` : "";
+    const cells = COLUMNS.map((kind) =>
+      `<td>${escapeHtml(clips.name(kind, row))}${kind === "prediction" ? share : ""}</td>`);
+    return `<tr><th scope="row"><button type="button" data-row="${row}"
+      aria-pressed="${row === this.chosen}">${escapeHtml(clips.names[row])}</button></th>
+      ${cells.join("")}</tr>`;
   }
 }

@@ -1,55 +1,56 @@
-/* Calibration to the visitor's neutral voice: numbers that this page keeps until it is left. */
+/* Calibration to the visitor's neutral voice: a speaker offset that this page holds until it is left. */
+import { put, wait } from "../shell/js/dom.js";
+import { footerData } from "../shell/js/rpc.js";
+
 const NEUTRAL_S = 6;
-const NEUTRAL_HINT =
-  "Speak for six seconds in your everyday voice. It helps some voices and not others, so it is off unless you ask.";
+const HINT = "Speak for six seconds in your everyday voice. It helps some voices and not others, so it "
+  + "is off unless you ask.";
 
-// The foot of the page tells who asks, and which model answers.
-const foot = () => (document.querySelector(".sd-footer") || { dataset: {} }).dataset;
+export class Calibration {
+  constructor(part, ask) {
+    Object.assign(this, { part, ask, offset: null, model: "", running: false });
+    this.show("");
+  }
 
-const asker = () => ({ neutral: neutral.used, visitor: foot().visitor || "" });
-
-const neutral = {
-  shift: null,
-  model: "", // that the calibration is of
-  until: 0, // when the seconds are over, on the page's clock
-
+  /* The offset for new streams: null where it is switched off, or of another model. */
   get used() {
-    return part("neutral").checked && this.model === foot().model ? this.shift : null;
-  },
+    return this.part("neutral").checked && this.model === footerData().model ? this.offset : null;
+  }
 
-  tell(sentence) {
-    put(part("neutral-told"), sentence || NEUTRAL_HINT);
-  },
+  show(sentence) {
+    put(this.part("neutral-status"), sentence || HINT);
+  }
 
-  offer(live) {
-    part("calibrate").disabled = !live || this.until > 0;
-    part("neutral").disabled = !this.shift;
-  },
+  enable(live) {
+    this.part("calibrate").disabled = !live || this.running;
+    this.part("neutral").disabled = !this.offset;
+  }
 
-  // Counts the seconds down, then has the server listen back over them.
-  async calibrate(link, stillLive) {
-    this.until = performance.now() + 1000 * NEUTRAL_S;
-    this.offer(true);
+  /* Counts the seconds down, then has the server estimate the offset from them. */
+  async run(link, isLive) {
+    this.running = true;
+    this.enable(true);
     for (let left = NEUTRAL_S; left > 0; left -= 1) {
-      this.tell(`Go on speaking in your everyday voice: ${left} s more.`);
-      await rest(1000);
-      if (!stillLive()) break;
+      this.show(`Go on speaking in your everyday voice: ${left} s more.`);
+      await wait(1000);
+      if (!isLive()) break;
     }
-    const told = stillLive() ? await ask("calibrate", { stream: link.stream }) : null;
-    this.until = 0;
-    if (told && told.neutral) {
-      this.shift = told.neutral;
+    const response = isLive() ? await this.ask("calibrate", { stream: link.stream }) : {};
+    this.running = false;
+    if (response.neutral) {
+      this.offset = response.neutral;
       this.model = link.model;
-      part("neutral").checked = true;
-      this.tell(told.warnings[0] || "Calibrated: answers now start from your own neutral voice.");
+      this.part("neutral").checked = true;
+      this.show(response.warnings[0] || "Calibrated: answers now start from your own neutral voice.");
     } else {
-      this.tell((told && told.refused) || "Not calibrated: press it again while listening.");
+      this.show(response.refused || "Not calibrated: press it again while listening.");
     }
-    this.offer(stillLive());
-  },
+    this.enable(isLive());
+  }
 
+  /* Applies the switch to a running stream. */
   async apply(link) {
-    const told = await ask("adjust", { stream: link.stream, neutral: this.used });
-    if (!told || told.refused) this.tell((told && told.refused) || UNREACHED);
-  },
-};
+    const { refused } = await this.ask("adjust", { stream: link.stream, neutral: this.used });
+    if (refused) this.show(refused);
+  }
+}

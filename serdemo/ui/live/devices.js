@@ -1,27 +1,30 @@
-/* The choice of microphones: those of the browser, and of the machine that serves the page when the
-   visitor sits at it. */
-const DESK = "desk:"; // begins the choices that are the machine's own
+/* The choice of microphones: those of the browser, and those of the machine that serves the page when
+   the visitor sits at it. */
+export const LOCAL = "local:"; // begins the values of the machine's own
 
-// Names of the browser's devices are known only once one was allowed.
-const listDevices = async () => {
-  const inputs = (await navigator.mediaDevices.enumerateDevices()).filter(
+/* Lists the browser's devices; their names are known only once one was allowed. */
+export const listDevices = async (select) => {
+  const devices = await navigator.mediaDevices.enumerateDevices();
+  const inputs = devices.filter(
     ({ kind, deviceId }) => kind === "audioinput" && deviceId && deviceId !== "default"
   );
-  const select = part("device");
   const chosen = select.value;
   const group = select.querySelector("optgroup");
-  const own = [["", "The browser's own choice"], ...inputs.map((d) => [d.deviceId, d.label])];
-  select.replaceChildren(...own.map(([value, name]) => new Option(name, value)));
-  if (group) select.append(group);
+  select.replaceChildren(
+    new Option("The browser's own choice", ""),
+    ...inputs.map(({ deviceId, label }) => new Option(label, deviceId)),
+    ...(group ? [group] : []),
+  );
   select.value = chosen;
   if (select.selectedIndex < 0) select.value = "";
 };
 
-const listDesk = async () => {
-  const told = await ask("list_desk", {});
-  if (!told || !told.microphones.length) return;
+/* Adds the machine's own microphones, if the server offers any. */
+export const listLocalDevices = async (select, ask) => {
+  const { microphones = [] } = await ask("list_local");
+  if (!microphones.length) return;
   const group = document.createElement("optgroup");
   group.label = "On this computer, without the browser";
-  group.append(...told.microphones.map(({ device, name }) => new Option(name, DESK + device)));
-  part("device").append(group);
+  group.append(...microphones.map(({ device, name }) => new Option(name, LOCAL + device)));
+  select.append(group);
 };

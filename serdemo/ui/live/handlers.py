@@ -46,7 +46,7 @@ class Live:
         self._visitors = visitors
         self._lock = threading.Lock()
         self._services: dict[WarmPredictor, LiveService] = {}
-        self._desk = local_microphone.LocalMicrophone()
+        self._local = local_microphone.LocalMicrophone()
         self._calls: dict[str, Callable[[Request, gr.Request], Answer]] = {
             "open": self._open,
             "push": self._push,
@@ -54,9 +54,9 @@ class Live:
             "calibrate": self._calibrate,
             "adjust": self._adjust,
             "example": self._example,
-            "list_desk": self._list_desk,
-            "open_desk": self._open_desk,
-            "hear_desk": self._hear_desk,
+            "list_local": self._list_local,
+            "open_local": self._open_local,
+            "read_local": self._read_local,
         }
 
     @property
@@ -148,7 +148,7 @@ class Live:
     def _close(self, asked: Request, _: gr.Request) -> Answer:
         """End `stream` and forget it. With `since`, give the answer for all of it."""
         stream = field(asked, "stream", str)
-        self._desk.close(stream)
+        self._local.close(stream)
         if "since" in asked:
             return answer(self._of(stream).finish(stream), field(asked, "since", float))
         self._of(stream).close(stream)
@@ -164,22 +164,22 @@ class Live:
         samples = base64.b64encode(waveform.to_int16(sound).tobytes()).decode()
         return {"samples": samples, "rate": waveform.SAMPLE_RATE}
 
-    def _list_desk(self, _: Request, request: gr.Request) -> Answer:
+    def _list_local(self, _: Request, request: gr.Request) -> Answer:
         """The machine's own microphones, for a visitor who sits at it."""
         return {"microphones": local_microphone.microphones() if session.is_local(request) else []}
 
-    def _open_desk(self, asked: Request, request: gr.Request) -> Answer:
+    def _open_local(self, asked: Request, request: gr.Request) -> Answer:
         """Begin a stream of what the machine's microphone `device` hears, at `rate` Hz."""
         if not session.is_local(request):
             raise UsageError("This microphone can be heard only at the computer it belongs to.")
-        listening = self._desk.open(self._asked(asked), field(asked, "device", int))
+        listening = self._local.open(self._asked(asked), field(asked, "device", int))
         begun = self._begun(listening.stream, asked)
         return {**begun, "rate": listening.microphone.rate}
 
-    def _hear_desk(self, asked: Request, _: gr.Request) -> Answer:
+    def _read_local(self, asked: Request, _: gr.Request) -> Answer:
         """What is known of such a stream, and its samples from number `first` on."""
         stream = field(asked, "stream", str)
-        listening = self._desk.find(stream)
+        listening = self._local.find(stream)
         return {
             **self._known(stream, field(asked, "since", float)),
             "samples": base64.b64encode(listening.fetch(field(asked, "first", int))).decode(),
@@ -192,7 +192,7 @@ class Live:
         return {
             **answer(newest(state), since),
             "speech": state.speech,
-            "heard_s": state.received_s,
+            "received_s": state.received_s,
             "received": state.received_samples,
             "delay_s": state.delay_s,
             "scored": state.scored,

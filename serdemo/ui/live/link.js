@@ -1,64 +1,116 @@
-/* Between the microphone and the server. Pieces are numbered and sent one after another, each
-   again until the server says that it has it, so nothing is lost on a bad connection. */
-const ANSWER_MS = 5000;
-const WAKE_MS = 90_000; // the first visitor waits for the model
-const AGAIN_MS = 700;
-const MOST_S = 4; // of sound in one piece
-const GIVE_UP_S = 50; // shorter than what is kept
-const SINCE_S = 5; // answers may come out of order by so much
+/* Between the microphone and the server. Pieces are numbered and sent one after another, each again
+   until the server confirms it, so nothing is lost on a bad connection. */
+import { wait } from "../shell/js/dom.js";
+import { LastMinute, toBase64 } from "../shell/js/sound.js";
 
-const rest = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+export const ANSWER_TIMEOUT_MS = 5000;
+export const OPEN_TIMEOUT_MS = 90_000; // the first visitor waits for the model
+const RETRY_MS = 700;
+const MAX_PIECE_S = 4;
+const MAX_OFFLINE_MS = 50_000; // shorter than the sound that is held
+const OVERLAP_S = 5; // answers may come out of order by so much
+const DRAIN_MS = 3000;
+const POLL_MS = 50;
+const MAX_SETTLE_POLLS = 20;
+const OFFLINE = "The connection was lost for too long: press Start when it is back.";
 
-const UNREACHED =
-  "The server cannot be reached: check the connection, then press Start again.";
+const PROCESSING = {
+  autoGainControl: "gain control",
+  noiseSuppression: "noise suppression",
+  echoCancellation: "echo cancellation",
+};
 
-// What the server says, or undefined when it cannot be reached in time.
-const ask = (name, asked, ms = ANSWER_MS) =>
-  Promise.race([server.live({ call: name, ...asked }), rest(ms)]);
+/* What both links share. A link has its sound, counts of samples (`sent`, `received`, `lost`), and the
+   server's stream, which began at sample `base`.
 
-const leave = (stream) => beacon("live", { call: "close", stream });
+   `on` has the handlers sound(block), answer(response, baseSeconds), connection(isThere) and
+   trouble(sentence), after which the link is over. `api` has ask(call, fields, timeoutMs),
+   leave(stream) and context(), the fields with which a stream is opened. */
+export class Link {
+  constructor(on, api) {
+    Object.assign(this, { on, api, stream: "", sound: null, over: false });
+    this.base = this.sent = this.received = this.lost = 0;
+    this.newest = 0; // end of the newest window in seconds of the stream
+  }
 
-/* What a microphone of the browser hears, sent to the server. `on` has the handlers: `sound(block)`,
-   `answers(told, base)` with the seconds at which the server's stream began, `connection(there)`
-   and `trouble(sentence)`, after which it is over. */
-class BrowserLink {
-  constructor(on, Microphone) {
-    this.on = on;
-    this.microphone = new Microphone((block) => this.take(block), on.trouble);
-    this.sent = 0; // samples that the server has
-    this.before = 0; // of them, those that earlier streams had
-    this.received = 0; // samples that the server says it has
-    this.lost = 0;
-    this.piece = null;
+  /* Opens a stream of the server by `call`; returns the response. */
+  async openStream(call, fields) {
+    const { model, ...context } = this.api.context();
+    const response = await this.api.ask(call, { ...fields, ...context }, OPEN_TIMEOUT_MS);
+    if (response.refused) return response;
+    this.stream = response.stream;
+    this.model = model;
     this.newest = 0;
+    return response;
+  }
+
+  get since() {
+    return Math.max(0, this.newest - OVERLAP_S);
+  }
+
+  noteAnswer(response) {
+    this.received = this.base + response.received;
+    for (const { end_s: end } of response.segments) this.newest = Math.max(this.newest, end);
+    this.on.answer(response, this.base / this.rate);
+  }
+
+  /* The server did not answer: tells so, and gives up after a while. */
+  noteOffline(sentence) {
+    this.offlineSince = this.offlineSince || performance.now();
+    this.on.connection(false);
+    if (performance.now() - this.offlineSince > MAX_OFFLINE_MS) this.fail(sentence);
+  }
+
+  noteOnline() {
+    if (this.offlineSince) this.on.connection(true);
+    this.offlineSince = 0;
+  }
+
+  fail(sentence) {
+    this.over = true;
+    this.on.trouble(sentence);
+  }
+
+  /* Resolves to the answer for the whole, where there is one. */
+  closeStream(wasOver) {
+    if (!this.stream) return undefined;
+    if (wasOver) return this.api.leave(this.stream);
+    return this.api.ask("close", { stream: this.stream, since: this.newest });
+  }
+
+  leave() {
+    this.over = true;
+    if (this.stream) this.api.leave(this.stream);
+  }
+}
+
+/* A microphone of the browser, whose sound is sent to the server. */
+export class BrowserLink extends Link {
+  constructor(on, api, Microphone) {
+    super(on, api);
+    this.microphone = new Microphone((block) => this.take(block), on.trouble);
+    this.piece = null;
     this.busy = false;
-    this.over = false;
   }
 
   async open(device, cleaned) {
     await this.microphone.open(device, cleaned);
-    this.sound = new LastMinute(this.microphone.rate);
-    const refused = await this.begin();
-    if (refused) throw new Error(refused);
-    this.microphone.begin();
+    this.sound = new LastMinute(this.rate);
+    const refusal = await this.begin();
+    if (refusal) throw new Error(refusal);
+    this.microphone.start();
   }
 
   get rate() {
     return this.microphone.rate;
   }
 
-  // A stream on the server that begins with the first sample not sent yet.
+  /* Opens a stream that begins with the first sample not sent yet; resolves to a refusal or "". */
   async begin() {
-    const { model } = foot();
-    const told = await ask("open", { rate: this.rate, ...asker() }, WAKE_MS);
-    if (!told) return UNREACHED;
-    if (told.refused) return told.refused;
-    this.stream = told.stream;
-    this.model = model;
+    const { refused } = await this.openStream("open", { rate: this.rate });
+    if (refused) return refused;
     this.base = this.sent;
-    this.before = this.sent;
     this.sequence = 0;
-    this.newest = 0;
     return "";
   }
 
@@ -72,54 +124,42 @@ class BrowserLink {
   async pump() {
     if (this.busy) return;
     this.busy = true;
-    let lostAt = 0;
     while (!this.over && this.sent < this.sound.written) {
-      const told = await this.send();
-      if (told && told.refused && !told.gone) {
-        this.fail(told.refused);
-      } else if (!told || (told.gone && (await this.begin()))) {
-        lostAt = lostAt || performance.now();
-        this.on.connection(false);
-        if (performance.now() - lostAt > 1000 * GIVE_UP_S) {
-          this.fail("The connection was lost for too long: press Start when it is back.");
-        }
-        await rest(AGAIN_MS);
-      } else if (!told.gone) {
-        if (lostAt) this.on.connection(true);
-        lostAt = 0;
-        this.accept(told);
+      const response = await this.send();
+      if (response.refused && !response.gone && !response.unreached) {
+        this.fail(response.refused);
+      } else if (response.unreached || (response.gone && (await this.begin()))) {
+        this.noteOffline(OFFLINE);
+        await wait(RETRY_MS);
+      } else if (!response.gone) {
+        this.noteOnline();
+        this.accept(response);
       }
     }
     this.busy = false;
   }
 
-  // A piece that was not answered goes out again as it was: the server may have it already.
+  /* Sends the next piece. One that was not answered goes out again as it was: the server may have it
+     already. */
   async send() {
     if (!this.piece || this.piece.stream !== this.stream) {
       const from = Math.max(this.sent, this.sound.first);
       this.lost += from - this.sent;
-      const to = Math.min(this.sound.written, from + MOST_S * this.rate);
+      const to = Math.min(this.sound.written, from + MAX_PIECE_S * this.rate);
       this.piece = { stream: this.stream, to, samples: toBase64(this.sound.read(from, to)) };
     }
     const { stream, samples } = this.piece;
-    const since = Math.max(0, this.newest - SINCE_S);
-    return ask("push", { stream, samples, sequence: this.sequence, since });
+    return this.api.ask("push", { stream, samples, sequence: this.sequence, since: this.since });
   }
 
-  accept(told) {
+  accept(response) {
     this.sent = this.piece.to;
     this.piece = null;
     this.sequence += 1;
-    this.received = this.before + told.received;
-    for (const segment of told.segments) this.newest = Math.max(this.newest, segment.end_s);
-    this.on.answers(told, this.base / this.rate);
+    this.noteAnswer(response);
   }
 
-  fail(sentence) {
-    this.over = true;
-    this.on.trouble(sentence);
-  }
-
+  /* Seconds since the sound at `seconds` reached this page. */
   age(seconds) {
     return this.microphone.age(seconds * this.rate);
   }
@@ -136,44 +176,39 @@ class BrowserLink {
     return this.microphone.resume();
   }
 
-  // Gives the answer for the whole, where there is one.
   async close() {
     await this.microphone.close();
-    for (let wait = 0; !this.over && this.busy && wait < 3000; wait += 50) await rest(50);
-    const over = this.over;
+    for (let ms = 0; !this.over && this.busy && ms < DRAIN_MS; ms += POLL_MS) await wait(POLL_MS);
+    const { over } = this;
     this.over = true;
-    if (!this.stream) return undefined;
-    if (!over) await this.settle();
-    return over ? leave(this.stream) : ask("close", { stream: this.stream, since: this.newest });
+    if (this.stream && !over) await this.settle();
+    return this.closeStream(over);
   }
 
-  // Until the server has looked at all that it has: only then the counts of both sides compare.
+  /* Waits until the server has read all that it has: only then the counts of both sides compare. */
   async settle() {
-    for (let times = 0; times < 20 && this.received < this.sent; times += 1) {
+    for (let polls = 0; polls < MAX_SETTLE_POLLS && this.received < this.sent; polls += 1) {
       const { stream, sequence } = this;
-      const told = await ask("push", { stream, sequence, samples: "", since: this.newest });
-      if (!told || told.refused) return;
+      const fields = { stream, sequence, samples: "", since: this.newest };
+      const response = await this.api.ask("push", fields);
+      if (response.refused) return;
       this.sequence += 1;
-      this.received = this.before + told.received;
-      await rest(50);
+      this.received = this.base + response.received;
+      await wait(POLL_MS);
     }
   }
 
-  // What the browser itself does to the sound, as it says.
-  settings() {
-    const set = this.microphone.settings();
-    const names = {
-      autoGainControl: "gain control",
-      noiseSuppression: "noise suppression",
-      echoCancellation: "echo cancellation",
-    };
-    const on = Object.keys(names).filter((name) => set[name]).map((name) => names[name]);
-    return on.length ? `with the browser's ${on.join(", ")}` : "untouched by the browser";
+  /* The browser's own processing of the sound, in words. */
+  processing() {
+    const settings = this.microphone.settings();
+    const on = Object.keys(PROCESSING).filter((name) => settings[name]);
+    return on.length
+      ? `with the browser's ${on.map((name) => PROCESSING[name]).join(", ")}`
+      : "untouched by the browser";
   }
 
   leave() {
-    this.over = true;
-    if (this.stream) leave(this.stream);
+    super.leave();
     this.microphone.close();
   }
 }

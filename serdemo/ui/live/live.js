@@ -1,213 +1,320 @@
-/* The Live tab's course: start, pause, listen again, stop; and a sentence for whatever goes wrong.
+/* The Live tab: start, pause, listen again, stop; and a sentence for whatever goes wrong.
    States: idle, starting, live, paused, stopping. */
-const enter = (next) => {
-  state = next;
-  soundAt = performance.now();
-  root.dataset.state = state;
-  const on = state === "live" || state === "paused";
-  put(part("start-label"), { idle: "Start listening", starting: "Cancel" }[state] || "Stop");
-  part("start").setAttribute("aria-disabled", String(state === "stopping"));
-  part("pause").disabled = !on;
-  put(part("pause"), state === "paused" ? "Go on listening" : "Pause");
-  part("example").disabled = state !== "idle";
-  neutral.offer(state === "live");
-  offer();
-  if (state !== "live") {
-    meter.rest();
-    showVoice(false);
+import { clock, partFinder, put } from "../shell/js/dom.js";
+import { BrowserMicrophone, exampleVoice, refusal } from "../shell/js/microphone.js";
+import { beacon, caller, footerData } from "../shell/js/rpc.js";
+import { wav } from "../shell/js/sound.js";
+import { Calibration } from "./calibration.js";
+import { LOCAL, listDevices, listLocalDevices } from "./devices.js";
+import { ANSWER_TIMEOUT_MS, BrowserLink } from "./link.js";
+import { LocalLink } from "./local_microphone.js";
+import { DOWNLOADS, lastMinute } from "./save.js";
+import { SILENT_PEAK, SILENT_S, debounceWarning, detailsOf, noteOf, statusOf } from "./status.js";
+import { Timeline } from "./timeline.js";
+import { AnswerView, LevelMeter, announcer } from "./view.js";
+
+const MAX_DELAYS = 20; // of which the median is shown
+
+/* Segments of a stream that began at `base` seconds, in seconds since Start. */
+const shifted = (segments, base) => segments.map((segment) => ({
+  ...segment, start_s: segment.start_s + base, end_s: segment.end_s + base,
+}));
+
+class LiveTab {
+  constructor(element, remote, styles) {
+    const part = partFinder(element);
+    const styleOf = (label) => styles[label] || styles.other;
+    Object.assign(this, { element, part });
+    this.root = element.querySelector(".sd-live");
+    this.audio = element.querySelector("audio");
+    this.ask = caller(remote, ANSWER_TIMEOUT_MS);
+    this.timeline = new Timeline(part("timeline"), styleOf);
+    this.view = new AnswerView(part, styleOf);
+    this.meter = new LevelMeter(part);
+    this.announce = announcer(part("spoken"));
+    this.calibration = new Calibration(part, this.ask);
+    this.link = null;
+    this.started = null;
+    this.reloadDue = false; // gradio waits to reload the page
+    this.resetSession();
+    this.setState("idle");
+    this.view.showAnswer("Ready when you are");
   }
-  status();
-  note();
-};
 
-const hush = () => {
-  audio.pause();
-  if (audio.src) URL.revokeObjectURL(audio.src);
-  audio.removeAttribute("src");
-};
-
-// The last minute as it stands now, for the page's own player.
-const load = () => {
-  hush();
-  audio.src = URL.createObjectURL(wav(lastMinute(), link.rate));
-  timeline.draw();
-};
-
-// The map in the tab Explore follows the voice too; null says that it has ended.
-const tellMap = (detail) => dispatchEvent(new CustomEvent("sd-sound", { detail }));
-
-const onSound = (block) => {
-  soundAt = performance.now();
-  timeline.sound(block, link.rate);
-  offer();
-  if (state !== "live") return;
-  tellMap({ block, rate: link.rate });
-  meter.update(block);
-  const silent = block.every((value) => Math.abs(value) < SILENT_PEAK);
-  silentSamples = silent ? silentSamples + block.length : 0;
-  put(part("now"), clock(timeline.now));
-  put(part("total"), clock(timeline.now));
-  if (!document.hidden && element.offsetParent) timeline.draw();
-  note();
-};
-
-const onAnswers = (told, base) => {
-  const segments = told.segments.map((segment) => ({
-    ...segment, start_s: segment.start_s + base, end_s: segment.end_s + base,
-  }));
-  timeline.answers(base + told.heard_s, told.speech, segments);
-  const answered = segments.filter((segment) => segment.speech > 0 && segment.end_s > newestEnd);
-  if (answered.length) {
-    newestEnd = Math.max(...answered.map((segment) => segment.end_s));
-    delays = [...delays, link.age(newestEnd, told)].slice(-DELAYS);
+  resetSession() {
+    this.fault = this.warning = "";
+    this.debounce = debounceWarning();
+    this.connected = true;
+    this.silentSamples = 0;
+    this.newestEnd = 0;
+    this.delays = [];
   }
-  showVoice(told.speech && state === "live");
-  heed(told.warnings[0] || "");
-  showAnswer(told.says, told.labels, told.shares);
-  if (told.labels.length) showBars(told.probabilities);
-  if (told.labels.length && !warning) speak(told.says);
-  status();
-  details(told);
-};
 
-const begin = async (example) => {
-  const chosen = part("device").value;
-  fault = warning = "";
-  connected = true;
-  silentSamples = newestEnd = 0;
-  delays = [];
-  hush();
-  timeline.clear();
-  put(part("scope"), "Now");
-  started = new Date();
-  enter("starting");
-  showAnswer("Starting", [], []);
-  const on = {
-    sound: (block) => link === own && onSound(block),
-    answers: (told, base) => link === own && onAnswers(told, base),
-    connection: (there) => { connected = there; note(); },
-    trouble: (sentence) => link === own && end(sentence),
-  };
-  const desk = chosen.startsWith(DESK) && !example;
-  const own = desk ? new DeskLink(on) : new BrowserLink(on, example ? ExampleVoice : BrowserMicrophone);
-  link = own;
-  try {
-    await own.open(chosen.replace(DESK, ""), part("clean").checked);
-  } catch (error) {
-    own.leave();
-    if (link === own) finish(refusal(error));
-    return;
+  get isStalled() {
+    return performance.now() - this.soundAt > 1000 * SILENT_S;
   }
-  if (link !== own) return own.leave(); // cancelled meanwhile
-  showAnswer(example ? "Listening" : "Say something", [], []);
-  enter("live");
-  listDevices();
-};
 
-const finish = (sentence) => {
-  tellMap(null);
-  fault = sentence || "";
-  enter("idle");
-  if (!timeline.now) showAnswer(fault ? "It could not start" : "Ready when you are", [], []);
-};
+  get now() {
+    return this.timeline.data.now;
+  }
 
-const end = async (sentence) => {
-  if (state === "idle" || state === "stopping") return;
-  if (state === "starting") {
-    link = null;
-    return finish(sentence);
+  setState(state) {
+    this.state = state;
+    this.soundAt = performance.now();
+    this.root.dataset.state = state;
+    const { part } = this;
+    put(part("start-label"), { idle: "Start listening", starting: "Cancel" }[state] || "Stop");
+    part("start").setAttribute("aria-disabled", String(state === "stopping"));
+    part("pause").disabled = state !== "live" && state !== "paused";
+    put(part("pause"), state === "paused" ? "Go on listening" : "Pause");
+    part("example").disabled = state !== "idle";
+    this.calibration.enable(state === "live");
+    this.enableDownloads();
+    if (state !== "live") {
+      this.meter.reset();
+      this.view.showVoice(false);
+    }
+    this.showStatus();
+    this.showNote();
   }
-  enter("stopping");
-  warning = "";
-  const told = await link.close();
-  if (told && told.segments) {
-    const base = link.base / link.rate;
-    timeline.answers(timeline.now, false, told.segments.map((segment) => ({
-      ...segment, start_s: segment.start_s + base, end_s: segment.end_s + base,
-    })));
-    showAnswer(told.says, told.labels, told.shares);
-    if (told.labels.length) showBars(told.probabilities);
-    put(part("scope"), "Taken as a whole");
-    if (!sentence) speak(`Stopped. Taken as a whole: ${told.says}`);
-  }
-  connected = true;
-  finish(sentence);
-  details();
-  load();
-};
 
-const hold = () => {
-  if (state !== "live") return;
-  enter("paused");
-  load();
-  link.pause();
-};
+  enableDownloads() {
+    for (const name of ["play", "csv", "json", "wav"]) this.part(name).disabled = !this.now;
+    this.root.toggleAttribute("data-kept", this.state !== "idle" || this.now > 0);
+  }
 
-const goOn = async () => {
-  const own = link;
-  hush();
-  part("pause").disabled = true;
-  try {
-    await own.resume();
-  } catch (error) {
-    if (link === own) end(refusal(error));
-    return;
+  showStatus() {
+    put(this.part("status"), statusOf(this.state, this.now, this.delays));
   }
-  if (link !== own || state !== "paused") return; // stopped meanwhile
-  silentSamples = 0;
-  enter("live");
-};
 
-// Another device or treatment takes effect at once; from one side to the other, at the next Start.
-const change = async () => {
-  if ((state !== "live" && state !== "paused") || part("device").value.startsWith(DESK)) return;
-  const own = link;
-  try {
-    await own.change(part("device").value, part("clean").checked);
-    if (state === "paused") await own.pause();
-  } catch (error) {
-    if (link === own) end(refusal(error));
+  showNote() {
+    const { state, fault, warning, connected, reloadDue } = this;
+    const silent = state === "live"
+      && (this.silentSamples >= SILENT_S * this.link.rate || this.isStalled);
+    const hasSound = this.now > 0;
+    const note = noteOf({ state, fault, warning, connected, silent, reloadDue, hasSound });
+    this.view.showNote(note.sentence, note.isFault);
+    if (note.isFault) this.announce(note.sentence);
   }
-};
 
-element.addEventListener("click", (event) => {
-  const pressed = event.target.closest("button");
-  if (!pressed) return;
-  const act = pressed.dataset.act || (pressed.classList.contains("sd-span") && "play");
-  // The page's own player plays, once there is something loaded: one does not hear oneself.
-  if (act === "play") hold();
-  if (act === "start") state === "idle" ? begin(false) : end("");
-  if (act === "example") {
-    part("start").focus(); // the button pressed cannot keep it
-    begin(true);
+  showDetails(answer) {
+    const details = detailsOf(this.link, this.state, this.delays, answer);
+    for (const [name, text] of Object.entries(details)) put(this.part(`detail-${name}`), text);
   }
-  if (act === "pause") state === "live" ? hold() : goOn();
-  if (act === "calibrate") {
-    const own = link;
-    neutral.calibrate(own, () => link === own && state === "live");
+
+  showAnswer(answer) {
+    this.view.showAnswer(answer.says, answer.labels, answer.shares);
+    if (answer.labels.length) this.view.showBars(answer.probabilities);
   }
-  if (downloads[act]) downloads[act]();
-});
-part("device").addEventListener("change", change);
-part("clean").addEventListener("change", change);
-part("neutral").addEventListener("change", () => link && link.stream && neutral.apply(link));
-addEventListener("pagehide", () => {
-  if (!link || state === "idle") return;
-  link.leave();
-  finish("");
-});
-root.addEventListener("sd-waiting", () => {
-  if (waiting) return;
-  waiting = true;
-  note();
-});
-setInterval(() => state === "live" && stalled() && note(), 1000);
-showBars(Object.fromEntries(LABELS.map((label) => [label, null])));
-neutral.tell("");
-enter("idle");
-showAnswer("Ready when you are", [], []);
-listDesk();
-if (navigator.mediaDevices) {
-  navigator.mediaDevices.addEventListener("devicechange", listDevices);
-  listDevices();
+
+  unloadPlayer() {
+    this.audio.pause();
+    if (this.audio.src) URL.revokeObjectURL(this.audio.src);
+    this.audio.removeAttribute("src");
+  }
+
+  /* Gives the last minute as it stands now to the page's own player. */
+  loadPlayer() {
+    this.unloadPlayer();
+    this.audio.src = URL.createObjectURL(wav(lastMinute(this.link), this.link.rate));
+    this.timeline.draw();
+  }
+
+  /* Lets the map in the tab Explore follow the voice too; null ends that. */
+  publishSound(detail) {
+    dispatchEvent(new CustomEvent("sd-sound", { detail }));
+  }
+
+  onSound(block) {
+    const { rate } = this.link;
+    this.soundAt = performance.now();
+    this.timeline.data.addSound(block, rate);
+    this.enableDownloads();
+    if (this.state !== "live") return;
+    this.publishSound({ block, rate });
+    this.meter.update(block);
+    const silent = block.every((value) => Math.abs(value) < SILENT_PEAK);
+    this.silentSamples = silent ? this.silentSamples + block.length : 0;
+    put(this.part("now"), clock(this.now));
+    put(this.part("total"), clock(this.now));
+    if (!document.hidden && this.element.offsetParent) this.timeline.draw();
+    this.showNote();
+  }
+
+  onAnswer(answer, base) {
+    const segments = shifted(answer.segments, base);
+    this.timeline.data.addAnswer(base + answer.received_s, answer.speech, segments);
+    const ends = segments.filter(({ speech, end_s: end }) => speech > 0 && end > this.newestEnd)
+      .map(({ end_s: end }) => end);
+    if (ends.length) {
+      this.newestEnd = Math.max(...ends);
+      this.delays = [...this.delays, this.link.age(this.newestEnd, answer)].slice(-MAX_DELAYS);
+    }
+    this.view.showVoice(answer.speech && this.state === "live");
+    this.warning = this.debounce(answer.warnings[0] || "");
+    this.showAnswer(answer);
+    if (answer.labels.length && !this.warning) this.announce(answer.says);
+    this.showStatus();
+    this.showDetails(answer);
+  }
+
+  /* A link to the chosen microphone, or to the example voice. */
+  makeLink(isExample) {
+    const isOwn = () => this.link === link;
+    const on = {
+      sound: (block) => isOwn() && this.onSound(block),
+      answer: (answer, base) => isOwn() && this.onAnswer(answer, base),
+      connection: (isThere) => {
+        this.connected = isThere;
+        this.showNote();
+      },
+      trouble: (sentence) => isOwn() && this.end(sentence),
+    };
+    const api = {
+      ask: this.ask,
+      leave: (stream) => beacon("live", { call: "close", stream }),
+      context: () => ({ neutral: this.calibration.used, ...footerData() }),
+    };
+    const isLocal = this.part("device").value.startsWith(LOCAL) && !isExample;
+    const Microphone = isExample ? exampleVoice(this.ask) : BrowserMicrophone;
+    const link = isLocal ? new LocalLink(on, api) : new BrowserLink(on, api, Microphone);
+    return link;
+  }
+
+  async start(isExample) {
+    this.resetSession();
+    this.unloadPlayer();
+    this.timeline.clear();
+    put(this.part("scope"), "Now");
+    this.started = new Date();
+    this.setState("starting");
+    this.view.showAnswer("Starting");
+    const link = this.makeLink(isExample);
+    this.link = link;
+    try {
+      await link.open(this.part("device").value.replace(LOCAL, ""), this.part("clean").checked);
+    } catch (error) {
+      link.leave();
+      if (this.link === link) this.finish(refusal(error));
+      return;
+    }
+    if (this.link !== link) return link.leave(); // cancelled meanwhile
+    this.view.showAnswer(isExample ? "Listening" : "Say something");
+    this.setState("live");
+    if (navigator.mediaDevices) listDevices(this.part("device"));
+  }
+
+  finish(sentence) {
+    this.publishSound(null);
+    this.fault = sentence || "";
+    this.setState("idle");
+    if (!this.now) this.view.showAnswer(this.fault ? "It could not start" : "Ready when you are");
+  }
+
+  /* Stops; `sentence` is the fault that is the reason, or "". */
+  async end(sentence) {
+    if (this.state === "idle" || this.state === "stopping") return;
+    if (this.state === "starting") {
+      this.link = null;
+      return this.finish(sentence);
+    }
+    this.setState("stopping");
+    this.warning = "";
+    const answer = await this.link.close();
+    if (answer?.segments) {
+      const base = this.link.base / this.link.rate;
+      this.timeline.data.addAnswer(this.now, false, shifted(answer.segments, base));
+      this.showAnswer(answer);
+      put(this.part("scope"), "Taken as a whole");
+      if (!sentence) this.announce(`Stopped. Taken as a whole: ${answer.says}`);
+    }
+    this.connected = true;
+    this.finish(sentence);
+    this.showDetails();
+    this.loadPlayer();
+  }
+
+  pause() {
+    if (this.state !== "live") return;
+    this.setState("paused");
+    this.loadPlayer();
+    this.link.pause();
+  }
+
+  async resume() {
+    const { link } = this;
+    this.unloadPlayer();
+    this.part("pause").disabled = true;
+    try {
+      await link.resume();
+    } catch (error) {
+      if (this.link === link) this.end(refusal(error));
+      return;
+    }
+    if (this.link !== link || this.state !== "paused") return; // stopped meanwhile
+    this.silentSamples = 0;
+    this.setState("live");
+  }
+
+  /* Another device or other processing takes effect at once; the change from the browser's microphones
+     to the machine's, or back, at the next Start. */
+  async changeDevice() {
+    const running = this.state === "live" || this.state === "paused";
+    if (!running || this.part("device").value.startsWith(LOCAL)) return;
+    const { link } = this;
+    try {
+      await link.change(this.part("device").value, this.part("clean").checked);
+      if (this.state === "paused") await link.pause();
+    } catch (error) {
+      if (this.link === link) this.end(refusal(error));
+    }
+  }
+
+  onClick(event) {
+    const button = event.target.closest("button");
+    if (!button) return;
+    const act = button.dataset.act || (button.classList.contains("sd-span") && "play");
+    // The page's own player plays, once there is something loaded: nobody is to hear themselves.
+    if (act === "play") this.pause();
+    if (act === "start") this.state === "idle" ? this.start(false) : this.end("");
+    if (act === "example") {
+      this.part("start").focus(); // the button pressed cannot keep it
+      this.start(true);
+    }
+    if (act === "pause") this.state === "live" ? this.pause() : this.resume();
+    if (act === "calibrate") {
+      const { link } = this;
+      this.calibration.run(link, () => this.link === link && this.state === "live");
+    }
+    if (DOWNLOADS[act]) DOWNLOADS[act](this);
+  }
+
+  onPageHide() {
+    if (!this.link || this.state === "idle") return;
+    this.link.leave();
+    this.finish("");
+  }
+
+  onReloadDue() {
+    if (this.reloadDue) return;
+    this.reloadDue = true;
+    this.showNote();
+  }
 }
+
+export const mount = ({ element, server, styles, labels }) => {
+  const tab = new LiveTab(element, server.live, styles);
+  const { part } = tab;
+  element.addEventListener("click", (event) => tab.onClick(event));
+  part("device").addEventListener("change", () => tab.changeDevice());
+  part("clean").addEventListener("change", () => tab.changeDevice());
+  part("neutral").addEventListener("change", () => tab.link?.stream && tab.calibration.apply(tab.link));
+  addEventListener("pagehide", () => tab.onPageHide());
+  tab.root.addEventListener("sd-waiting", () => tab.onReloadDue());
+  setInterval(() => tab.state === "live" && tab.isStalled && tab.showNote(), 1000);
+  tab.view.showBars(Object.fromEntries(labels.map((label) => [label, null])));
+  listLocalDevices(part("device"), tab.ask);
+  if (!navigator.mediaDevices) return;
+  navigator.mediaDevices.addEventListener("devicechange", () => listDevices(part("device")));
+  listDevices(part("device"));
+};

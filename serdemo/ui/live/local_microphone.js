@@ -1,108 +1,83 @@
-/* What the server hears from a microphone of its own machine: it comes with the answers, so that
-   this page can draw it, play it and save it all the same. Handlers are those of BrowserLink. */
-class DeskLink {
-  constructor(on) {
-    this.on = on;
-    this.sound = null;
-    this.base = this.before = this.sent = this.received = this.lost = this.newest = 0;
-    this.over = false;
-  }
+/* A microphone of the machine that serves the page: its sound comes with the answers, so that this page
+   can draw it, play it and save it as any other. */
+import { wait } from "../shell/js/dom.js";
+import { UNREACHED } from "../shell/js/rpc.js";
+import { LastMinute, fromBase64 } from "../shell/js/sound.js";
+import { Link } from "./link.js";
 
+const POLL_MS = 100;
+
+export class LocalLink extends Link {
   async open(device) {
     this.device = Number(device);
-    const refused = await this.begin();
-    if (refused) throw new Error(refused);
+    const refusal = await this.begin();
+    if (refusal) throw new Error(refusal);
   }
 
   async begin() {
-    const { model } = foot();
-    const told = await ask("open_desk", { device: this.device, ...asker() }, WAKE_MS);
-    if (!told || told.refused) return told ? told.refused : UNREACHED;
+    const response = await this.openStream("open_local", { device: this.device });
+    if (response.refused) return response.refused;
     if (this.over) { // stopped meanwhile
-      leave(told.stream);
+      this.api.leave(this.stream);
       return "";
     }
-    this.rate = told.rate;
-    this.stream = told.stream;
-    this.model = model;
-    this.sound = this.sound || new LastMinute(told.rate);
-    this.base = this.before = this.sound.written;
-    this.newest = 0;
-    this.poll(told.stream);
+    this.rate = response.rate;
+    this.sound = this.sound || new LastMinute(response.rate);
+    this.base = this.sound.written;
+    this.poll(this.stream);
     return "";
   }
 
   async poll(stream) {
-    let lostAt = 0;
-    while (!this.over && this.stream === stream) {
-      await rest(100);
-      const told = await this.fetch(stream);
-      if (this.over || this.stream !== stream) return;
-      if (told && told.refused) {
-        this.fail(told.refused);
-      } else if (told) {
-        if (lostAt) this.on.connection(true);
-        lostAt = 0;
-        this.accept(told);
+    const isCurrent = () => !this.over && this.stream === stream;
+    while (isCurrent()) {
+      await wait(POLL_MS);
+      const first = this.sound.written - this.base;
+      const response = await this.api.ask("read_local", { stream, first, since: this.since });
+      if (!isCurrent()) return;
+      if (response.unreached) {
+        this.noteOffline(UNREACHED);
+      } else if (response.refused) {
+        this.fail(response.refused);
       } else {
-        lostAt = lostAt || performance.now();
-        this.on.connection(false);
-        if (performance.now() - lostAt > 1000 * GIVE_UP_S) this.fail(UNREACHED);
+        this.noteOnline();
+        this.accept(response);
       }
     }
   }
 
-  fetch(stream) {
-    const first = this.sound.written - this.base;
-    const since = Math.max(0, this.newest - SINCE_S);
-    return ask("hear_desk", { stream, first, since });
-  }
-
-  accept(told) {
-    const block = fromBase64(told.samples);
+  accept(response) {
+    const block = fromBase64(response.samples);
     this.sound.push(block);
     this.sent = this.sound.written;
-    this.received = this.before + told.received;
-    this.lost = told.lost;
-    for (const segment of told.segments) this.newest = Math.max(this.newest, segment.end_s);
+    this.lost = response.lost;
     if (block.length) this.on.sound(block);
-    this.on.answers(told, this.base / this.rate);
+    this.noteAnswer(response);
   }
 
-  fail(sentence) {
-    this.over = true;
-    this.on.trouble(sentence);
+  age(seconds, response) {
+    return response.delay_s;
   }
 
-  age(seconds, told) {
-    return told.delay_s;
-  }
-
-  settings() {
+  processing() {
     return "from this computer's own microphone";
   }
 
   async change() {}
 
   pause() {
-    leave(this.stream);
+    this.api.leave(this.stream);
     this.stream = "";
   }
 
   async resume() {
-    const refused = await this.begin();
-    if (refused) this.fail(refused);
+    const refusal = await this.begin();
+    if (refusal) this.fail(refusal);
   }
 
   async close() {
-    const { stream, over } = this;
+    const { over } = this;
     this.over = true;
-    if (!stream) return undefined;
-    return over ? leave(stream) : ask("close", { stream, since: this.newest });
-  }
-
-  leave() {
-    this.over = true;
-    if (this.stream) leave(this.stream);
+    return this.closeStream(over);
   }
 }

@@ -1,36 +1,43 @@
-/* What can be saved of the last minute: its answers and its sound, all made in this page. */
-const save = (name, content) => {
-  const anchor = document.createElement("a");
-  anchor.href = URL.createObjectURL(content);
-  anchor.download = name;
-  anchor.click();
-  setTimeout(() => URL.revokeObjectURL(anchor.href), 10_000);
+/* Files of the last minute: its answers and its sound, all made in this page. */
+import { download } from "../shell/js/dom.js";
+import { wav } from "../shell/js/sound.js";
+
+const REVOKE_MS = 10_000;
+
+const save = (name, blob) => {
+  const url = URL.createObjectURL(blob);
+  download(url, name);
+  setTimeout(() => URL.revokeObjectURL(url), REVOKE_MS);
 };
 
-const lastMinute = () => link.sound.read(link.sound.first, link.sound.written);
+export const lastMinute = ({ sound }) => sound.read(sound.first, sound.written);
 
-const downloads = {
-  csv: () => {
-    const segments = timeline.list();
-    const labels = segments.length ? Object.keys(segments[0].probabilities) : [];
-    const rows = segments.map((s) => [
-      s.start_s, s.end_s, s.label, s.confidence, s.speech, ...labels.map((l) => s.probabilities[l]),
-    ]);
-    const head = ["start_s", "end_s", "label", "confidence", "speech", ...labels];
-    const lines = [head, ...rows].map((cells) => `${cells.join(",")}\r\n`);
-    save("serdemo-live.csv", new Blob(lines, { type: "text/csv" }));
-  },
-  json: () => {
-    const { first, written } = link.sound;
-    const told = {
-      started: started.toISOString(),
-      sound_start_s: first / link.rate,
-      sound_end_s: written / link.rate,
-      stretches: stretches(timeline.list(), timeline.voiced),
-      segments: timeline.list(),
-    };
-    const text = JSON.stringify(told, null, 2);
+/* A row for each window: start_s, end_s, label, confidence, speech, and one column per label. */
+export const toCsv = (segments) => {
+  const labels = segments.length ? Object.keys(segments[0].probabilities) : [];
+  const header = ["start_s", "end_s", "label", "confidence", "speech", ...labels];
+  const rows = segments.map((segment) => [
+    ...header.slice(0, 5).map((name) => segment[name]),
+    ...labels.map((label) => segment.probabilities[label]),
+  ]);
+  return [header, ...rows].map((cells) => `${cells.join(",")}\r\n`).join("");
+};
+
+/* The stretches and windows of the last minute, and from when to when its sound goes. */
+export const toJson = (link, data, started) => JSON.stringify({
+  started: started.toISOString(),
+  sound_start_s: link.sound.first / link.rate,
+  sound_end_s: link.sound.written / link.rate,
+  stretches: data.stretches,
+  segments: data.segments,
+}, null, 2);
+
+export const DOWNLOADS = {
+  csv: ({ timeline }) =>
+    save("serdemo-live.csv", new Blob([toCsv(timeline.data.segments)], { type: "text/csv" })),
+  json: ({ link, timeline, started }) => {
+    const text = toJson(link, timeline.data, started);
     save("serdemo-live.json", new Blob([text], { type: "application/json" }));
   },
-  wav: () => save("serdemo-live.wav", wav(lastMinute(), link.rate)),
+  wav: ({ link }) => save("serdemo-live.wav", wav(lastMinute(link), link.rate)),
 };

@@ -1,7 +1,8 @@
-/* Where the Live tab stands, and what it says of that: a note, a line and the details. */
-const SILENT_PEAK = 11; // -70 dBFS
-const SILENT_S = 3;
-const DELAYS = 20;
+/* The sentences of the Live tab about its state: note, status line and details. */
+import { clock, count } from "../shell/js/dom.js";
+
+export const SILENT_PEAK = 11; // -70 dB below full scale
+export const SILENT_S = 3;
 const WARN_MS = 1000;
 
 const HINTS = {
@@ -12,87 +13,59 @@ const HINTS = {
   stopping: "Answering what is left.",
   stopped: "Stopped. The last minute stays in this page until you leave it or start again.",
 };
-
+const DISCONNECTED =
+  "The connection is lost: trying again. What you say meanwhile is kept and sent later.";
+const NO_SOUND =
+  "The microphone gives no sound: check that it is not muted, or choose another one.";
 const RELOAD = "The connection was lost for a while, and the page has to be loaded anew: save what you "
   + "want of this minute, then reload it or choose another tab.";
 
-const timeline = new Timeline();
-const meter = new LevelMeter();
-const speak = speaker(part("spoken"));
-const root = element.querySelector(".sd-live");
-const audio = element.querySelector("audio");
-let state = "idle";
-let link = null;
-let started = null;
-let fault = "";
-let connected = true;
-let waiting = false; // gradio, to load the page anew
-let warning = "";
-let heard = { warning: "", at: 0 };
-let silentSamples = 0;
-let soundAt = 0;
-let newestEnd = 0;
-let delays = [];
+/* A function of the newest warning of the server that returns the one to show: a warning counts once
+   it has lasted, as a note that only flashes up cannot be read. */
+export const debounceWarning = () => {
+  let shown = "";
+  let candidate = { sentence: "", since: 0 };
+  return (sentence, now = performance.now()) => {
+    if (sentence !== candidate.sentence) candidate = { sentence, since: now };
+    if (now - candidate.since > WARN_MS) shown = sentence;
+    return shown;
+  };
+};
+
+/* The note as { sentence, isFault }: one sentence at a time, the worst; a hint where nothing is wrong. */
+export const noteOf = ({ state, fault, warning, connected, silent, reloadDue, hasSound }) => {
+  const stopped = state === "idle" && hasSound;
+  let sentence = fault || warning;
+  if (!connected) sentence = DISCONNECTED;
+  else if (state === "live" && silent) sentence = NO_SOUND;
+  if (stopped && reloadDue && !sentence) sentence = RELOAD;
+  return { sentence: sentence || HINTS[stopped ? "stopped" : state], isFault: Boolean(sentence) };
+};
 
 const median = (values) => [...values].sort((a, b) => a - b)[values.length >> 1];
 
-// What the server warns of counts once it has lasted: a note that only flashes up cannot be read.
-const heed = (sentence) => {
-  const now = performance.now();
-  if (sentence !== heard.warning) heard = { warning: sentence, at: now };
-  if (now - heard.at > WARN_MS) warning = sentence;
-};
+/* The line above the answer; `delays` are the newest in seconds. */
+export const statusOf = (state, now, delays) => ({
+  idle: now ? `Stopped after ${clock(now)}` : "Not listening",
+  starting: "Starting",
+  live: `Listening${delays.length ? ` · answers lag ${median(delays).toFixed(1)} s` : ""}`,
+  paused: "Paused",
+  stopping: "Stopping",
+}[state]);
 
-const stalled = () => performance.now() - soundAt > 1000 * SILENT_S;
-
-const note = () => {
-  let sentence = fault || warning;
-  if (!connected) {
-    sentence = "The connection is lost: trying again. What you say meanwhile is kept and sent later.";
-  } else if (state === "live" && (silentSamples >= SILENT_S * link.rate || stalled())) {
-    sentence = "The microphone gives no sound: check that it is not muted, or choose another one.";
-  }
-  const stopped = state === "idle" && timeline.now > 0;
-  if (stopped && waiting && !sentence) sentence = RELOAD;
-  showNote(sentence || HINTS[stopped ? "stopped" : state], Boolean(sentence));
-  if (sentence) speak(sentence);
-};
-
-const status = () => {
-  const lag = delays.length ? ` · answers lag ${median(delays).toFixed(1)} s` : "";
-  const words = {
-    idle: timeline.now ? `Stopped after ${clock(timeline.now)}` : "Not listening",
-    starting: "Starting",
-    live: `Listening${lag}`,
-    paused: "Paused",
-    stopping: "Stopping",
-  };
-  put(part("status"), words[state]);
-};
-
-const details = (told) => {
+/* The rows of Details, by their names; `answer` is the server's newest, if there is one. */
+export const detailsOf = (link, state, delays, answer) => {
   const captured = link.sound.written;
-  const facts = {
-    captured: captured.toLocaleString("en"),
-    received: link.received.toLocaleString("en"),
-    lost: String(state === "idle" ? link.lost + captured - link.sent : link.lost),
-    rate: `${link.rate.toLocaleString("en")} Hz, ${link.settings()}`,
+  const lost = state === "idle" ? link.lost + captured - link.sent : link.lost;
+  const rows = {
+    captured: count(captured),
+    received: count(link.received),
+    lost: String(lost),
+    rate: `${count(link.rate)} Hz, ${link.processing()}`,
     delay: delays.length
       ? `${median(delays).toFixed(2)} s at the median of the last ${delays.length}` : "–",
-    windows: told ? `${told.scored} answered, ${told.skipped} left out` : undefined,
-    streams: told ? String(told.streams) : undefined,
   };
-  for (const [name, fact] of Object.entries(facts)) {
-    if (fact !== undefined) put(part(`detail-${name}`), fact);
-  }
-};
-
-const offer = () => {
-  for (const name of ["play", "csv", "json", "wav"]) part(name).disabled = !timeline.now;
-  root.toggleAttribute("data-kept", state !== "idle" || timeline.now > 0);
-};
-
-const showVoice = (speaking) => {
-  part("voice").classList.toggle("sd-on", speaking);
-  put(part("voice"), speaking ? "Voice" : "No voice");
+  if (!answer) return rows;
+  const windows = `${answer.scored} answered, ${answer.skipped} left out`;
+  return { ...rows, windows, streams: String(answer.streams) };
 };

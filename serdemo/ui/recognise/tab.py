@@ -10,19 +10,19 @@ import gradio as gr
 
 from serdemo.ui.recognise import view
 from serdemo.ui.recognise.handlers import first_screen, recognise
-from serdemo.ui.shell import theme
+from serdemo.ui.shell import scripts
 from serdemo.ui.shell.examples import EXAMPLES, example
 from serdemo.ui.shell.page import Page
 from serdemo.ui.shell.session import RequestTracker
 from serdemo.ui.shell.uploads import MOST_FILES, MOST_MB, Recording, uploaded
 
 DROP_ZONE = f"""
-<label class="sd-drop" data-most="{MOST_FILES}" data-most-mb="{MOST_MB}">
+<label class="sd-drop" data-max-files="{MOST_FILES}" data-max-mb="{MOST_MB}">
   <input type="file" multiple accept="audio/*,.wav,.flac,.ogg,.opus,.mp3,.aiff,.aif,.m4a,.webm"
     aria-label="Choose audio files" aria-describedby="sd-drop-limits">
   <span class="sd-drop-title">Drop audio here</span>
   <span class="sd-drop-button">Choose audio files</span>
-  <span class="sd-drop-told" role="status"></span>
+  <span class="sd-drop-status" role="status"></span>
   <small id="sd-drop-limits">Up to {MOST_FILES} files of at most {MOST_MB} MB each:
     WAV, FLAC, OGG, MP3, AIFF and more.</small>
 </label>"""
@@ -40,7 +40,7 @@ def build(page: Page) -> None:
         with gr.Column(scale=4, min_width=300, elem_classes="sd-inputs"):
             zone = gr.HTML(
                 html_template=DROP_ZONE,
-                js_on_load=theme.script("shell/js/upload.js") + theme.script("recognise/drop.js"),
+                js_on_load=scripts.on_load("recognise/drop.js"),
                 apply_default_css=False,
                 elem_id="recognise-drop",
             )
@@ -70,7 +70,7 @@ def build(page: Page) -> None:
         with gr.Column(scale=7, min_width=320):
             result = gr.HTML(
                 view.waiting_page("Waking the model up"),
-                js_on_load=theme.script("recognise/result.js"),
+                js_on_load=scripts.on_load("recognise/result.js"),
                 apply_default_css=False,
                 elem_id="recognise-result",
             )

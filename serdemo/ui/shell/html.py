@@ -5,8 +5,6 @@ Colour comes from the palette and is never the only sign: names, shapes and numb
 
 from __future__ import annotations
 
-import json
-
 from markupsafe import Markup
 
 from serdemo.schema.palette import style_of
@@ -85,10 +83,9 @@ def in_use_html(key: str) -> Markup:
     return message_html(f"{key} answers you now in every tab; in Live from the next Start.")
 
 
-def styles_js() -> str:
-    """The palette for the scripts: of each label its colour and its marker."""
-    styles = {
+def emotion_styles() -> dict[str, dict[str, str]]:
+    """Colour and marker of each emotion and of "other", for the scripts."""
+    return {
         label: {"colour": style_of(label).colour, "marker": marker(label)}
         for label in (*EMOTIONS, "other")
     }
-    return f"const LOOKS = {json.dumps(styles)};\nconst LABELS = {json.dumps(EMOTIONS)};\n"

@@ -12,7 +12,7 @@ import gradio as gr
 from markupsafe import Markup
 
 from serdemo.schema.errors import SerdemoError
-from serdemo.ui.shell import session
+from serdemo.ui.shell import scripts, session, theme
 from serdemo.ui.shell.session import Visitors, WarmPredictor
 from serdemo.ui.shell.templates import render
 from serdemo.ui.shell.visitor_store import registry_for
@@ -44,6 +44,16 @@ class Page(gr.Blocks):
         )
         self.model = model
         self.visitors = Visitors(model)
+
+    def launch(self, *args: Any, **options: Any) -> Any:
+        """Serve the page as `gr.Blocks.launch` does, with its theme, style sheets and scripts."""
+        served = {
+            "theme": theme.theme(),
+            "css": theme.css(),
+            "head": scripts.head("shell/page.js"),
+            "app_kwargs": {"routes": [scripts.route()]},
+        }
+        return super().launch(*args, **{**served, **options})
 
     def models(self, token: str, request: gr.Request) -> Registry:
         """The models that a visitor sees."""

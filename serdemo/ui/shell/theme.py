@@ -6,7 +6,7 @@ from pathlib import Path
 
 import gradio as gr
 
-HERE = Path(__file__).parent.parent
+UI = Path(__file__).parent.parent
 
 # Token -> (light, dark). Text on either background keeps a contrast of at least 4.5:1.
 TOKENS: dict[str, tuple[str, str]] = {
@@ -56,12 +56,10 @@ def theme() -> gr.themes.Base:
 
 
 def css() -> str:
-    """The style sheets beside this file."""
-    return "".join(
-        script(name) for name in ("shell/style.css", "live/live.css", "explore/explore.css")
-    )
+    """The style sheets of the shell and the tabs."""
+    return "".join(map(asset, ("shell/style.css", "live/live.css", "explore/explore.css")))
 
 
-def script(name: str) -> str:
-    """A script, style sheet or page beside this file."""
-    return (HERE / name).read_text(encoding="utf-8")
+def asset(path: str) -> str:
+    """Text of a style sheet or a page, by its path below `serdemo/ui`."""
+    return (UI / path).read_text(encoding="utf-8")

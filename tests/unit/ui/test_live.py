@@ -105,7 +105,7 @@ def test_a_stream_is_answered_and_counted(page: Live, predictor: Predictor) -> N
     assert told["says"].startswith(("Sounds ", "Not sure: "))
     assert set(told["labels"]) <= set(predictor.labels)
     assert told["shares"] == [told["probabilities"][label] for label in told["labels"]]
-    assert told["heard_s"] == pytest.approx(len(voice()) / 16_000, abs=1e-3)
+    assert told["received_s"] == pytest.approx(len(voice()) / 16_000, abs=1e-3)
     assert told["scored"] == len([s for s in told["segments"] if s["speech"] > 0]) > 2
     assert told["streams"] == 1
     ends = [segment["end_s"] for segment in told["segments"]]
@@ -139,7 +139,7 @@ def test_streams_are_known_by_handles_that_cannot_be_guessed(page: Live) -> None
         told = push(page, guess, 0, voice()[:PIECE])
         assert told.keys() == {"refused", "gone"}
         assert told["gone"] is True
-        assert call(page, "hear_desk", stream=guess, first=0, since=0.0)["gone"] is True
+        assert call(page, "read_local", stream=guess, first=0, since=0.0)["gone"] is True
 
 
 def test_gone_is_told_only_of_streams_that_are(page: Live) -> None:
@@ -167,7 +167,7 @@ def test_gone_is_told_only_of_streams_that_are(page: Live) -> None:
         {"call": "push"},
         {"call": "push", "stream": 7, "sequence": 0, "samples": "", "since": 0},
         {"call": "close", "stream": None},
-        {"call": "hear_desk", "stream": "x"},
+        {"call": "read_local", "stream": "x"},
     ],
     ids=str,
 )
@@ -249,7 +249,7 @@ def test_without_a_voice_no_label_is_told() -> None:
 
 
 def test_the_scripts_know_the_palette() -> None:
-    script = html.styles_js()
+    script = json.dumps(html.emotion_styles())
     for emotion in EMOTIONS:
         assert palette.style_of(emotion).colour in script
 
@@ -289,12 +289,12 @@ def plugged(monkeypatch: pytest.MonkeyPatch) -> FakeMicrophone:
 
 @pytest.mark.slow
 def test_the_desks_microphone_is_heard_with_its_sound(page: Live, plugged: FakeMicrophone) -> None:
-    assert call(page, "list_desk") == {"microphones": [{"device": 3, "name": "Desk mic"}]}
-    opened = call(page, "open_desk", device=3)
+    assert call(page, "list_local") == {"microphones": [{"device": 3, "name": "Desk mic"}]}
+    opened = call(page, "open_local", device=3)
     assert opened["rate"] == 16_000
     first, heard = 0, []
     for _ in range(20):
-        told = call(page, "hear_desk", stream=opened["stream"], first=first, since=0.0)
+        told = call(page, "read_local", stream=opened["stream"], first=first, since=0.0)
         heard.append(rpc.from_base64(told["samples"]))
         first += len(heard[-1])
         time.sleep(0.02)
@@ -303,8 +303,8 @@ def test_the_desks_microphone_is_heard_with_its_sound(page: Live, plugged: FakeM
     assert told["received"] > 0
     assert told["lost"] == 0
     # An answer that was lost on its way is asked for again.
-    again = call(page, "hear_desk", stream=opened["stream"], first=first, since=0.0)
-    more = call(page, "hear_desk", stream=opened["stream"], first=first, since=0.0)
+    again = call(page, "read_local", stream=opened["stream"], first=first, since=0.0)
+    more = call(page, "read_local", stream=opened["stream"], first=first, since=0.0)
     assert len(more["samples"]) >= len(again["samples"])
     call(page, "close", stream=opened["stream"])
     assert plugged.closed.is_set()
@@ -316,19 +316,19 @@ def test_a_page_that_has_gone_lets_the_microphone_go(
     page: Live, plugged: FakeMicrophone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local_microphone, "LEFT_S", 0.2)
-    opened = call(page, "open_desk", device=3)
-    listening = page._desk.find(opened["stream"])
+    opened = call(page, "open_local", device=3)
+    listening = page._local.find(opened["stream"])
     wait_until(plugged.closed.is_set)
     wait_until(lambda: len(page.service) == 0)
     assert listening.fetch(0) == b""  # what was heard is forgotten too
-    assert call(page, "hear_desk", stream=opened["stream"], first=0, since=0.0)["gone"] is True
+    assert call(page, "read_local", stream=opened["stream"], first=0, since=0.0)["gone"] is True
 
 
 def test_an_unplugged_desk_microphone_says_what_to_do(page: Live, plugged: FakeMicrophone) -> None:
-    opened = call(page, "open_desk", device=3)
+    opened = call(page, "open_local", device=3)
     plugged.unplugged = True
     wait_until(plugged.closed.is_set)
-    told = call(page, "hear_desk", stream=opened["stream"], first=0, since=0.0)
+    told = call(page, "read_local", stream=opened["stream"], first=0, since=0.0)
     assert "plug it in again" in told["refused"]
 
 
@@ -355,9 +355,9 @@ def test_an_unplugged_desk_microphone_says_what_to_do(page: Live, plugged: FakeM
 def test_the_desks_microphone_is_for_whom_sits_there(
     page: Live, plugged: FakeMicrophone, request_: Any, sits: bool
 ) -> None:
-    told = page.call({"call": "list_desk"}, request_)
+    told = page.call({"call": "list_local"}, request_)
     assert bool(told["microphones"]) is sits
-    opened = page.call({"call": "open_desk", "device": 3}, request_)
+    opened = page.call({"call": "open_local", "device": 3}, request_)
     assert ("stream" in opened) is sits
     if not sits:
         assert "only at the computer it belongs to" in opened["refused"]
@@ -368,7 +368,7 @@ def test_a_space_offers_no_microphone_of_its_own(
     page: Live, plugged: FakeMicrophone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SPACE_ID", "somebody/serdemo")
-    assert call(page, "list_desk") == {"microphones": []}
+    assert call(page, "list_local") == {"microphones": []}
 
 
 def test_without_a_sound_system_none_is_offered(
@@ -378,7 +378,7 @@ def test_without_a_sound_system_none_is_offered(
         raise SerdemoError("The microphone needs the PortAudio library.")
 
     monkeypatch.setattr(microphone, "devices", missing)
-    assert call(page, "list_desk") == {"microphones": []}
+    assert call(page, "list_local") == {"microphones": []}
 
 
 # Load

@@ -1,42 +1,19 @@
-/* The browser's microphone as blocks of 16-bit samples, and what to say when there is none. */
+/* The browser's microphone as blocks of 16-bit samples, and a sentence for each way it fails. */
+import { UNREACHED } from "./rpc.js";
+import { FULL_SCALE, fromBase64 } from "./sound.js";
 
-// Runs in the audio thread. Posts about 0.1 s of mono samples at a time, and at which frame of the
-// context's clock they ended; "flush" posts what has gathered so far.
-const TAP = `registerProcessor("sd-tap", class extends AudioWorkletProcessor {
-  constructor() {
-    super();
-    this.size = 128 * Math.round(sampleRate / 1280);
-    this.begin();
-    this.port.onmessage = () => this.post(currentFrame, true);
-  }
-  begin() {
-    this.block = new Int16Array(this.size);
-    this.filled = 0;
-  }
-  post(end, last) {
-    this.port.postMessage({ block: this.block.slice(0, this.filled), end, last });
-    this.begin();
-  }
-  process([[mono]]) {
-    if (!mono) return true;
-    for (const value of mono) {
-      this.block[this.filled++] = Math.max(-32768, Math.min(32767, Math.round(32768 * value)));
-    }
-    if (this.filled === this.size) this.post(currentFrame + mono.length, false);
-    return true;
-  }
-});`;
+const RATE = 16000;
+const FLUSH_MS = 300;
+const CANCELLED = "The microphone was let go before it could be heard.";
 
-const LET_GO = "The microphone was let go before it could be heard.";
-
-/* The browser's microphone. `onblock` gets each Int16Array, `ontrouble` a sentence. */
-class BrowserMicrophone {
-  constructor(onblock, ontrouble) {
-    this.onblock = onblock;
-    this.ontrouble = ontrouble;
+/* The browser's microphone. `onBlock` gets each Int16Array, `onTrouble` a sentence when it ends. */
+export class BrowserMicrophone {
+  constructor(onBlock, onTrouble) {
+    this.onBlock = onBlock;
+    this.onTrouble = onTrouble;
     this.ended = { frame: 0, samples: 0 };
     this.samples = 0;
-    this.wanted = false; // until the server is ready, what is heard is let go
+    this.passing = false; // until the server is ready, sound is dropped
   }
 
   async open(device, cleaned) {
@@ -46,11 +23,11 @@ class BrowserMicrophone {
       );
     }
     // Made before anything is waited for, while the press of the button still counts.
-    this.context = new AudioContext({ sampleRate: 16000, latencyHint: "interactive" });
-    const track = await this.ask(device, cleaned);
+    this.context = new AudioContext({ sampleRate: RATE, latencyHint: "interactive" });
+    const track = await this.request(device, cleaned);
     try {
       await this.attach(track);
-      if (this.closed) throw new Error(LET_GO);
+      if (this.closed) throw new Error(CANCELLED);
     } catch (error) {
       track.stop();
       await this.close();
@@ -60,14 +37,14 @@ class BrowserMicrophone {
 
   async attach(track) {
     try {
-      await this.listen();
+      await this.addTap();
       this.connect(track);
     } catch (error) {
       if (error.name !== "NotSupportedError") throw error;
       // Some browsers do not convert rates: then the sound goes out at the microphone's own.
       await this.context.close();
       this.context = new AudioContext({ latencyHint: "interactive" });
-      await this.listen();
+      await this.addTap();
       this.connect(track);
     }
     await this.context.resume();
@@ -77,40 +54,42 @@ class BrowserMicrophone {
     return this.context.sampleRate;
   }
 
-  begin() {
-    this.wanted = true;
+  start() {
+    this.passing = true;
   }
 
-  async listen() {
-    const script = URL.createObjectURL(new Blob([TAP], { type: "text/javascript" }));
-    await this.context.audioWorklet.addModule(script);
-    URL.revokeObjectURL(script);
+  async addTap() {
+    const script = new URL("./tap.js", import.meta.url);
+    await this.context.audioWorklet.addModule(script).catch((error) => {
+      throw error.name === "AbortError" ? new Error(UNREACHED) : error;
+    });
     this.tap = new AudioWorkletNode(this.context, "sd-tap", {
       channelCount: 1,
       channelCountMode: "explicit",
     });
     this.tap.connect(this.context.destination); // it stays silent, but is run only so
     this.tap.port.onmessage = ({ data }) => {
-      if (!this.wanted) return;
+      if (!this.passing) return;
       this.samples += data.block.length;
       this.ended = { frame: data.end, samples: this.samples };
-      if (data.block.length) this.onblock(data.block);
+      if (data.block.length) this.onBlock(data.block);
       if (data.last && this.flushed) this.flushed();
     };
   }
 
-  async ask(device, cleaned) {
-    const wanted = {
+  /* Asks the browser for a device; its own processing of the sound is on if `cleaned`. */
+  async request(device, cleaned) {
+    const audio = {
       autoGainControl: cleaned,
       noiseSuppression: cleaned,
       echoCancellation: cleaned,
     };
-    if (device) wanted.deviceId = { exact: device };
-    const stream = await navigator.mediaDevices.getUserMedia({ audio: wanted });
+    if (device) audio.deviceId = { exact: device };
+    const stream = await navigator.mediaDevices.getUserMedia({ audio });
     const [track] = stream.getAudioTracks();
     if (!this.closed) return track;
-    track.stop(); // whoever was asked allowed it too late
-    throw new Error(LET_GO);
+    track.stop(); // it was allowed too late
+    throw new Error(CANCELLED);
   }
 
   connect(track) {
@@ -120,21 +99,21 @@ class BrowserMicrophone {
     this.source = source;
     this.track = track;
     source.connect(this.tap);
-    track.onended = () => this.ontrouble(
+    track.onended = () => this.onTrouble(
       "The microphone was unplugged or taken away: connect it again, then press Start."
     );
   }
 
-  // Another device or other treatment, without a break in the stream.
+  /* Another device or other processing, without a break in the stream. */
   async change(device, cleaned) {
-    this.connect(await this.ask(device, cleaned));
+    this.connect(await this.request(device, cleaned));
   }
 
   settings() {
     return this.track.getSettings();
   }
 
-  // Seconds since that sample reached this page.
+  /* Seconds since the sample of that number reached this page. */
   age(sample) {
     const frame = this.ended.frame - (this.ended.samples - sample);
     return this.context.currentTime - frame / this.rate;
@@ -161,7 +140,7 @@ class BrowserMicrophone {
       await new Promise((resolve) => {
         this.flushed = resolve;
         this.tap.port.postMessage("flush");
-        setTimeout(resolve, 300);
+        setTimeout(resolve, FLUSH_MS);
       });
     }
     if (this.track) this.release();
@@ -169,26 +148,28 @@ class BrowserMicrophone {
   }
 }
 
-/* A voice that comes with the page, in the place of a microphone: heard aloud while it is answered. */
-class ExampleVoice extends BrowserMicrophone {
+/* The class of an example voice in place of a microphone: played aloud while it is recognised.
+   `ask` is the tab's function that calls the server. */
+export const exampleVoice = (ask) => class extends BrowserMicrophone {
   async open() {
-    this.context = new AudioContext({ sampleRate: 16000 });
-    const told = await ask("example", {});
-    if (!told || told.refused) throw new Error(told ? told.refused : UNREACHED);
-    const samples = fromBase64(told.samples);
-    const buffer = this.context.createBuffer(1, samples.length, told.rate);
-    buffer.copyToChannel(Float32Array.from(samples, (value) => value / 32768), 0);
-    await this.listen();
+    this.context = new AudioContext({ sampleRate: RATE });
+    const example = await ask("example");
+    if (example.refused) throw new Error(example.refused);
+    const samples = fromBase64(example.samples);
+    const buffer = this.context.createBuffer(1, samples.length, example.rate);
+    buffer.copyToChannel(Float32Array.from(samples, (value) => value / FULL_SCALE), 0);
+    await this.addTap();
     this.source = new AudioBufferSourceNode(this.context, { buffer });
     this.source.connect(this.tap);
     this.source.connect(this.context.destination);
-    this.source.onended = () => this.ontrouble("");
-    this.track = { enabled: true, stop: () => this.wanted && this.source.stop(), getSettings: () => ({}) };
+    this.source.onended = () => this.onTrouble("");
+    const stop = () => this.passing && this.source.stop();
+    this.track = { enabled: true, stop, getSettings: () => ({}) };
     await this.context.resume();
   }
 
-  begin() {
-    super.begin();
+  start() {
+    super.start();
     this.source.start();
   }
 
@@ -198,9 +179,9 @@ class ExampleVoice extends BrowserMicrophone {
     this.source.onended = null;
     super.release();
   }
-}
+};
 
-// What to do, for each way in which a browser refuses a microphone.
+// The remedy for each way in which a browser refuses a microphone.
 const REFUSALS = {
   NotAllowedError:
     "The microphone is not allowed here: press the sign beside the page's address, allow the " +
@@ -211,4 +192,5 @@ const REFUSALS = {
   OverconstrainedError: "That microphone is gone: choose another one, then press Start again.",
 };
 
-const refusal = (error) => REFUSALS[error.name] || error.message;
+/* An error of opening a microphone as a sentence. */
+export const refusal = (error) => REFUSALS[error.name] || error.message;

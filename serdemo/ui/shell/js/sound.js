@@ -1,42 +1,68 @@
-/* Sound as the Live tab keeps it: 16-bit samples, the last minute of them, and a WAV file of it. */
-const KEPT_S = 60;
-const FULL_SCALE = 0.999;
+/* 16-bit samples: the last minute of them, their level, base64, and a WAV file. */
+export const WINDOW_S = 60;
+export const FULL_SCALE = 32768;
+export const MIN_DB = -60;
 
-/* The last KEPT_S seconds of a sound. Samples are known by their number since the beginning. */
-class LastMinute {
+/* The last minute of a sound. Samples are counted from its beginning. */
+export class LastMinute {
   constructor(rate) {
     this.rate = rate;
-    this.kept = new Int16Array(KEPT_S * rate);
+    this.ring = new Int16Array(WINDOW_S * rate);
     this.written = 0;
   }
 
+  /* The number of the first sample that is still here. */
   get first() {
-    return Math.max(0, this.written - this.kept.length);
+    return Math.max(0, this.written - this.ring.length);
   }
 
   push(block) {
     for (let from = 0; from < block.length; ) {
-      const at = this.written % this.kept.length;
-      const part = block.subarray(from, from + this.kept.length - at);
-      this.kept.set(part, at);
+      const at = this.written % this.ring.length;
+      const part = block.subarray(from, from + this.ring.length - at);
+      this.ring.set(part, at);
       this.written += part.length;
       from += part.length;
     }
   }
 
+  /* The samples `from` to `to`, without `to`. */
   read(from, to) {
-    const result = new Int16Array(to - from);
+    const samples = new Int16Array(to - from);
     for (let number = from; number < to; ) {
-      const at = number % this.kept.length;
-      const part = this.kept.subarray(at, at + to - number);
-      result.set(part, number - from);
+      const at = number % this.ring.length;
+      const part = this.ring.subarray(at, at + to - number);
+      samples.set(part, number - from);
       number += part.length;
     }
-    return result;
+    return samples;
   }
 }
 
-const toBase64 = (samples) => {
+export const concat = (blocks) => {
+  const samples = new Int16Array(blocks.reduce((sum, block) => sum + block.length, 0));
+  let at = 0;
+  for (const block of blocks) {
+    samples.set(block, at);
+    at += block.length;
+  }
+  return samples;
+};
+
+/* Root mean square of a block in dB below full scale, at least MIN_DB. */
+export const levelDb = (block) => {
+  let power = 0;
+  for (const value of block) power += (value / FULL_SCALE) ** 2;
+  return Math.max(MIN_DB, 10 * Math.log10(power / block.length + 1e-12));
+};
+
+/* Shows a level on a meter: an element with the role "meter" around its bar. */
+export const drawLevel = (meter, db) => {
+  meter.firstElementChild.style.width = `${(100 * (db - MIN_DB)) / -MIN_DB}%`;
+  meter.setAttribute("aria-valuenow", db.toFixed(0));
+};
+
+export const toBase64 = (samples) => {
   const bytes = new Uint8Array(samples.buffer, samples.byteOffset, samples.byteLength);
   let text = "";
   for (let at = 0; at < bytes.length; at += 8192) {
@@ -45,25 +71,27 @@ const toBase64 = (samples) => {
   return btoa(text);
 };
 
-const fromBase64 = (text) => new Int16Array(
-  Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer
-);
+export const bytesOf = (base64) =>
+  Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0)).buffer;
+
+export const fromBase64 = (base64) => new Int16Array(bytesOf(base64));
 
 /* A 16-bit mono WAV file of samples at `rate` Hz. */
-const wav = (samples, rate) => {
-  const head = new DataView(new ArrayBuffer(44));
-  const words = (at, text) => [...text].forEach((letter, i) => head.setUint8(at + i, letter.charCodeAt(0)));
-  words(0, "RIFF");
-  head.setUint32(4, 36 + samples.byteLength, true);
-  words(8, "WAVEfmt ");
-  head.setUint32(16, 16, true);
-  head.setUint16(20, 1, true);
-  head.setUint16(22, 1, true);
-  head.setUint32(24, rate, true);
-  head.setUint32(28, 2 * rate, true);
-  head.setUint16(32, 2, true);
-  head.setUint16(34, 16, true);
-  words(36, "data");
-  head.setUint32(40, samples.byteLength, true);
-  return new Blob([head, samples], { type: "audio/wav" });
+export const wav = (samples, rate) => {
+  const header = new DataView(new ArrayBuffer(44));
+  const write = (at, text) =>
+    [...text].forEach((letter, i) => header.setUint8(at + i, letter.charCodeAt(0)));
+  write(0, "RIFF");
+  header.setUint32(4, 36 + samples.byteLength, true);
+  write(8, "WAVEfmt ");
+  header.setUint32(16, 16, true);
+  header.setUint16(20, 1, true);
+  header.setUint16(22, 1, true);
+  header.setUint32(24, rate, true);
+  header.setUint32(28, 2 * rate, true);
+  header.setUint16(32, 2, true);
+  header.setUint16(34, 16, true);
+  write(36, "data");
+  header.setUint32(40, samples.byteLength, true);
+  return new Blob([header, samples], { type: "audio/wav" });
 };

@@ -1,0 +1,60 @@
+/* Helpers for all tabs: finding and filling elements, and numbers as the page writes them. */
+
+/* A function that finds an element inside `element` by its data-part. */
+export const partFinder = (element) => (name) => element.querySelector(`[data-part="${name}"]`);
+
+/* Sets the text of a node, and leaves an equal text alone: screen readers repeat what is set. */
+export const put = (node, text) => {
+  if (node.textContent !== text) node.textContent = text;
+};
+
+export const escapeHtml = (text) =>
+  String(text).replace(/[&<>"]/g, (letter) => `&#${letter.charCodeAt(0)};`);
+
+/* Replaces the content of a list. The focus returns to the item with the same data-`key`. */
+export const replaceKeepingFocus = (list, key, html) => {
+  const focused = list.contains(document.activeElement)
+    ? document.activeElement.dataset[key] : undefined;
+  list.innerHTML = html;
+  if (focused !== undefined) list.querySelector(`[data-${key}="${focused}"]`)?.focus({ preventScroll: true });
+};
+
+export const count = (number) => number.toLocaleString("en");
+export const plural = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
+export const percent = (share) => `${Math.round(100 * share)}%`;
+
+/* Seconds as m:ss.s. */
+export const clock = (seconds) => {
+  const tenths = Math.floor(10 * seconds + 1e-6);
+  const whole = String(Math.floor(tenths / 10) % 60).padStart(2, "0");
+  return `${Math.floor(tenths / 600)}:${whole}.${tenths % 10}`;
+};
+
+export const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/* Fetches a file from `url` under the name `name`. */
+export const download = (url, name) => {
+  const link = document.createElement("a");
+  link.href = url;
+  link.download = name;
+  document.body.append(link);
+  link.click();
+  link.remove();
+};
+
+/* Calls `onFiles(files)` for what is dropped on `zone`, which is marked while something is over it. */
+export const acceptDrops = (zone, onFiles) => {
+  for (const kind of ["dragenter", "dragover"]) {
+    zone.addEventListener(kind, (event) => {
+      event.preventDefault();
+      zone.classList.add("sd-over");
+    });
+  }
+  for (const kind of ["dragleave", "drop"]) {
+    zone.addEventListener(kind, () => zone.classList.remove("sd-over"));
+  }
+  zone.addEventListener("drop", (event) => {
+    event.preventDefault();
+    onFiles([...event.dataTransfer.files]);
+  });
+};

@@ -1,0 +1,87 @@
+"""The page's scripts: ES modules, served with their content's hash in the address, and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+UI = Path(__file__).parent.parent
+ADDRESS = "serdemo-js"
+CACHE = "public, max-age=31536000, immutable"  # the address changes with the content
+
+# The page's own address without what gradio adds. Behind a proxy gradio may not know the port and
+# protocol that the browser uses.
+_BASE = """
+const root = new URL(window.gradio_config.root, location.href);
+const origin = root.hostname === location.hostname ? location.origin : root.origin;
+const base = `${{origin}}${{root.pathname.replace(/\\/$/, "")}}/{folder}/`;
+"""
+_MOUNT = "import(`${{base}}{path}`).then((module) => module.mount({arguments}));"
+_PRELOAD = """
+for (const path of {paths}) {{
+  document.head.append(Object.assign(document.createElement("link"),
+    {{ rel: "modulepreload", href: `${{base}}${{path}}` }}));
+}}
+"""
+
+
+@cache
+def modules() -> dict[str, bytes]:
+    """Content of each script by its path below `serdemo/ui`, such as "live/live.js"."""
+    return {path.relative_to(UI).as_posix(): path.read_bytes() for path in sorted(UI.rglob("*.js"))}
+
+
+@cache
+def digest() -> str:
+    """Hash of all scripts."""
+    whole = hashlib.sha256()
+    for path, content in modules().items():
+        whole.update(path.encode() + b"\0" + content + b"\0")
+    return whole.hexdigest()[:16]
+
+
+def route() -> Route:
+    """The route of the scripts: only the paths in `modules` exist below it."""
+
+    async def serve(request: Request) -> Response:
+        content = modules().get(request.path_params["path"])
+        if content is None or request.path_params["digest"] != digest():
+            return Response(status_code=404)
+        return Response(content, media_type="text/javascript", headers={"Cache-Control": CACHE})
+
+    return Route(f"/{ADDRESS}/{{digest}}/{{path:path}}", serve)
+
+
+def on_load(path: str, **constants: Any) -> str:
+    """A component's `js_on_load`: calls `mount` of the module at `path`.
+
+    `mount` gets one object with gradio's `element`, `trigger`, `server`, `upload` and `watch`, and
+    with the `constants`, which are passed as JSON.
+    """
+    arguments = f"{{ element, trigger, server, upload, watch, ...{json.dumps(constants)} }}"
+    return _base() + _MOUNT.format(path=_known(path), arguments=arguments)
+
+
+def head(path: str) -> str:
+    """HTML for the head of the page: loads all modules at once, and calls `mount` of that at `path`."""
+    paths = [name for name in modules() if not name.endswith("tap.js")]
+    script = _base() + _PRELOAD.format(paths=json.dumps(paths))
+    script += _MOUNT.format(path=_known(path), arguments="")
+    return f'<script type="module">{script}</script>'
+
+
+def _base() -> str:
+    return _BASE.format(folder=f"{ADDRESS}/{digest()}")
+
+
+def _known(path: str) -> str:
+    """The path itself; KeyError for a script that does not exist."""
+    modules()[path]
+    return path
