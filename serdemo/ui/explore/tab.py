@@ -24,15 +24,19 @@ def build(page: Page) -> None:
     def explore(request: Any, visit: gr.Request) -> dict[str, Any]:
         return handlers.call(request, visit)
 
-    symbols = {label: style.symbol for label, style in palette.EMOTION_STYLES.items()}
-    symbols["other"] = palette.OTHER_STYLE.symbol
     gr.HTML(LEAD, elem_classes="sd-lead", apply_default_css=False)
     gr.HTML(
         html_template=theme.asset("explore/explore.html"),
         js_on_load=scripts.on_load(
-            "explore/explore.js", styles=emotion_styles(), symbols=symbols, colours=COLOURS
+            "explore/explore.js", styles=emotion_styles(), symbols=symbols(), colours=COLOURS
         ),
         server_functions=[explore],
         apply_default_css=False,
         elem_id="explore",
     )
+
+
+def symbols() -> dict[str, str]:
+    """Marker of each emotion and of "other", for the scripts."""
+    styles = palette.EMOTION_STYLES.items()
+    return {label: style.symbol for label, style in styles} | {"other": palette.OTHER_STYLE.symbol}
