@@ -73,7 +73,7 @@ def _run(name: str) -> Callable[..., None]:
         from serdemo.cli.views.console import show_training
         from serdemo.cli.views.crossval import show_protocol
         from serdemo.data import corpora as known
-        from serdemo.data.protocols import plan
+        from serdemo.data.protocols import plan_folds
         from serdemo.evaluation import report
         from serdemo.runs import crossval, crossval_report, training_run
         from serdemo.schema.settings import runs_root
@@ -85,7 +85,7 @@ def _run(name: str) -> Callable[..., None]:
         protocol = crossval.open_protocol(
             folder, utterances, settings, options, command=command, resume=resume
         )
-        tasks = plan(
+        tasks = plan_folds(
             utterances,
             by,
             protocol["folds"],

@@ -1,7 +1,4 @@
-"""Which models a protocol trains: one for each speaker, session, fold or corpus left out.
-
-A plan is a list of tasks, each a model to train (once for each seed) with the clips to test it on.
-"""
+"""Cross-validation protocols: the folds of leave-one-speaker, -session, -fold or -corpus-out."""
 
 from __future__ import annotations
 
@@ -16,21 +13,21 @@ from serdemo.data.splits import By, LeakySplit, Split, folds, random_by_speaker
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.types import Utterance
 
-VALIDATION, WITHIN = 0.15, 0.2  # shares of speakers: to choose the epoch by, and of a diagonal cell
+VALID_SHARE = 0.15  # of the training speakers, to select the epoch by
+WITHIN_TEST_SHARE = 0.2  # of a corpus's speakers, to test a model trained on that corpus alone
 
-LEAVE_ONE_CORPUS_OUT = (
-    "one-corpus-out"  # without the models that `corpus` trains on one corpus each
-)
+# Like `corpus`, without the models that are trained on a single corpus.
+LEAVE_ONE_CORPUS_OUT = "one-corpus-out"
 
 Kind = Literal["unseen", "shared", "one corpus", "other corpora"]
 
 
 @dataclass(frozen=True)
 class Fold:
-    """A model to train and test, once for each seed.
+    """A model to train and test, once per seed.
 
-    `kind` is what its test stands for: speakers unseen or shared; trained on one corpus, or on all
-    but one. `name` is the fold left out or the corpus in question, `folder` where its runs lie.
+    `kind` is the kind of test: on unseen or shared speakers, trained on one corpus or on all others.
+    `name` is the fold left out, or the corpus; `folder` is the name of the folder of its runs.
     """
 
     kind: Kind
@@ -39,7 +36,7 @@ class Fold:
     folder: str
 
 
-def plan(
+def plan_folds(
     utterances: Sequence[Utterance],
     by: str,
     k: int | None = None,
@@ -47,13 +44,14 @@ def plan(
     leaky: bool = False,
     target: str = "",
 ) -> list[Fold]:
-    """The models of a protocol: each group of `splits.folds` left out once; for `corpus` one model
-    for each corpus and one for all the others, for `one-corpus-out` only the latter.
+    """The folds of a protocol.
 
-    Each chooses its epoch by speakers taken out of its training part (where that has two of a
-    corpus). With `leaky` each has a twin of the same clip counts in every part, corpus and emotion
-    whose speakers are shared between the parts. With `target` only that corpus is left out in turn;
-    the others are always trained on.
+    `by` names the groups of `splits.folds`, each of which is tested once. "corpus" has two models
+    per corpus: one trained on all others, and one trained on it alone and tested on all;
+    "one-corpus-out" has only the former. The epoch is selected by speakers taken out of `train`,
+    where a corpus there has two. `leaky` adds a twin of every fold, with the same clip counts per
+    part, corpus and emotion, whose parts share speakers. With `target`, only groups of that corpus
+    are tested, and all other corpora are always in `train`.
 
     Raises UsageError where the folds cannot be made, SerdemoError for folds that share a speaker.
     """
@@ -61,89 +59,96 @@ def plan(
         if k is not None or target:
             flag = "--target" if target else "--folds"
             raise UsageError(f"{flag} has no meaning with --by corpus, where each is left out.")
-        made = [("other corpora", name, _chosen(one)) for name, one in folds(utterances, "corpus")]
-        within = {name: _within(utterances, name) for _, name, _ in made}
-        made += [
-            ("one corpus", name, _with_others(one, utterances, name))
-            for name, one in within.items()
+        planned = [
+            ("other corpora", name, _with_validation(split))
+            for name, split in folds(utterances, "corpus")
         ]
-        sources = [(name, one) for name, one in within.items() if one.test]
+        within = {name: _within(utterances, name) for _, name, _ in planned}
+        planned += [
+            ("one corpus", name, _with_others(split, utterances, name))
+            for name, split in within.items()
+        ]
+        sources = [(name, split) for name, split in within.items() if split.test]
     elif by == LEAVE_ONE_CORPUS_OUT:
         if k is not None or target or leaky:
             raise UsageError(
                 f"--folds, --target and --leaky have no meaning with --by {LEAVE_ONE_CORPUS_OUT}."
             )
-        sources = [(name, _chosen(one)) for name, one in folds(utterances, "corpus")]
-        made = [("unseen", name, one) for name, one in sources]
+        sources = [(name, _with_validation(split)) for name, split in folds(utterances, "corpus")]
+        planned = [("unseen", name, split) for name, split in sources]
     else:
-        inside = [u for u in utterances if not target or u.corpus == target.lower()]
-        if not inside:
+        tested = [u for u in utterances if not target or u.corpus == target.lower()]
+        if not tested:
             names = ", ".join(sorted({u.corpus for u in utterances}))
             raise UsageError(f"--target {target} is none of the corpora given ({names}).")
         always = tuple(u for u in utterances if target and u.corpus != target.lower())
         sources = [
-            (name, _chosen(Split(train=one.train + always, test=one.test)))
-            for name, one in folds(inside, cast(By, by), k)
+            (name, _with_validation(Split(train=split.train + always, test=split.test)))
+            for name, split in folds(tested, cast(By, by), k)
         ]
-        made = [("unseen", name, one) for name, one in sources]
+        planned = [("unseen", name, split) for name, split in sources]
     if leaky:
-        twins = make_leaky_twins([one for _, one in sources])
-        made += [("shared", name, one) for (name, _), one in zip(sources, twins, strict=True)]
+        twins = make_leaky_twins([split for _, split in sources])
+        planned += [("shared", name, twin) for (name, _), twin in zip(sources, twins, strict=True)]
     return [
-        Fold(cast(Kind, kind), name, one, f"{number:03d}-{_slug(f'{kind}-{name}')}")
-        for number, (kind, name, one) in enumerate(made, start=1)
+        Fold(cast(Kind, kind), name, split, f"{number:03d}-{_slug(f'{kind}-{name}')}")
+        for number, (kind, name, split) in enumerate(planned, start=1)
     ]
 
 
 def make_leaky_twins(independent: Sequence[Split], seed: int = 0) -> list[LeakySplit]:
-    """For each split one with as many clips of every corpus and emotion in each part, dealt out
-    whoever speaks; the test parts of all are disjoint where those of the splits are."""
+    """For each split a speaker-dependent one with equal clip counts per part, corpus and emotion.
+
+    The test parts are disjoint where those of `independent` are.
+    """
     pools: dict[tuple[str, str], list[Utterance]] = defaultdict(list)
-    whole = {u.path: u for one in independent for part in one.parts.values() for u in part}
-    for clip in sorted(whole.values(), key=_order):
+    everything = {u.path: u for split in independent for part in split.parts.values() for u in part}
+    for clip in sorted(everything.values(), key=_order):
         pools[_stratum(clip)].append(clip)
     for stratum, clips in pools.items():
         random.Random(f"{seed}/{stratum}").shuffle(clips)
-    made = []
-    for number, one in enumerate(independent):
-        test = [pools[stratum].pop() for stratum in map(_stratum, one.test)]
+    twins = []
+    for number, split in enumerate(independent):
+        test = [pools[stratum].pop() for stratum in map(_stratum, split.test)]
         tested = {clip.path for clip in test}
-        others = {u.path: u for part in one.parts.values() for u in part if u.path not in tested}
-        rest = sorted(others.values(), key=_order)
-        random.Random(f"{seed}/{number}").shuffle(rest)
-        wanted = Counter(map(_stratum, one.valid))
+        others = {u.path: u for part in split.parts.values() for u in part if u.path not in tested}
+        remaining = sorted(others.values(), key=_order)
+        random.Random(f"{seed}/{number}").shuffle(remaining)
+        n_valid = Counter(map(_stratum, split.valid))
         train: list[Utterance] = []
         valid: list[Utterance] = []
-        for clip in rest:
-            (valid if wanted[_stratum(clip)] > 0 else train).append(clip)
-            wanted[_stratum(clip)] -= 1
-        made.append(LeakySplit(tuple(train), tuple(valid), tuple(test)))
-    return made
+        for clip in remaining:
+            (valid if n_valid[_stratum(clip)] > 0 else train).append(clip)
+            n_valid[_stratum(clip)] -= 1
+        twins.append(LeakySplit(tuple(train), tuple(valid), tuple(test)))
+    return twins
 
 
 def speaker_overlap(split: Split) -> float:
-    """The share of test clips whose speaker also speaks in training."""
+    """Share in [0, 1] of the test clips whose speaker is also in `train`."""
     known = set(split.speakers("train"))
     return sum(u.speaker_key in known for u in split.test) / len(split.test)
 
 
-def _chosen(split: Split) -> Split:
-    """With speakers taken out of training to choose the epoch by, where there are enough."""
+def _with_validation(split: Split) -> Split:
+    """The split with validation speakers taken out of `train`, where there are enough."""
     try:
-        apart = random_by_speaker(split.train, VALIDATION, part="valid")
+        parts = random_by_speaker(split.train, VALID_SHARE, part="valid")
     except SerdemoError:  # one speaker of each corpus: the last epoch counts
         return split
-    return Split(apart.train, apart.valid, split.test)
+    return Split(parts.train, parts.valid, split.test)
 
 
 def _within(utterances: Sequence[Utterance], corpus: str) -> Split:
-    """One corpus with speakers kept for testing; without, where there is one speaker."""
+    """Split of one corpus, with test speakers unless it has a single speaker."""
     clips = tuple(u for u in utterances if u.corpus == corpus)
-    several = len({u.speaker_key for u in clips}) > 1
-    return _chosen(random_by_speaker(clips, WITHIN) if several else Split(train=clips))
+    if len({u.speaker_key for u in clips}) == 1:
+        return Split(train=clips)
+    return _with_validation(random_by_speaker(clips, WITHIN_TEST_SHARE))
 
 
 def _with_others(split: Split, utterances: Sequence[Utterance], corpus: str) -> Split:
+    """The split with all clips of other corpora added to `test`."""
     others = tuple(u for u in utterances if u.corpus != corpus)
     return Split(split.train, split.valid, split.test + others)
 
@@ -161,6 +166,6 @@ def _slug(text: str) -> str:
 
 
 def seeds(protocol: Mapping[str, Any]) -> list[int]:
-    """The seeds in order, from the option `seed` on."""
+    """The seeds of a protocol: as many as it has, counted from the option `seed`."""
     first = int(protocol["options"].get("seed", 0))
     return list(range(first, first + protocol["seeds"]))

@@ -1,4 +1,4 @@
-"""Who trains, who chooses, who is tested: splits of utterances that keep speakers apart."""
+"""Training, validation and test sets that keep speakers apart."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from serdemo.data.corpora.speaker_ids import Speakers, held_out, speaker_keys
+from serdemo.data.corpora.speaker_ids import Speakers, speaker_keys
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.types import Utterance
 
@@ -21,9 +21,9 @@ By = Literal["speaker", "session", "fold", "corpus"]
 
 @dataclass(frozen=True)
 class Split:
-    """Utterances to train on, to choose the model by, and to test on; each part may be empty.
+    """Utterances to train on, to select the epoch by, and to test on; each part may be empty.
 
-    Raises SerdemoError when a speaker (of one corpus) or a file stands in two parts.
+    Raises SerdemoError when a speaker (of one corpus) or a file is in two parts.
     """
 
     train: tuple[Utterance, ...] = ()
@@ -46,7 +46,7 @@ class Split:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of who stands where: equal for the same clips in any order and place."""
+        """SHA-256 (hex) of the assignment; does not depend on the clips' order and folders."""
         clips = sorted(
             [part, clip.corpus, clip.speaker, clip.path.stem, clip.emotion]
             for part, utterances in self.parts.items()
@@ -61,7 +61,7 @@ class Split:
 
 @dataclass(frozen=True)
 class LeakySplit(Split):
-    """A split whose parts share speakers on purpose, to show how much that flatters a score.
+    """A split whose parts share speakers on purpose, to show how much that inflates a score.
 
     `speaker_independent` is False: report its figures only beside speaker-independent ones.
     """
@@ -70,9 +70,9 @@ class LeakySplit(Split):
 
 
 def select(utterances: Sequence[Utterance], speakers: Speakers) -> tuple[Utterance, ...]:
-    """The clips of the named speakers, in the order given.
+    """The clips of `speakers`, in the order of `utterances`.
 
-    See `corpora.speakers.speaker_keys` for how they may be named and what is raised.
+    See `speaker_ids.speaker_keys` for the forms of `speakers` and the errors raised.
     """
     keys = speaker_keys(utterances, speakers)
     return tuple(clip for clip in utterances if clip.speaker_key in keys)
@@ -81,38 +81,31 @@ def select(utterances: Sequence[Utterance], speakers: Speakers) -> tuple[Utteran
 def by_speakers(
     utterances: Sequence[Utterance], valid: Speakers = (), test: Speakers = ()
 ) -> Split:
-    """The named speakers to `valid` and `test` (see `select`), all others to `train`."""
-    return _assign(utterances, speaker_keys(utterances, valid), speaker_keys(utterances, test))
+    """Split with the speakers `valid` and `test` held out (see `select`), all others in `train`."""
+    return by_speaker_keys(
+        utterances, speaker_keys(utterances, valid), speaker_keys(utterances, test)
+    )
 
 
-def plan(utterances: Sequence[Utterance], valid: str, test: str, seed: int = 0) -> Split:
-    """A split as a user words it: for `valid` and `test` a share of the speakers of each corpus
-    (`0.15`), their ids with commas between, or `none`.
+def parse_split(utterances: Sequence[Utterance], valid: str, test: str, seed: int = 0) -> Split:
+    """Split from two texts: a share of each corpus's speakers (`0.15`), ids (`07,11`) or `none`.
 
-    Raises UsageError for a share or an id that is not there, SerdemoError when a share is asked for
-    and no corpus has speakers enough.
+    Raises UsageError for an impossible share or unknown id, SerdemoError when a share is given and
+    no corpus has two speakers.
     """
-    chosen: dict[str, frozenset[str]] = {"valid": frozenset(), "test": frozenset()}
+    speakers: dict[str, frozenset[str]] = {"valid": frozenset(), "test": frozenset()}
     shares: dict[str, float] = {}
-    for part, words in (("valid", valid), ("test", test)):
-        if (share := _share(words)) is not None:
+    for part, text in (("valid", valid), ("test", test)):
+        if (share := _share(text)) is not None:
             shares[part] = share
         else:
-            chosen[part] = speaker_keys(utterances, "" if words == "none" else words)
+            speakers[part] = speaker_keys(utterances, "" if text == "none" else text)
     for part, share in shares.items():
-        taken = frozenset().union(*chosen.values())
-        left = [clip for clip in utterances if clip.speaker_key not in taken]
-        held = random_by_speaker(left, share, seed, part="test").test
-        chosen[part] = frozenset(clip.speaker_key for clip in held)
-    return _assign(utterances, **chosen)
-
-
-def shipped(utterances: Sequence[Utterance]) -> Split:
-    """The split of the project's own checkpoints: their selection speakers are `valid`.
-
-    Speakers of the list that are not among `utterances` are passed over.
-    """
-    return _assign(utterances, held_out("selection"), held_out("test"))
+        assigned = frozenset().union(*speakers.values())
+        remaining = [clip for clip in utterances if clip.speaker_key not in assigned]
+        held = random_by_speaker(remaining, share, seed, part="test").test
+        speakers[part] = frozenset(clip.speaker_key for clip in held)
+    return by_speaker_keys(utterances, **speakers)
 
 
 def folds(
@@ -120,12 +113,12 @@ def folds(
 ) -> Iterator[tuple[str, Split]]:
     """Cross-validation: yields (name, Split) with each group as `test` once, the rest as `train`.
 
-    Groups are speakers, published folds or sessions (`Utterance.fold`), or corpora. With `k` they
-    are first put together into `k` folds of about equal numbers of clips. `valid` stays empty:
-    take it out of `train` by `random_by_speaker`.
+    Groups are speakers, published folds or sessions (`Utterance.fold`), or corpora. With `k` the
+    groups are merged into `k` folds of about equal numbers of clips. `valid` is empty: take it out
+    of `train` by `random_by_speaker`.
 
-    Raises UsageError when there are fewer than two groups (or than `k`), or clips without a fold;
-    SerdemoError when a published fold shares a speaker with another.
+    Raises UsageError for fewer than two groups (or than `k`) and for clips without a fold,
+    SerdemoError when two published folds share a speaker.
     """
     from sklearn.model_selection import GroupKFold
 
@@ -144,26 +137,21 @@ def folds(
             f"Clips of {corpus} belong to no {by}: make the folds by speaker, or give a CSV file "
             "with a fold column."
         )
-    count = len(set(groups))
-    parts = count if k is None else k
-    if not 2 <= parts <= count:
+    n_groups = len(set(groups))
+    n_folds = n_groups if k is None else k
+    if not 2 <= n_folds <= n_groups:
         raise UsageError(
-            f"{parts} fold(s) cannot be made of {count} different {by}(s): give more data or make "
-            "the folds another way."
+            f"{n_folds} fold(s) cannot be made of {n_groups} different {by}(s): give more data or "
+            "make the folds another way."
         )
-    # Groups of about equal clips; as many folds as groups means one group in each.
-    made = {}
-    for number, (train, test) in enumerate(GroupKFold(parts).split(groups, groups=groups), 1):
-        name = groups[test[0]] if parts == count else f"{number:0{len(str(parts))}d}"
-        made[name] = (train, test)
-    for name, (train, test) in sorted(made.items()):
-        yield (
-            name,
-            Split(
-                train=tuple(utterances[place] for place in train),
-                test=tuple(utterances[place] for place in test),
-            ),
-        )
+    # With as many folds as groups, GroupKFold puts one group into each.
+    by_name = {}
+    for number, (train, test) in enumerate(GroupKFold(n_folds).split(groups, groups=groups), 1):
+        name = groups[test[0]] if n_folds == n_groups else f"{number:0{len(str(n_folds))}d}"
+        by_name[name] = (train, test)
+    for name, (train, test) in sorted(by_name.items()):
+        train_clips = tuple(utterances[index] for index in train)
+        yield name, Split(train=train_clips, test=tuple(utterances[index] for index in test))
 
 
 def random_by_speaker(
@@ -174,8 +162,8 @@ def random_by_speaker(
 ) -> Split:
     """Hold out about `share` of each corpus's speakers at random as `part`, the rest as `train`.
 
-    At least one speaker of each corpus is held out and one kept; a corpus of one speaker is kept.
-    The choice within a corpus depends on `seed` and its own speakers alone.
+    Of each corpus at least one speaker is held out and one left; a single speaker stays in `train`.
+    The choice within a corpus depends only on `seed` and its own speakers.
 
     Raises UsageError for a share outside (0, 1), SerdemoError when no corpus has two speakers.
     """
@@ -190,10 +178,10 @@ def random_by_speaker(
             chosen.update(random.Random(f"{seed}/{corpus}").sample(sorted(keys), count))
     if not chosen:
         raise SerdemoError(
-            "No corpus here has two speakers, so none can be held out: add speakers, or ask for a "
+            "No corpus here has two speakers, so none can be held out: add speakers, or use a "
             "speaker-dependent split."
         )
-    return _assign(utterances, **{part: frozenset(chosen)})
+    return by_speaker_keys(utterances, **{part: frozenset(chosen)})
 
 
 def speaker_dependent(
@@ -202,7 +190,7 @@ def speaker_dependent(
     seed: int = 0,
     part: Literal["valid", "test"] = "test",
 ) -> LeakySplit:
-    """Hold out about `share` of the clips of each corpus and emotion, whoever speaks.
+    """Hold out about `share` of the clips of each corpus and emotion, regardless of the speaker.
 
     Raises UsageError for a share outside (0, 1).
     """
@@ -220,12 +208,15 @@ def speaker_dependent(
     return LeakySplit(train, held) if part == "valid" else LeakySplit(train, (), held)
 
 
-def _assign(
+def by_speaker_keys(
     utterances: Sequence[Utterance],
     valid: frozenset[str] = frozenset(),
     test: frozenset[str] = frozenset(),
 ) -> Split:
-    """A split by `corpus/speaker` keys."""
+    """Split by `corpus/speaker` keys: `valid` and `test` are held out, all others train.
+
+    Raises UsageError for a key in both.
+    """
     if both := sorted(valid & test):
         raise UsageError(f"The speaker {both[0]} is named for two parts: name it for one.")
     return Split(
@@ -236,22 +227,22 @@ def _assign(
 
 
 def _keep_apart(
-    parts: Mapping[str, Sequence[Utterance]], key: Callable[[Utterance], str], what: str
+    parts: Mapping[str, Sequence[Utterance]], key: Callable[[Utterance], str], noun: str
 ) -> None:
-    """Raise when a key stands in two parts."""
+    """Raise SerdemoError when clips of two parts have the same key."""
     seen: dict[str, str] = {}
     for part, utterances in parts.items():
         for name in sorted({key(clip) for clip in utterances}):
             other = seen.setdefault(name, part)
             if other != part:
                 raise SerdemoError(
-                    f"{what} {name} stands in both {other} and {part}: keep each in one part only."
+                    f"{noun} {name} stands in both {other} and {part}: keep each in one part only."
                 )
 
 
-def _share(words: str) -> float | None:
+def _share(text: str) -> float | None:
     try:
-        return None if words.isdecimal() else float(words)  # 14 is a speaker's id, 0.14 a share
+        return None if text.isdecimal() else float(text)  # 14 is a speaker's id, 0.14 a share
     except ValueError:
         return None
 

@@ -38,7 +38,7 @@ def estimate(
     Each run is a process of its own, timed from its beginning to its end. `ratio` is the median of
     told over taken. Raises SerdemoError when a run fails, and what `feasible.estimate` raises.
     """
-    split = splits.plan(corpora.load_many(corpus, root), valid=HELD, test=HELD)
+    split = splits.parse_split(corpora.load_many(corpus, root), valid=HELD, test=HELD)
     values = {"init_from": str(start.absolute()), "epochs": epochs, "workers": 0}
     flags = [word for name, value in values.items() for word in (f"--{name}", str(value))]
     told, measured, taken = [], [], []

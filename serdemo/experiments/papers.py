@@ -14,7 +14,8 @@ import click
 
 from serdemo.cli.options import JSON, PATH, ROOT, STOP_AFTER, print_json
 from serdemo.data import corpora
-from serdemo.data.splits import Split, shipped
+from serdemo.data.held_out import shipped_split
+from serdemo.data.splits import Split
 from serdemo.evaluation import baselines
 from serdemo.evaluation.predictions import PredictionSet, mean_std, score
 from serdemo.experiments.paired import pair
@@ -84,7 +85,7 @@ def train(
         if left is not None and left <= 0:
             return False
         if arm.corpora not in splits:
-            splits[arm.corpora] = shipped(corpora.load_many(arm.corpora, root))
+            splits[arm.corpora] = shipped_split(corpora.load_many(arm.corpora, root))
         own, split = place(folder, arm.name, seed), splits[arm.corpora]
         if arm.recipe == MACHINE:
             if seed == 0:  # nothing in it is drawn, so one is enough

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from serdemo.data import corpora, splits
+from serdemo.data.held_out import shipped_split
 from serdemo.data.splits import Split
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.options import Value
@@ -34,8 +35,8 @@ class SplitChoice:
     def split(self, clips: Sequence[Utterance]) -> Split:
         """Split labelled clips by speaker; raises SerdemoError where there are too few speakers."""
         if self.shipped:
-            return splits.shipped(clips)
-        return splits.plan(clips, valid=self.valid, test=self.test)
+            return shipped_split(clips)
+        return splits.parse_split(clips, valid=self.valid, test=self.test)
 
 
 @dataclass(frozen=True)

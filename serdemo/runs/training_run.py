@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from serdemo.data.corpora.csv_table import refuse_unlabelled
+from serdemo.data.corpora.loading import require_labels
 from serdemo.data.splits import Split
 from serdemo.evaluation import baselines
 from serdemo.evaluation.baselines import BaselineResult
@@ -86,7 +86,7 @@ def train(
     config = load_config(recipe_name, values, command, run_dir, resume)
     recipe, options = resolve_recipe(recipe_name, config["options"])
     if recipe.needs_labels:
-        refuse_unlabelled(list(chain(*split.parts.values())))
+        require_labels(list(chain(*split.parts.values())))
     described = recipe.describe(split)  # what is plainly wrong is told before a folder is made
     pick_device(options.device)
     with open_run(

@@ -192,7 +192,7 @@ def test_the_wheel_carries_what_is_used_and_no_more(wheel: Path) -> None:
     assert {
         "serdemo/checkpoints/compact/model.safetensors",
         "serdemo/checkpoints/compact/model.json",
-        "serdemo/data/corpora/held_out.json",
+        "serdemo/data/held_out.json",
         "serdemo/ui/shell/style.css",
     } <= names
     assert sum(name.startswith("serdemo/audio/examples/") for name in names) >= 3

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Sequence
 from pathlib import Path, PureWindowsPath
 
 from serdemo.data.corpora.emotion_names import emotion_word
@@ -62,16 +61,6 @@ def read(path: Path) -> list[Utterance]:
     if not utterances:
         raise SerdemoError(f"{path.name} lists no clips: add rows below its header.")
     return utterances
-
-
-def refuse_unlabelled(utterances: Sequence[Utterance]) -> None:
-    """Raise SerdemoError when a clip has no emotion."""
-    bare = [utterance.path.name for utterance in utterances if not utterance.emotion]
-    if bare:
-        raise SerdemoError(
-            f"{bare[0]} has no emotion ({len(bare)} of {len(utterances)} clips): fill it in; only the"
-            " recipe speaker and stage 1 of speaker_clusters alone learn without."
-        )
 
 
 def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:

@@ -1,29 +1,14 @@
-"""Speakers as users name them, and the speakers that no shipped checkpoint was trained on."""
+"""Speaker ids as users write them."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
-from importlib import resources
-from typing import Literal
 
-from serdemo.data.corpora import normalise_speaker
+from serdemo.data.corpora.registry import normalise_speaker
 from serdemo.schema.errors import UsageError
 from serdemo.schema.types import Utterance
 
 Speakers = str | Iterable[str] | Mapping[str, Iterable[str]]
-
-
-@cache
-def held_out(part: Literal["test", "selection"]) -> frozenset[str]:
-    """`corpus/speaker` keys on which no checkpoint of the project was ever trained."""
-    text = resources.files("serdemo.data.corpora").joinpath("held_out.json").read_text("utf-8")
-    return frozenset(
-        f"{corpus}/{speaker}"
-        for corpus, speakers in json.loads(text)[part].items()
-        for speaker in speakers
-    )
 
 
 def speaker_keys(utterances: Sequence[Utterance], speakers: Speakers) -> frozenset[str]:

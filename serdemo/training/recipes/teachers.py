@@ -18,8 +18,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from serdemo.audio.waveform import SAMPLE_RATE
 from serdemo.data.array_cache import ArrayCache, CacheOptions, digest
-from serdemo.data.corpora.speaker_ids import held_out
 from serdemo.data.dataset import Batch, ClipDataset, collate
+from serdemo.data.held_out import held_out
 from serdemo.data.splits import Split
 from serdemo.nn import checkpoint, provenance
 from serdemo.nn.checkpoint import Description

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serdemo.data import corpora, splits
-from serdemo.data.corpora import speaker_ids
+from serdemo.data.held_out import held_out, shipped_split
 from serdemo.data.splits import LeakySplit, Split
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.types import Utterance
@@ -121,7 +121,7 @@ def test_by_speakers_leaves_the_rest_to_train():
 
 
 def test_shipped_speakers():
-    test, selection = speaker_ids.held_out("test"), speaker_ids.held_out("selection")
+    test, selection = held_out("test"), held_out("selection")
     count = Counter(key.split("/")[0] for key in test)
     assert count == {"ravdess": 5, "cremad": 16, "emodb": 2, "aesdd": 1, "urdu": 6}
     chosen = Counter(key.split("/")[0] for key in selection)
@@ -132,7 +132,7 @@ def test_shipped_speakers():
     for key in test | selection:
         corpus, speaker = key.split("/")
         assert corpora.normalise_speaker(corpus, speaker) == speaker
-    split = splits.shipped([*clips("ravdess", {"02": 1, "07": 2, "09": 3}), *clips("x", {"07": 1})])
+    split = shipped_split([*clips("ravdess", {"02": 1, "07": 2, "09": 3}), *clips("x", {"07": 1})])
     assert [len(part) for part in split.parts.values()] == [4, 1, 2]
 
 
@@ -224,11 +224,11 @@ def test_random_by_speaker_holds_out_a_share_of_each_corpus():
 
 def test_a_number_of_digits_alone_is_a_speaker():
     many = clips("a", {f"{n}": 2 for n in range(20)})
-    split = splits.plan(many, "14", "0.25")
+    split = splits.parse_split(many, "14", "0.25")
     assert split.speakers("valid") == ("a/14",)
     assert len(split.speakers("test")) == 5 and "a/14" not in split.speakers("test")
     with pytest.raises(UsageError, match="99"):
-        splits.plan(many, "99", "none")
+        splits.parse_split(many, "99", "none")
 
 
 def test_speaker_dependent_split_is_stratified_and_says_that_it_leaks():
@@ -276,8 +276,8 @@ def test_shipped_split_of_the_real_corpora():
     if not found:
         pytest.skip("SERDEMO_DATA holds none of the corpora")
     utterances = corpora.load_many(",".join(found), root)
-    split = splits.shipped(utterances)
+    split = shipped_split(utterances)
     assert sum(map(len, split.parts.values())) == len(utterances)
     if set(found) == set(corpora.CORPORA):
-        assert set(split.speakers("test")) == speaker_ids.held_out("test")
-        assert set(split.speakers("valid")) == speaker_ids.held_out("selection")
+        assert set(split.speakers("test")) == held_out("test")
+        assert set(split.speakers("valid")) == held_out("selection")

@@ -17,7 +17,7 @@ import pytest
 from support.command import here
 
 from serdemo.data import corpora
-from serdemo.data.protocols import make_leaky_twins, plan, speaker_overlap
+from serdemo.data.protocols import make_leaky_twins, plan_folds, speaker_overlap
 from serdemo.data.splits import Split
 from serdemo.evaluation.predictions import (
     PredictionSet,
@@ -131,7 +131,7 @@ def test_damaged_answers_are_one_sentence(change: dict[str, Any]) -> None:
 )
 def test_every_clip_is_tested_once_by_strangers(by: str, k: int | None, count: int) -> None:
     clips = made(speakers=6, sessions=True)
-    tasks = plan(clips, by, k)
+    tasks = plan_folds(clips, by, k)
     assert len(tasks) == len({task.folder for task in tasks}) == count
     assert Counter(u.path for task in tasks for u in task.split.test) == Counter(
         u.path for u in clips
@@ -145,7 +145,7 @@ def test_every_clip_is_tested_once_by_strangers(by: str, k: int | None, count: i
 
 def test_shared_speakers_have_the_same_counts() -> None:
     clips = made(speakers=5, takes=6)
-    tasks = plan(clips, "speaker", leaky=True)
+    tasks = plan_folds(clips, "speaker", leaky=True)
     unseen = [task.split for task in tasks if task.kind == "unseen"]
     shared = [task.split for task in tasks if task.kind == "shared"]
     assert Counter(u.path for one in shared for u in one.test) == Counter(u.path for u in clips)
@@ -165,13 +165,13 @@ def test_shared_speakers_have_the_same_counts() -> None:
 def test_one_clip_a_speaker_cannot_be_shared() -> None:
     clips = made(speakers=4, takes=1)
     clips = [u for n, u in enumerate(clips) if n % 2 == 0]
-    for leaky in make_leaky_twins([task.split for task in plan(clips, "speaker")]):
+    for leaky in make_leaky_twins([task.split for task in plan_folds(clips, "speaker")]):
         assert speaker_overlap(leaky) == 0.0
 
 
 def test_the_matrix_holds_speakers_of_the_diagonal_out() -> None:
     clips = made("x", 5) + made("y", 3) + made("z", 1)
-    tasks = plan(clips, "corpus", leaky=True)
+    tasks = plan_folds(clips, "corpus", leaky=True)
     kinds = Counter(task.kind for task in tasks)
     assert kinds == {"other corpora": 3, "one corpus": 3, "shared": 2}  # z has nobody to share
     for task in tasks:
@@ -192,13 +192,13 @@ def test_the_matrix_holds_speakers_of_the_diagonal_out() -> None:
 
 
 def test_only_the_target_is_left_out() -> None:
-    tasks = plan(made("x", 3) + made("y", 2), "speaker", target="X")
+    tasks = plan_folds(made("x", 3) + made("y", 2), "speaker", target="X")
     assert [task.name for task in tasks] == ["x/s0", "x/s1", "x/s2"]
     for task in tasks:
         assert {u.corpus for u in task.split.test} == {"x"}
         assert {u.speaker_key for u in (*task.split.train, *task.split.valid)} > {"y/s0", "y/s1"}
     with pytest.raises(UsageError, match=r"--target w is none of the corpora given \(x\)"):
-        plan(made(), "speaker", target="w")
+        plan_folds(made(), "speaker", target="w")
 
 
 @pytest.mark.parametrize(
@@ -218,13 +218,13 @@ def test_folds_that_cannot_be_made(
     clips: list[Utterance], by: str, k: int | None, sentence: str
 ) -> None:
     with pytest.raises(UsageError, match=sentence):
-        plan(clips, by, k)
+        plan_folds(clips, by, k)
 
 
 def test_folds_that_share_a_speaker_are_refused() -> None:
     clips = [replace(u, fold=f"fold{n % 2}") for n, u in enumerate(made())]
     with pytest.raises(SerdemoError, match="The speaker x/s0 stands in both"):
-        plan(clips, "fold")
+        plan_folds(clips, "fold")
 
 
 # the command
@@ -415,7 +415,7 @@ def test_unfinished_folds_have_no_report(
     shutil.copytree(run, copy)
     next(copy.rglob("answers.json")).unlink()
     protocol = json.loads((run / "protocol.json").read_text(encoding="utf-8"))
-    tasks = plan(corpora.load(str(corpus_root)), "speaker", 2, leaky=True)
+    tasks = plan_folds(corpora.load(str(corpus_root)), "speaker", 2, leaky=True)
     with pytest.raises(SerdemoError, match=r"1 of 8 models of .*copy are not finished.*--resume"):
         crossval.load_predictions(protocol, tasks, copy)
     # Its model is trained and kept, so only the answers are given again.
@@ -430,7 +430,7 @@ def test_an_interrupt_leaves_what_can_be_resumed(
     settings = {"recipe": "supervised", "by": "speaker", "folds": 2, "seeds": 1, "leaky": None}
     values = {**tiny_values, "epochs": 1}
     protocol = crossval.open_protocol(tmp_path / "run", clips, settings, values)
-    tasks = plan(clips, "speaker", 2)
+    tasks = plan_folds(clips, "speaker", 2)
     titles: list[str] = []
 
     def interrupt(title: str, happening: Iterator[Event]) -> None:

@@ -459,7 +459,7 @@ def test_pretraining_needs_no_label(
     assert (told.labels, told.trained_on["voices"]) == ((), ["anna", "bert", "cleo", "dora"])
     ran = here("train", "speaker", *line[:6], *given[:-1], "--epochs=1", "--run", tmp_path / "two")
     assert ran.code == 0, ran.err
-    bare = r"has no emotion \(18 of 24 clips\): fill it in; only the recipe speaker"
+    bare = r"has no emotion \(18 of 24 clips\): fill it in, or train a recipe"
     for more in (("--epochs", 1), ("--clusters-from", "emotion")):
         ran = here("train", *pretrain, *more, "--run", tmp_path / "three")
         assert (ran.code, ran.out) == (1, "")
