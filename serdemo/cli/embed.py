@@ -65,12 +65,12 @@ def embed(
     with progress("Embedding", len(utterances)) as advance:
         found = embed_clips(folder, utterances, base, options, device=device, progress=advance)
     table.write(out, found.table)
-    for sentence in found.refused[:TOLD]:
+    for sentence in found.errors[:TOLD]:
         click.echo(f"Left out: {sentence}", err=True)
     count = len(found.table)
-    more = f", {len(found.refused)} left out" if found.refused else ""
+    more = f", {len(found.errors)} left out" if found.errors else ""
     click.echo(
-        f"{out}: {count} clips, {found.kept} of them known from before{more}; paths are relative to"
+        f"{out}: {count} clips, {found.cached} of them known from before{more}; paths are relative to"
         f" {base}.",
         err=True,
     )
@@ -174,5 +174,5 @@ def map_(table: Path, out: Path, dimensions: int, seed: int) -> None:
     """A map of embeddings (UMAP and PCA): a table with coordinates, or a page that stands alone."""
     from serdemo.embeddings import html_map
 
-    count = html_map.make(table, out, dimensions, seed)
+    count = html_map.write_map(table, out, dimensions, seed)
     click.echo(f"{out}: a map of {count} clips.", err=True)

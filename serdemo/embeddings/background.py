@@ -18,17 +18,17 @@ from serdemo.embeddings.table import Table
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.files import atomic, write_text
 
-SOURCE, LOG = "table.parquet", "log.txt"
+TABLE, LOG = "table.parquet", "log.txt"
 PARTS = ("umap2", "study", "own", "umap3")  # in the order in which they are waited for
 SEED = 0
 
 
-def begin(folder: Path, clips: Table) -> subprocess.Popen[bytes]:
+def start(folder: Path, clips: Table) -> subprocess.Popen[bytes]:
     """Start making the parts of a map of `clips` in an empty folder.
 
     Raises SerdemoError where the process cannot be started.
     """
-    table.write(folder / SOURCE, clips)
+    table.write(folder / TABLE, clips)
     try:
         with (folder / LOG).open("wb") as said:
             return subprocess.Popen(
@@ -41,13 +41,13 @@ def begin(folder: Path, clips: Table) -> subprocess.Popen[bytes]:
         raise SerdemoError(f"The map could not be made: {problem.strerror}.") from problem
 
 
-def made_places(folder: Path, name: str) -> Points | None:
+def load_positions(folder: Path, name: str) -> Points | None:
     """The places (N, 2 or 3) of a projection that is ready, else None."""
     path = folder / f"{name}.npy"
     return np.load(path, allow_pickle=False) if path.exists() else None
 
 
-def made_study(folder: Path) -> tuple[Codes, Figures] | None:
+def load_study(folder: Path) -> tuple[Codes, Figures] | None:
     """What `study` gives, once it is ready."""
     path = folder / "study.json"
     if not path.exists():
@@ -58,7 +58,7 @@ def made_study(folder: Path) -> tuple[Codes, Figures] | None:
 
 def main(folder: Path) -> None:
     """Make each part and put it down whole; ends early where the folder is no more."""
-    clips = table.read(folder / SOURCE)
+    clips = table.read(folder / TABLE)
     for name in PARTS:
         if name == "study":
             clusters, figures = study(clips, SEED)

@@ -16,36 +16,36 @@ from serdemo.data import corpora
 from serdemo.data.array_cache import CacheOptions
 from serdemo.embeddings import embedding_map
 from serdemo.embeddings.cluster_study import study
-from serdemo.embeddings.embedding_map import MAPS, PLACES, EmbeddingMap
+from serdemo.embeddings.embedding_map import MAPS, PROJECTIONS, EmbeddingMap
 from serdemo.embeddings.extract import embed
 from serdemo.embeddings.table import Table
 from serdemo.nn.checkpoint_files import bundled_checkpoint
 from serdemo.schema.errors import SerdemoError
 
-MOST_CLIPS = 12_000
-MOST_BYTES = 3_000_000
+MAX_CLIPS = 12_000
+MAX_BYTES = 3_000_000
 
 
-def thinned(table: Table, most: int = MOST_CLIPS) -> Table:
+def subsample(table: Table, most: int = MAX_CLIPS) -> Table:
     """At most so many clips, of every speaker the same share, each of their emotions among them."""
     if len(table) <= most:
         return table
     rng = np.random.default_rng(0)
     order = np.lexsort((rng.random(len(table)), np.array(table.emotions), np.array(table.speakers)))
     rows = np.sort(order[np.linspace(0, len(table) - 1, most).astype(int)])
-    words = {name: tuple(values[row] for row in rows) for name, values in table.words.items()}
+    words = {name: tuple(values[row] for row in rows) for name, values in table.text.items()}
     return replace(
         table,
-        words=words,
+        text=words,
         embedding=table.embedding[rows],
         probabilities=table.probabilities[rows],
     )
 
 
-def complete(table: Table) -> EmbeddingMap:
+def build_map(table: Table) -> EmbeddingMap:
     """The map of a table with all its parts."""
     clusters, figures = study(table)
-    places = {name: embedding_map.project(table, name) for name in PLACES}
+    places = {name: embedding_map.project(table, name) for name in PROJECTIONS}
     return EmbeddingMap(table, places, clusters, figures)
 
 
@@ -64,11 +64,11 @@ def main(checkpoint: str, root: Path, cache: str) -> None:
     found = embed(folder, clips, root.absolute(), CacheOptions(cache=cache))
     path = MAPS / f"{folder.name}.parquet"
     path.parent.mkdir(exist_ok=True)
-    embedding_map.write(path, embedding_map.compress(complete(thinned(found.table))))
+    embedding_map.write(path, embedding_map.compress(build_map(subsample(found.table))))
     size = path.stat().st_size
     click.echo(f"{path}: {size / 1e6:.2f} MB", err=True)
-    if size > MOST_BYTES:
-        raise SerdemoError(f"{path.name} is larger than {MOST_BYTES / 1e6:g} MB: thin it out.")
+    if size > MAX_BYTES:
+        raise SerdemoError(f"{path.name} is larger than {MAX_BYTES / 1e6:g} MB: thin it out.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Each speaker's clusters against emotions, one by one: what is told beside a map."""
+"""Agreement of each speaker's clusters with emotions, as shown beside a map."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serdemo.embeddings.table import Table
-from serdemo.metrics.clusters import Agreement, average, cluster, compare, single_thread, unit_rows
+from serdemo.metrics.clusters import (
+    Agreement,
+    average,
+    cluster,
+    compare,
+    single_thread,
+    unit_rows,
+)
 
 Codes = NDArray[np.int32]
 Figures = dict[str, Any]
@@ -19,65 +26,70 @@ Figures = dict[str, Any]
 def study(
     table: Table, seed: int = 0, progress: Callable[[int], None] = lambda done: None
 ) -> tuple[Codes, Figures]:
-    """The clusters (N,) of each speaker's clips, numbered from 0 for every speaker, and figures.
+    """Cluster each speaker's clips and compare the clusters with emotions.
 
-    These are plain values: under `speakers` for each `corpus/speaker` its `n` clips of known
-    emotion, the number of its `clusters` and how they agree with emotions (`found`, and `chance`
-    with emotions dealt out at random); under `mean` the mean over the `scored` speakers that have
-    clips of two emotions, under `new` that over those of them whom the model was not trained on,
-    where the table tells; under `pooled` the same of all clips as if they were one speaker's.
-    `progress` is told the number of speakers done.
+    Returns the clusters (N,), numbered from 0 for every speaker, and figures for JSON:
+
+    - `speakers`: by `corpus/speaker`, `n` clips of known emotion, the number of `clusters`, and
+      their agreement with emotions (`found`, and `chance` for permuted emotions);
+    - `mean`: the mean over the `scored` speakers, those with clips of two emotions;
+    - `new`: the same over scored speakers that the model was not trained on, if the table says so;
+    - `pooled`: the figures of all clips taken as one speaker's.
+
+    `progress` receives the number of speakers done.
     """
     rows, emotions = unit_rows(table.embedding), np.array(table.emotions)
-    found = np.zeros(len(table), np.int32)
+    clusters = np.zeros(len(table), np.int32)
     speakers: Figures = {}
-    for done, (name, places) in enumerate(groups(table.speakers).items(), start=1):
-        speakers[name], found[places] = _one(rows[places], emotions[places], seed)
+    for done, (name, indices) in enumerate(rows_by_name(table.speakers).items(), start=1):
+        speakers[name], clusters[indices] = _study_clips(rows[indices], emotions[indices], seed)
         progress(done)
-    scored = {name: one for name, one in speakers.items() if one["found"]["nmi"] is not None}
+    scored = {name: own for name, own in speakers.items() if own["found"]["nmi"] is not None}
     seen = table.about.get("seen")
-    new = {name: one for name, one in scored.items() if isinstance(seen, list) and name not in seen}
+    new = [own for name, own in scored.items() if isinstance(seen, list) and name not in seen]
     figures = {
         "speakers": speakers,
-        "mean": _mean(list(scored.values())),
-        "pooled": _one(rows, emotions, seed)[0],
+        "mean": _mean_figures(list(scored.values())),
+        "pooled": _study_clips(rows, emotions, seed)[0],
     }
-    return found, figures | ({"new": _mean(list(new.values()))} if new else {})
+    return clusters, figures | ({"new": _mean_figures(new)} if new else {})
 
 
-def groups(names: Sequence[str]) -> dict[str, NDArray[np.intp]]:
-    """The rows of each name, names and rows in order."""
-    found, codes = np.unique(np.array(names), return_inverse=True)
+def rows_by_name(names: Sequence[str]) -> dict[str, NDArray[np.intp]]:
+    """Row indices of each name; names and indices are sorted."""
+    distinct, codes = np.unique(np.array(names), return_inverse=True)
     order = np.argsort(codes, kind="stable")
     parts = np.split(order, np.cumsum(np.bincount(codes))[:-1])
-    return dict(zip(found.tolist(), parts, strict=True))
+    return dict(zip(distinct.tolist(), parts, strict=True))
 
 
-def _mean(scored: Sequence[Figures]) -> Figures:
-    """The mean figures of speakers, each counting alike."""
+def _mean_figures(speakers: Sequence[Figures]) -> Figures:
+    """Mean figures of speakers, each weighted alike."""
     means = {
-        kind: _short(average([Agreement(**one[kind]) for one in scored]))
+        kind: _rounded(average([Agreement(**own[kind]) for own in speakers]))
         for kind in ("found", "chance")
     }
-    return {"scored": len(scored), **means}
+    return {"scored": len(speakers), **means}
 
 
-def _one(rows: NDArray[np.float64], emotions: NDArray[Any], seed: int) -> tuple[Figures, Codes]:
-    """The figures of clips taken for one speaker's, and their clusters."""
+def _study_clips(
+    rows: NDArray[np.float64], emotions: NDArray[Any], seed: int
+) -> tuple[Figures, Codes]:
+    """Figures and clusters of clips taken as one speaker's."""
     with single_thread():
-        own = cluster(rows, seed=seed)
+        clusters = cluster(rows, seed=seed)
     known = emotions != ""
-    agreed, chance = compare(rows[known], own[known], emotions[known].tolist(), seed)
-    if agreed.nmi is None:  # there is but one emotion, so nothing can agree with it
-        agreed = chance = Agreement()
-    told = {
+    agreement, chance = compare(rows[known], clusters[known], emotions[known].tolist(), seed)
+    if agreement.nmi is None:  # a single emotion: no agreement is defined
+        agreement = chance = Agreement()
+    figures = {
         "n": int(known.sum()),
-        "clusters": len(set(own.tolist())),
-        "found": _short(agreed),
-        "chance": _short(chance),
+        "clusters": len(set(clusters.tolist())),
+        "found": _rounded(agreement),
+        "chance": _rounded(chance),
     }
-    return told, own.astype(np.int32)
+    return figures, clusters.astype(np.int32)
 
 
-def _short(one: Agreement) -> Figures:
-    return {name: value and round(value, 4) for name, value in asdict(one).items()}
+def _rounded(agreement: Agreement) -> Figures:
+    return {name: value and round(value, 4) for name, value in asdict(agreement).items()}

@@ -1,4 +1,4 @@
-"""A table with all that a map of it shows: places, clusters, figures. Kept as one Parquet file."""
+"""Map of an embedding table: projections, clusters and figures, stored as one Parquet file."""
 
 from __future__ import annotations
 
@@ -12,44 +12,44 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serdemo.embeddings import table as tables
-from serdemo.embeddings.cluster_study import Codes, Figures, groups
-from serdemo.embeddings.projection import FEWEST, NEIGHBOURS, Points, ReferenceMap, pca, umap
+from serdemo.embeddings.cluster_study import Codes, Figures, rows_by_name
+from serdemo.embeddings.projection import MIN_POINTS, NEIGHBOURS, Points, ReferenceMap, pca, umap
 from serdemo.embeddings.table import Table
 from serdemo.nn.checkpoint_files import bundled_checkpoint
 from serdemo.schema.errors import SerdemoError
 
-# Of each projection the columns it is kept in, those of other tools' `x` and `y` first.
-PLACES: dict[str, tuple[str, ...]] = {
+# Projection -> its columns in the file; `x` and `y` are what other tools look for.
+PROJECTIONS: dict[str, tuple[str, ...]] = {
     "umap2": ("x", "y"),
     "umap3": ("x3", "y3", "z3"),
-    "own": ("own_x", "own_y"),  # of each speaker by itself
+    "own": ("own_x", "own_y"),  # each speaker projected separately
     "pca": ("pca_x", "pca_y", "pca_z"),
 }
-CLUSTER = "cluster"
-KEPT = 64  # numbers of an embedding that a small map keeps
-MOST_BASIS = 4_000_000  # letters of a basis
+CLUSTER_COLUMN = "cluster"
+COMPRESSED_WIDTH = 64  # of the embeddings of a compressed map
+MAX_BASIS_CHARS = 4_000_000  # of a basis in base64
 MAPS = Path(__file__).parent / "shipped"
-SHIPPED = ("speaker", "compact")  # of the checkpoints that come with a map, the first is shown
+SHIPPED = ("speaker", "compact")  # checkpoints with a shipped map; the first is the default
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EmbeddingMap:
-    """A `table` of N clips with `places`, (N, 2 or 3) by the names of `PLACES`, `clusters` (N,)
-    and `figures` of `study`, as far as they are known.
+    """A `table` of N clips with `positions` (N, 2 or 3) by projection, `clusters` (N,) and `figures`.
 
-    A small map's embeddings are shorter than the model's: `basis` (E, R) makes them so.
+    Clusters and figures are those of `cluster_study.study`. In a compressed map the table's
+    embeddings are the model's projected on `basis` (E, R).
     """
 
     table: Table
-    places: dict[str, Points] = field(default_factory=dict)
+    positions: dict[str, Points] = field(default_factory=dict)
     clusters: Codes | None = None
     figures: Figures = field(default_factory=dict)
     basis: Points | None = None
 
-    def shortened(self, embedding: Points) -> Points:
-        """An embedding (E,) of the model as the table's embeddings are.
+    def compress_embedding(self, embedding: Points) -> Points:
+        """Project a model's embedding (E,) into the space of the table's embeddings.
 
-        Raises SerdemoError where it is of another model.
+        Raises SerdemoError for an embedding of another size, hence of another model.
         """
         if self.basis is None:
             return embedding
@@ -58,59 +58,61 @@ class EmbeddingMap:
         normal = embedding / max(float(np.linalg.norm(embedding)), 1e-12)
         return np.asarray(normal @ self.basis, np.float32)
 
-    def ground(self, names: tuple[str, ...]) -> ReferenceMap:
-        """The map to place newcomers on, the projections `names` beside each other."""
-        return ReferenceMap(self.table.embedding, np.hstack([self.places[name] for name in names]))
+    def reference_map(self, names: tuple[str, ...]) -> ReferenceMap:
+        """Reference map for placing new clips in the projections `names`, whose columns are stacked."""
+        return ReferenceMap(
+            self.table.embedding, np.hstack([self.positions[name] for name in names])
+        )
 
 
 def pca_only(table: Table) -> EmbeddingMap:
-    """The map of a table as it can be had at once: by PCA."""
+    """Map of a table by PCA alone, which takes no time."""
     return EmbeddingMap(table, {"pca": pca(table.embedding, 3)})
 
 
 def project(table: Table, name: str, seed: int = 0) -> Points:
-    """The places of one projection; for too few clips for UMAP, PCA's."""
-    dimensions = len(PLACES[name])
+    """Positions (N, 2 or 3) of a projection by its name in `PROJECTIONS`; PCA where UMAP has too few clips."""
+    dimensions = len(PROJECTIONS[name])
     if name == "own":
-        return _own(table, dimensions, seed)
-    if name == "pca" or len(table) < FEWEST:
+        return _project_each_speaker(table, dimensions, seed)
+    if name == "pca" or len(table) < MIN_POINTS:
         return pca(table.embedding, dimensions)
     return umap(table.embedding, dimensions, seed)
 
 
-def _own(table: Table, dimensions: int, seed: int) -> Points:
-    """Each speaker's clips as if there were no others, in places of about the same extent."""
-    found = np.zeros((len(table), dimensions), np.float32)
-    for rows in groups(table.speakers).values():
-        make = pca if len(rows) <= NEIGHBOURS else partial(umap, seed=seed)
-        own = make(table.embedding[rows], dimensions)
-        found[rows] = (own - own.mean(axis=0)) / max(float(np.abs(own).max()), 1e-9)
-    return found
+def _project_each_speaker(table: Table, dimensions: int, seed: int) -> Points:
+    """Project each speaker's clips separately, every speaker scaled to the range -1 to 1."""
+    positions = np.zeros((len(table), dimensions), np.float32)
+    for rows in rows_by_name(table.speakers).values():
+        projection = pca if len(rows) <= NEIGHBOURS else partial(umap, seed=seed)
+        points = projection(table.embedding[rows], dimensions)
+        positions[rows] = (points - points.mean(axis=0)) / max(float(np.abs(points).max()), 1e-9)
+    return positions
 
 
-def compress(whole: EmbeddingMap) -> EmbeddingMap:
-    """The same in little room: half precision, embeddings of length 1 turned to their main axes."""
-    unit = whole.table.embedding / np.linalg.norm(whole.table.embedding, axis=1, keepdims=True)
-    axes = np.linalg.svd(unit.T @ unit)[0][:, :KEPT].astype(np.float32)
+def compress(full: EmbeddingMap) -> EmbeddingMap:
+    """Compressed copy of a map: half precision, unit embeddings reduced to their principal axes."""
+    unit = full.table.embedding / np.linalg.norm(full.table.embedding, axis=1, keepdims=True)
+    axes = np.linalg.svd(unit.T @ unit)[0][:, :COMPRESSED_WIDTH].astype(np.float32)
     table = replace(
-        whole.table,
-        embedding=_half(unit @ axes),
-        probabilities=_half(whole.table.probabilities),
+        full.table,
+        embedding=_round_to_half(unit @ axes),
+        probabilities=_round_to_half(full.table.probabilities),
     )
-    places = {name: _half(values) for name, values in whole.places.items()}
-    return replace(whole, table=table, places=places, basis=axes)
+    positions = {name: _round_to_half(values) for name, values in full.positions.items()}
+    return replace(full, table=table, positions=positions, basis=axes)
 
 
 def write(path: Path, mapped: EmbeddingMap) -> None:
-    """Write a map as a Parquet file that is a table too; raises SerdemoError where it cannot be."""
+    """Write a map as a Parquet file, which `table.read` also reads; raises SerdemoError on failure."""
     columns: dict[str, Any] = {
-        column: mapped.places[name][:, n]
-        for name, axes in PLACES.items()
-        if name in mapped.places
+        column: mapped.positions[name][:, n]
+        for name, axes in PROJECTIONS.items()
+        if name in mapped.positions
         for n, column in enumerate(axes)
     }
     if mapped.clusters is not None:
-        columns[CLUSTER] = mapped.clusters
+        columns[CLUSTER_COLUMN] = mapped.clusters
     notes: dict[str, Any] = {"figures": mapped.figures}
     if mapped.basis is not None:
         notes["basis"] = base64.b64encode(mapped.basis.astype("<f4").tobytes()).decode()
@@ -118,32 +120,32 @@ def write(path: Path, mapped: EmbeddingMap) -> None:
 
 
 def read(path: Path) -> EmbeddingMap:
-    """The map of a table, with as much of it as the file holds, PCA at least.
+    """Read the map of a table, with the parts that the file holds; PCA is added if missing.
 
     Raises SerdemoError as `table.read` does.
     """
     table = tables.read(path)
-    wanted = [column for axes in PLACES.values() for column in axes]
-    found, notes = tables.extras(path, [*wanted, CLUSTER])
-    places = {
-        name: np.stack([found[axis] for axis in axes], axis=1)
-        for name, axes in PLACES.items()
-        if all(axis in found for axis in axes)
+    coordinates = [column for axes in PROJECTIONS.values() for column in axes]
+    columns, notes = tables.read_extras(path, [*coordinates, CLUSTER_COLUMN])
+    positions = {
+        name: np.stack([columns[axis] for axis in axes], axis=1)
+        for name, axes in PROJECTIONS.items()
+        if all(axis in columns for axis in axes)
     }
-    clusters = found.get(CLUSTER)
-    if clusters is not None and not (np.abs(clusters) < tables.MOST_ROWS).all():
-        clusters = None  # no numbers of clusters
+    clusters = columns.get(CLUSTER_COLUMN)
+    if clusters is not None and not (np.abs(clusters) < tables.MAX_ROWS).all():
+        clusters = None  # not cluster numbers
     return EmbeddingMap(
         table,
-        places if "pca" in places else {**places, **pca_only(table).places},
+        positions if "pca" in positions else {**positions, **pca_only(table).positions},
         None if clusters is None else clusters.astype(np.int32),
         _figures(notes) if clusters is not None else {},
         _basis(notes, table.embedding.shape[1]),
     )
 
 
-def default() -> Path:
-    """The shipped map that is shown first: of the first of `SHIPPED` whose checkpoint is here."""
+def default_path() -> Path:
+    """Path of the default map: that of the first of `SHIPPED` whose checkpoint and map are installed."""
     for name in SHIPPED:
         try:
             bundled_checkpoint(name)
@@ -154,43 +156,41 @@ def default() -> Path:
     raise SerdemoError("This installation holds no map: choose a folder of clips or a table.")
 
 
-def _half(values: NDArray[np.floating[Any]]) -> Points:
+def _round_to_half(values: NDArray[np.floating[Any]]) -> Points:
     return values.astype(np.float16).astype(np.float32)
 
 
 def _figures(notes: dict[str, Any]) -> Figures:
-    """Figures of the shape that `study` gives; none where a stranger wrote others."""
-    found = notes.get("figures")
-    if not isinstance(found, dict) or set(found) - {"new"} != {"speakers", "mean", "pooled"}:
+    """Figures in the format of `cluster_study.study`; empty where an untrusted file has others."""
+    figures = notes.get("figures")
+    if not isinstance(figures, dict) or set(figures) - {"new"} != {"speakers", "mean", "pooled"}:
         return {}
-    speakers = found["speakers"]
-    means = [found[key] for key in ("mean", "new") if key in found]
-    good = (
+    speakers = figures["speakers"]
+    means = [figures[key] for key in ("mean", "new") if key in figures]
+    valid = (
         isinstance(speakers, dict)
-        and all(_told(one, ("n", "clusters")) for one in [*speakers.values(), found["pooled"]])
-        and all(_told(one, ("scored",)) for one in means)
+        and all(_is_figures(x, ("n", "clusters")) for x in (*speakers.values(), figures["pooled"]))
+        and all(_is_figures(x, ("scored",)) for x in means)
     )
-    return found if good else {}
+    return figures if valid else {}
 
 
-def _told(one: Any, counts: tuple[str, ...]) -> bool:
-    """Whether these are the figures of one speaker, or the mean of several."""
-    return (
-        isinstance(one, dict)
-        and set(one) == {*counts, "found", "chance"}
-        and all(type(one[name]) is int for name in counts)
-        and all(isinstance(one[part], dict) for part in ("found", "chance"))
-        and all(
-            value is None or type(value) in (int, float)
-            for part in ("found", "chance")
-            for value in one[part].values()
-        )
+def _is_figures(values: Any, counts: tuple[str, ...]) -> bool:
+    """Whether `values` is an entry of figures: integer `counts`, and two tables of rates."""
+    if not isinstance(values, dict) or set(values) != {*counts, "found", "chance"}:
+        return False
+    tables = (values["found"], values["chance"])
+    return all(type(values[name]) is int for name in counts) and all(
+        isinstance(rates, dict)
+        and all(rate is None or type(rate) in (int, float) for rate in rates.values())
+        for rates in tables
     )
 
 
 def _basis(notes: dict[str, Any], width: int) -> Points | None:
+    """Basis (E, `width`) of a compressed map; None where there is none, or an untrusted file's is bad."""
     text = notes.get("basis")
-    if not isinstance(text, str) or len(text) > MOST_BASIS:
+    if not isinstance(text, str) or len(text) > MAX_BASIS_CHARS:
         return None
     try:
         numbers = np.frombuffer(base64.b64decode(text, validate=True), "<f4")

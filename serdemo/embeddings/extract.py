@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from serdemo import __version__
 from serdemo.data.array_cache import ArrayCache, CacheOptions, digest
 from serdemo.data.corpora import normalise_speaker
-from serdemo.embeddings.parquet_limits import WORDS
+from serdemo.embeddings.parquet_limits import TEXT_COLUMNS
 from serdemo.embeddings.table import Table
 from serdemo.nn.checkpoint_files import DESCRIPTION, WEIGHTS
 from serdemo.schema.errors import SerdemoError
@@ -27,7 +27,7 @@ from serdemo.schema.types import Utterance
 PROCEDURE = (
     "embedding and probabilities, 1"  # to be counted up when what is kept means another thing
 )
-STAMPS = "clips.json"
+DIGESTS_FILE = "clips.json"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,22 +54,22 @@ def embed(
     off goes on where it was. Raises SerdemoError when the checkpoint or none of the clips can be
     read.
     """
-    fingerprint = identity(folder)
+    fingerprint = checkpoint_digest(folder)
     cache = ArrayCache(options.folder / f"embed-{fingerprint[:16]}", options.cache_gb)
-    keys, refused = _contents(utterances, options.folder / STAMPS)
+    keys, refused = _content_digests(utterances, options.folder / DIGESTS_FILE)
     missing = {key: u.path for u, key in keys if key not in cache}
     fresh: dict[str, NDArray[np.float32]] = {}
     done = len(keys) - len(missing)
     if missing:
-        for key, found in _heard(folder, missing, device):
+        for key, found in _embed_clips(folder, missing, device):
             done += 1
             progress(done)
             if isinstance(found, SerdemoError):
                 refused.append(str(found))
             else:
-                fresh[key] = _whole(cache.put(key, _halves(found)))
+                fresh[key] = _join_halves(cache.put(key, _split_halves(found)))
     rows = [
-        (u, fresh[key] if key in fresh else _whole(cache.get(key)))
+        (u, fresh[key] if key in fresh else _join_halves(cache.get(key)))
         for u, key in keys
         if key in fresh or key in cache
     ]
@@ -90,7 +90,7 @@ def embed(
     )
 
 
-def identity(folder: Path) -> str:
+def checkpoint_digest(folder: Path) -> str:
     """What a checkpoint is, as the digest that tables are marked with; raises SerdemoError when it
     is none."""
     files = [recovered_path(folder) / name for name in (WEIGHTS, DESCRIPTION)]
@@ -112,7 +112,7 @@ def _seen(said: Mapping[str, Any], speakers: set[str]) -> list[str]:
     return sorted(known & speakers)
 
 
-def _contents(
+def _content_digests(
     utterances: Sequence[Utterance], path: Path
 ) -> tuple[list[tuple[Utterance, str]], list[str]]:
     """Each clip with the digest of its content, and the errors of those that cannot be read.
@@ -144,7 +144,7 @@ def _contents(
     return found, refused
 
 
-def _heard(
+def _embed_clips(
     folder: Path, missing: Mapping[str, Path], device: str
 ) -> Iterator[tuple[str, NDArray[np.float32] | SerdemoError]]:
     """By key, the embedding and then the probabilities of a clip, (E + C,), or why there are none."""
@@ -159,13 +159,13 @@ def _heard(
             yield key, values.astype(np.float32)
 
 
-def _halves(values: NDArray[np.float32]) -> NDArray[np.float32]:
+def _split_halves(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """(D,) as two rows (2, D) of which each fits half precision: the second is what the first lost."""
     first = values.astype(np.float16).astype(np.float32)
     return np.stack([first, values - first])
 
 
-def _whole(halves: NDArray[np.float16]) -> NDArray[np.float32]:
+def _join_halves(halves: NDArray[np.float16]) -> NDArray[np.float32]:
     whole: NDArray[np.float32] = halves.astype(np.float32).sum(axis=0)
     return whole
 
@@ -187,5 +187,5 @@ def _table(
         )
         for (clip, _), answer in zip(rows, best, strict=True)
     ]
-    columns = dict(zip(WORDS, map(tuple, zip(*words, strict=True)), strict=True))
+    columns = dict(zip(TEXT_COLUMNS, map(tuple, zip(*words, strict=True)), strict=True))
     return Table(columns, values[:, :width], labels, shares, about)

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from serdemo.embeddings import table as tables
-from serdemo.embeddings.projection import FEWEST, Points, pca, umap
+from serdemo.embeddings.projection import MIN_POINTS, Points, pca, umap
 from serdemo.embeddings.table import Table
 from serdemo.schema.errors import UsageError
 from serdemo.schema.files import write_text
 from serdemo.schema.palette import style_of
 
 COLOURED_BY = ("emotion", "prediction", "corpus", "speaker", "language", "gender")
-MOST_NAMES = 40  # in a legend; those beyond are put together
+MAX_NAMES = 40  # in a legend; those beyond are put together
 OTHERS = "all others"
 # Of the plain kinds of names: apart for colour-blind eyes, as far as so many can be.
 COLOURS = (
@@ -37,13 +37,13 @@ def coordinates(table: Table, dimensions: int, seed: int) -> dict[str, Points]:
     With fewer than four clips UMAP is left out, and `x`, `y` are PCA's.
     """
     plane = pca(table.embedding, dimensions)
-    made = umap(table.embedding, dimensions, seed) if len(table) >= FEWEST else plane
+    made = umap(table.embedding, dimensions, seed) if len(table) >= MIN_POINTS else plane
     axes = "xyz"[:dimensions]
     found = {axis: made[:, n] for n, axis in enumerate(axes)}
     return found | {f"pca_{axis}": plane[:, n] for n, axis in enumerate(axes)}
 
 
-def make(source: Path, out: Path, dimensions: int = 2, seed: int = 0) -> int:
+def write_map(source: Path, out: Path, dimensions: int = 2, seed: int = 0) -> int:
     """Write the map of a table to `out`, Parquet or HTML by its ending; returns the clips on it.
 
     Raises UsageError for another ending or number of dimensions, SerdemoError for a table that
@@ -56,34 +56,34 @@ def make(source: Path, out: Path, dimensions: int = 2, seed: int = 0) -> int:
     table = tables.read(source)
     found = coordinates(table, dimensions, seed)
     if out.suffix == ".html":
-        write_text(out, page(table, found, source.stem))
+        write_text(out, page_html(table, found, source.stem))
     else:
         tables.write(out, table, found)
     return len(table)
 
 
-def page(table: Table, found: Mapping[str, Points], title: str) -> str:
+def page_html(table: Table, found: Mapping[str, Points], title: str) -> str:
     """A page that needs nothing else: the map by what is `found` of `coordinates`, coloured by what
     one chooses, names on hovering."""
     import plotly.io
 
-    figure = plot(table, found)
+    figure = make_figure(table, found)
     made: str = plotly.io.to_html(
         figure, include_plotlyjs=True, full_html=True, config={"displaylogo": False}
     )
     return made.replace("<head>", f"<head><title>{escape(title)}: a map of voices</title>", 1)
 
 
-def plot(table: Table, found: Mapping[str, Points]) -> Any:
+def make_figure(table: Table, found: Mapping[str, Points]) -> Any:
     """The map as a plotly figure: a trace for each name, menus for colour and projection."""
     import plotly.graph_objects as go
 
-    kinds = [kind for kind in COLOURED_BY if len(set(table.words[kind])) > 1] or ["emotion"]
+    kinds = [kind for kind in COLOURED_BY if len(set(table.text[kind])) > 1] or ["emotion"]
     traces, owners = [], []
     flat = "z" not in found
     mark = "" if "x" in found else "pca_"
     for kind in kinds:
-        names = np.array(_gathered(table.words[kind]))
+        names = np.array(_common_names(table.text[kind]))
         for number, (name, count) in enumerate(sorted(Counter(names).items())):
             rows = np.flatnonzero(names == name)
             at = {axis: found[mark + axis][rows] for axis in "xyz" if mark + axis in found}
@@ -93,7 +93,7 @@ def plot(table: Table, found: Mapping[str, Points]) -> Any:
                     **at,
                     mode="markers",
                     name=f"{name or 'unknown'} ({count})",
-                    text=[hover(table, int(row)) for row in rows],
+                    text=[hover_text(table, int(row)) for row in rows],
                     hovertemplate="%{text}<extra></extra>",
                     marker=_marker(kind, name, number, flat),
                     visible=kind == kinds[0],
@@ -117,9 +117,9 @@ def plot(table: Table, found: Mapping[str, Points]) -> Any:
     )
 
 
-def hover(table: Table, row: int) -> str:
+def hover_text(table: Table, row: int) -> str:
     """What is told of one clip."""
-    words = {kind: table.words[kind][row] for kind in table.words}
+    words = {kind: table.text[kind][row] for kind in table.text}
     told = [f"<b>{escape(words['clip'])}</b>", escape(f"{words['corpus']}, {words['speaker']}")]
     if words["emotion"]:
         told.append(f"meant: {escape(words['emotion'])}")
@@ -129,9 +129,9 @@ def hover(table: Table, row: int) -> str:
     return "<br>".join(told)
 
 
-def _gathered(names: Sequence[str]) -> list[str]:
+def _common_names(names: Sequence[str]) -> list[str]:
     """The names, the rare ones of very many under one."""
-    common = {name for name, _ in Counter(names).most_common(MOST_NAMES)}
+    common = {name for name, _ in Counter(names).most_common(MAX_NAMES)}
     return [name if name in common else OTHERS for name in names]
 
 

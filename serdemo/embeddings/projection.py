@@ -18,9 +18,9 @@ from serdemo.schema.errors import SerdemoError, UsageError
 
 Points = NDArray[np.float32]
 
-COMPONENTS = 50  # UMAP is given these many: the rest is noise to it, and time
+UMAP_COMPONENTS = 50  # UMAP is given these many: the rest is noise to it, and time
 NEIGHBOURS = 15
-FEWEST = 4  # points that make a map
+MIN_POINTS = 4  # points that make a map
 
 
 def pca(embeddings: Points, dimensions: int = 2) -> Points:
@@ -32,7 +32,7 @@ def pca(embeddings: Points, dimensions: int = 2) -> Points:
     """
     from sklearn.decomposition import PCA
 
-    embeddings = checked(embeddings)
+    embeddings = check_points(embeddings)
     if dimensions < 1:
         raise UsageError(f"A map has 1 dimension or more, not {dimensions}.")
     kept = min(dimensions, *embeddings.shape)
@@ -54,10 +54,10 @@ def umap(embeddings: Points, dimensions: int = 2, seed: int = 0) -> Points:
     Cosine distance, 15 neighbours, the same for the same seed. Raises SerdemoError for fewer than
     four points or numbers that are not finite.
     """
-    embeddings = checked(embeddings)
-    if len(embeddings) < FEWEST:
+    embeddings = check_points(embeddings)
+    if len(embeddings) < MIN_POINTS:
         raise SerdemoError(
-            f"A map needs {FEWEST} clips or more, and there are {len(embeddings)}: add some."
+            f"A map needs {MIN_POINTS} clips or more, and there are {len(embeddings)}: add some."
         )
     with warnings.catch_warnings(action="ignore"):  # of a start at random, which is as good here
         return _umap(embeddings, dimensions, seed)
@@ -66,7 +66,7 @@ def umap(embeddings: Points, dimensions: int = 2, seed: int = 0) -> Points:
 def _umap(embeddings: Points, dimensions: int, seed: int) -> Points:
     from umap import UMAP
 
-    reduced = pca(embeddings, min(COMPONENTS, *embeddings.shape))
+    reduced = pca(embeddings, min(UMAP_COMPONENTS, *embeddings.shape))
     # A spectral start asks for more points than dimensions by some.
     start = "spectral" if len(embeddings) > dimensions + 2 else "random"
     made = UMAP(
@@ -98,8 +98,8 @@ class ReferenceMap:
 
         Raises SerdemoError where the two do not fit or hold numbers that are not finite.
         """
-        self.embeddings = _normalised(checked(embeddings))
-        self.positions = checked(positions)
+        self.embeddings = _normalised(check_points(embeddings))
+        self.positions = check_points(positions)
         if len(self.embeddings) != len(self.positions):
             raise SerdemoError(
                 f"The map has {len(self.positions)} places for {len(self.embeddings)} clips: make"
@@ -112,7 +112,7 @@ class ReferenceMap:
         The weights fall to zero at the last neighbour, so that the place moves without a jump as
         the embedding does. Raises SerdemoError for an embedding of another size.
         """
-        own = checked(np.asarray(embedding, np.float32)[None])
+        own = check_points(np.asarray(embedding, np.float32)[None])
         if own.shape[1] != self.embeddings.shape[1]:
             raise SerdemoError(
                 f"This embedding has {own.shape[1]} numbers, the map's {self.embeddings.shape[1]}:"
@@ -133,7 +133,7 @@ class ReferenceMap:
         )
 
 
-def checked(values: Points) -> Points:
+def check_points(values: Points) -> Points:
     """The same as a float32 table of finite numbers; raises SerdemoError when it is none."""
     try:
         table = np.asarray(values, np.float32)

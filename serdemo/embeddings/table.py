@@ -14,12 +14,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from serdemo.embeddings import parquet_limits
-from serdemo.embeddings.parquet_limits import SHARE
-from serdemo.embeddings.parquet_limits import WORDS as WORDS
+from serdemo.embeddings.parquet_limits import PROBABILITY_PREFIX
+from serdemo.embeddings.parquet_limits import TEXT_COLUMNS as TEXT_COLUMNS
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.files import atomic
 
-MOST_ROWS = 1_000_000
+MAX_ROWS = 1_000_000
 ABOUT = b"serdemo"  # the entry of the file's metadata that says what made it
 NOTES = b"serdemo_map"  # and the one of what else is known
 
@@ -32,7 +32,7 @@ class Table:
     `about` says what made it: the checkpoint's name and `digest`, and the version.
     """
 
-    words: dict[str, tuple[str, ...]]
+    text: dict[str, tuple[str, ...]]
     embedding: NDArray[np.float32]
     labels: tuple[str, ...]
     probabilities: NDArray[np.float32]
@@ -44,13 +44,13 @@ class Table:
     @property
     def speakers(self) -> tuple[str, ...]:
         """`corpus/speaker` of each clip, unique over all corpora."""
-        pairs = zip(self.words["corpus"], self.words["speaker"], strict=True)
+        pairs = zip(self.text["corpus"], self.text["speaker"], strict=True)
         return tuple(f"{corpus}/{speaker}" for corpus, speaker in pairs)
 
     @property
     def emotions(self) -> tuple[str, ...]:
         """The emotion of each clip, empty where it is not known."""
-        return self.words["emotion"]
+        return self.text["emotion"]
 
 
 def write(
@@ -64,10 +64,10 @@ def write(
 
     Raises SerdemoError where that cannot be.
     """
-    own: dict[str, Any] = {name: pa.array(table.words[name], pa.string()) for name in WORDS}
+    own: dict[str, Any] = {name: pa.array(table.text[name], pa.string()) for name in TEXT_COLUMNS}
     confidence = table.probabilities.max(axis=1) if table.labels else np.full(len(table), np.nan)
     for name, values in zip(table.labels, table.probabilities.T, strict=True):
-        own[SHARE + name] = pa.array(values, pa.float32())
+        own[PROBABILITY_PREFIX + name] = pa.array(values, pa.float32())
     own["confidence"] = pa.array(confidence, pa.float32(), from_pandas=True)
     ends = np.arange(len(table) + 1, dtype=np.int32) * table.embedding.shape[1]
     own["embedding"] = pa.ListArray.from_arrays(ends, table.embedding.ravel())
@@ -82,11 +82,11 @@ def write(
             temporary,
             compression="zstd",
             # Numbers of half precision take half the room so, and text is told once.
-            use_dictionary=list(WORDS),
+            use_dictionary=list(TEXT_COLUMNS),
             use_byte_stream_split=[
                 f"{field.name}.list.element" if field.name == "embedding" else field.name
                 for field in made.schema
-                if field.name not in WORDS
+                if field.name not in TEXT_COLUMNS
             ],
         )
 
@@ -100,20 +100,24 @@ def read(path: Path) -> Table:
         raise SerdemoError(f"There is no table {path}: make one with `serdemo embed`.")
     try:
         with pq.ParquetFile(path) as file:
-            if file.metadata.num_rows > MOST_ROWS:
-                raise SerdemoError(f"{path.name} holds more than {MOST_ROWS} clips: split it.")
-            found = file.read(parquet_limits.wanted(path, file.schema_arrow))
+            if file.metadata.num_rows > MAX_ROWS:
+                raise SerdemoError(f"{path.name} holds more than {MAX_ROWS} clips: split it.")
+            found = file.read(parquet_limits.table_columns(path, file.schema_arrow))
     except (pa.ArrowException, OSError, ValueError) as problem:
         raise SerdemoError(
             f"{path.name} is no Parquet table, or is damaged: make one with `serdemo embed`."
         ) from problem
     if not len(found):
         raise SerdemoError(f"{path.name} holds no clips: embed a corpus that has some.")
-    labels = tuple(n.removeprefix(SHARE) for n in found.column_names if n.startswith(SHARE))
-    shares = [_shares(path, found, SHARE + name) for name in labels]
+    labels = tuple(
+        n.removeprefix(PROBABILITY_PREFIX)
+        for n in found.column_names
+        if n.startswith(PROBABILITY_PREFIX)
+    )
+    shares = [_shares(path, found, PROBABILITY_PREFIX + name) for name in labels]
     empty = np.zeros((len(found), 0), np.float32)
     return Table(
-        words={name: _words(path, found, name) for name in WORDS},
+        text={name: _words(path, found, name) for name in TEXT_COLUMNS},
         embedding=_embedding(path, found),
         labels=labels,
         probabilities=np.stack(shares, axis=1) if shares else empty,
@@ -121,13 +125,13 @@ def read(path: Path) -> Table:
     )
 
 
-def extras(
+def read_extras(
     path: Path, names: Sequence[str]
 ) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
     """Those of the columns `names` that a readable table has once and that are N finite numbers, as
     float32, and the notes it was written with."""
     with pq.ParquetFile(path) as file:
-        found = file.read(parquet_limits.numeric(file.schema_arrow, names))
+        found = file.read(parquet_limits.numeric_columns(file.schema_arrow, names))
     values = {name: _floats(found[name]) for name in found.column_names}
     finite = {name: own for name, own in values.items() if np.isfinite(own).all()}
     return finite, _json(found, NOTES)

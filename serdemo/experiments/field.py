@@ -84,7 +84,7 @@ def measure(
         kept: Mapping[str, Utterance] = {
             clip.path.absolute().relative_to(base).as_posix(): clip for clip in utterances
         }
-        clips = tuple(kept[word] for word in found.table.words["clip"])
+        clips = tuple(kept[word] for word in found.table.text["clip"])
         rows = found.table.embedding.astype(np.float64)
         table = Table(rows, tuple(clip.emotion for clip in clips), clips)
         told = f"linear classifier on {found.table.about['checkpoint']}"

@@ -23,7 +23,7 @@ from serdemo.data import corpora
 from serdemo.data.array_cache import CacheOptions
 from serdemo.embeddings import embedding_map
 from serdemo.embeddings.cluster_study import study
-from serdemo.embeddings.embedding_map import PLACES, EmbeddingMap
+from serdemo.embeddings.embedding_map import PROJECTIONS, EmbeddingMap
 from serdemo.embeddings.extract import embed
 from serdemo.embeddings.projection import pca
 from serdemo.inference.predictor import Predictor
@@ -43,7 +43,7 @@ def own(
     utterances = corpora.load_many(str(corpus_root))
     options = CacheOptions(cache=str(folder / "cache"))
     table = embed(tiny_checkpoint, utterances, corpus_root.parent, options, device="cpu").table
-    places = {name: pca(table.embedding, len(axes)) for name, axes in PLACES.items()}
+    places = {name: pca(table.embedding, len(axes)) for name, axes in PROJECTIONS.items()}
     made = EmbeddingMap(table, places, *study(table))
     embedding_map.write(folder / "simple.parquet", made)
     return folder / "simple.parquet", made
@@ -145,7 +145,7 @@ def press(page: Any, x: float, y: float) -> None:
 
 def test_the_shipped_map_is_there_at_once(visit_map: Callable[..., Any]) -> None:
     page = visit_map()
-    table = embedding_map.read(embedding_map.default()).table
+    table = embedding_map.read(embedding_map.default_path()).table
     assert part(page, "count").inner_text() == f"{len(table):,} of {len(table):,} clips shown"
     counts = Counter(name or "unknown" for name in table.emotions)
     assert legend(page) == {name: f"{n:,} of {n:,}" for name, n in counts.items()}
@@ -178,12 +178,12 @@ def test_a_click_tells_and_plays_the_clip(
 ) -> None:
     path, found = own
     page = visit_map(path)
-    points = on_screen(page, found.places["umap2"])
+    points = on_screen(page, found.positions["umap2"])
     row = lonely(points)
     x, y = points[row].tolist()
     box = field(page).bounding_box()
     page.mouse.move(box["x"] + x, box["y"] + y)
-    words = {name: values[row] for name, values in found.table.words.items()}
+    words = {name: values[row] for name, values in found.table.text.items()}
     assert words["clip"] in part(page, "tip").inner_text()
     began = time.perf_counter()
     with page.expect_response(lambda r: "component_server" in r.url) as got:
@@ -219,7 +219,7 @@ def test_a_lasso_counts_what_it_holds_and_gives_it_away(
 ) -> None:
     path, found = own
     page = visit_map(path)
-    points = on_screen(page, found.places["umap2"])
+    points = on_screen(page, found.positions["umap2"])
     box = field(page).bounding_box()
     half = float(np.median(points[:, 0]))
     inside = points[:, 0] < half - 0.5
@@ -243,7 +243,7 @@ def test_a_lasso_counts_what_it_holds_and_gives_it_away(
     coming.value.save_as(tmp_path / "selected.csv")
     with (tmp_path / "selected.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    clips = np.array(found.table.words["clip"])
+    clips = np.array(found.table.text["clip"])
     assert sorted(row["clip"] for row in rows) == sorted(clips[inside].tolist())
     page.get_by_text("The same as a table").click()
     part(page, "table-caption").filter(has_text=f"1 to 12 of {inside.sum()}").wait_for()
@@ -263,7 +263,7 @@ def test_the_whole_map_is_saved_for_other_tools(
         coming.value.save_as(tmp_path / f"map{ending}")
         assert coming.value.suggested_filename == f"simple{ending}"
     saved = pq.read_table(tmp_path / "map.parquet").to_pandas()
-    np.testing.assert_array_equal(saved[["x", "y"]].to_numpy(), found.places["umap2"])
+    np.testing.assert_array_equal(saved[["x", "y"]].to_numpy(), found.positions["umap2"])
     alone = page.context.new_page()
     alone.goto((tmp_path / "map.html").as_uri())
     alone.get_by_text("angry (8)").first.wait_for()
@@ -274,7 +274,7 @@ def test_colours_and_filters_say_what_the_table_says(
 ) -> None:
     path, found = own
     page = visit_map(path)
-    points = on_screen(page, found.places["umap2"])
+    points = on_screen(page, found.positions["umap2"])
     row = lonely(points)
     at = [round(float(value)) for value in points[row]]
     colour = """([x, y]) => [...document.querySelector("#explore [data-part=points]")
@@ -291,14 +291,14 @@ def test_colours_and_filters_say_what_the_table_says(
     assert near(style_of(found.table.emotions[row]).colour, shown())
     select = page.get_by_label("Colour by")
     select.select_option("prediction")
-    assert near(style_of(found.table.words["prediction"][row]).colour, shown())
+    assert near(style_of(found.table.text["prediction"][row]).colour, shown())
     for kind, names in (
         ("speaker", found.table.speakers),
         (
             "error",
             [
                 "right" if a == b else "wrong"
-                for a, b in zip(found.table.emotions, found.table.words["prediction"], strict=True)
+                for a, b in zip(found.table.emotions, found.table.text["prediction"], strict=True)
             ],
         ),
         ("cluster", [f"cluster {n + 1}" for n in np.asarray(found.clusters).tolist()]),
@@ -343,12 +343,12 @@ def test_a_new_clip_lies_beside_those_like_it(
 ) -> None:
     path, found = own
     page = visit_map(path)
-    name = found.table.words["clip"][9]
+    name = found.table.text["clip"][9]
     page.set_input_files("[data-part=clip-file]", str(corpus_root.parent / name))
     part(page, "you").filter(has_text="nearest clips are").wait_for()
     near = part(page, "near").locator("li")
     assert name in near.first.inner_text() and "alike 1.00" in near.first.inner_text()
-    assert f"sounds {found.table.words['prediction'][9]}" in part(page, "you").inner_text()
+    assert f"sounds {found.table.text['prediction'][9]}" in part(page, "you").inner_text()
     near.first.get_by_role("button").click()
     part(page, "sound-status").filter(has_text="Play").wait_for()
     assert not list(sent.rglob(Path(name).name))  # it is deleted once it is read
@@ -530,7 +530,7 @@ def test_an_answer_about_another_map_is_not_shown(
             held.append(route) if called(route.request) in ("place", "play") else route.continue_()
         ),
     )
-    clip = str(corpus_root.parent / own[1].table.words["clip"][9])
+    clip = str(corpus_root.parent / own[1].table.text["clip"][9])
     page.set_input_files("[data-part=clip-file]", clip)
     while not held:
         page.wait_for_timeout(50)
@@ -624,7 +624,7 @@ def test_clips_are_sent_without_https_too(
 ) -> None:
     page = visit_map(own[0])
     page.evaluate("delete Crypto.prototype.randomUUID")  # as browsers do there
-    clip = str(corpus_root.parent / own[1].table.words["clip"][9])
+    clip = str(corpus_root.parent / own[1].table.text["clip"][9])
     page.set_input_files("[data-part=clip-file]", clip)
     part(page, "you").filter(has_text="nearest clips are").wait_for()
     page.get_by_role("tab", name="Recognise").click()
@@ -636,17 +636,19 @@ def test_very_many_speakers_and_strange_names_are_drawn_soon(
     visit_map: Callable[..., Any], own: tuple[Path, EmbeddingMap], tmp_path: Path
 ) -> None:
     count = 3000
-    words = {name: ("",) * count for name in own[1].table.words}
+    words = {name: ("",) * count for name in own[1].table.text}
     words["speaker"] = tuple(f"s{n}" for n in range(count))
     words["emotion"] = ("constructor", "sad", "toString") * (count // 3)
     rng = np.random.default_rng(0)
     table = replace(
         own[1].table,
-        words=words,
+        text=words,
         embedding=rng.standard_normal((count, 8)).astype(np.float32),
         probabilities=np.full((count, len(own[1].table.labels)), 0.25, np.float32),
     )
-    places = {name: rng.random((count, len(axes)), np.float32) for name, axes in PLACES.items()}
+    places = {
+        name: rng.random((count, len(axes)), np.float32) for name, axes in PROJECTIONS.items()
+    }
     embedding_map.write(
         tmp_path / "many.parquet", EmbeddingMap(table, places, np.zeros(count, np.int32))
     )
@@ -675,7 +677,7 @@ def test_a_clip_that_plays_can_be_stopped(
 ) -> None:
     path, found = own
     page = visit_map(path)
-    points = on_screen(page, found.places["umap2"])
+    points = on_screen(page, found.positions["umap2"])
     x, y = points[lonely(points)].tolist()
     sound = "document.querySelector('#explore audio')"
     page.evaluate(f"{sound}.loop = true")

@@ -154,7 +154,7 @@ class Explore:
         row = payload.rows_of(one, [field(asked, "row", int)])[0]
         if not self._is_local(asked, request):
             return {"silent": NOT_YOURS}
-        path = self._sound_file(one, one.mapped.table.words["clip"][row])
+        path = self._sound_file(one, one.mapped.table.text["clip"][row])
         if path is None:
             return {"silent": NOT_HERE}
         return beginning(path)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serdemo.embeddings import background, embedding_map
-from serdemo.embeddings.embedding_map import PLACES, EmbeddingMap
+from serdemo.embeddings.embedding_map import PROJECTIONS, EmbeddingMap
 from serdemo.schema.errors import SerdemoError
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class MapSession:
     @property
     def missing(self) -> list[str]:
         """The parts of it that are not made yet."""
-        there = {*self.mapped.places, *(["study"] if self.mapped.clusters is not None else [])}
+        there = {*self.mapped.positions, *(["study"] if self.mapped.clusters is not None else [])}
         return [name for name in background.PARTS if name not in there]
 
     @property
@@ -71,7 +71,7 @@ class MapSession:
             prefix="serdemo-map-", ignore_cleanup_errors=True
         )
         self._began_at = time.monotonic()
-        self._process = background.begin(Path(self._folder.name), self.mapped.table)
+        self._process = background.start(Path(self._folder.name), self.mapped.table)
 
     @property
     def begun(self) -> bool:
@@ -93,15 +93,15 @@ class MapSession:
         with self._lock:
             for name in self.missing:
                 if name == "study":
-                    if (found := background.made_study(folder)) is None:
+                    if (found := background.load_study(folder)) is None:
                         continue
                     self.mapped = replace(self.mapped, clusters=found[0], figures=found[1])
                     self.codes.pop("cluster", None)
                 else:
-                    if (places := background.made_places(folder, name)) is None:
+                    if (places := background.load_positions(folder, name)) is None:
                         continue
-                    every = {**self.mapped.places, name: places}
-                    self.mapped = replace(self.mapped, places=every)
+                    every = {**self.mapped.positions, name: places}
+                    self.mapped = replace(self.mapped, positions=every)
                 fresh.append(name)
         if ended and self.missing:
             raise SerdemoError(SLOW_FAILED)
@@ -111,13 +111,15 @@ class MapSession:
         """Where a newcomer's embedding (E,) of the model lies, and its place by projection."""
         with self._lock:
             # Beside which clips of others it would lie is not known where each speaker lies alone.
-            names = tuple(name for name in PLACES if name in self.mapped.places and name != "own")
+            names = tuple(
+                name for name in PROJECTIONS if name in self.mapped.positions and name != "own"
+            )
             if self._ground is None or self._ground[0] != names:
-                self._ground = names, self.mapped.ground(names)
-        found = self._ground[1].place(self.mapped.shortened(embedding))
+                self._ground = names, self.mapped.reference_map(names)
+        found = self._ground[1].place(self.mapped.compress_embedding(embedding))
         numbers, at = iter(found.position.tolist()), {}
         for name in self._ground[0]:
-            at[name] = [next(numbers) for _ in PLACES[name]]
+            at[name] = [next(numbers) for _ in PROJECTIONS[name]]
         return found, at
 
     def close(self) -> None:
@@ -150,7 +152,7 @@ class MapSessions:
         """The map that comes with serdemo, read once. Raises SerdemoError when there is none."""
         with self._lock:
             if SHIPPED not in self._open:
-                path = embedding_map.default()
+                path = embedding_map.default_path()
                 self._open[SHIPPED] = MapSession(SHIPPED, path.stem, embedding_map.read(path))
             return self._open[SHIPPED]
 

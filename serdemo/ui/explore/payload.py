@@ -21,7 +21,7 @@ from gradio.utils import get_upload_folder
 from numpy.typing import NDArray
 
 from serdemo.embeddings import embedding_map, html_map
-from serdemo.embeddings.embedding_map import PLACES, EmbeddingMap
+from serdemo.embeddings.embedding_map import PROJECTIONS, EmbeddingMap
 from serdemo.schema.errors import SerdemoError, UsageError
 
 if TYPE_CHECKING:
@@ -51,12 +51,12 @@ def payload(one: MapSession) -> Told:
         "title": one.title,
         "model": str(clips.about.get("checkpoint", "")),
         "n": len(clips),
-        "clips": "\n".join(name.replace("\n", " ") for name in clips.words["clip"]),
+        "clips": "\n".join(name.replace("\n", " ") for name in clips.text["clip"]),
         "kinds": {kind: _packed_names(one, kind) for kind in KINDS if kind != "cluster"},
         "shares": packed(np.round(100 * shares).astype(np.uint8)) if clips.labels else "",
         "notes": list(one.notes),
         "warning": f"Distances on a UMAP map are not distances. {html_map.WARNING}",
-        **parts(one, [*one.mapped.places, "study"]),
+        **parts(one, [*one.mapped.positions, "study"]),
         "missing": one.missing,
     }
 
@@ -66,9 +66,9 @@ def parts(one: MapSession, wanted: Sequence[str]) -> Told:
     own = one.mapped
     told: Told = {
         "places": {
-            name: packed(np.ascontiguousarray(own.places[name], dtype="<f4"))
+            name: packed(np.ascontiguousarray(own.positions[name], dtype="<f4"))
             for name in wanted
-            if name in PLACES and name in own.places
+            if name in PROJECTIONS and name in own.positions
         }
     }
     if "study" in wanted and own.clusters is not None:
@@ -85,7 +85,7 @@ def names(own: EmbeddingMap, kind: str) -> list[str]:
     if kind == "speaker":
         return list(clips.speakers)
     if kind == "error":
-        pairs = zip(clips.words["prediction"], clips.words["emotion"], strict=True)
+        pairs = zip(clips.text["prediction"], clips.text["emotion"], strict=True)
         return [
             (RIGHT if said == meant else WRONG) if said and meant else UNKNOWN
             for said, meant in pairs
@@ -96,7 +96,7 @@ def names(own: EmbeddingMap, kind: str) -> list[str]:
             return [UNKNOWN] * len(clips)
         known = frozenset(name for name in seen if isinstance(name, str))
         return [SEEN if name in known else NEW for name in clips.speakers]
-    return [name or UNKNOWN for name in clips.words[kind]]
+    return [name or UNKNOWN for name in clips.text[kind]]
 
 
 def counts(one: MapSession, rows: NDArray[np.int64]) -> Told:
@@ -151,12 +151,12 @@ def save(one: MapSession, rows: NDArray[np.int64], ending: str) -> Path:
         embedding_map.write(path, own)
     elif ending == ".html":
         axes = {
-            axis: own.places[name][:, n]
+            axis: own.positions[name][:, n]
             for name in ("umap2", "pca")
-            if name in own.places
-            for n, axis in enumerate(PLACES[name][:2])
+            if name in own.positions
+            for n, axis in enumerate(PROJECTIONS[name][:2])
         }
-        path.write_text(html_map.page(own.table, axes, one.title), encoding="utf-8")
+        path.write_text(html_map.page_html(own.table, axes, one.title), encoding="utf-8")
     return path
 
 
@@ -165,14 +165,14 @@ def chosen(own: EmbeddingMap, rows: NDArray[np.int64]) -> EmbeddingMap:
     clips = own.table
     part = replace(
         clips,
-        words={name: tuple(values[row] for row in rows) for name, values in clips.words.items()},
+        text={name: tuple(values[row] for row in rows) for name, values in clips.text.items()},
         embedding=clips.embedding[rows],
         probabilities=clips.probabilities[rows],
     )
     return replace(
         own,
         table=part,
-        places={name: values[rows] for name, values in own.places.items()},
+        positions={name: values[rows] for name, values in own.positions.items()},
         clusters=None if own.clusters is None else own.clusters[rows],
         figures=own.figures if len(rows) == len(clips) else {},
     )
@@ -183,13 +183,13 @@ def as_csv(own: EmbeddingMap) -> str:
     out = io.StringIO()
     lines = csv.writer(out)
     clips = own.table
-    shown = "umap2" if "umap2" in own.places else "pca"
-    lines.writerow([*clips.words, "confidence", "cluster", *PLACES[shown][:2]])
+    shown = "umap2" if "umap2" in own.positions else "pca"
+    lines.writerow([*clips.text, "confidence", "cluster", *PROJECTIONS[shown][:2]])
     for row in range(len(clips)):
-        words = [_harmless(values[row]) for values in clips.words.values()]
+        words = [_harmless(values[row]) for values in clips.text.values()]
         share = f"{clips.probabilities[row].max():.4f}" if clips.labels else ""
         cluster = "" if own.clusters is None else own.clusters[row] + 1
-        x, y = own.places[shown][row, :2]
+        x, y = own.positions[shown][row, :2]
         lines.writerow([*words, share, cluster, f"{x:.5f}", f"{y:.5f}"])
     return out.getvalue()
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serdemo.embeddings.embedding_map import SHIPPED
-from serdemo.embeddings.extract import identity
+from serdemo.embeddings.extract import checkpoint_digest
 from serdemo.nn.checkpoint_files import DESCRIPTION, WEIGHTS, bundled_checkpoint
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.files import recovered_path
@@ -190,13 +190,13 @@ def _identity(folder: Path) -> str:
     try:
         stamps = tuple((own / name).stat().st_mtime_ns for name in (WEIGHTS, DESCRIPTION))
     except OSError:
-        return identity(folder)  # says what is wrong with it
+        return checkpoint_digest(folder)  # says what is wrong with it
     return _identity_of(own, stamps)
 
 
 @lru_cache(maxsize=64)
 def _identity_of(folder: Path, stamps: tuple[int, ...]) -> str:
-    return identity(folder)
+    return checkpoint_digest(folder)
 
 
 def says(embedder: Embedder, shares: NDArray[np.float64]) -> Told:

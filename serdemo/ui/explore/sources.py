@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from serdemo.embeddings import embedding_map, parquet_limits
-from serdemo.embeddings.projection import FEWEST
+from serdemo.embeddings.projection import MIN_POINTS
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.settings import data_root
 
@@ -70,8 +70,8 @@ def notes(clips: Table) -> list[str]:
     if len(clips) < 2:
         raise SerdemoError("There is only one clip, and a map needs two or more: add some.")
     said = []
-    if len(clips) < FEWEST:
-        said.append(f"UMAP needs {FEWEST} clips or more: these are shown by PCA alone.")
+    if len(clips) < MIN_POINTS:
+        said.append(f"UMAP needs {MIN_POINTS} clips or more: these are shown by PCA alone.")
     emotions = set(clips.emotions) - {""}
     if len(set(clips.speakers)) == 1:
         said.append("All clips are one speaker's, so speakers cannot be compared.")
@@ -154,9 +154,9 @@ class EmbeddingJobs:
                 with self._turn:
                     found = embed(checkpoint, clips, root(), CacheOptions(), progress=progress)
                     said = notes(found.table)
-                    if found.refused:
-                        left = len(found.refused)
-                        said.append(f"Left out, {left} of {len(clips)}: {found.refused[0]}")
+                    if found.errors:
+                        left = len(found.errors)
+                        said.append(f"Left out, {left} of {len(clips)}: {found.errors[0]}")
                     made = embedding_map.pca_only(found.table)
                     hearing.made = self._atlas.add(title(found.table), made, root(), said)
             except SerdemoError as problem:
@@ -179,4 +179,4 @@ class EmbeddingJobs:
 
 def title(clips: Table) -> str:
     """What a map is called: its corpora."""
-    return ", ".join(name for name, _ in Counter(clips.words["corpus"]).most_common(4)) or "a table"
+    return ", ".join(name for name, _ in Counter(clips.text["corpus"]).most_common(4)) or "a table"

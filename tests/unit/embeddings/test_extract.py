@@ -92,7 +92,7 @@ def test_a_row_holds_what_the_model_says_of_a_clip(
     embedded: Embed, tiny_checkpoint: Path, clips: Path, tmp_path: Path
 ) -> None:
     found = embedded()
-    assert (len(found.table), found.kept, found.refused) == (24, 0, ())
+    assert (len(found.table), found.cached, found.errors) == (24, 0, ())
     table.write(tmp_path / "out.parquet", found.table)
     rows = pq.read_table(tmp_path / "out.parquet").to_pylist()
     assert list(rows[0]) == [
@@ -123,7 +123,7 @@ def test_what_is_written_is_read_again(embedded: Embed, tmp_path: Path) -> None:
     made = embedded().table
     table.write(tmp_path / "out.parquet", made)
     found = table.read(tmp_path / "out.parquet")
-    assert found.words == made.words
+    assert found.text == made.text
     assert (found.labels, found.about) == (made.labels, made.about)
     assert np.array_equal(found.embedding, made.embedding)
     assert np.array_equal(found.probabilities, made.probabilities)
@@ -135,7 +135,7 @@ def test_a_repeated_run_hears_nothing(embedded: Embed, heard: list[str], tmp_pat
     assert len(heard) == 24
     second = embedded()
     assert len(heard) == 24
-    assert second.kept == 24
+    assert second.cached == 24
     for name, found in (("one", first), ("two", second)):
         table.write(tmp_path / name, found.table)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
@@ -154,7 +154,7 @@ def test_a_run_broken_off_goes_on_where_it_was(
     told: list[int] = []
     found = embedded(progress=told.append)
     # Clips are heard sixteen at a time; what was kept before the end is not heard again.
-    assert found.kept == 19
+    assert found.cached == 19
     assert len(heard) == 5
     assert told == [20, 21, 22, 23, 24]
     whole = embedded(options=CacheOptions(cache=str(tmp_path / "another")))
@@ -172,7 +172,7 @@ def test_a_clip_is_known_by_its_content(embedded: Embed, clips: Path, heard: lis
     changed.write_bytes(changed.read_bytes() + b"LIST\x04\x00\x00\x00more")
     found = embedded()
     assert heard == [changed.name]
-    assert "simple/anna/angry/moved.wav" in found.table.words["clip"]
+    assert "simple/anna/angry/moved.wav" in found.table.text["clip"]
 
 
 def test_each_checkpoint_has_its_own(
@@ -200,9 +200,9 @@ def test_halves_hold_single_precision() -> None:
     from serdemo.embeddings import extract as module
 
     values = np.random.default_rng(0).normal(0, 3, 10_000).astype(np.float32)
-    halves = module._halves(values).astype(np.float16)
-    assert np.abs(module._whole(halves) - values).max() < 1e-5
-    assert np.abs(module._whole(halves) / values - 1).max() < 1e-4
+    halves = module._split_halves(values).astype(np.float16)
+    assert np.abs(module._join_halves(halves) - values).max() < 1e-5
+    assert np.abs(module._join_halves(halves) / values - 1).max() < 1e-4
 
 
 @pytest.mark.slow
@@ -211,7 +211,7 @@ def test_a_bad_clip_is_told_and_left_out(embedded: Embed, clips: Path, tmp_path:
     bad.write_bytes(b"no sound at all")
     found = embedded()
     assert len(found.table) == 23
-    assert len(found.refused) == 1 and bad.name in found.refused[0]
+    assert len(found.errors) == 1 and bad.name in found.errors[0]
     for path in clips.rglob("*.wav"):
         path.write_bytes(b"")
     with pytest.raises(SerdemoError, match="None of the 24 clips could be read; the first: "):
@@ -236,9 +236,9 @@ def test_a_pretrained_encoder_embeds_as_it_is(clips: Path, tmp_path: Path) -> No
     assert here(*line, "--out", out, "--device", "cpu").code == 0
     found = table.read(out)
     assert (len(found), found.about["checkpoint"], found.embedding.shape[1]) == (24, "wavlm", 24)
-    assert set(found.words["prediction"]) == {""}
+    assert set(found.text["prediction"]) == {""}
     encoder = built({"wavlm": source}, "wavlm")
-    row = found.words["clip"].index("bert/sad/bert-sad-1.wav")
+    row = found.text["clip"].index("bert/sad/bert-sad-1.wav")
     wave = torch.from_numpy(waveform.decode(clips / "bert" / "sad" / "bert-sad-1.wav").samples)
     with torch.no_grad():
         frames, mask = run(encoder, [wave])
@@ -298,7 +298,7 @@ def test_paths_are_relative_to_the_root_that_holds_them(
             "embed", tiny_checkpoint, "--corpus", clips, "--root", root, "--out", out, *common
         )
         assert ran.code == 0, ran.err
-        assert table.read(out).words["clip"][0].startswith(f"{first}/")
+        assert table.read(out).text["clip"][0].startswith(f"{first}/")
 
 
 def test_wrong_use_ends_in_a_sentence(tiny_checkpoint: Path, clips: Path, tmp_path: Path) -> None:
@@ -421,7 +421,7 @@ def test_tables_of_other_programs_will_do(made: Path) -> None:
     path = rewritten(made, change)
     ours, theirs = table.read(made), table.read(path)
     assert np.array_equal(ours.embedding, theirs.embedding)
-    assert theirs.words["speaker"] == ours.words["speaker"]
+    assert theirs.text["speaker"] == ours.text["speaker"]
     assert theirs.speakers[0] == "/anna"
     assert (theirs.about, theirs.labels) == ({}, ())
     both = [here("clusters", one, "--json").json() for one in (made, path)]
@@ -459,7 +459,7 @@ def test_clips_without_a_stamp_file_that_can_be_read(
     embedded()
     for content in ("{", "[]", '{"x": 3}', "{}"):
         (options.folder / "clips.json").write_text(content, encoding="utf-8")
-        assert embedded().kept == 24
+        assert embedded().cached == 24
     assert len(heard) == 24
 
 
@@ -470,4 +470,4 @@ def test_the_clips_of_an_unreadable_file_are_counted(
     gone = Utterance(clips / "gone.wav", "simple", "anna", "sad", "sad")
     found = embed(tiny_checkpoint, [*known[:3], gone], clips, options, device="cpu")
     assert len(found.table) == 3
-    assert found.refused == ("gone.wav could not be read: No such file or directory.",)
+    assert found.errors == ("gone.wav could not be read: No such file or directory.",)

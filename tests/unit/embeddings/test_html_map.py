@@ -12,7 +12,7 @@ import pytest
 from support.command import here
 
 from serdemo.embeddings import html_map, table
-from serdemo.embeddings.parquet_limits import WORDS
+from serdemo.embeddings.parquet_limits import TEXT_COLUMNS
 from serdemo.embeddings.projection import pca
 from serdemo.embeddings.table import Table
 from serdemo.schema.errors import SerdemoError, UsageError
@@ -23,7 +23,7 @@ def clips(count: int = 30) -> Table:
     """Embeddings of two speakers and three emotions, that part as they should."""
     rng = np.random.default_rng(0)
     emotions = ("angry", "sad", "<b>odd</b>")
-    words = {name: ("",) * count for name in WORDS}
+    words = {name: ("",) * count for name in TEXT_COLUMNS}
     words["emotion"] = tuple(emotions[n % 3] for n in range(count))
     words["prediction"] = tuple(emotions[n % 2] for n in range(count))
     words["clip"] = tuple(f"{n}.wav" for n in range(count))
@@ -42,9 +42,9 @@ def source(tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 def test_a_table_with_coordinates_is_still_a_table(source: Path, tmp_path: Path) -> None:
-    assert html_map.make(source, tmp_path / "map.parquet", dimensions=3) == 30
+    assert html_map.write_map(source, tmp_path / "map.parquet", dimensions=3) == 30
     again = table.read(tmp_path / "map.parquet")
-    assert again.words == clips().words
+    assert again.text == clips().text
     assert again.about == {"a": 1}
     np.testing.assert_array_equal(again.embedding, clips().embedding)
     found = pq.read_table(tmp_path / "map.parquet").to_pandas()
@@ -58,7 +58,7 @@ def test_a_table_with_coordinates_is_still_a_table(source: Path, tmp_path: Path)
 def test_too_few_for_umap_are_shown_by_pca() -> None:
     whole = clips(4)
     three = Table(
-        {name: values[:3] for name, values in whole.words.items()},
+        {name: values[:3] for name, values in whole.text.items()},
         whole.embedding[:3],
         whole.labels,
         whole.probabilities[:3],
@@ -73,7 +73,7 @@ def test_too_few_for_umap_are_shown_by_pca() -> None:
 @pytest.mark.parametrize("dimensions", [2, 3])
 def test_what_the_page_draws(dimensions: int) -> None:
     given = clips()
-    figure = html_map.plot(given, html_map.coordinates(given, dimensions, 0))
+    figure = html_map.make_figure(given, html_map.coordinates(given, dimensions, 0))
     shown = [trace for trace in figure.data if trace.visible]
     assert sorted(trace.name for trace in shown) == ["<b>odd</b> (10)", "angry (10)", "sad (10)"]
     assert sum(len(trace.x) for trace in shown) == 30
@@ -93,7 +93,7 @@ def test_what_the_page_draws(dimensions: int) -> None:
 
 
 def test_what_is_told_of_a_clip() -> None:
-    told = html_map.hover(clips(), 2)
+    told = html_map.hover_text(clips(), 2)
     assert told.split("<br>") == [
         "<b>2.wav</b>",
         "one, a",
@@ -105,8 +105,8 @@ def test_what_is_told_of_a_clip() -> None:
 @pytest.mark.slow
 def test_very_many_names_are_put_together() -> None:
     given = clips(120)
-    many = replace(given, words={**given.words, "speaker": tuple(f"s{n % 60}" for n in range(120))})
-    figure = html_map.plot(many, html_map.coordinates(many, 2, 0))
+    many = replace(given, text={**given.text, "speaker": tuple(f"s{n % 60}" for n in range(120))})
+    figure = html_map.make_figure(many, html_map.coordinates(many, 2, 0))
     names = [trace.name for trace in figure.data if trace.name.startswith(("s", "all"))]
     assert f"{html_map.OTHERS} (40)" in names
 
@@ -129,8 +129,8 @@ def test_bad_wishes_are_one_sentence(source: Path, tmp_path: Path) -> None:
         ("map.html", 4, "2 dimensions or 3"),
     ):
         with pytest.raises(UsageError, match=words):
-            html_map.make(source, tmp_path / out, dimensions)
+            html_map.write_map(source, tmp_path / out, dimensions)
     with pytest.raises(SerdemoError, match="There is no table"):
-        html_map.make(tmp_path / "gone.parquet", tmp_path / "map.html")
+        html_map.write_map(tmp_path / "gone.parquet", tmp_path / "map.html")
     with pytest.raises(SerdemoError, match="could not be written"):
-        html_map.make(source, tmp_path / "no" / "map.html")
+        html_map.write_map(source, tmp_path / "no" / "map.html")

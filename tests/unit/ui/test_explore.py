@@ -29,8 +29,8 @@ from serdemo.embeddings import background, build_shipped, embedding_map, parquet
 from serdemo.embeddings import extract as embedding
 from serdemo.embeddings import table as tables
 from serdemo.embeddings.cluster_study import study
-from serdemo.embeddings.embedding_map import PLACES, EmbeddingMap
-from serdemo.embeddings.parquet_limits import WORDS
+from serdemo.embeddings.embedding_map import PROJECTIONS, EmbeddingMap
+from serdemo.embeddings.parquet_limits import TEXT_COLUMNS
 from serdemo.embeddings.projection import pca
 from serdemo.embeddings.table import Table
 from serdemo.inference.predictor import Predictor
@@ -52,7 +52,7 @@ def clips(count: int = 60, speakers: int = 2, emotions: int = 3, width: int = 10
     """Embeddings of speakers whose emotions part."""
     rng = np.random.default_rng(0)
     said = ("angry", "sad", "happy")[:emotions]
-    words = {name: ("",) * count for name in WORDS}
+    words = {name: ("",) * count for name in TEXT_COLUMNS}
     words["emotion"] = tuple(said[n % emotions] for n in range(count))
     words["prediction"] = tuple(said[n % emotions] if n % 4 else "angry" for n in range(count))
     words["clip"] = tuple(f"one/{n}.wav" for n in range(count))
@@ -68,7 +68,7 @@ def clips(count: int = 60, speakers: int = 2, emotions: int = 3, width: int = 10
 def complete(count: int) -> EmbeddingMap:
     """A map with all its parts, without waiting for UMAP."""
     table = clips(count)
-    places = {name: pca(table.embedding, len(axes)) for name, axes in PLACES.items()}
+    places = {name: pca(table.embedding, len(axes)) for name, axes in PROJECTIONS.items()}
     return EmbeddingMap(table, places, *study(table))
 
 
@@ -129,23 +129,23 @@ def sent(source: Path, name: str = "") -> dict[str, str]:
 
 
 def test_the_shipped_map_is_of_the_shipped_checkpoint_and_small() -> None:
-    path = embedding_map.default()
+    path = embedding_map.default_path()
     found = embedding_map.read(path)
     assert path.stat().st_size < 3_000_000
     folder = bundled_checkpoint(path.stem)
     remade = (
         f"made of another {path.stem}: run `python -m serdemo.embeddings.build_shipped {path.stem}`"
     )
-    assert found.table.about["digest"] == embedding.identity(folder), remade
-    assert set(found.places) == set(PLACES)
-    assert found.basis is not None and found.basis.shape[1] == embedding_map.KEPT
+    assert found.table.about["digest"] == embedding.checkpoint_digest(folder), remade
+    assert set(found.positions) == set(PROJECTIONS)
+    assert found.basis is not None and found.basis.shape[1] == embedding_map.COMPRESSED_WIDTH
     assert len(found.table) > 3000
     assert found.figures["mean"]["found"]["nmi"] > found.figures["mean"]["chance"]["nmi"]
     codes, speakers = found.clusters, np.array(found.table.speakers)
     assert codes is not None
     for name, one in list(found.figures["speakers"].items())[:20]:
         assert len(set(codes[speakers == name].tolist())) == one["clusters"]
-    assert not any(Path(name).is_absolute() for name in found.table.words["clip"])
+    assert not any(Path(name).is_absolute() for name in found.table.text["clip"])
 
 
 def test_the_map_shown_first_is_the_speaker_checkpoints_once_there_is_one(
@@ -162,41 +162,41 @@ def test_the_map_shown_first_is_the_speaker_checkpoints_once_there_is_one(
     monkeypatch.setattr(embedding_map, "MAPS", tmp_path)
     there("compact", "speaker")
     with pytest.raises(SerdemoError, match="holds no map"):
-        embedding_map.default()
+        embedding_map.default_path()
     (tmp_path / "compact.parquet").touch()
-    assert embedding_map.default().stem == "compact"
+    assert embedding_map.default_path().stem == "compact"
     (tmp_path / "speaker.parquet").touch()
-    assert embedding_map.default().stem == "speaker"
+    assert embedding_map.default_path().stem == "speaker"
     there("compact")
-    assert embedding_map.default().stem == "compact"
+    assert embedding_map.default_path().stem == "compact"
 
 
 def test_a_small_map_places_as_the_whole_one_does() -> None:
     whole = embedding_map.pca_only(clips(200))
     less = embedding_map.compress(whole)
-    assert less.table.embedding.shape == (200, embedding_map.KEPT)
-    ground, own = less.ground(("pca",)), whole.ground(("pca",))
+    assert less.table.embedding.shape == (200, embedding_map.COMPRESSED_WIDTH)
+    ground, own = less.reference_map(("pca",)), whole.reference_map(("pca",))
     alike = 0
     for row in range(0, 200, 10):
         embedding = whole.table.embedding[row]
-        near = less.shortened(embedding)
+        near = less.compress_embedding(embedding)
         np.testing.assert_allclose(near, less.table.embedding[row], atol=2e-3)
         there = ground.place(near), own.place(embedding)
         assert there[0].rows[0] == there[1].rows[0] == row
         alike += len(set(there[0].rows) & set(there[1].rows))
     assert alike > 0.7 * 20 * 15
     with pytest.raises(SerdemoError, match="another model"):
-        less.shortened(np.ones(99, np.float32))
+        less.compress_embedding(np.ones(99, np.float32))
 
 
 def test_a_map_comes_back_as_it_was_kept(tmp_path: Path) -> None:
     made = embedding_map.compress(complete(24))
     embedding_map.write(tmp_path / "map.parquet", made)
     again = embedding_map.read(tmp_path / "map.parquet")
-    assert again.table.words == made.table.words and again.figures == made.figures
+    assert again.table.text == made.table.text and again.figures == made.figures
     np.testing.assert_array_equal(again.table.embedding, made.table.embedding)
-    for name in PLACES:
-        np.testing.assert_array_equal(again.places[name], made.places[name])
+    for name in PROJECTIONS:
+        np.testing.assert_array_equal(again.positions[name], made.positions[name])
     np.testing.assert_array_equal(again.clusters, made.clusters)
     np.testing.assert_array_equal(again.basis, made.basis)
 
@@ -207,7 +207,7 @@ def test_notes_of_a_stranger_are_not_trusted(tmp_path: Path) -> None:
     evil = {"figures": {"speakers": {"a": 1}, "mean": {}, "pooled": {}}, "basis": "AAAA"}
     tables.write(path, clips(), {"x": flat, "y": np.full(60, np.inf), "cluster": flat}, evil)
     found = embedding_map.read(path)
-    assert set(found.places) == {"pca"}
+    assert set(found.positions) == {"pca"}
     assert found.figures == {} and found.basis is None
 
 
@@ -239,11 +239,11 @@ def test_speakers_without_two_emotions_have_no_figures() -> None:
 
 def test_thinning_keeps_speakers_and_emotions_in_proportion() -> None:
     table = clips(600, speakers=4)
-    less = build_shipped.thinned(table, 120)
+    less = build_shipped.subsample(table, 120)
     assert len(less) == 120
     assert set(Counter(less.speakers).values()) == {30}
     assert set(Counter(zip(less.speakers, less.emotions, strict=True)).values()) == {10}
-    assert build_shipped.thinned(table, 600) is table
+    assert build_shipped.subsample(table, 600) is table
 
 
 def test_each_speaker_alone_fills_its_own_map(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,14 +262,14 @@ def test_the_page_gets_what_the_table_holds(served: Explore, opened: Any) -> Non
     told = call(served, "open", map=opened.key)
     table = opened.mapped.table
     assert told["n"] == len(table) == 24
-    assert tuple(told["clips"].split("\n")) == table.words["clip"]
+    assert tuple(told["clips"].split("\n")) == table.text["clip"]
     for kind in ("emotion", "prediction", "speaker", "corpus", "error", "training"):
         coded = told["kinds"][kind]
         named = [coded["names"][code] for code in numbers(coded["codes"], "<u2")]
         assert named == payload.names(opened.mapped, kind)
     assert told["kinds"]["speaker"]["names"][0] in set(table.speakers)
     places = numbers(told["places"]["pca"], "<f4").reshape(-1, 3)
-    np.testing.assert_array_equal(places, opened.mapped.places["pca"])
+    np.testing.assert_array_equal(places, opened.mapped.positions["pca"])
     assert told["missing"] == list(background.PARTS)
     shares = numbers(told["shares"], "u1")
     np.testing.assert_array_equal(shares, np.round(100 * table.probabilities.max(axis=1)))
@@ -341,7 +341,7 @@ def test_a_clip_is_played_from_the_data_root_alone(
     served: Explore, opened: Any, corpus_root: Path, tmp_path: Path
 ) -> None:
     told = call(served, "play", map=opened.key, row=3)
-    path = corpus_root.parent / opened.mapped.table.words["clip"][3]
+    path = corpus_root.parent / opened.mapped.table.text["clip"][3]
     np.testing.assert_array_equal(
         numbers(told["samples"], "<i2"),
         waveform.to_int16(waveform.decode(path).samples),
@@ -350,10 +350,10 @@ def test_a_clip_is_played_from_the_data_root_alone(
     outside = tmp_path / "outside.wav"
     soundfile.write(outside, np.zeros(1600), 16_000)
     (corpus_root / "notes.txt").write_text("secret")
-    words = dict(opened.mapped.table.words)
+    words = dict(opened.mapped.table.text)
     names = (str(outside), "../outside.wav", "simple/notes.txt", "simple", "a\0.wav", "gone.wav")
     words["clip"] = (*names, *words["clip"][len(names) :])
-    other = EmbeddingMap(replace(opened.mapped.table, words=words), opened.mapped.places)
+    other = EmbeddingMap(replace(opened.mapped.table, text=words), opened.mapped.positions)
     own = served.atlas.add("other", other, corpus_root.parent)
     for row in range(len(names)):
         assert call(served, "play", map=own.key, row=row) == {"silent": handlers.NOT_HERE}
@@ -379,18 +379,18 @@ def test_a_visitor_reaches_no_file_of_the_server(served: Explore, opened: Any, w
 def test_a_selection_is_saved_as_a_table_that_others_open(
     served: Explore, opened: Any, tmp_path: Path
 ) -> None:
-    flat = opened.mapped.places["pca"][:, 1:]
-    opened.mapped = replace(opened.mapped, places={**opened.mapped.places, "umap2": flat})
+    flat = opened.mapped.positions["pca"][:, 1:]
+    opened.mapped = replace(opened.mapped, positions={**opened.mapped.positions, "umap2": flat})
     told = call(served, "save", map=opened.key, rows=[2, 0, 5], ending=".parquet")
     assert Path(told["path"]).is_relative_to(get_upload_folder())
     found = pq.read_table(told["path"]).to_pandas()
-    assert tuple(found["clip"]) == tuple(opened.mapped.table.words["clip"][n] for n in (0, 2, 5))
+    assert tuple(found["clip"]) == tuple(opened.mapped.table.text["clip"][n] for n in (0, 2, 5))
     np.testing.assert_array_equal(found["x"], flat[[0, 2, 5], 0])
     assert len(embedding_map.read(Path(told["path"])).table) == 3
     told = call(served, "save", map=opened.key, rows=None, ending=".csv")
     with Path(told["path"]).open(encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
-    assert len(lines) == 24 and lines[4]["clip"] == opened.mapped.table.words["clip"][4]
+    assert len(lines) == 24 and lines[4]["clip"] == opened.mapped.table.text["clip"][4]
     assert float(lines[4]["y"]) == pytest.approx(flat[4, 1], abs=1e-5)
     told = call(served, "save", map=opened.key, rows=None, ending=".html")
     page = Path(told["path"]).read_text(encoding="utf-8")
@@ -416,7 +416,7 @@ def test_a_map_without_umap_is_saved_by_pca_alone(
     assert set(embedding_map.read(told[".parquet"]).places) == {"pca"}
     with told[".csv"].open(encoding="utf-8", newline="") as file:
         line = next(csv.DictReader(file))
-    assert float(line["pca_x"]) == pytest.approx(opened.mapped.places["pca"][0, 0], abs=1e-5)
+    assert float(line["pca_x"]) == pytest.approx(opened.mapped.positions["pca"][0, 0], abs=1e-5)
     assert "x" not in line
     page = told[".html"].read_text(encoding="utf-8")
     assert '"label":"PCA"' in page and '"label":"UMAP"' not in page
@@ -424,9 +424,9 @@ def test_a_map_without_umap_is_saved_by_pca_alone(
 
 def test_a_name_is_no_formula_of_a_spreadsheet() -> None:
     table = clips(3)
-    words = {**table.words, "clip": ("=cmd()", "-1", "plain")}
+    words = {**table.text, "clip": ("=cmd()", "-1", "plain")}
     lines = payload.as_csv(
-        payload.chosen(embedding_map.pca_only(replace(table, words=words)), np.arange(3))
+        payload.chosen(embedding_map.pca_only(replace(table, text=words)), np.arange(3))
     ).splitlines()
     assert [line.split(",")[0] for line in lines[1:]] == ["'=cmd()", "'-1", "plain"]
 
@@ -438,14 +438,16 @@ def test_a_clip_of_the_map_lies_at_its_own_place(
     served: Explore, opened: Any, corpus_root: Path
 ) -> None:
     row = 7
-    clip = corpus_root.parent / opened.mapped.table.words["clip"][row]
+    clip = corpus_root.parent / opened.mapped.table.text["clip"][row]
     file = sent(clip)
     told = call(served, "place", map=opened.key, **file)
     assert not Path(file["path"]).exists()
     assert told["rows"][0] == row
     assert told["similarities"][0] == pytest.approx(1.0, abs=1e-3)
-    assert told["label"] == opened.mapped.table.words["prediction"][row]
-    expected = opened.mapped.ground(("pca",)).place(opened.mapped.table.embedding[row]).position
+    assert told["label"] == opened.mapped.table.text["prediction"][row]
+    expected = (
+        opened.mapped.reference_map(("pca",)).place(opened.mapped.table.embedding[row]).position
+    )
     np.testing.assert_allclose(told["at"]["pca"], expected, atol=1e-2)
     assert call(served, "example", map=opened.key)["name"] == "example voice"
 
@@ -672,7 +674,7 @@ def test_a_table_that_was_sent_becomes_a_map(served: Explore, tmp_path: Path) ->
 def strange(path: Path, **columns: Any) -> Path:
     """A table of another program: what the page asks for, and no more than is given beside."""
     own = clips(24)
-    needed = {"embedding": list(own.embedding), "speaker": own.words["speaker"]}
+    needed = {"embedding": list(own.embedding), "speaker": own.text["speaker"]}
     pq.write_table(pa.table({**needed, "emotion": own.emotions, **columns}), path)
     return path
 
@@ -761,11 +763,11 @@ def test_a_table_too_large_for_the_page_is_refused_unread(
 ) -> None:
     path = tmp_path / "large.parquet"
     tables.write(path, clips())
-    monkeypatch.setattr(parquet_limits, "MOST_ROWS", 59)
+    monkeypatch.setattr(parquet_limits, "MAX_ROWS", 59)
     assert "60 clips, too much" in call(served, "table", **sent(path))["refused"]
     monkeypatch.undo()
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
-    monkeypatch.setattr(parquet_limits, "MOST_VALUES", 60)
+    monkeypatch.setattr(parquet_limits, "MAX_VALUES", 60)
     assert "too much" in call(served, "table", **sent(path))["refused"]
 
 
@@ -783,8 +785,8 @@ def test_the_parts_of_a_map_come_one_after_another(served: Explore, opened: Any)
         if not told["missing"]:
             break
         time.sleep(0.2)
-    assert set(had) <= set(PLACES) and opened.missing == []
-    assert opened.mapped.places["umap3"].shape == (24, 3)
+    assert set(had) <= set(PROJECTIONS) and opened.missing == []
+    assert opened.mapped.positions["umap3"].shape == (24, 3)
     whole = call(served, "open", map=opened.key)
     assert whole["figures"]["mean"]["scored"] == 4
     assert set(numbers(whole["clusters"]["codes"], "<u2")) == set(
@@ -838,7 +840,7 @@ def test_few_are_computed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         started.append(Running())
         return started[-1]
 
-    monkeypatch.setattr(background, "begin", begin)
+    monkeypatch.setattr(background, "start", begin)
     maps = MapSessions()
     opened = [maps.add("one", embedding_map.pca_only(clips(6)), None) for _ in range(3)]
     for one in opened:
@@ -860,5 +862,5 @@ def test_a_word_told_once_and_meant_often_is_not_spread_out(
 ) -> None:
     path = tmp_path / "bomb.parquet"
     table = clips()
-    tables.write(path, replace(table, words={**table.words, "clip": ("a" * 5000,) * len(table)}))
+    tables.write(path, replace(table, text={**table.text, "clip": ("a" * 5000,) * len(table)}))
     assert "short names" in call(served, "table", **sent(path))["refused"]
