@@ -140,11 +140,12 @@ def tiny_checkpoint(
     import torch
 
     from serdemo.nn import checkpoint
+    from serdemo.nn.description import Description
 
     folder = tmp_path_factory.mktemp("checkpoints") / "tiny"
     encoder = ("width", "layers", "heads", "expansion", "kernel")
     heads = ("attention", "embedding", "projection")
-    description = checkpoint.Description(
+    description = Description(
         labels=tuple(SOUNDS),
         encoder="compact",
         encoder_options={name: tiny_values[name] for name in encoder},

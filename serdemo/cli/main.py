@@ -54,11 +54,11 @@ def app(port: int | None, share: bool, checkpoint: Path | None) -> None:
     folder = None
     if checkpoint is not None:
         from serdemo.inference.predictor import require_classifier
-        from serdemo.nn.checkpoint import describe
+        from serdemo.nn.description import read_description
 
         folder = checkpoint_folder(checkpoint)
         require_classifier(
-            describe(folder)
+            read_description(folder)
         )  # so that a wrong one is told here, not only in the page
     probe.wait()
     ui.launch(port=port, share=share, checkpoint=folder)

@@ -10,14 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serdemo.embeddings.table import Table
-from serdemo.metrics.clusters import (
-    Agreement,
-    average,
-    cluster,
-    compare,
-    single_thread,
-    unit_rows,
-)
+from serdemo.metrics.clusters import Agreement, average, cluster, compare, single_thread, unit_rows
 
 Codes = NDArray[np.int32]
 Figures = dict[str, Any]

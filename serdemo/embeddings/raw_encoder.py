@@ -10,7 +10,7 @@ from torch import nn
 
 from serdemo.data.array_cache import digest
 from serdemo.nn import checkpoint, encoders
-from serdemo.nn.checkpoint import Description
+from serdemo.nn.description import Description, strip_folders
 from serdemo.nn.encoders.options import EncoderOptions, PretrainedOptions
 from serdemo.nn.model import HeadOptions
 
@@ -43,7 +43,7 @@ def raw_encoder_embeddings(kind: str, source: str, folder: Path) -> Path:
         for parameter in model.projection.parameters():
             nn.init.zeros_(parameter)
     made = folder / f"encoder-{kind}-{digest(source)[:16]}"
-    checkpoint.save(made, model, checkpoint.without_folders(description))
+    checkpoint.save(made, model, strip_folders(description))
     return made
 
 

@@ -15,7 +15,7 @@ from serdemo.evaluation.scoring import select_test_clips
 from serdemo.inference.predictor import Predictor
 from serdemo.metrics.classification import class_of
 from serdemo.metrics.significance import PairedComparison, paired_bootstrap
-from serdemo.nn.checkpoint import Description
+from serdemo.nn.description import Description
 from serdemo.nn.provenance import merge, seen_speakers
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.files import read_json, write_json

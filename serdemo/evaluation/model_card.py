@@ -11,7 +11,7 @@ from serdemo.data.corpora import CORPORA
 from serdemo.evaluation.baselines import BaselineResult
 from serdemo.evaluation.scoring import Report
 from serdemo.metrics.verification import Verification
-from serdemo.nn.checkpoint import Description
+from serdemo.nn.description import Description
 
 # The corpora of the shipped models, whose strictest terms are those of RAVDESS and of URDU.
 SHIPPED_ON = frozenset({"ravdess", "cremad", "emodb", "nemo", "ased", "aesdd", "urdu"})

@@ -14,7 +14,7 @@ from serdemo.evaluation.predictions import PredictionSet, predict_dataset, score
 from serdemo.inference.predictor import Predictor
 from serdemo.metrics import calibration
 from serdemo.metrics.scores import Scores
-from serdemo.nn.checkpoint import Description
+from serdemo.nn.description import Description
 from serdemo.nn.provenance import seen_speakers
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.types import Utterance

@@ -22,7 +22,7 @@ from serdemo.metrics import classification
 from serdemo.metrics import scores as metrics_scores
 from serdemo.metrics.clusters import single_thread
 from serdemo.metrics.probes import linear
-from serdemo.nn import checkpoint, provenance
+from serdemo.nn import description, provenance
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.settings import data_root
 from serdemo.schema.types import Utterance
@@ -78,7 +78,9 @@ def measure(
     methods: list[tuple[str, Method, Table]] = []
     if encoder is not None:
         provenance.refuse_overlap(
-            checkpoint.describe(encoder), encoder.name, splits.Split(test=tuple(utterances))
+            description.read_description(encoder),
+            encoder.name,
+            splits.Split(test=tuple(utterances)),
         )
         found = embed(encoder, utterances, base, options, device=device, progress=progress)
         kept: Mapping[str, Utterance] = {

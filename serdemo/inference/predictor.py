@@ -20,11 +20,11 @@ from serdemo.data.dataset import collate
 from serdemo.inference.aggregation import Window, aggregate
 from serdemo.inference.stream import FIRST_S, HOP_S, WHOLE_S, Stream
 from serdemo.nn import checkpoint
-from serdemo.nn.checkpoint import Description
 from serdemo.nn.checkpoint_files import bundled_checkpoint as bundled_checkpoint
+from serdemo.nn.description import Description
 from serdemo.nn.device import pick_device
-from serdemo.nn.encoders.conformer import length_mask
 from serdemo.nn.model import Model
+from serdemo.nn.padding import length_mask
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.types import Prediction
 

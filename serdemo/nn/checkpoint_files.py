@@ -1,54 +1,59 @@
-"""Files of a checkpoint: where bundled ones lie, and reading tensors safely."""
+"""Files of a checkpoint folder: bundled checkpoints, and safe reading of tensors."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 
 from serdemo.schema.errors import SerdemoError
 
-if TYPE_CHECKING:  # a command that needs no tensor need not wait for torch
+if TYPE_CHECKING:  # importing torch takes a second, and few commands read tensors
     from torch import Tensor
-WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"  # what makes a folder a checkpoint
+
+WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
 SHIPPED = "compact"
 
 
 def bundled_checkpoint(name: str = SHIPPED) -> Path:
-    """The folder of a checkpoint that comes with serdemo; raises SerdemoError when there is none."""
-    inside = Path(str(resources.files("serdemo"))) / "checkpoints" / name
-    beside = Path(__file__).resolve().parents[2] / "checkpoints" / name
-    for folder in (inside, beside):
+    """Folder of a checkpoint that comes with serdemo; raises SerdemoError for an unknown name."""
+    installed = Path(str(resources.files("serdemo"))) / "checkpoints" / name
+    in_repository = Path(__file__).resolve().parents[2] / "checkpoints" / name
+    for folder in (installed, in_repository):
         if folder.is_dir():
             return folder
     raise SerdemoError(f"This installation holds no checkpoint {name!r}; name one by its folder.")
 
 
+def is_checkpoint(path: str) -> bool:
+    """Whether `path`, which may be empty or a hub id, is the folder of a serdemo checkpoint."""
+    return bool(path) and (Path(path) / DESCRIPTION).is_file()
+
+
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """All tensors of a safetensors file; raises SerdemoError when it is none or is cut short."""
+    """All tensors of a safetensors file; raises SerdemoError when it is damaged or another format."""
+    with _open_safetensors(path) as file:
+        # Copied: a tensor that still maps the file keeps Windows from replacing it.
+        return {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+
+
+def count_parameters(path: Path) -> int:
+    """Number of values in a safetensors file, from its header; raises SerdemoError as `read_tensors`."""
+    with _open_safetensors(path) as file:
+        return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+
+
+@contextmanager
+def _open_safetensors(path: Path) -> Iterator[Any]:
     try:
         with safe_open(path, framework="pt") as file:
-            # Copied: a tensor that still maps the file keeps Windows from replacing it.
-            return {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+            yield file
     except (SafetensorError, OSError, ValueError) as problem:
         raise SerdemoError(
             f"{path.name} is not a safetensors file or is damaged: {problem}."
         ) from problem
-
-
-def count_numbers(path: Path) -> int:
-    """How many numbers the tensors of a safetensors file hold, read off its header alone.
-
-    Raises SerdemoError as `read_tensors` does.
-    """
-    try:
-        with safe_open(path, framework="pt") as file:
-            shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as problem:
-        raise SerdemoError(
-            f"{path.name} is not a safetensors file or is damaged: {problem}."
-        ) from problem
-    return sum(map(math.prod, shapes))

@@ -28,7 +28,7 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def named(device: torch.device) -> str:
+def device_name(device: torch.device) -> str:
     """A device as a person knows it, such as a GPU by its maker's name."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)

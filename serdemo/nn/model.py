@@ -10,16 +10,15 @@ from torch.nn import functional as F
 
 from serdemo.audio.waveform import SAMPLE_RATE
 from serdemo.data.dataset import Batch
-from serdemo.nn.encoders.conformer import length_mask
 from serdemo.nn.image_pooling import (
-    DEPTHS,
+    CNN_LAYERS,
     MIN_EFFICIENTNET_SIDE,
     EfficientNet,
     ImageCNN,
     ImagePooling,
-    pad_or_trim,
 )
-from serdemo.nn.pooling import AttentiveStatistics, Mean, SelfAttention
+from serdemo.nn.padding import length_mask, pad_or_trim
+from serdemo.nn.pooling import AttentiveStatisticsPooling, MeanPooling, SelfAttentionPooling
 from serdemo.schema.errors import UsageError
 from serdemo.schema.options import Options, option
 
@@ -57,7 +56,7 @@ class HeadOptions(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.cnn_layers not in DEPTHS:
+        if self.cnn_layers not in CNN_LAYERS:
             raise UsageError(f"--cnn-layers must be 3, 5 or 7, not {self.cnn_layers}.")
         if self.pooling == "efficientnet" and self.image_side < MIN_EFFICIENTNET_SIDE:
             raise UsageError(
@@ -101,11 +100,11 @@ class Model(nn.Module):
             self.pooling = _image_pooling(options)
             width = self.pooling.width
         elif options.pooling == "attention":
-            self.pooling = SelfAttention(width)
+            self.pooling = SelfAttentionPooling(width)
         elif options.pooling == "mean":
-            self.pooling = Mean()
+            self.pooling = MeanPooling()
         else:
-            self.pooling = AttentiveStatistics(width, options.attention)
+            self.pooling = AttentiveStatisticsPooling(width, options.attention)
             width = 2 * width
         self.embedding = nn.Linear(width, options.embedding)
         self.classifier = _classifier(options, len(labels))

@@ -1,58 +1,61 @@
-"""Whom a model has heard: the speakers it was trained and chosen on, and those of what it began with."""
+"""Provenance: the speakers a checkpoint was trained or validated on, including those of the
+checkpoint it was initialised from."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from serdemo.data.corpora import normalise_speaker
-from serdemo.data.splits import Split
-from serdemo.nn import checkpoint
-from serdemo.nn.checkpoint import Description
-from serdemo.nn.encoders import from_checkpoint
+from serdemo.nn.checkpoint_files import is_checkpoint
+from serdemo.nn.description import Description, read_description
 from serdemo.schema.errors import UsageError
 from serdemo.schema.types import Utterance
 
-SpeakerTable = dict[str, list[str]]  # a corpus -> its speakers
+if TYPE_CHECKING:
+    from serdemo.data.splits import Split
+
+SpeakerTable = dict[str, list[str]]  # corpus -> its speakers
 
 
 def speakers_of(utterances: Iterable[Utterance]) -> SpeakerTable:
-    """The corpora of these clips with their speakers."""
+    """Speakers of the clips, by corpus."""
     return merge_tables(*({u.corpus: [u.speaker]} for u in utterances))
 
 
 def merge_tables(*tables: Mapping[str, list[str]]) -> SpeakerTable:
-    """Corpora with their speakers, of several tables together."""
-    found: dict[str, set[str]] = {}
+    """Union of several speaker tables, sorted."""
+    merged: dict[str, set[str]] = {}
     for table in tables:
         for corpus, names in table.items():
-            found.setdefault(corpus, set()).update(names)
-    return {corpus: sorted(names) for corpus, names in sorted(found.items())}
+            merged.setdefault(corpus, set()).update(names)
+    return {corpus: sorted(names) for corpus, names in sorted(merged.items())}
 
 
 def merge(description: Description, *others: Description) -> Description:
-    """The description of a model that has heard whom these others have, too."""
+    """`description` with the training and validation speakers of `others` added to its own."""
     return replace(
         description,
-        trained_on=merge_tables(description.trained_on, *(one.trained_on for one in others)),
-        selected_on=merge_tables(description.selected_on, *(one.selected_on for one in others)),
+        trained_on=merge_tables(description.trained_on, *(d.trained_on for d in others)),
+        selected_on=merge_tables(description.selected_on, *(d.selected_on for d in others)),
     )
 
 
 def include_source(description: Description) -> Description:
-    """The description of a model whose encoder comes from its `--source`, which may be one of ours.
+    """`description` merged with that of its `--source`, where this is a checkpoint of serdemo.
 
     Raises SerdemoError when that cannot be read.
     """
     source = str(description.encoder_options.get("source", ""))
-    if not from_checkpoint.is_ours(source):
+    if not is_checkpoint(source):
         return description
-    return merge(description, checkpoint.describe(Path(source)))
+    return merge(description, read_description(Path(source)))
 
 
 def seen_speakers(description: Description) -> frozenset[str]:
-    """`corpus/speaker` keys that the checkpoint was trained on or selected on."""
+    """`corpus/speaker` keys that the checkpoint was trained or validated on."""
     return frozenset(
         f"{corpus}/{normalise_speaker(corpus, speaker)}"
         for part in (description.trained_on, description.selected_on)
@@ -61,10 +64,10 @@ def seen_speakers(description: Description) -> frozenset[str]:
     )
 
 
-def refuse_overlap(told: Description, what: str, split: Split) -> None:
-    """Raise UsageError when a model was trained or selected on a speaker that is to be tested."""
-    if known := sorted(seen_speakers(told).intersection(split.speakers("test"))):
+def refuse_overlap(description: Description, name: str, split: Split) -> None:
+    """Raise UsageError when the model called `name` was trained or validated on a test speaker."""
+    if overlap := sorted(seen_speakers(description).intersection(split.speakers("test"))):
         raise UsageError(
-            f"{what} was made with the speaker {known[0]}, who is to be tested: take another, or"
+            f"{name} was made with the speaker {overlap[0]}, who is to be tested: take another, or"
             " other speakers to test."
         )

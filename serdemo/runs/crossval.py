@@ -20,7 +20,8 @@ from serdemo.data.splits import Split
 from serdemo.evaluation.predictions import PredictionSet, predict_dataset
 from serdemo.inference.predictor import Predictor
 from serdemo.metrics.classification import class_of
-from serdemo.nn import checkpoint, provenance
+from serdemo.nn import provenance
+from serdemo.nn.description import read_description
 from serdemo.nn.device import pick_device
 from serdemo.runs import report, training_run
 from serdemo.schema.errors import SerdemoError, UsageError
@@ -194,7 +195,7 @@ def run_fold(
 def _preflight(protocol: Mapping[str, Any], folds: Sequence[Fold]) -> None:
     """Raise for what would refuse any of the models, before a folder is made."""
     recipe, options = resolve_recipe(protocol["recipe"], protocol["options"])
-    start = [checkpoint.describe(Path(options.init_from))] if options.init_from else []
+    start = [read_description(Path(options.init_from))] if options.init_from else []
     for fold in folds:
         description = provenance.include_source(recipe.describe(fold.split))
         if not description.labels:

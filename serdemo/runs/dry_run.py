@@ -23,7 +23,7 @@ from serdemo.data.dataset import ClipDataset
 from serdemo.data.splits import Split
 from serdemo.inference.predictor import Embedder
 from serdemo.nn import checkpoint
-from serdemo.nn.device import flushed_denormals, named, pick_device, pick_precision
+from serdemo.nn.device import device_name, flushed_denormals, pick_device, pick_precision
 from serdemo.nn.model import Model
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.types import Utterance
@@ -148,7 +148,7 @@ def time_dry_run(recipe_name: str, values: Mapping[str, Any], few: Split) -> Ste
         first_answer=max(first, answered),
         answered=answered,
         stages=tuple(times),
-        device=named(device),
+        device=device_name(device),
     )
 
 

@@ -20,7 +20,7 @@ from serdemo.inference.predictor import Embedder, Predictor
 from serdemo.inference.speaker_normalization import neutral_centroid
 from serdemo.metrics.significance import compare_to_chance
 from serdemo.metrics.verification import Verification
-from serdemo.nn import checkpoint
+from serdemo.nn.description import read_description, write_description
 from serdemo.runs.folder import CONFIG as CONFIG
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.files import write_json
@@ -71,9 +71,9 @@ def _score(
     folder, start = run_dir / "checkpoint", Path(options.init_from) if options.init_from else None
     try:
         reports = report(run_dir, split, command, rivals, load)
-        if not checkpoint.describe(folder).labels:
+        if not read_description(folder).labels:
             return event
-        if start is None or not checkpoint.describe(start).labels:
+        if start is None or not read_description(start).labels:
             return replace(event, verdict=_against_chance([row.to_json() for row in reports]))
         load_predictor = partial(Predictor, **load)
         comparisons, sentence = before_and_after(start, folder, split.test, run_dir, load_predictor)
@@ -125,7 +125,7 @@ def report(
     """
     folder = run_dir / "checkpoint"
     reports: list[Report] | list[Verification]
-    if checkpoint.describe(folder).labels:
+    if read_description(folder).labels:
         reports = _recalls(folder, split, load)
     else:
         reports = verify_all(Embedder(folder, **load), split.test)
@@ -137,9 +137,9 @@ def report(
         corpus: {key: found[key] for key in REPORTED_KEYS if key in found}
         for corpus, found in figures.items()
     }
-    description = checkpoint.describe(folder)
+    description = read_description(folder)
     described = replace(description, metrics={**description.metrics, "test": told})
-    checkpoint.redescribe(folder, described)
+    write_description(folder, described)
     text = model_card.write(described, reports, command, rivals)
     (folder / "README.md").write_text(text, encoding="utf-8")
     return reports
@@ -148,7 +148,7 @@ def report(
 def _recalls(folder: Path, split: Split, load: Mapping[str, Any]) -> list[Report]:
     predictor = Predictor(folder, **load)
     fitted = calibrate(predictor, split.valid)
-    checkpoint.redescribe(folder, replace(fitted, neutral=neutral_centroid(predictor, split.train)))
+    write_description(folder, replace(fitted, neutral=neutral_centroid(predictor, split.train)))
     predictor = Predictor(folder, **load)
     reports = []
     for corpus in sorted({u.corpus for u in split.test}):

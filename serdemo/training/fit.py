@@ -19,7 +19,7 @@ from serdemo import __version__
 from serdemo.data.sampling import BatchOptions
 from serdemo.data.splits import Split
 from serdemo.nn import checkpoint, provenance
-from serdemo.nn.checkpoint import Description
+from serdemo.nn.description import Description, read_description, strip_folders
 from serdemo.nn.device import flushed_denormals, pick_device, pick_precision
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.training import distributed, events
@@ -110,7 +110,7 @@ def fit(
     events.drop_stale_stop(run_dir)
     described = provenance.include_source(recipe.describe(split))
     if options.init_from:
-        described = provenance.merge(described, checkpoint.describe(Path(options.init_from)))
+        described = provenance.merge(described, read_description(Path(options.init_from)))
     description = replace(
         described,
         name=run_dir.name,
@@ -144,11 +144,11 @@ def fit(
     model = checkpoint.build(description)
     if saved is None:
         if options.init_from:
-            checkpoint.begin_from(Path(options.init_from), model)
+            checkpoint.init_weights_from(Path(options.init_from), model)
         else:
             recipe.init_weights(model)
     model.to(device)
-    description = checkpoint.without_folders(description)
+    description = strip_folders(description)
     parameters = sum(p.numel() for p in model.parameters())
     description.metrics["parameters"] = parameters
     stages = recipe.stages(model, split, options.seed)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from serdemo.nn import checkpoint
+from serdemo.nn.description import read_description
 from serdemo.schema.options import Options, option, pick, specs
 from serdemo.schema.renamed_options import current_options
 from serdemo.training import recipes
@@ -63,7 +63,7 @@ def resolve_recipe(name: str, values: Mapping[str, Any]) -> tuple[Recipe, TrainO
 
 def _encoder_options_of(kind: type[Recipe], start: str) -> dict[str, Any]:
     """The options of the recipe that say which encoder a checkpoint has."""
-    told = checkpoint.describe(Path(start))
+    told = read_description(Path(start))
     source = {"source": start} if told.encoder in kind.source_encoders else {}
     known = {spec.name for group in kind.groups for spec in specs(group)}
     options = {"encoder": told.encoder, **told.encoder_options, **source}

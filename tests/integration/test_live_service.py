@@ -21,7 +21,7 @@ from serdemo.cli.benchmarks.live import live
 from serdemo.inference.live_service import LiveService
 from serdemo.inference.predictor import Predictor
 from serdemo.inference.stream import NO_SPEECH, Stream
-from serdemo.nn import checkpoint
+from serdemo.nn import description
 from serdemo.schema.errors import SerdemoError
 
 RATE = 16_000
@@ -383,8 +383,8 @@ def test_calibration_moves_the_answers_of_one_stream_alone(
 ) -> None:
     folder = tmp_path / "tiny"
     shutil.copytree(tiny_checkpoint, folder)
-    described = checkpoint.describe(folder)
-    checkpoint.redescribe(folder, replace(described, neutral=[3.0] * 8))
+    described = description.read_description(folder)
+    description.write_description(folder, replace(described, neutral=[3.0] * 8))
     voice = bad_audio.voice(6.0)
     with LiveService(Predictor(folder, device="cpu")) as service:
         handles = [service.open(RATE) for _ in range(2)]

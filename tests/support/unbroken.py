@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from serdemo.nn import checkpoint, checkpoint_files
+from serdemo.nn import checkpoint, checkpoint_files, description
 from serdemo.schema import files
 from serdemo.training.events import Event, Finished, Saved, Started, Step, Stopped
 
@@ -22,7 +22,7 @@ def end_of(run: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """The last saved state, and what is said of the model, whatever it is called and caches where."""
     state = checkpoint.load_state(run / "resume")
     assert state is not None
-    told = {**asdict(checkpoint.describe(run / "checkpoint")), "name": "", "at": state[1]}
+    told = {**asdict(description.read_description(run / "checkpoint")), "name": "", "at": state[1]}
     return state[0], {**told, "options": {**told["options"], "cache": ""}}
 
 

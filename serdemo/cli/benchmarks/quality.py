@@ -16,7 +16,8 @@ from serdemo.evaluation.predictions import PredictionSet, concat, predict_datase
 from serdemo.evaluation.scoring import select_test_clips
 from serdemo.inference.predictor import Embedder, Predictor
 from serdemo.metrics.verification import MAX_TRIALS
-from serdemo.nn import checkpoint, checkpoint_files
+from serdemo.nn import checkpoint_files
+from serdemo.nn.description import read_description
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.files import read_json
 from serdemo.schema.settings import data_root
@@ -33,7 +34,7 @@ def measure(folder: Path, root: Path | None, names: str | None, cut: float) -> d
     Raises UsageError when there is no report and no corpus is named, SerdemoError when a corpus
     cannot be read.
     """
-    description = checkpoint.describe(folder)
+    description = read_description(folder)
     heard = Predictor(folder) if description.labels else Embedder(folder)
     reported = _reported(folder, "uar" if description.labels else "eer")
     wanted = names or ",".join(reported)

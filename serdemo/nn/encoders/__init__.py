@@ -1,4 +1,4 @@
-"""The table of encoders: a name -> its options and how to build it (heavy imports wait till then)."""
+"""Table of encoders: name -> options and constructor. Heavy libraries are imported when one is built."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ from serdemo.nn.encoders.options import PRETRAINED, SPECTRAL, EncoderOptions, Pr
 from serdemo.schema.errors import UsageError
 from serdemo.schema.options import Options
 
-GROUPS: tuple[type[Options], ...] = (EncoderOptions, ConformerOptions, PretrainedOptions)
+OPTION_GROUPS: tuple[type[Options], ...] = (EncoderOptions, ConformerOptions, PretrainedOptions)
 
 
 @dataclass(frozen=True, slots=True)
 class EncoderKind:
-    """An entry of the table: `build` takes options and the configuration that `configure` found."""
+    """Entry of the table: options class, constructor, and the configuration a checkpoint stores.
+
+    `configure` takes options and reads their source; `build` takes options and configuration.
+    """
 
     options: type[Options]
     build: Callable[[Any, dict[str, Any]], nn.Module]
@@ -35,49 +38,49 @@ def _pretrained(kind: str) -> EncoderKind:
         try:
             return (WhisperEncoder if kind == "whisper" else Wav2VecEncoder)(kind, options, config)
         except UNREADABLE as problem:
-            what, _, _ = str(problem).partition("\n")
+            first_line, _, _ = str(problem).partition("\n")
             raise UsageError(
-                f"the configuration of the encoder {kind} makes no model: {what}."
+                f"the configuration of the encoder {kind} makes no model: {first_line}."
             ) from problem
 
     def configure(options: PretrainedOptions) -> dict[str, Any]:
-        from serdemo.nn.encoders import pretrained
+        from serdemo.nn.encoders import pretrained, whisper
 
-        return pretrained.configure(kind, options)
+        return (whisper if kind == "whisper" else pretrained).configure(kind, options)
 
     return EncoderKind(PretrainedOptions, build, configure)
 
 
-def _plain(kind: str) -> EncoderKind:
+def _spectral(kind: str) -> EncoderKind:
     return EncoderKind(Options, lambda options, config: SpectralEncoder(kind), lambda options: {})
 
 
 ENCODERS: dict[str, EncoderKind] = {
     "compact": EncoderKind(ConformerOptions, lambda o, _: ConformerEncoder(o), lambda _: {}),
     **{kind: _pretrained(kind) for kind in PRETRAINED},
-    **{kind: _plain(kind) for kind in SPECTRAL},
+    **{kind: _spectral(kind) for kind in SPECTRAL},
 }
 
 
 def describe(
-    of: Callable[[type[Any]], Any],
+    options_of: Callable[[type[Any]], Any],
 ) -> tuple[str, dict[str, Any], dict[str, Any]]:
-    """The chosen encoder's name, options and configuration, as a checkpoint keeps them.
+    """Name, options and configuration of the selected encoder, as a checkpoint stores them.
 
-    `of` gives the options of a group. Raises SerdemoError when a pretrained one cannot be read.
+    `options_of(group)` gives the options of a group. Raises SerdemoError when the source of a
+    pretrained encoder cannot be read.
     """
-    name = of(EncoderOptions).encoder
-    options = of(ENCODERS[name].options)
+    name = options_of(EncoderOptions).encoder
+    options = options_of(ENCODERS[name].options)
     return name, options.to_json(), ENCODERS[name].configure(options)
 
 
 def build(
     name: str, options: Mapping[str, Any], config: Mapping[str, Any] | None = None
 ) -> nn.Module:
-    """A fresh encoder of random weights by name, without its source.
+    """Build an encoder with random weights by name, without reading its source.
 
-    Raises UsageError for a name or an option that is not known, and for a configuration that
-    makes no model.
+    Raises UsageError for an unknown name or option, and for a `config` that makes no model.
     """
     if name not in ENCODERS:
         raise UsageError(f"There is no encoder {name!r}; known are {', '.join(ENCODERS)}.")
@@ -86,7 +89,7 @@ def build(
 
 
 def load_pretrained(encoder: nn.Module) -> None:
-    """Give an encoder the weights of its source; one that has none is left as it is."""
+    """Load the weights of the encoder's source; does nothing for an encoder without one."""
     load = getattr(encoder, "load_pretrained", None)
     if load is not None:
         load()

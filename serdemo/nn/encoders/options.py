@@ -1,4 +1,4 @@
-"""What can be chosen of an encoder, whichever it is."""
+"""Options of encoders."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from serdemo.schema.options import Options, option
 
 PRETRAINED = ("wavlm", "hubert", "wav2vec2", "whisper", "xvector")
-SPECTRAL = ("mel", "mfcc")  # nothing in them is trained
+SPECTRAL = ("mel", "mfcc")  # without trainable parameters
 
 
 @dataclass(frozen=True)
 class EncoderOptions(Options):
-    """Which encoder, and how fast it learns."""
+    """Choice of the encoder and its learning rate."""
 
     encoder: str = option(
         "compact",
@@ -25,42 +25,42 @@ class EncoderOptions(Options):
     )
 
     def rate(self, learning_rate: float) -> float:
-        """The encoder's peak rate: a new one learns as fast as all else, at `learning_rate`."""
+        """Peak learning rate of the encoder; one trained from scratch has that of the heads."""
         return learning_rate if self.encoder == "compact" else self.encoder_learning_rate
 
 
 @dataclass(frozen=True)
 class PretrainedOptions(Options):
-    """How a pretrained encoder is read and what of it is trained."""
+    """Options of a pretrained encoder: its source, what is trained, how it is computed."""
 
     source: str = option(
         "",
-        "a hub id, a folder (one of our own checkpoints too), or for Whisper a .safetensors file"
+        "a hub id, a folder (also a serdemo checkpoint), or for Whisper a .safetensors file"
         " [default: the kind's usual id]",
     )
     layer_pooling: str = option(
         "weighted",
-        "which layers the frames are: a trained weighted mean of all, or the last alone",
+        "how layers become frames: a learned weighted mean of all, or the last layer",
         choices=("weighted", "last"),
     )
     freeze: str = option(
         "features",
-        "what is not trained: nothing, the convolutions before the Transformer, its lower half"
-        " besides, or all of it",
+        "what is not trained: nothing, the convolutions before the Transformer, these and its lower"
+        " half, or all of it",
         choices=("none", "features", "lower-half", "all"),
     )
     bottleneck: int = option(
         0,
-        "width of a layer with ReLU behind the layers' mean, trained anew; 0 for none",
+        "width of a linear layer with ReLU after the layer pooling; 0 for none",
         low=0,
         high=4096,
     )
     lora_rank: int = option(
-        0, "rank of LoRA adapters, trained in place of the layers; 0 for none", low=0, high=256
+        0, "rank of LoRA adapters, trained instead of the layers; 0 for none", low=0, high=256
     )
     gradient_checkpointing: bool = option(
-        False, "compute layers twice in training to need less memory"
+        False, "recompute layers in the backward pass to save memory"
     )
     attention_kernel: str = option(
-        "auto", "how attention is computed", choices=("auto", "sdpa", "eager")
+        "auto", "attention implementation", choices=("auto", "sdpa", "eager")
     )

@@ -1,15 +1,15 @@
-"""Encoders pretrained by others, through transformers: what all of them share.
+"""Base class of the pretrained encoders, which are loaded with the transformers library.
 
-Their own modules are called one after the other, with the padding masked at each step, so that a
-clip's frames are those it has alone. Weights are read from safetensors files only.
+Their modules are called one by one with the padding masked at each step, so that a clip's frames do
+not depend on its batch. Weights are read from safetensors files only.
 """
 
 from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -17,15 +17,13 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from serdemo.nn.checkpoint_files import read_tensors
 from serdemo.nn.encoders import from_checkpoint
-from serdemo.nn.encoders.conformer import length_mask
 from serdemo.nn.encoders.options import PretrainedOptions
+from serdemo.nn.padding import length_mask, normalise
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.libraries import install_command
 
-# kind -> classes of transformers: configuration and model; the hub id meant when none is given;
-# the layers that LoRA adapts (WavLM's attention reads its matrices without calling the layers)
+# kind -> configuration and model class of transformers, and the default hub id
 KINDS = {
     "wavlm": ("WavLMConfig", "WavLMModel", "microsoft/wavlm-base-plus"),
     "hubert": ("HubertConfig", "HubertModel", "facebook/hubert-base-ls960"),
@@ -33,7 +31,8 @@ KINDS = {
     "xvector": ("WavLMConfig", "WavLMForXVector", "microsoft/wavlm-base-plus-sv"),
     "whisper": ("WhisperConfig", "WhisperModel", "openai/whisper-base"),
 }
-ADAPTED = {
+# kind -> layers that LoRA adapts (WavLM's attention uses its matrices without calling the layers)
+LORA_TARGETS = {
     "hubert": ["q_proj", "v_proj"],
     "wav2vec2": ["q_proj", "v_proj"],
     "whisper": ["q_proj", "v_proj"],
@@ -43,11 +42,11 @@ ADAPTED = {
 
 
 def classes(kind: str) -> tuple[Any, Any]:
-    """The configuration and the model class of transformers."""
+    """Configuration and model class of transformers for an encoder kind."""
     import transformers
     from huggingface_hub.utils import logging
 
-    logging.set_verbosity_error()  # what goes wrong is told in our own sentence
+    logging.set_verbosity_error()  # errors become SerdemoErrors
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     config, model, _ = KINDS[kind]
@@ -55,26 +54,23 @@ def classes(kind: str) -> tuple[Any, Any]:
 
 
 def configure(kind: str, options: PretrainedOptions) -> dict[str, Any]:
-    """What a checkpoint keeps to build the encoder anew without its source.
+    """Configuration that a checkpoint stores, to build the encoder without its source.
 
     Raises SerdemoError when the source cannot be read.
     """
     source = options.source or KINDS[kind][2]
-    if (kept := from_checkpoint.configuration(kind, source)) is not None:
-        return kept
-    if kind == "whisper" and source.endswith(".safetensors"):
-        from serdemo.nn.encoders.whisper import configuration_of
-
-        state = read_tensors(Path(source))
-        return {"architecture": configuration_of(state, Path(source).name), "normalise": False}
+    if (stored := from_checkpoint.load_config(kind, source)) is not None:
+        return stored
     from transformers import AutoFeatureExtractor
 
     config_class, _ = classes(kind)
-    with _Reading(source):
-        found = config_class.get_config_dict(source)[0].get("model_type")
+    with _readable(source):
+        model_type = config_class.get_config_dict(source)[0].get("model_type")
         config = config_class.from_pretrained(source)
-    if found != config_class.model_type:
-        raise UsageError(f"{source} holds a model of type {found}, not {config_class.model_type}.")
+    if model_type != config_class.model_type:
+        raise UsageError(
+            f"{source} holds a model of type {model_type}, not {config_class.model_type}."
+        )
     try:
         extractor = AutoFeatureExtractor.from_pretrained(source, trust_remote_code=False)
         normalise = bool(extractor.do_normalize)
@@ -83,9 +79,9 @@ def configure(kind: str, options: PretrainedOptions) -> dict[str, Any]:
     return {"architecture": config.to_diff_dict(), "normalise": normalise}
 
 
-INSIDE = r"\b(encoder|conv_layers)\."  # in the name of a tensor
+ENCODER_TENSOR = re.compile(r"\b(encoder|conv_layers)\.")
 
-# What transformers raises for a file that is missing, damaged or about something else
+# What transformers raises for a file that is missing, damaged or of another format
 UNREADABLE = (
     ArithmeticError,
     AttributeError,
@@ -100,27 +96,23 @@ UNREADABLE = (
 )
 
 
-class _Reading:
-    """Errors of reading a source as one sentence."""
-
-    def __init__(self, source: str) -> None:
-        self.source = source
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, problem: Any, trace: Any) -> None:
-        if isinstance(problem, UNREADABLE):
-            raise SerdemoError(
-                f"The encoder {self.source} could not be read: give --source a hub id that can be"
-                " reached, or a folder with config.json and model.safetensors."
-            ) from problem
+@contextmanager
+def _readable(source: str) -> Iterator[None]:
+    """Context manager that turns the errors of reading `source` into one SerdemoError."""
+    try:
+        yield
+    except UNREADABLE as problem:
+        raise SerdemoError(
+            f"The encoder {source} could not be read: give --source a hub id that can be"
+            " reached, or a folder with config.json and model.safetensors."
+        ) from problem
 
 
 class Pretrained(nn.Module):
-    """What all pretrained encoders share: layers mixed, parts frozen, adapters.
+    """Pretrained encoder: a weighted mean of its layers, frozen parts, LoRA adapters, a bottleneck.
 
-    Subclasses set `self.model`, `self.width`, `self.depth` and define `hidden`.
+    Subclasses set `self.model`, `self.width` and `self.depth` (number of layers), call
+    `_freeze_and_adapt`, and define `hidden`.
     """
 
     model: nn.Module
@@ -135,24 +127,29 @@ class Pretrained(nn.Module):
         self.normalise = bool(config["normalise"])
         for name in ("layerdrop", "encoder_layerdrop"):
             if hasattr(self.architecture, name):
-                setattr(self.architecture, name, 0.0)  # would break the sum of several processes
+                setattr(self.architecture, name, 0.0)  # breaks gradients of several processes
         kernel = options.attention_kernel
-        fast = getattr(self._model_class, "_supports_sdpa", False)
-        if kernel == "sdpa" and not fast:
+        has_sdpa = getattr(self._model_class, "_supports_sdpa", False)
+        if kernel == "sdpa" and not has_sdpa:
             raise UsageError(
                 f"--attention-kernel sdpa: {kind} does not have it; use eager or auto."
             )
         self.architecture._attn_implementation = (
-            "sdpa" if kernel == "sdpa" or (kernel == "auto" and fast) else "eager"
+            "sdpa" if kernel == "sdpa" or (kernel == "auto" and has_sdpa) else "eager"
         )
 
-    def finish(self, features: list[nn.Module], layers: nn.ModuleList) -> None:
-        """Freeze, adapt and mix, once the model stands."""
+    def _freeze_and_adapt(self, features: list[nn.Module], layers: nn.ModuleList) -> None:
+        """Add layer weights, bottleneck and adapters, and freeze parts, as the options say.
+
+        `features` are the modules before the Transformer `layers`.
+        """
         options = self.options
-        self.mix = nn.Parameter(torch.zeros(self.depth + 1), options.layer_pooling == "weighted")
-        self.reduce = nn.Sequential()
+        self.layer_weights = nn.Parameter(
+            torch.zeros(self.depth + 1), options.layer_pooling == "weighted"
+        )
+        self.bottleneck = nn.Sequential()
         if options.bottleneck:
-            self.reduce = nn.Sequential(nn.Linear(self.width, options.bottleneck), nn.ReLU())
+            self.bottleneck = nn.Sequential(nn.Linear(self.width, options.bottleneck), nn.ReLU())
             self.width = options.bottleneck
         frozen: list[nn.Module] = []
         if options.freeze == "all" or options.lora_rank:
@@ -163,91 +160,81 @@ class Pretrained(nn.Module):
         for part in frozen:
             part.requires_grad_(False)
         if options.lora_rank:
-            _adapt(self.model, options.lora_rank, ADAPTED[self.kind])
+            _add_lora(self.model, options.lora_rank, LORA_TARGETS[self.kind])
         if options.gradient_checkpointing:
-            with warnings.catch_warnings(action="ignore", category=FutureWarning):  # of its name
+            with warnings.catch_warnings(action="ignore", category=FutureWarning):
                 self.model.gradient_checkpointing_enable(  # type: ignore[operator]
                     gradient_checkpointing_kwargs={"use_reentrant": False}
                 )
 
     def trainable(self) -> list[nn.Parameter]:
-        """The parameters that training may change."""
+        """Parameters that training updates."""
         return [p for p in self.parameters() if p.requires_grad]
 
     def load_pretrained(self) -> None:
-        """Read the source's weights; raises SerdemoError when they do not fit to the last tensor."""
+        """Load the weights of the source; raises SerdemoError unless every tensor fits."""
         source = self.options.source or KINDS[self.kind][2]
-        state = from_checkpoint.state(source) or self.source_state(source)
-        mine = {name.replace(".base_layer.", "."): name for name in self.model.state_dict()}
-        mine = {name: full for name, full in mine.items() if "lora_" not in name}
-        odd = sorted(set(mine) ^ set(state))
-        if odd:
-            problem = "lacks" if odd[0] in mine else "has an unexpected"
-            raise SerdemoError(f"The encoder {source} {problem} tensor {odd[0]}.")
-        begun = self.model.state_dict()
+        state = from_checkpoint.load_state(source) or self.source_state(source)
+        initial = self.model.state_dict()
+        # A layer with an adapter holds the source's tensors as its `base_layer`.
+        names = {n.replace(".base_layer.", "."): n for n in initial if "lora_" not in n}
+        if unmatched := sorted(set(names) ^ set(state)):
+            problem = "lacks" if unmatched[0] in names else "has an unexpected"
+            raise SerdemoError(f"The encoder {source} {problem} tensor {unmatched[0]}.")
         for name, value in state.items():
-            _check_shape(source, name, value.shape, begun[mine[name]].shape)
+            _check_shape(source, name, value.shape, initial[names[name]].shape)
             if not bool(torch.isfinite(value).all()):
                 raise SerdemoError(
                     f"The encoder {source} is damaged: {name} holds values that are not finite."
                 )
-        self.model.load_state_dict({mine[n]: value for n, value in state.items()}, strict=False)
+        self.model.load_state_dict({names[n]: value for n, value in state.items()}, strict=False)
 
     def source_state(self, source: str) -> dict[str, Tensor]:
-        """The tensors of the source, named as those of `self.model`."""
-        with _Reading(source):
-            found, told = self._model_class.from_pretrained(
+        """Tensors of the source, named as those of `self.model`."""
+        with _readable(source):
+            model, loading = self._model_class.from_pretrained(
                 source,
                 use_safetensors=True,
                 dtype=torch.float32,
                 output_loading_info=True,
-                ignore_mismatched_sizes=True,  # told below, by name
+                ignore_mismatched_sizes=True,  # reported below, by name
             )
-        for name, shape, wanted in sorted(told["mismatched_keys"]):
-            _check_shape(source, name, shape, wanted)
-        if missing := sorted(told["missing_keys"]):
+        for name, shape, expected in sorted(loading["mismatched_keys"]):
+            _check_shape(source, name, shape, expected)
+        if missing := sorted(loading["missing_keys"]):
             raise SerdemoError(f"The encoder {source} lacks tensor {missing[0]}.")
-        # A head that stands beside the encoder is left out; a layer too many is another model.
-        if odd := sorted(n for n in told["unexpected_keys"] if re.search(INSIDE, n)):
-            raise SerdemoError(f"The encoder {source} has an unexpected tensor {odd[0]}.")
-        state: dict[str, Tensor] = found.state_dict()
+        # Heads beside the encoder are ignored; an extra layer means another model.
+        if extra := sorted(filter(ENCODER_TENSOR.search, loading["unexpected_keys"])):
+            raise SerdemoError(f"The encoder {source} has an unexpected tensor {extra[0]}.")
+        state: dict[str, Tensor] = model.state_dict()
         return state
 
     def hidden(self, wave: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Hidden states (B, F, D) after each of the layers, and frame counts (B,)."""
+        """Hidden states (B, F, D), `depth` + 1 of them, and frame counts (B,)."""
         raise NotImplementedError
 
     def forward(self, wave: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, T) samples at 16 kHz, (B,) lengths -> (B, F, D) frames and (B, F) mask."""
+        """Samples (B, T) at 16 kHz, lengths (B,) -> frames (B, F, D) and mask (B, F)."""
         if self.normalise:
-            wave = normalised(wave, lengths)
+            wave = normalise(wave, lengths)
         states, frames = self.hidden(wave, lengths)
         if self.options.layer_pooling == "last":
-            mixed = states[-1]
+            output = states[-1]
         else:
-            share = self.mix.softmax(0)
-            mixed = sum(s * h.float() for s, h in zip(share, states, strict=True))
-        return self.reduce(mixed), length_mask(frames, mixed.shape[1])
+            weights = self.layer_weights.softmax(0)
+            output = sum(w * h.float() for w, h in zip(weights, states, strict=True))
+        return self.bottleneck(output), length_mask(frames, output.shape[1])
 
 
-def _check_shape(source: str, name: str, shape: Sequence[int], wanted: Sequence[int]) -> None:
-    if tuple(shape) != tuple(wanted):
+def _check_shape(source: str, name: str, shape: Sequence[int], expected: Sequence[int]) -> None:
+    if tuple(shape) != tuple(expected):
         raise SerdemoError(
-            f"The encoder {source} has tensor {name} of shape {tuple(shape)}, not {tuple(wanted)}."
+            f"The encoder {source} has tensor {name} of shape {tuple(shape)}, not {tuple(expected)}."
         )
 
 
-def normalised(wave: Tensor, lengths: Tensor) -> Tensor:
-    """(B, T) clips to mean 0 and variance 1 over their own (B,) samples, zero beyond them."""
-    mask = length_mask(lengths, wave.shape[1])
-    count = lengths.clamp_min(1)[:, None]
-    centred = (wave - (wave * mask).sum(1, keepdim=True) / count) * mask
-    variance = centred.square().sum(1, keepdim=True) / count
-    return centred / (variance + 1e-7).sqrt()
-
-
-def _adapt(model: nn.Module, rank: int, targets: list[str]) -> None:
-    """Put LoRA adapters (Hu et al., arXiv 2106.09685) on the named layers."""
+def _add_lora(model: nn.Module, rank: int, targets: list[str]) -> None:
+    """Insert LoRA adapters (Hu et al., arXiv 2106.09685) into the `targets` layers."""
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as problem:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from serdemo.data.corpora import CORPORA
 from serdemo.evaluation import model_card
-from serdemo.nn.checkpoint import Description
+from serdemo.nn.description import Description
 from serdemo.runs.adaptation.features import AdaptationReport
 
 

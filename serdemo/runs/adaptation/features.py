@@ -27,7 +27,7 @@ from serdemo.data.splits import Split
 from serdemo.inference.aggregation import aggregate
 from serdemo.inference.predictor import Predictor
 from serdemo.nn import checkpoint, provenance
-from serdemo.nn.checkpoint import Description
+from serdemo.nn.description import Description
 from serdemo.runs.adaptation import classifier as personal
 from serdemo.runs.adaptation.classifier import AdaptedHead, Floats, Head
 from serdemo.schema.errors import UsageError

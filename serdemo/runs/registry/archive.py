@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from serdemo.nn.checkpoint_files import DESCRIPTION, WEIGHTS, count_numbers
+from serdemo.nn.checkpoint_files import DESCRIPTION, WEIGHTS, count_parameters
 from serdemo.runs.registry.entry import FILES, Entry, files_of
 from serdemo.schema import zipfiles
 from serdemo.schema.errors import SerdemoError, UsageError
@@ -23,13 +23,13 @@ def pack(entry: Entry, archive: Path, *, force: bool = False) -> None:
     Raises UsageError when `archive` exists and `force` is not set or its folder does not exist,
     SerdemoError when the entry is no checkpoint.
     """
-    from serdemo.nn import checkpoint
+    from serdemo.nn.description import read_description
 
     if archive.is_dir() or not archive.absolute().parent.is_dir():
         raise UsageError(f"{archive} must name a file in a folder that is there.")
     if archive.exists() and not force:
         raise UsageError(f"{archive} exists: name another file, or give --force to replace it.")
-    checkpoint.describe(entry.folder)
+    read_description(entry.folder)
     zipfiles.pack(recovered_path(entry.folder), archive, files_of(entry.folder))
 
 
@@ -60,9 +60,10 @@ def verify(folder: Path) -> None:
     import torch
 
     from serdemo.nn import checkpoint
+    from serdemo.nn.description import read_description
 
-    description = checkpoint.describe(folder)
-    available = count_numbers(folder / WEIGHTS)
+    description = read_description(folder)
+    available = count_parameters(folder / WEIGHTS)
     # A hostile description may ask for any amount of memory: at first only shapes are made.
     _refuse_implausible_sizes(description.encoder_config, folder.name)
     with torch.device("meta"):

@@ -22,8 +22,8 @@ from huggingface_hub.utils import logging
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from serdemo import __version__
-from serdemo.nn import checkpoint
 from serdemo.nn.checkpoint_files import DESCRIPTION, WEIGHTS
+from serdemo.nn.description import read_description
 from serdemo.runs.registry.archive import MAX_BYTES
 from serdemo.runs.registry.entry import FILES, PREFIXES, files_of
 from serdemo.runs.registry.store import Registry, slugify
@@ -62,7 +62,7 @@ def push(folder: Path, repo: str, *, public: bool = False, force: bool = False) 
     existing repository whose visibility differs from `public`, and without `force` for one that
     holds a model; SerdemoError for what the hub refuses.
     """
-    description = checkpoint.describe(folder)
+    description = read_description(folder)
     with _hub_errors(repo):
         api = HfApi(token=_token(repo))
         info = _model_info(api, repo)

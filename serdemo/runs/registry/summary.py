@@ -10,8 +10,8 @@ from typing import Any
 
 from serdemo.evaluation import model_card
 from serdemo.inference.speed import times_real_time
-from serdemo.nn import checkpoint
-from serdemo.nn.checkpoint_files import WEIGHTS, count_numbers
+from serdemo.nn.checkpoint_files import WEIGHTS, count_parameters
+from serdemo.nn.description import read_description
 from serdemo.runs.registry.entry import CARD, REPORT, Entry, Origin
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.files import read_json, recovered_path
@@ -68,9 +68,9 @@ class Summary:
 def summarise(entry: Entry, *, speed: bool = False) -> Summary:
     """Summary of a registry entry; `speed` also measures its speed here, which takes some seconds."""
     try:
-        description = checkpoint.describe(entry.folder)
+        description = read_description(entry.folder)
         weights = recovered_path(entry.folder) / WEIGHTS
-        n_numbers, n_bytes = count_numbers(weights), weights.stat().st_size
+        n_numbers, n_bytes = count_parameters(weights), weights.stat().st_size
         rate = times_real_time(entry.folder) if speed else None
     except (SerdemoError, OSError) as problem:
         return Summary(entry.key, entry.name, entry.origin, problem=str(problem))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from serdemo.data.dataset import Batch
 from serdemo.data.splits import Split
 from serdemo.nn import encoders
-from serdemo.nn.checkpoint import Description
+from serdemo.nn.description import Description
 from serdemo.nn.encoders.options import PRETRAINED
 from serdemo.nn.model import HeadOptions, Model
 from serdemo.schema.options import Options, Value, pick, specs

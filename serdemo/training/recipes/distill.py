@@ -21,7 +21,7 @@ from serdemo.data.array_cache import CacheOptions
 from serdemo.data.dataset import Batch
 from serdemo.data.splits import Split
 from serdemo.nn import losses, provenance
-from serdemo.nn.checkpoint import Description
+from serdemo.nn.description import Description
 from serdemo.nn.model import Model
 from serdemo.schema.errors import UsageError
 from serdemo.schema.options import Options, option

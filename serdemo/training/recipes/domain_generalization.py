@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from serdemo.data.dataset import Batch, ClipDataset
 from serdemo.nn import losses
-from serdemo.nn.encoders.conformer import length_mask
+from serdemo.nn.padding import length_mask
 from serdemo.schema.options import Options, option
 
 

@@ -114,7 +114,7 @@ class Speaker(Recipe):
         SpeakerOptions,
         BatchOptions,
         AugmentOptions,
-        *encoders.GROUPS,
+        *encoders.OPTION_GROUPS,
         HeadOptions,
     )
     defaults: ClassVar[Mapping[str, Value]] = {"balance": 1.0, "speed": 0.0}

@@ -33,7 +33,7 @@ from serdemo.data.sampling import SampledCrop
 from serdemo.data.splits import Split
 from serdemo.metrics import clusters
 from serdemo.nn import checkpoint, losses, provenance
-from serdemo.nn.checkpoint import Description
+from serdemo.nn.description import Description, read_description
 from serdemo.nn.model import Model
 from serdemo.schema.errors import UsageError
 from serdemo.schema.options import Options, option
@@ -231,7 +231,7 @@ class SpeakerClusters(TwoStageRecipe):
                 "--embeddings is needed: a checkpoint folder that embeds voices, as the recipe"
                 " speaker leaves it in its run."
             )
-        embedder = checkpoint.describe(Path(options.embeddings))
+        embedder = read_description(Path(options.embeddings))
         provenance.refuse_overlap(embedder, f"The model of --embeddings, {embedder.name},", split)
         return provenance.merge(description, embedder)
 

@@ -29,8 +29,8 @@ from serdemo.data.dataset import Batch
 from serdemo.data.sampling import BatchOptions
 from serdemo.data.splits import Split
 from serdemo.nn import checkpoint, encoders, losses, provenance
-from serdemo.nn.checkpoint import Description
 from serdemo.nn.checkpoint_files import bundled_checkpoint
+from serdemo.nn.description import Description, read_description
 from serdemo.nn.encoders.conformer import ConformerOptions
 from serdemo.nn.encoders.options import PRETRAINED, EncoderOptions, PretrainedOptions
 from serdemo.nn.image_pooling import EfficientNet, torchvision
@@ -103,7 +103,7 @@ class SslCnn(Recipe):
         CacheOptions,
         ClassOptions,
         BatchOptions,
-        *encoders.GROUPS,
+        *encoders.OPTION_GROUPS,
         HeadOptions,
     )
     defaults: ClassVar[Mapping[str, Value]] = {
@@ -143,7 +143,7 @@ class SslCnn(Recipe):
         """The model; raises UsageError, too, for an encoder trained on a speaker to be tested."""
         description = super().describe(split)
         if self._is_compact:
-            description = provenance.merge(description, checkpoint.describe(self.origin))
+            description = provenance.merge(description, read_description(self.origin))
         else:
             description = provenance.include_source(description)
         provenance.refuse_overlap(description, "The frozen encoder", split)
@@ -153,7 +153,7 @@ class SslCnn(Recipe):
         """The paper's encoder unless another is named, or that of a checkpoint."""
         if not self._is_compact:
             return encoders.describe(self._options)
-        source, given = checkpoint.describe(self.origin), self.options(ConformerOptions)
+        source, given = read_description(self.origin), self.options(ConformerOptions)
         usual = ConformerOptions()
         if given != usual and given.to_json() != {**usual.to_json(), **source.encoder_options}:
             raise UsageError(

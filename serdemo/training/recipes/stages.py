@@ -52,7 +52,7 @@ ENCODER_GROUPS: tuple[type[Options], ...] = (
     ClassOptions,
     BatchOptions,
     AugmentOptions,
-    *encoders.GROUPS,
+    *encoders.OPTION_GROUPS,
     HeadOptions,
 )
 

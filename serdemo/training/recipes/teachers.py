@@ -22,11 +22,11 @@ from serdemo.data.dataset import Batch, ClipDataset, collate
 from serdemo.data.held_out import held_out
 from serdemo.data.splits import Split
 from serdemo.nn import checkpoint, provenance
-from serdemo.nn.checkpoint import Description
 from serdemo.nn.checkpoint_files import WEIGHTS, read_tensors
-from serdemo.nn.encoders.conformer import length_mask
-from serdemo.nn.encoders.whisper import configuration_of
+from serdemo.nn.description import Description, read_description
+from serdemo.nn.encoders.whisper import infer_config
 from serdemo.nn.model import HeadOptions, Model
+from serdemo.nn.padding import length_mask
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.files import recovered_path
 from serdemo.schema.types import EMOTIONS
@@ -38,11 +38,11 @@ BATCH_SIZE = 16  # pieces in one forward pass
 
 # How the published teacher's tensors are called here; the last bias moves no softmax.
 NAMES = {
-    "lw": "encoder.mix",
-    "proj_in.0.": "encoder.reduce.0.",
+    "lw": "encoder.layer_weights",
+    "proj_in.0.": "encoder.bottleneck.0.",
     "enc.": "encoder.model.",
-    "att.0.": "pooling.inner.",
-    "att.2.weight": "pooling.outer.weight",
+    "att.0.": "pooling.hidden.",
+    "att.2.weight": "pooling.score.weight",
     "emb.": "embedding.",
     "cls.": "classifier.",
 }
@@ -66,7 +66,7 @@ def describe(where: Path) -> Description:
     """
     if where.suffix == ".safetensors":
         return _published(where)[1]
-    return checkpoint.describe(where)
+    return read_description(where)
 
 
 def load(where: Path) -> Model:
@@ -95,9 +95,9 @@ def _published(path: Path) -> tuple[dict[str, Tensor], Description]:
             state[name.replace(ours, NAMES[ours], 1) if ours else name] = value
     encoder = "encoder.model."
     bare = {n.removeprefix(encoder): v for n, v in state.items() if n.startswith(encoder)}
-    config = {"architecture": configuration_of(bare, path.name), "normalise": False}
+    config = {"architecture": infer_config(bare, path.name), "normalise": False}
     sizes = []
-    for name in ("encoder.reduce.0.weight", "pooling.inner.weight", "embedding.weight"):
+    for name in ("encoder.bottleneck.0.weight", "pooling.hidden.weight", "embedding.weight"):
         if name not in state or state[name].dim() != 2:
             raise SerdemoError(f"{path.name} is not a teacher: it lacks a matrix {name}.")
         sizes.append(len(state[name]))

@@ -84,9 +84,9 @@ class Form:
 def withheld(here: bool) -> tuple[str, ...]:
     """The options that "More options" leaves out: those that are asked for above, and to all but
     whoever sits `here` those that name a place on this machine, or on a hub that its token opens."""
-    from serdemo.nn.checkpoint import PLACES
+    from serdemo.nn.description import PATH_OPTIONS
 
-    return ASKED_ABOVE if here else (*ASKED_ABOVE, *PLACES)
+    return ASKED_ABOVE if here else (*ASKED_ABOVE, *PATH_OPTIONS)
 
 
 def laid_out(lent: bool) -> Form:

@@ -66,12 +66,12 @@ def recipes_told(here: bool) -> list[tuple[str, str]]:
 
     Asked for by a visitor, as the page is not to wait for torch.
     """
-    from serdemo.nn.checkpoint import PLACES
+    from serdemo.nn.description import PATH_OPTIONS
     from serdemo.training import recipes
 
     def needs_place(name: str) -> bool:
         told = (spec for group in recipes.get(name).groups for spec in specs(group))
-        return any(spec.name in PLACES and not spec.advanced for spec in told)
+        return any(spec.name in PATH_OPTIONS and not spec.advanced for spec in told)
 
     names = [name for name in recipes.RECIPES if here or not needs_place(name)]
     return [(recipes.get(name).summary, name) for name in names]

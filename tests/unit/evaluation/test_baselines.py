@@ -24,7 +24,7 @@ from serdemo.evaluation.baselines import (
     fit_svm,
     simple,
 )
-from serdemo.nn import checkpoint, image_pooling
+from serdemo.nn import checkpoint, description, image_pooling
 from serdemo.nn.encoders.mel import SpectralEncoder
 from serdemo.nn.model import HeadOptions, Model
 from serdemo.runs import training_run
@@ -191,7 +191,7 @@ def test_a_rivals_run_is_a_run_of_its_own(
     assert sum(isinstance(e, Step) for e in events) == 3 + 2 * 3
     assert sum(isinstance(e, Step) for e in own) == 3
     rival = run / "baselines" / small_rival
-    assert checkpoint.describe(rival / "checkpoint").encoder == "mfcc"
+    assert description.read_description(rival / "checkpoint").encoder == "mfcc"
     (report,) = json.loads((run / "checkpoint" / "report.json").read_text(encoding="utf-8"))
     (theirs,) = json.loads((rival / "checkpoint" / "report.json").read_text(encoding="utf-8"))
     assert report["baselines"][-1]["name"] == small_rival
@@ -241,7 +241,7 @@ def test_efficientnet_needs_an_image_of_more_than_one_place() -> None:
     network = image_pooling.EfficientNet(
         image_pooling.MIN_EFFICIENTNET_SIDE, 0.2
     ).train()  # batch norm wants two values at least
-    assert network.read(
+    assert network.forward_image(
         torch.randn(1, image_pooling.MIN_EFFICIENTNET_SIDE, image_pooling.MIN_EFFICIENTNET_SIDE)
     ).shape == (1, 1280)
 
@@ -265,7 +265,7 @@ def test_efficientnet_b0_is_torchvisions(monkeypatch: pytest.MonkeyPatch) -> Non
     image = torch.randn(1, 64, 64)
     scaled = torch.nn.functional.layer_norm(image, (64, 64))[:, None].expand(-1, 3, -1, -1)
     expected = theirs.eval().avgpool(theirs.features(scaled)).flatten(1)
-    torch.testing.assert_close(network.read(image), expected)
+    torch.testing.assert_close(network.forward_image(image), expected)
 
     def unreachable(self: Any, **_: Any) -> None:
         raise OSError("no route")

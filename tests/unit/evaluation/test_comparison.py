@@ -15,7 +15,7 @@ from serdemo.evaluation import comparison
 from serdemo.evaluation.comparison import BEFORE_AFTER, load_before_after
 from serdemo.inference.predictor import Predictor
 from serdemo.metrics.significance import compare_to_chance
-from serdemo.nn import checkpoint
+from serdemo.nn import description
 from serdemo.runs import training_run
 from serdemo.schema.errors import SerdemoError
 from serdemo.training.events import Finished
@@ -65,9 +65,9 @@ def test_speakers_that_the_first_model_knew_do_not_count(
 ) -> None:
     knowing = tmp_path / "knowing"
     shutil.copytree(tiny_checkpoint, knowing)
-    described = checkpoint.describe(knowing)
+    described = description.read_description(knowing)
     known = {name: [*speakers, "dora"] for name, speakers in described.trained_on.items()}
-    checkpoint.redescribe(knowing, replace(described, name="knowing", trained_on=known))
+    description.write_description(knowing, replace(described, name="knowing", trained_on=known))
     last = finished({**tiny_values, "init_from": str(knowing)}, split, tmp_path / "run")
     found, refusal = load_before_after(tmp_path / "run")
     assert found == []

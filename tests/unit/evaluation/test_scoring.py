@@ -13,7 +13,7 @@ import pytest
 from serdemo.data import corpora
 from serdemo.evaluation.scoring import calibrate, evaluate, select_test_clips
 from serdemo.inference.predictor import Predictor
-from serdemo.nn.checkpoint import Description
+from serdemo.nn.description import Description
 from serdemo.nn.provenance import seen_speakers
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.types import Utterance

@@ -19,7 +19,7 @@ from serdemo.experiments import unseen
 from serdemo.experiments.paired import pair
 from serdemo.inference.predictor import Predictor
 from serdemo.metrics.bootstrap import percentile_interval
-from serdemo.nn import checkpoint
+from serdemo.nn import description
 from serdemo.runs.crossval import PREDICTIONS, PROTOCOL
 from serdemo.schema.errors import SerdemoError, UsageError
 
@@ -109,10 +109,10 @@ def test_neutral_seconds_are_taken_from_each_speaker_and_not_scored(
         (neutral / f"{take}.wav").write_bytes(bad_audio.wav(bad_audio.voice(3.0)))
     place = tmp_path / "run" / "001-unseen-left" / "seed-0"
     shutil.copytree(tiny_checkpoint, place / "checkpoint")
-    described = checkpoint.describe(place / "checkpoint")
+    described = description.read_description(place / "checkpoint")
     labels = ("neutral", "happy", "sad")  # what it calls angry is taken for neutral
     shape = {"labels": labels, "neutral": [0.1] * described.head_options["embedding"]}
-    checkpoint.redescribe(place / "checkpoint", replace(described, **shape))
+    description.write_description(place / "checkpoint", replace(described, **shape))
     predictor = Predictor(place / "checkpoint", device="cpu")
     clips = sorted(clip for clip in root.rglob("*.wav") if clip.parent.name in labels)
     answers = PredictionSet(

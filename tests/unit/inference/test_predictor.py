@@ -18,6 +18,7 @@ from serdemo.audio import waveform
 from serdemo.inference.predictor import ClipOutput, Predictor
 from serdemo.nn import checkpoint
 from serdemo.nn.checkpoint_files import bundled_checkpoint
+from serdemo.nn.description import Description
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.types import Prediction
 
@@ -177,7 +178,7 @@ def of_images(tmp_path_factory: pytest.TempPathFactory) -> Callable[[float], Pre
 
     def made(seconds: float) -> Predictor:
         heads = {"pooling": "cnn", "image_seconds": seconds, "image_side": 32, "cnn_layers": 3}
-        description = checkpoint.Description(LABELS, "mfcc", {}, heads)
+        description = Description(LABELS, "mfcc", {}, heads)
         torch.manual_seed(0)
         model = checkpoint.build(description)
         nn.init.normal_(model.classifier.weight, std=2.0)  # or all answers are much alike

@@ -20,7 +20,7 @@ from serdemo.inference.speaker_normalization import (
     neutral_centroid,
     subtract_offsets,
 )
-from serdemo.nn import checkpoint
+from serdemo.nn.description import read_description, write_description
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.types import Utterance
 
@@ -33,8 +33,8 @@ def spoken(seconds: float) -> waveform.Clip:
 def folder(tmp_path: Path, tiny_checkpoint: Path) -> Path:
     """The tiny checkpoint with a reference of neutral speech, all zeros."""
     shutil.copytree(tiny_checkpoint, tmp_path / "tiny")
-    described = checkpoint.describe(tmp_path / "tiny")
-    checkpoint.redescribe(tmp_path / "tiny", replace(described, neutral=[0.0] * 8))
+    described = read_description(tmp_path / "tiny")
+    write_description(tmp_path / "tiny", replace(described, neutral=[0.0] * 8))
     return tmp_path / "tiny"
 
 

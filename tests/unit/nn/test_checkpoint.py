@@ -17,6 +17,7 @@ from support.small_encoders import KINDS
 
 from serdemo.nn import checkpoint, encoders
 from serdemo.nn.checkpoint_files import DESCRIPTION, WEIGHTS
+from serdemo.nn.description import FORMAT, Description, read_description
 from serdemo.nn.encoders.options import SPECTRAL, PretrainedOptions
 from serdemo.schema import files
 from serdemo.schema.errors import SerdemoError
@@ -57,14 +58,14 @@ def test_round_trip_in_half_precision(tiny_checkpoint: Path, tmp_path: Path) -> 
 
 def test_the_description_is_read_without_the_weights(folder: Path) -> None:
     (folder / WEIGHTS).write_bytes(b"later")
-    assert checkpoint.describe(folder).name == "tiny"
+    assert read_description(folder).name == "tiny"
 
 
 def test_a_folder_may_be_given_as_a_dot(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     model, description = checkpoint.load(".")
     checkpoint.save(Path(), model, replace(description, name="renamed"))
-    assert checkpoint.describe(folder).name == "renamed"
+    assert read_description(folder).name == "renamed"
 
 
 def test_other_files_of_the_folder_are_kept(folder: Path) -> None:
@@ -73,7 +74,7 @@ def test_other_files_of_the_folder_are_kept(folder: Path) -> None:
     checkpoint.save(folder, model, replace(description, name="second"))
     assert set(contents(folder)) == {WEIGHTS, DESCRIPTION, "README.md"}
     assert (folder / "README.md").read_text(encoding="utf-8") == "card"
-    assert checkpoint.describe(folder).name == "second"
+    assert read_description(folder).name == "second"
 
 
 # What can be wrong with a checkpoint folder, each with the sentence that must say so.
@@ -313,9 +314,9 @@ def test_what_a_kill_left_aside_is_put_back(folder: Path) -> None:
     assert [path.name for path in folder.parent.iterdir()] == ["mine"]
     # Killed a moment later, both are there, and the new one counts.
     shutil.copytree(folder, aside)
-    assert checkpoint.describe(folder).name == "new"
+    assert read_description(folder).name == "new"
     checkpoint.save(folder, model, replace(description, name="newer"))
-    assert checkpoint.describe(folder).name == "newer"
+    assert read_description(folder).name == "newer"
     assert [path.name for path in folder.parent.iterdir()] == ["mine"]
 
 
@@ -391,7 +392,7 @@ def test_a_description_of_format_1_is_read(sources: dict[str, Path], kind: str) 
         config = encoders.ENCODERS[encoder].configure(PretrainedOptions.from_json(options))
     elif kind == "compact":
         options = {"width": 16, "layers": 1, "heads": 2}
-    described = checkpoint.Description.from_json(
+    described = Description.from_json(
         {
             "format": 1,
             "labels": ["angry", "sad"],
@@ -403,7 +404,7 @@ def test_a_description_of_format_1_is_read(sources: dict[str, Path], kind: str) 
         },
         "old",
     )
-    assert described.format == checkpoint.FORMAT == 2
+    assert described.format == FORMAT == 2
     assert described.options == {"init_from": "", "min_crop": 1.0, "ema_decay": 0.9, "seed": 3}
     model = checkpoint.build(described)
     assert model.options.classifier_width == 16
@@ -411,4 +412,4 @@ def test_a_description_of_format_1_is_read(sources: dict[str, Path], kind: str) 
         assert model.encoder.width == described.encoder_options["bottleneck"] == 8
         assert described.encoder_options["freeze"] == "lower-half"
     again = json.loads(json.dumps(asdict(described)))
-    assert checkpoint.Description.from_json(again, "new") == described
+    assert Description.from_json(again, "new") == described

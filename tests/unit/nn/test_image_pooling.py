@@ -11,8 +11,9 @@ import transformers
 from serdemo.nn import encoders
 from serdemo.nn.encoders.mel import SpectralEncoder
 from serdemo.nn.encoders.options import PretrainedOptions
-from serdemo.nn.image_pooling import ImageCNN, pad_or_trim
+from serdemo.nn.image_pooling import ImageCNN
 from serdemo.nn.model import HeadOptions, Model
+from serdemo.nn.padding import pad_or_trim
 from serdemo.schema.errors import UsageError
 
 SMALL: dict[str, Any] = dict(pooling="cnn", image_side=32, image_seconds=0.5, cnn_layers=3)
@@ -95,7 +96,7 @@ def test_layers_parameters_and_width(layers: int, parameters: int, width: int) -
     assert sum(isinstance(part, torch.nn.MaxPool2d) for part in network.layers) == layers // 2
     assert network.width == width
     if layers == 3:
-        assert network.eval().read(torch.zeros(2, 300, 300)).shape == (2, width)
+        assert network.eval().forward_image(torch.zeros(2, 300, 300)).shape == (2, width)
 
 
 def test_an_image_is_bilinear_by_hand() -> None:
@@ -162,7 +163,7 @@ def test_huge_features_leave_statistics_that_half_precision_holds() -> None:
     images[:, :, 3] = 60_000 * torch.randn(4, 32)
     images[0, 0, 0] = -60_000
     for _ in range(50):
-        network.read(images)
+        network.forward_image(images)
     assert all(torch.isfinite(b.half()).all() for b in network.buffers())
 
 

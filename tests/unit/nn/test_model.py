@@ -9,9 +9,10 @@ from torch import Tensor
 
 from serdemo.data.dataset import collate
 from serdemo.nn import checkpoint, checkpoint_files, encoders
+from serdemo.nn.description import Description
 from serdemo.nn.encoders.conformer import ConformerEncoder, ConformerOptions
 from serdemo.nn.model import HeadOptions, Model
-from serdemo.nn.pooling import AttentiveStatistics
+from serdemo.nn.pooling import AttentiveStatisticsPooling
 from serdemo.schema.errors import UsageError
 from serdemo.schema.types import EMOTIONS
 
@@ -66,7 +67,7 @@ def test_loudness_does_not_count() -> None:
 
 def test_the_default_size_fits_the_promise(tmp_path: Path) -> None:
     encoder = ConformerOptions()
-    description = checkpoint.Description(
+    description = Description(
         labels=EMOTIONS,
         encoder="compact",
         encoder_options=encoder.to_json(),
@@ -84,7 +85,7 @@ def test_the_gradient_reaches_every_parameter() -> None:
     output = model(*noise(16_000, 9_000, 1))
     (output.logits.square().sum() + output.projection.square().sum()).backward()
     # A softmax over time is blind to what is added to all of its frames.
-    blind = {"pooling.outer.bias"}
+    blind = {"pooling.score.bias"}
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert torch.isfinite(parameter.grad).all(), name
@@ -149,17 +150,17 @@ def test_the_masks_of_training_are_bounded_and_each_clips_own() -> None:
 
 
 def test_pooling_by_hand() -> None:
-    pooling = AttentiveStatistics(2, 4)
+    pooling = AttentiveStatisticsPooling(2, 4)
     frames = torch.tensor([[[1.0, 10.0], [3.0, 10.0], [99.0, 99.0]]])
     mask = torch.tensor([[True, True, False]])
     with torch.no_grad():
-        pooling.outer.weight.zero_()  # every frame alike
+        pooling.score.weight.zero_()  # every frame alike
         mean = pooling(frames, mask)[0]
         # Channel 0: mean 2, deviation 1. Channel 1: constant, so the floor of the deviation.
         torch.testing.assert_close(mean, torch.tensor([2.0, 10.0, 1.0, 1e-5**0.5]))
-        pooling.inner.weight.copy_(torch.eye(4, 2))
-        pooling.inner.bias.zero_()
-        pooling.outer.weight[0, 0] = 1000.0  # channel 0 looks at its largest valid frame
+        pooling.hidden.weight.copy_(torch.eye(4, 2))
+        pooling.hidden.bias.zero_()
+        pooling.score.weight[0, 0] = 1000.0  # channel 0 looks at its largest valid frame
         assert pooling(frames, mask)[0, 0] == pytest.approx(3.0, abs=1e-3)
         assert pooling(frames, mask)[0, 1] == pytest.approx(10.0)
 

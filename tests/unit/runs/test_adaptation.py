@@ -20,7 +20,7 @@ from serdemo.audio.waveform import SAMPLE_RATE
 from serdemo.data.corpora import class_folders
 from serdemo.experiments import adaptation as personal_bench
 from serdemo.inference.predictor import Predictor
-from serdemo.nn import checkpoint
+from serdemo.nn import checkpoint, description
 from serdemo.runs.adaptation import classifier, features
 from serdemo.runs.adaptation import run as personal_run
 from serdemo.runs.adaptation.classifier import Head
@@ -156,7 +156,10 @@ def test_a_run_leaves_what_every_run_leaves(
     config = json.loads((run / "config.json").read_text())
     assert config["recipe"] == "personal" and config["command"] == command
 
-    described, start = checkpoint.describe(model), checkpoint.describe(tiny_checkpoint)
+    described, start = (
+        description.read_description(model),
+        description.read_description(tiny_checkpoint),
+    )
     told = described.metrics["voice"]
     assert described.name == "my-voice" and described.recipe == "personal"
     assert described.trained_on == {**start.trained_on, "recordings": ["unknown"]}
@@ -237,7 +240,7 @@ def test_clips_that_cannot_teach_are_left_out_and_named(
         "Only one clip of happy was given",
     ):
         assert words in note
-    described = checkpoint.describe(tmp_path / "my-voice" / "checkpoint")
+    described = description.read_description(tmp_path / "my-voice" / "checkpoint")
     assert described.metrics["voice"]["clips"] == {"angry": 6, "sad": 6}
 
 
@@ -251,7 +254,7 @@ def test_an_emotion_left_with_one_clip_that_is_heard_is_left_out(
     ended = taught([*happy, *clips])[-1]
     assert isinstance(ended, Finished)
     assert "Only one clip of happy could be heard, so it was left out." in ended.note
-    described = checkpoint.describe(tmp_path / "my-voice" / "checkpoint")
+    described = description.read_description(tmp_path / "my-voice" / "checkpoint")
     assert described.metrics["voice"]["clips"] == {"angry": 6, "sad": 6}
 
 

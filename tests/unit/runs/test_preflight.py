@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from serdemo.data.splits import Split, by_speakers
-from serdemo.nn.device import named
+from serdemo.nn.device import device_name
 from serdemo.runs import dry_run, estimate, preflight
 from serdemo.runs.dry_run import StageTimes, StepTimings, in_a_process, time_dry_run
 from serdemo.schema.errors import SerdemoError, UsageError
@@ -130,8 +130,8 @@ def test_a_gpu_is_named_and_a_processor_too(
     found = estimate.estimate_duration("supervised", tiny_values, split, time_dry_run)
     assert found.device == "this machine's processor (1 thread)"
     monkeypatch.setattr("torch.cuda.get_device_name", lambda device: f"Fast GPU {device.index}")
-    assert named(torch.device("cuda", 1)) == "Fast GPU 1"
-    assert named(torch.device("mps")) == "this machine's GPU (mps)"
+    assert device_name(torch.device("cuda", 1)) == "Fast GPU 1"
+    assert device_name(torch.device("mps")) == "this machine's GPU (mps)"
 
 
 def test_with_a_start_the_test_clips_are_heard_thrice(

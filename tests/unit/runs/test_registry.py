@@ -21,6 +21,7 @@ from serdemo.data import corpora
 from serdemo.evaluation.comparison import Comparison, compare
 from serdemo.inference.predictor import Predictor
 from serdemo.nn import checkpoint, checkpoint_files
+from serdemo.nn.description import MAX_LABELS, read_description, write_description
 from serdemo.runs import process
 from serdemo.runs.job import JOB, Job
 from serdemo.runs.queue import JobQueue
@@ -96,7 +97,7 @@ def test_names_as_a_user_gives_them(with_all: Registry, tmp_path: Path) -> None:
 
 def test_a_summary_tells_what_a_checkpoint_says_of_itself(store: Registry) -> None:
     row = summarise(store.find("compact"))
-    described = checkpoint.describe(store.find("compact").folder)
+    described = read_description(store.find("compact").folder)
     assert row.labels == described.labels
     assert row.parameters == described.metrics["parameters"]
     weights = store.find("compact").folder / checkpoint_files.WEIGHTS
@@ -217,7 +218,7 @@ def test_what_is_there_is_not_replaced_unasked(
 
 
 def changed(folder: Path, **values: Any) -> bytes:
-    described = checkpoint.describe(folder)
+    described = read_description(folder)
     text = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     assert described.labels == tuple(text["labels"])
     return json.dumps({**text, **values}).encode()
@@ -278,7 +279,11 @@ def bad(how: str, tiny: Path, tmp_path: Path) -> Path:
         "other labels": {"model.json": changed(tiny, labels=["angry", "sad"])},
         "wide": {
             "model.json": changed(
-                tiny, encoder_options={**checkpoint.describe(tiny).encoder_options, "width": 512}
+                tiny,
+                encoder_options={
+                    **read_description(tiny).encoder_options,
+                    "width": 512,
+                },
             )
         },
     }.get(how, {})
@@ -341,7 +346,7 @@ def test_a_model_from_elsewhere_needs_no_more_memory_than_it_has_weights(
     kind = ENCODERS["whisper"]
     options = kind.options.from_json({"source": str(sources["whisper"])})
     description = replace(
-        checkpoint.describe(tiny_checkpoint),
+        read_description(tiny_checkpoint),
         encoder="whisper",
         encoder_options={**options.to_json(), "source": "whisper"},
         encoder_config=kind.configure(options),
@@ -372,8 +377,8 @@ def test_no_memory_is_taken_for_what_the_weights_do_not_fill(
         raise AssertionError("it was built")
 
     monkeypatch.setattr(checkpoint, "load", built)
-    described = checkpoint.describe(tiny_checkpoint)
-    many = [str(n) for n in range(checkpoint.MOST_LABELS + 1)]
+    described = read_description(tiny_checkpoint)
+    many = [str(n) for n in range(MAX_LABELS + 1)]
     wide = {**described.encoder_options, "width": 512}
     for changes, words in (
         ({"labels": many}, "1000 at most"),
@@ -453,9 +458,9 @@ def worse(tiny_checkpoint: Path, tmp_path: Path) -> Path:
     """The tiny model with its labels in another order, so that it answers otherwise."""
     folder = tmp_path / "worse"
     shutil.copytree(tiny_checkpoint, folder)
-    described = checkpoint.describe(folder)
+    described = read_description(folder)
     turned = (*described.labels[1:], described.labels[0])
-    checkpoint.redescribe(
+    write_description(
         folder, replace(described, labels=turned, name="worse", trained_on={"simple": ["dora"]})
     )
     return folder
@@ -492,9 +497,9 @@ def test_two_models_on_a_corpus(tiny_checkpoint: Path, worse: Path, corpus_root:
 def test_models_with_other_emotions_are_compared_on_those_in_common(
     tiny_checkpoint: Path, worse: Path, corpus_root: Path
 ) -> None:
-    described = checkpoint.describe(worse)
+    described = read_description(worse)
     renamed = tuple("calm" if label == "sad" else label for label in described.labels)
-    checkpoint.redescribe(worse, replace(described, labels=renamed, trained_on={}))
+    write_description(worse, replace(described, labels=renamed, trained_on={}))
     a, b = Predictor(tiny_checkpoint, device="cpu"), Predictor(worse, device="cpu")
     (found,) = compare(a, b, corpora.load(str(corpus_root)))
     assert set(found.classes) == {"angry", "happy"}
@@ -503,7 +508,7 @@ def test_models_with_other_emotions_are_compared_on_those_in_common(
     assert found.sentence.startswith(
         "No difference between tiny and worse that 4 clips of 1 unseen speaker can show (95 %"
     )
-    checkpoint.redescribe(worse, replace(described, labels=("x", "angry", "y")))
+    write_description(worse, replace(described, labels=("x", "angry", "y")))
     with pytest.raises(UsageError, match="fewer than two emotions in common"):
         compare(a, Predictor(worse, device="cpu"), corpora.load(str(corpus_root)))
 

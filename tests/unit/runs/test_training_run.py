@@ -17,7 +17,7 @@ import torch
 from serdemo.data import corpora
 from serdemo.data.splits import Split, by_speakers
 from serdemo.evaluation import baselines, scoring
-from serdemo.nn import checkpoint, checkpoint_files, losses
+from serdemo.nn import checkpoint, checkpoint_files, description, losses
 from serdemo.runs import folder as runs_folder
 from serdemo.runs import process, report, training_run
 from serdemo.schema.errors import SerdemoError, UsageError
@@ -180,7 +180,7 @@ def test_a_resumed_run_keeps_its_options_and_remembers_new_ones(
     assert isinstance(last[0], Started)
     assert last[0].steps == 9
     assert "as begun" in (run / "checkpoint" / "README.md").read_text(encoding="utf-8")
-    assert checkpoint.describe(run / "checkpoint").options["epochs"] == 3
+    assert description.read_description(run / "checkpoint").options["epochs"] == 3
 
 
 def test_resume_with_another_recipe_is_refused(train: Train, tmp_path: Path) -> None:

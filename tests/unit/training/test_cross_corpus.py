@@ -13,6 +13,7 @@ from serdemo.data.protocols import Fold
 from serdemo.data.splits import Split, by_speakers
 from serdemo.inference.predictor import Predictor
 from serdemo.nn import checkpoint
+from serdemo.nn.description import read_description
 from serdemo.runs import crossval
 from serdemo.runs.training_run import train
 from serdemo.schema.errors import SerdemoError, UsageError
@@ -105,7 +106,7 @@ def test_stage_1_alone_is_not_scored(
     ended = [event for event in events if isinstance(event, EpochEnd)]
     assert len(ended) == 1  # by the prototypes, which know the emotions
     assert [len(row) for row in ended[0].confusion] == [len(ended[0].labels)] * 7
-    assert checkpoint.describe(folder).labels == ()
+    assert read_description(folder).labels == ()
     with pytest.raises(SerdemoError, match="run embeds voices and has no emotion classifier"):
         Predictor(folder)
     protocol = {"recipe": "cross_corpus", "options": values, "seeds": 1, "command": ""}

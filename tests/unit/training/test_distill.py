@@ -20,7 +20,7 @@ from serdemo.data import corpora
 from serdemo.data.array_cache import CacheOptions
 from serdemo.data.dataset import ClipDataset
 from serdemo.data.splits import Split, by_speakers
-from serdemo.nn import checkpoint, losses
+from serdemo.nn import checkpoint, description, losses
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.training.events import Event, Step
 from serdemo.training.fit import fit
@@ -222,7 +222,7 @@ def test_a_teacher_that_does_not_fit_is_one_sentence(
         describe(by_speakers(found, test=["dora"]), teacher=str(tiny_checkpoint))
     with pytest.raises(UsageError, match="--teacher is needed"):
         describe(by_speakers(found, test=["dora"]))
-    of_images = checkpoint.describe(tiny_checkpoint)
+    of_images = description.read_description(tiny_checkpoint)
     heads = {**of_images.head_options, "pooling": "cnn"}
     of_images = replace(of_images, head_options=heads)
     checkpoint.save(tmp_path / "images", checkpoint.build(of_images), of_images)

@@ -16,6 +16,7 @@ from serdemo.data import corpora
 from serdemo.data.dataset import Batch, ClipDataset
 from serdemo.data.splits import Split, by_speakers
 from serdemo.nn import checkpoint, checkpoint_files, losses
+from serdemo.nn.description import read_description
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.types import Utterance
 from serdemo.training.events import (
@@ -283,7 +284,7 @@ def test_the_best_epoch_is_what_is_kept(
     assert [e.best for e in events if isinstance(e, EpochEnd)] == [True, True, False, False]
     assert [e.best for e in events if isinstance(e, Saved)] == [True, True, False, False]
     assert kept[0] != kept[1] == kept[2] == kept[3]
-    description = checkpoint.describe(tmp_path / "run" / "checkpoint")
+    description = read_description(tmp_path / "run" / "checkpoint")
     assert description.temperature == pytest.approx(1.9)
     assert description.metrics["validation"] == {"uar": 0.9}
     assert events[-1].metrics == {"uar": 0.9}  # type: ignore[union-attr]
@@ -384,7 +385,10 @@ def test_emotions_seen_only_in_validation_are_left_out(
     two = tuple(u for u in split.train if u.emotion != "happy")
     events = list(begin(tmp_path / "run", of=Split(two, split.valid), seven=False))
     assert isinstance(events[-1], Finished)
-    assert checkpoint.describe(tmp_path / "run" / "checkpoint").labels == ("angry", "sad")
+    assert read_description(tmp_path / "run" / "checkpoint").labels == (
+        "angry",
+        "sad",
+    )
     ended = next(event for event in events if isinstance(event, EpochEnd))
     assert sum(map(sum, ended.confusion)) == 4
 

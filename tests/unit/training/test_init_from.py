@@ -14,6 +14,7 @@ from serdemo.data import corpora
 from serdemo.data.protocols import Fold
 from serdemo.data.splits import Split, by_speakers
 from serdemo.nn import checkpoint
+from serdemo.nn.description import read_description
 from serdemo.nn.encoders import load_pretrained
 from serdemo.nn.encoders.options import EncoderOptions, PretrainedOptions
 from serdemo.runs import crossval
@@ -105,7 +106,7 @@ def test_whom_a_source_heard_is_not_hidden(
     values = {**tiny_values, "encoder": "wavlm", "source": str(begun), "epochs": 1}
     split = by_speakers(corpora.load(str(corpus_root)), valid=["bert"], test=["dora"])
     list(train("supervised", values, split, tmp_path / "run"))
-    told = checkpoint.describe(tmp_path / "run" / "checkpoint")
+    told = read_description(tmp_path / "run" / "checkpoint")
     heard = set(told.trained_on["simple"])
     assert "dora" in heard
     assert {"bert", "cleo"} <= set(told.selected_on["simple"])

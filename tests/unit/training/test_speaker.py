@@ -24,6 +24,7 @@ from serdemo.evaluation import baselines
 from serdemo.inference.predictor import Embedder, Predictor
 from serdemo.metrics import verification
 from serdemo.nn import checkpoint, checkpoint_files
+from serdemo.nn.description import read_description
 from serdemo.runs import training_run
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.types import Utterance
@@ -181,7 +182,7 @@ def test_the_report_verifies_the_test_speakers(trained: Path, split: Split) -> N
     assert row["unseen_speakers"] is True
     assert 0 <= row["eer"] <= 1
     assert row["eer_ci95"] is None
-    description = checkpoint.describe(folder)
+    description = read_description(folder)
     assert description.labels == ()
     assert description.metrics["test"]["voices"]["eer"] == row["eer"]
     card = (folder / "README.md").read_text(encoding="utf-8")

@@ -25,6 +25,7 @@ from serdemo.data.splits import Split, by_speakers
 from serdemo.evaluation import baselines
 from serdemo.metrics import clusters
 from serdemo.nn import checkpoint, checkpoint_files, losses
+from serdemo.nn.description import read_description
 from serdemo.runs import training_run
 from serdemo.schema.errors import UsageError
 from serdemo.schema.types import Utterance
@@ -268,7 +269,7 @@ def test_both_stages_are_run_and_the_clusters_are_those_of_the_embeddings(
     assert isinstance(events[0], Started) and isinstance(events[-1], Finished)
     assert events[0].stages == ("clusters", "classify")
     assert {e.stage for e in events if isinstance(e, EpochEnd)} == {"classify"}
-    description = checkpoint.describe(tmp_path / "both" / "checkpoint")
+    description = read_description(tmp_path / "both" / "checkpoint")
     assert description.trained_on == {"simple": ["anna", "bert", "cleo"]}
     assert description.selected_on == {"simple": ["dora"]}
     assert description.options["embeddings"] == "checkpoint"  # no folder of this machine
@@ -356,7 +357,7 @@ def test_stage_2_sees_only_its_share_of_the_labels(
     # 18 training clips, 6 of an emotion, of which round(0.34 * 6) = 2 are labelled: 2 batches.
     assert len(steps(events, "clusters")) == 2 * 6
     assert len(steps(events, "classify")) == 2 * 2
-    described = checkpoint.describe(tmp_path / "run" / "checkpoint")
+    described = read_description(tmp_path / "run" / "checkpoint")
     assert described.options["labels_share"] == 0.34
 
 
@@ -455,7 +456,7 @@ def test_pretraining_needs_no_label(
     pretrain = ("speaker_clusters", *line, "--embeddings", voices, "--cluster-epochs", 1)
     ran = here("train", *pretrain, "--run", tmp_path / "one")
     assert ran.code == 0, ran.err
-    told = checkpoint.describe(tmp_path / "one" / "checkpoint")
+    told = read_description(tmp_path / "one" / "checkpoint")
     assert (told.labels, told.trained_on["voices"]) == ((), ["anna", "bert", "cleo", "dora"])
     ran = here("train", "speaker", *line[:6], *given[:-1], "--epochs=1", "--run", tmp_path / "two")
     assert ran.code == 0, ran.err
@@ -481,4 +482,4 @@ def test_a_whole_run_is_scored_and_predicts(
     folder = tmp_path / "run" / "checkpoint"
     assert (folder / baselines.REPORT).exists()
     (answer,) = here("predict", clips[0].path, "--checkpoint", folder, "--json").json()
-    assert answer["label"] in checkpoint.describe(folder).labels
+    assert answer["label"] in read_description(folder).labels

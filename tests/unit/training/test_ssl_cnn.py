@@ -18,6 +18,7 @@ from serdemo.data.splits import Split, by_speakers
 from serdemo.evaluation.predictions import PredictionSet
 from serdemo.inference.predictor import Predictor
 from serdemo.nn import checkpoint, checkpoint_files
+from serdemo.nn.description import Description, read_description
 from serdemo.nn.encoders.options import PretrainedOptions
 from serdemo.runs import crossval, estimate, training_run
 from serdemo.runs.dry_run import time_dry_run
@@ -188,7 +189,7 @@ def test_features_that_nobody_trained(
 ) -> None:
     events = list(begin(tmp_path / "run", encoder=encoder, source=""))
     assert isinstance(events[-1], Finished)
-    description = checkpoint.describe(tmp_path / "run" / "checkpoint")
+    description = read_description(tmp_path / "run" / "checkpoint")
     assert description.encoder == encoder
     answer = Predictor(tmp_path / "run" / "checkpoint").predict(split.test[0].path)
     assert sum(answer.probabilities.values()) == pytest.approx(1.0)
@@ -315,7 +316,7 @@ def test_one_class_and_heard_speakers_are_refused(
 def wide(corpus_root: Path, tiny_values: dict[str, Any], tmp_path: Path) -> Path:
     """A checkpoint whose encoder has another size than the shipped one, made with cleo and dora."""
     names = ("layers", "heads", "expansion", "kernel")
-    told = checkpoint.Description(
+    told = Description(
         labels=("happy", "sad"),
         encoder="compact",
         encoder_options={"width": 24, **{name: tiny_values[name] for name in names}},
@@ -388,7 +389,7 @@ def test_end_to_end_with_the_real_whisper_base(data_root: Path, tmp_path: Path) 
 @pytest.mark.slow
 def test_end_to_end_with_the_shipped_encoder(data_root: Path, tmp_path: Path) -> None:
     found = corpora.load_many("ravdess", data_root)
-    heard = checkpoint.describe(SslCnn.from_values({"encoder": "compact"}).origin)
+    heard = read_description(SslCnn.from_values({"encoder": "compact"}).origin)
     taught = {*heard.trained_on["ravdess"], *heard.selected_on.get("ravdess", [])}
     fresh = sorted({u.speaker for u in found} - taught)
     picked = [u for u in found if u.speaker in (fresh[0], heard.trained_on["ravdess"][0])][::6]
@@ -396,5 +397,5 @@ def test_end_to_end_with_the_shipped_encoder(data_root: Path, tmp_path: Path) ->
     split = by_speakers(picked, test=[f"ravdess/{fresh[0]}"])
     events = list(training_run.train("ssl_cnn", values, split, tmp_path / "run"))
     assert isinstance(events[-1], Finished)
-    (report,) = checkpoint.describe(tmp_path / "run" / "checkpoint").metrics["test"].values()
+    (report,) = read_description(tmp_path / "run" / "checkpoint").metrics["test"].values()
     assert report["unseen_speakers"]

@@ -10,6 +10,7 @@ import torch
 from support.unbroken import Begin, end_of, goes_on_when_killed, goes_on_when_stopped
 
 from serdemo.nn import checkpoint
+from serdemo.nn.description import read_description
 from serdemo.training.events import EpochEnd, Finished, Saved
 from serdemo.training.recipes.base import Validation
 from serdemo.training.recipes.cross_corpus import ContrastStage
@@ -60,7 +61,7 @@ def test_each_stage_chooses_its_best_and_the_next_begins_from_it(
     assert not all(torch.equal(first[name], best[name]) for name in best)
     assert all(torch.equal(third[name], best[name]) for name in best)
     assert all(torch.equal(begun[0][name], best[name]) for name in best)
-    description = checkpoint.describe(run / "checkpoint")
+    description = read_description(run / "checkpoint")
     assert description.metrics["validation"] == {"uar": 0.2}  # its own, lower though it is
     assert description.temperature == pytest.approx(1.2)
 
@@ -73,7 +74,7 @@ def test_a_stage_that_is_not_validated_keeps_no_figures_of_the_one_before(
     assert {e.stage for e in events if isinstance(e, EpochEnd)} == {"contrast"}
     assert isinstance(events[-1], Finished)
     assert events[-1].metrics == {}
-    description = checkpoint.describe(tmp_path / "run" / "checkpoint")
+    description = read_description(tmp_path / "run" / "checkpoint")
     assert "validation" not in description.metrics
     assert (description.temperature, description.unsure_below) == (1.0, 0.0)
 

@@ -19,8 +19,8 @@ from serdemo.data.splits import Split
 from serdemo.evaluation.baselines import REPORT
 from serdemo.evaluation.comparison import BEFORE_AFTER, Comparison
 from serdemo.metrics.significance import PairedComparison, compare_to_chance
-from serdemo.nn.checkpoint import PLACES
 from serdemo.nn.checkpoint_files import bundled_checkpoint
+from serdemo.nn.description import PATH_OPTIONS
 from serdemo.runs.estimate import Estimate
 from serdemo.runs.job import LOG, Job
 from serdemo.runs.queue import JobQueue
@@ -271,8 +271,8 @@ def test_a_run_that_waits_begins_when_the_page_is_looked_at(
 
 
 def test_a_visitor_names_no_place_on_this_machine() -> None:
-    assert {*PLACES} & {*form.withheld(False)} == {*PLACES}
-    assert not {*PLACES} - {"init_from"} & {*form.withheld(True)}
+    assert {*PATH_OPTIONS} & {*form.withheld(False)} == {*PATH_OPTIONS}
+    assert not {*PATH_OPTIONS} - {"init_from"} & {*form.withheld(True)}
     with gr.Blocks():
         asks = form.laid_out(False)
     given: dict[Any, Any] = {one: getattr(one, "value", None) for one in asks.asked}

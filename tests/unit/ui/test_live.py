@@ -21,7 +21,7 @@ from support.command import here
 from serdemo.audio import microphone, waveform
 from serdemo.cli.benchmarks import load as load_bench
 from serdemo.inference.predictor import Predictor
-from serdemo.nn import checkpoint
+from serdemo.nn import description
 from serdemo.schema import palette
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.types import EMOTIONS, Prediction, Segment
@@ -447,8 +447,8 @@ def test_a_calibration_is_given_to_the_page_and_taken_back_from_it(
 ) -> None:
     folder = tmp_path / "tiny"
     shutil.copytree(tiny_checkpoint, folder)
-    described = checkpoint.describe(folder)
-    checkpoint.redescribe(folder, replace(described, neutral=[3.0] * 8))
+    described = description.read_description(folder)
+    description.write_description(folder, replace(described, neutral=[3.0] * 8))
     model = Predictor(folder, device="cpu")
     page = Live(Visitors(WarmPredictor(lambda: model)))
     sound = np.concatenate([voice(), voice()])

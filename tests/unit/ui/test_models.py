@@ -19,7 +19,7 @@ from serdemo.data import corpora
 from serdemo.evaluation.comparison import Comparison
 from serdemo.inference.predictor import Predictor
 from serdemo.metrics.significance import PairedComparison
-from serdemo.nn import checkpoint
+from serdemo.nn import checkpoint, description
 from serdemo.nn.checkpoint_files import bundled_checkpoint
 from serdemo.runs.job import Job
 from serdemo.runs.queue import JobQueue
@@ -136,7 +136,7 @@ def test_an_export_is_a_zip_that_comes_back(
     made = visitor_store.export(entry)
     assert made.name == "shared.zip" and made.is_relative_to(tmp_path / "served")
     back = Registry(runs).add("back", lambda folder: registry_archive.unpack(made, folder))
-    assert checkpoint.describe(back.folder) == checkpoint.describe(entry.folder)
+    assert description.read_description(back.folder) == description.read_description(entry.folder)
     assert cleanup.sweep(JobQueue(runs)) == [] and made.exists()
     os.utime(made.parent, (1.0, 1.0))
     assert cleanup.sweep(JobQueue(runs)) == [made.parent] and not made.exists()
@@ -263,7 +263,7 @@ def test_a_choice_counts_for_one_visitor_alone(page: Visitors, runs: Path) -> No
 def test_what_cannot_answer_is_not_chosen(page: Visitors, runs: Path) -> None:
     folder, mute = runs / "mine" / "checkpoint", runs / "annas" / "checkpoint"
     page.choose("one", folder)
-    described = checkpoint.describe(mute)
+    described = description.read_description(mute)
     state = checkpoint.load(mute)[0]
     bare = checkpoint.build(replace(described, labels=()))
     bare.load_state_dict({k: v for k, v in state.state_dict().items() if k in bare.state_dict()})

@@ -1,0 +1,156 @@
+"""Description of a checkpoint: its `model.json`, read and validated without torch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from serdemo.audio.waveform import SAMPLE_RATE
+from serdemo.nn.checkpoint_files import DESCRIPTION as DESCRIPTION
+from serdemo.nn.checkpoint_files import WEIGHTS as WEIGHTS
+from serdemo.schema.errors import SerdemoError
+from serdemo.schema.files import read_json, recovered_path, write_json
+from serdemo.schema.renamed_options import current_options
+
+FORMAT = 2
+FORMATS = (1, FORMAT)  # readable ones
+MAX_LABELS = 1000
+REQUIRED = ("labels", "encoder", "encoder_options", "head_options")
+PATH_OPTIONS = ("source", "init_from", "teacher", "embeddings", "cache")  # may name a local path
+
+
+@dataclass(frozen=True)
+class Description:
+    """Content of a checkpoint's `model.json`.
+
+    - `labels`: the classes; none for a model without a classifier.
+    - `encoder_config`: the architecture of a pretrained encoder.
+    - `temperature` divides the logits; below the confidence `unsure_below` a prediction is "not sure".
+    - `neutral`: mean embedding (E,) of neutral training speech, empty where unknown.
+    - `trained_on`, `selected_on`: training and validation speakers by corpus; `split` is the
+      fingerprint of the split.
+    - `metrics`: rates as fractions, each with its protocol.
+    """
+
+    labels: tuple[str, ...]
+    encoder: str
+    encoder_options: dict[str, Any]
+    head_options: dict[str, Any]
+    encoder_config: dict[str, Any] = field(default_factory=dict)
+    name: str = "unnamed"
+    recipe: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+    temperature: float = 1.0
+    unsure_below: float = 0.0
+    neutral: list[float] = field(default_factory=list)
+    trained_on: dict[str, list[str]] = field(default_factory=dict)
+    selected_on: dict[str, list[str]] = field(default_factory=dict)
+    split: str = ""
+    metrics: dict[str, Any] = field(default_factory=dict)
+    licence: str = ""
+    code_version: str = ""
+    sample_rate: int = SAMPLE_RATE
+    format: int = FORMAT
+
+    @classmethod
+    def from_json(cls, values: Any, name: str) -> Description:
+        """Check and convert parsed JSON; a SerdemoError begins with the checkpoint's `name`.
+
+        Options of format 1 are renamed to their present names.
+        """
+        if not isinstance(values, dict):
+            raise SerdemoError(f"{name} is not a checkpoint: its {DESCRIPTION} is no JSON table.")
+        if values.get("format") not in FORMATS:
+            raise SerdemoError(
+                f"{name} has checkpoint format {values.get('format')!r}; this version reads"
+                f" {' and '.join(map(str, FORMATS))}, so update serdemo or train again."
+            )
+        if values.get("sample_rate", SAMPLE_RATE) != SAMPLE_RATE:
+            raise SerdemoError(
+                f"{name} was made for {values['sample_rate']} Hz; serdemo works at {SAMPLE_RATE} Hz."
+            )
+        if fault := _find_fault(values):
+            raise SerdemoError(f"{name} cannot be read: {fault}.")
+        tables = {
+            key: current_options(values[key]) if values["format"] == 1 else values[key]
+            for key in ("encoder_options", "head_options", "options")
+            if key in values
+        }
+        labels = tuple(values["labels"])
+        return cls(**{**values, **tables, "labels": labels, "format": FORMAT})
+
+
+def _find_fault(values: dict[str, Any]) -> str | None:
+    """The first fault of a description's entries as the end of a sentence, None without one."""
+    types = {f.name: _JSON_TYPES[str(f.type).split("[")[0]] for f in fields(Description)}
+    if unknown := sorted(set(values) - set(types)):
+        return f"its {DESCRIPTION} has an unknown entry {unknown[0]!r}"
+    if missing := [name for name in REQUIRED if name not in values]:
+        return f"its {DESCRIPTION} has no {missing[0]!r}"
+    for name, value in values.items():
+        if not isinstance(value, types[name]) or isinstance(value, bool):
+            return f"{name!r} in {DESCRIPTION} is malformed"
+    labels = values["labels"]
+    named = all(isinstance(label, str) and label for label in labels)
+    if not named or len(set(labels)) < len(labels) or len(labels) > MAX_LABELS:
+        return f"its labels must be different words, {MAX_LABELS} at most"
+    if not 1e-3 <= values.get("temperature", 1.0) <= 1e3:
+        return "its temperature must be 0.001 to 1000"
+    if not 0 <= values.get("unsure_below", 0.0) <= 1:
+        return "its unsure_below must be 0 to 1"
+    if not all(isinstance(x, float) and abs(x) < 1e4 for x in values.get("neutral", [])):
+        return "'neutral' must be a list of numbers"
+    for name in ("trained_on", "selected_on"):
+        for ids in values.get(name, {}).values():
+            if not isinstance(ids, list) or not all(isinstance(x, str) for x in ids):
+                return f"{name!r} must map a corpus to its speakers"
+    return None
+
+
+_JSON_TYPES: dict[str, tuple[type, ...]] = {
+    "dict": (dict,),
+    "str": (str,),
+    "float": (int, float),
+    "int": (int,),
+    "tuple": (list, tuple),
+    "list": (list,),
+}
+
+
+def strip_folders(description: Description) -> Description:
+    """`description` with files and checkpoints named without the folders of this machine."""
+
+    def stripped(options: dict[str, Any]) -> dict[str, Any]:
+        paths = {k: str(options[k]).split(",") for k in PATH_OPTIONS if options.get(k)}
+        return options | {k: ",".join(map(_strip_folder, parts)) for k, parts in paths.items()}
+
+    return replace(
+        description,
+        options=stripped(description.options),
+        encoder_options=stripped(description.encoder_options),
+    )
+
+
+def _strip_folder(value: str) -> str:
+    """The file name of an existing path; other values (hub ids) as they are."""
+    path = Path(value.strip())
+    return path.name if path.exists() else value
+
+
+def read_description(folder: Path) -> Description:
+    """Read the description of a checkpoint folder, without its weights.
+
+    Raises SerdemoError when a file is missing or the description is invalid.
+    """
+    name, folder = folder.resolve().name, recovered_path(folder)
+    if not folder.exists():
+        raise SerdemoError(f"There is no checkpoint {name}: the folder does not exist.")
+    if not (folder / DESCRIPTION).is_file() or not (folder / WEIGHTS).is_file():
+        raise SerdemoError(f"{name} is not a checkpoint: it needs {WEIGHTS} and {DESCRIPTION}.")
+    return Description.from_json(read_json(folder / DESCRIPTION), name)
+
+
+def write_description(folder: Path, description: Description) -> None:
+    """Replace the description of a checkpoint, without touching its weights."""
+    write_json(folder / DESCRIPTION, asdict(description))
