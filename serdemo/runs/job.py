@@ -57,6 +57,10 @@ class Job:
         """Events later than this are of the job's present process."""
         return max(self.born - 1, self.queued_at)
 
+    def belongs_to(self, owner: str | None) -> bool:
+        """Whether a visitor may see the job: None all of them, a token its own, "" none."""
+        return owner is None or bool(owner and self.owner == owner)
+
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary, ready for JSON."""
         return {**asdict(self), "request": self.request.to_json()}
@@ -87,12 +91,12 @@ class JobStore:
         return self.folder / name
 
     def all(self, owner: str | None = None) -> list[Job]:
-        """The jobs, the latest first: of everybody, or of one `owner` (of "" there are none)."""
+        """The jobs that belong to `owner`, the latest first."""
         jobs = []
         for path in self.folder.glob(f"*/{JOB}"):
             with suppress(SerdemoError, UsageError):  # half deleted, or not ours
                 jobs.append(self.job(path.parent.name))
-        own = [job for job in jobs if owner is None or (owner and job.owner == owner)]
+        own = [job for job in jobs if job.belongs_to(owner)]
         return sorted(own, key=lambda job: -job.queued_at)
 
     def job(self, name: str) -> Job:

@@ -22,7 +22,7 @@ from serdemo.runs.queue import JobQueue
 from serdemo.runs.request import SplitChoice, TrainingRequest
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.training.events import EVENTS, EpochEnd, Finished, Started, Step, Stopped, read
-from serdemo.ui.finetune import handlers
+from serdemo.ui.finetune import new_run
 from serdemo.ui.shell import zerogpu
 
 
@@ -80,7 +80,7 @@ def test_a_run_on_a_lent_gpu_is_a_run_like_any(spaces: Any, jobs: JobQueue, job:
     train = zerogpu.gpu_train_function()
     assert train is not None
     states = set()
-    for event in handlers.start(job, jobs, train):
+    for event in new_run.start(job, jobs, train):
         states.add(jobs.state(jobs.job("run")))
         last = event
     assert spaces.lent == [60]  # half of what a visitor without an account has in a day
@@ -92,7 +92,7 @@ def test_a_run_on_a_lent_gpu_is_a_run_like_any(spaces: Any, jobs: JobQueue, job:
     assert checkpoint.load(jobs.path("run") / "checkpoint")[1].name == "run"
     assert not jobs.tick()  # nothing is left to do
     with pytest.raises(UsageError, match="There is a run run already"):
-        list(handlers.start(job, jobs, train))
+        list(new_run.start(job, jobs, train))
 
 
 @pytest.mark.slow
@@ -101,22 +101,22 @@ def test_it_ends_in_time_and_goes_on_later(
 ) -> None:
     train = zerogpu.gpu_train_function()
     assert train is not None
-    (*_, last) = handlers.start(longer(job), jobs, train, 26.0)
+    (*_, last) = new_run.start(longer(job), jobs, train, 26.0)
     assert isinstance(last, Stopped) and "after 1 s" in last.reason
     assert jobs.state(jobs.job("run")) == "stopped"
     steps = sum(isinstance(event, Step) for event in read(jobs.path("run") / EVENTS))
-    happened = list(handlers.start(jobs.rerun("run"), jobs, train, 26.0))
+    happened = list(new_run.start(jobs.rerun("run"), jobs, train, 26.0))
     begun = next(event for event in happened if isinstance(event, Started))
     assert begun.resumed_step == steps
     assert jobs.state(jobs.job("run")) == "stopped"
     monkeypatch.setattr(zerogpu, "SCORING_S", 99.0)
-    list(handlers.start(jobs.rerun("run"), jobs, zerogpu.gpu_train_function(), 290.0))
+    list(new_run.start(jobs.rerun("run"), jobs, zerogpu.gpu_train_function(), 290.0))
     assert spaces.lent == [26, 26, 100]
 
 
 def test_stop_stops_it_and_not_the_page(spaces: Any, jobs: JobQueue, job: Job) -> None:
     told = []
-    for event in handlers.start(longer(job), jobs, zerogpu.gpu_train_function()):
+    for event in new_run.start(longer(job), jobs, zerogpu.gpu_train_function()):
         if isinstance(event, EpochEnd) and not told:
             jobs.stop("run")
             told.append(jobs.state(jobs.job("run")))
@@ -132,12 +132,12 @@ def test_a_loan_that_ends_early_is_told_and_the_run_goes_on(
     train = zerogpu.gpu_train_function()
     spaces.most.append(3)
     with pytest.raises(SerdemoError, match=r"took its GPU back .* press Resume"):
-        list(handlers.start(job, jobs, train))
+        list(new_run.start(job, jobs, train))
     broken = jobs.job("run")
     assert jobs.state(broken) == "failed"
     assert "took its GPU back" in str(jobs.failure_reason(broken))
     spaces.most.clear()
-    (*_, last) = handlers.start(jobs.rerun("run"), jobs, train)
+    (*_, last) = new_run.start(jobs.rerun("run"), jobs, train)
     assert isinstance(last, Finished)
     assert jobs.state(jobs.job("run")) == "finished"
 
@@ -180,16 +180,16 @@ def test_a_refused_loan_is_told_in_a_sentence_and_can_be_tried_again(
     title, message = REFUSED[sentence]
     spaces.refused.append(gr.Error(message, title=title, print_exception=False))
     with pytest.raises(SerdemoError) as raised:
-        list(handlers.start(job, jobs, train))
+        list(new_run.start(job, jobs, train))
     assert sentence in str(raised.value)
     assert "<" not in str(raised.value) and "\n" not in str(raised.value)
     assert jobs.failure_reason(jobs.job("run")) == str(raised.value)
-    (*_, last) = handlers.start(jobs.rerun("run"), jobs, train)
+    (*_, last) = new_run.start(jobs.rerun("run"), jobs, train)
     assert isinstance(last, Finished)
 
 
 def test_a_visitor_who_leaves_ends_it(spaces: Any, jobs: JobQueue, job: Job) -> None:
-    happening = handlers.start(longer(job), jobs, zerogpu.gpu_train_function())
+    happening = new_run.start(longer(job), jobs, zerogpu.gpu_train_function())
     next(happening)
     assert jobs.state(jobs.job("run")) == "running"
     happening.close()  # type: ignore[attr-defined]
@@ -201,7 +201,7 @@ def test_what_cannot_be_trained_is_a_sentence(spaces: Any, jobs: JobQueue, job: 
     for number, wrong in enumerate(({"learning_rate": 7.0}, {"no_such": 1})):
         bad = replace(with_options(job, **wrong), name=f"run{number}")
         with pytest.raises(SerdemoError) as raised:
-            list(handlers.start(bad, jobs, zerogpu.gpu_train_function()))
+            list(new_run.start(bad, jobs, zerogpu.gpu_train_function()))
         assert "\n" not in str(raised.value)
         assert jobs.failure_reason(jobs.job(bad.name)) == str(raised.value)
 

@@ -1,4 +1,4 @@
-"""What Fine-tune asks for: the widgets of its form, and what is filled in as a wish."""
+"""The form of Fine-tune: its widgets, and the training request that is filled in."""
 
 from __future__ import annotations
 
@@ -8,59 +8,68 @@ from typing import Any
 
 import gradio as gr
 
+from serdemo.data import corpora
 from serdemo.runs.queue import JobQueue
 from serdemo.runs.request import TrainingRequest
-from serdemo.ui.finetune import start_models
-from serdemo.ui.finetune.handlers import build_request
-from serdemo.ui.finetune.option_widgets import of_recipe
+from serdemo.ui.finetune import option_widgets, start_models
+from serdemo.ui.finetune.new_run import build_request
 from serdemo.ui.shell import zerogpu
 
 FOLDER, ZIP = "A folder or table of clips on this computer", "A zip of a folder of clips"
-ASKED_ABOVE = ("budget_minutes", "init_from")  # what has a widget of its own
+OWN_WIDGETS = ("budget_minutes", "init_from")  # options that are not among "More options"
+
+Updates = dict[Any, Any]  # of components, as gradio takes them from a handler
 
 
 @dataclass(frozen=True)
 class Form:
-    """The widgets. `time` asks for minutes to train, or for seconds of a GPU where one is `lent`;
-    `uploaded` holds the folder that a zip became, `more` the further options, `here` whether the
-    visitor sits at this machine."""
+    """The widgets of the form, and states that go with it.
 
-    named: gr.CheckboxGroup
+    `time` is in minutes, or in seconds of a GPU on a ZeroGPU Space (`zerogpu`). `uploaded` holds the folder
+    that a zip was unpacked to, `options` the further options by recipe, `local` whether the visitor sits at
+    this machine. `status` shows what Check and Start answer.
+    """
+
+    corpora: gr.CheckboxGroup
     folder: gr.Textbox
     archive: gr.File
     recipe: gr.Radio
     start: gr.Radio
     hub: gr.Textbox
     time: gr.Slider
-    lent: bool
-    more: gr.State
+    zerogpu: bool
+    options: gr.State
     uploaded: gr.State
-    here: gr.State
+    local: gr.State
+    check: gr.Button
+    submit: gr.Button
+    status: gr.HTML
 
     @property
-    def asked(self) -> list[gr.blocks.Block]:
-        """What a wish is made of."""
-        return [
-            *(self.named, self.folder, self.uploaded, self.recipe),
-            *(self.start, self.hub, self.time, self.more),
-        ]
+    def inputs(self) -> set[gr.blocks.Block]:
+        """The components that a request is read from."""
+        return {
+            *(self.corpora, self.folder, self.uploaded, self.recipe),
+            *(self.start, self.hub, self.time, self.options),
+        }
 
-    def data(self, corpora: list[tuple[str, str]], here: bool) -> tuple[Any, ...]:
-        """The widgets for data as one visitor sees them: `corpora` as titles and names, folders only
-        for whoever sits `here`, which comes first."""
-        folder = f"Or {FOLDER[0].lower()}{FOLDER[1:]}" if corpora else FOLDER
-        archive = f"Or {ZIP[0].lower()}{ZIP[1:]}" if corpora or here else ZIP
-        return (
-            here,
-            gr.CheckboxGroup(corpora, value=[], visible=bool(corpora)),
-            gr.Textbox(label=folder, visible=here),
-            gr.File(label=archive),
-        )
+    def loaded(self, local: bool) -> Updates:
+        """The form as a visitor finds it: the corpora at hand, and folders only for a `local` one."""
+        available = corpora.available_corpora()
+        folder = f"Or {FOLDER[0].lower()}{FOLDER[1:]}" if available else FOLDER
+        archive = f"Or {ZIP[0].lower()}{ZIP[1:]}" if available or local else ZIP
+        return {
+            self.recipe: gr.Radio(option_widgets.recipe_choices(local)),
+            self.local: local,
+            self.corpora: gr.CheckboxGroup(available, value=[], visible=bool(available)),
+            self.folder: gr.Textbox(label=folder, visible=local),
+            self.archive: gr.File(label=archive),
+        }
 
-    def minutes(self, asked: Mapping[Any, Any]) -> float:
-        """How long to train; of a loan's seconds, those that are not for scoring."""
-        given = float(asked[self.time])
-        return zerogpu.training_s(given) / 60 if self.lent else given
+    def minutes(self, values: Mapping[Any, Any]) -> float:
+        """Minutes to train; of a GPU's seconds, those that are not for scoring."""
+        time = float(values[self.time])
+        return zerogpu.training_s(time) / 60 if self.zerogpu else time
 
     def request(
         self, values: Mapping[Any, Any], jobs: JobQueue, owner: str | None
@@ -69,11 +78,11 @@ class Form:
         start = start_models.folder(values[self.start], jobs, owner)
         # A visitor names no folder of this machine.
         typed = (values[self.folder] or "") if owner is None else ""
-        options = values[self.more].get(values[self.recipe], {})
-        without = withheld(owner is None)
+        options = values[self.options].get(values[self.recipe], {})
+        without = hidden_options(owner is None)
         return build_request(
             values[self.recipe],
-            values[self.named],
+            values[self.corpora],
             values[self.uploaded] or typed,
             start,
             self.minutes(values),
@@ -81,17 +90,17 @@ class Form:
         )
 
 
-def withheld(here: bool) -> tuple[str, ...]:
-    """The options that "More options" leaves out: those that are asked for above, and to all but
-    whoever sits `here` those that name a place on this machine, or on a hub that its token opens."""
+def hidden_options(local: bool) -> tuple[str, ...]:
+    """The options that "More options" leaves out: those with a widget of their own, and for a visitor who is
+    not `local` those that name a path on this machine, or a repository that its token opens."""
     from serdemo.nn.description import PATH_OPTIONS
 
-    return ASKED_ABOVE if here else (*ASKED_ABOVE, *PATH_OPTIONS)
+    return OWN_WIDGETS if local else (*OWN_WIDGETS, *PATH_OPTIONS)
 
 
-def laid_out(lent: bool) -> Form:
-    """The widgets, as far as all see them; `lent` says that a GPU is lent for some seconds."""
-    more, uploaded, here = gr.State({}), gr.State(""), gr.State(False)
+def lay_out(lent: bool) -> Form:
+    """Create the form; `lent` says that a GPU is lent for some seconds."""
+    options, uploaded, local = gr.State({}), gr.State(""), gr.State(False)
     named = gr.CheckboxGroup([], label="Train on the corpora found here", visible=False)
     folder = gr.Textbox(
         label=FOLDER,
@@ -127,21 +136,30 @@ def laid_out(lent: bool) -> Form:
         max_lines=1,
         elem_id="finetune-hub",
     )
-    if lent:
-        time = gr.Slider(
-            zerogpu.MIN_S,
-            zerogpu.MAX_S,
-            value=zerogpu.FIRST_S,
-            step=10,
-            label="Seconds of a GPU to borrow",
-            info="Hugging Face lends you 2 minutes a day, 5 if you have an account and log in there.",
-        )
-    else:
-        time = gr.Slider(1, 120, value=5, step=1, label="Minutes to train")
+    time = _time_slider(lent)
     with gr.Accordion("More options", open=False):
 
-        @gr.render(inputs=[recipe, here])
-        def options(name: str, here: bool) -> None:
-            of_recipe(name, more, withheld(here))
+        @gr.render(inputs=[recipe, local])
+        def lay_out_options(name: str, local: bool) -> None:
+            option_widgets.lay_out_options(name, options, hidden_options(local))
 
-    return Form(named, folder, archive, recipe, start, hub, time, lent, more, uploaded, here)
+    check = gr.Button("Check", elem_id="finetune-check")
+    submit = gr.Button("Start", variant="primary", elem_id="finetune-start")
+    status = gr.HTML("", apply_default_css=False, elem_id="finetune-told")
+    return Form(
+        *(named, folder, archive, recipe, start, hub, time, lent),
+        *(options, uploaded, local, check, submit, status),
+    )
+
+
+def _time_slider(lent: bool) -> gr.Slider:
+    if not lent:
+        return gr.Slider(1, 120, value=5, step=1, label="Minutes to train")
+    return gr.Slider(
+        zerogpu.MIN_S,
+        zerogpu.MAX_S,
+        value=zerogpu.DEFAULT_S,
+        step=10,
+        label="Seconds of a GPU to borrow",
+        info="Hugging Face lends you 2 minutes a day, 5 if you have an account and log in there.",
+    )

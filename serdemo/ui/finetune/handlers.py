@@ -1,205 +1,244 @@
-"""What Fine-tune does with what is asked: data, a check, the command, a run. Plain functions."""
+"""The handlers of the tab Fine-tune: each answers with the components that change and their updates."""
 
 from __future__ import annotations
 
-import re
-import shutil
 import uuid
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import replace
-from html import escape
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
+from typing import Any
 
-from serdemo.data.corpora.corpus import AUDIO_SUFFIXES
-from serdemo.data.splits import Split
-from serdemo.runs.job import Job
+import gradio as gr
+from markupsafe import Markup
+
+from serdemo.runs.job import OVER, Job, State, queue_position
 from serdemo.runs.queue import JobQueue
-from serdemo.runs.request import HELD_OUT, SplitChoice, TrainingRequest, require_corpora
+from serdemo.runs.registry.entry import PREFIXES
+from serdemo.runs.request import TrainingRequest
 from serdemo.schema.errors import SerdemoError
-from serdemo.schema.options import Value
-from serdemo.schema.types import Utterance
-from serdemo.schema.zipfiles import MOST_BYTES, unpack
-from serdemo.ui.shell import visitor_store, zerogpu
-from serdemo.ui.shell.html import duration
+from serdemo.ui.finetune import check_view, new_run, run_view, start_models
+from serdemo.ui.finetune.form import Form, Updates
+from serdemo.ui.shell import html, visitor_store
+from serdemo.ui.shell.page import Page, footer_html
 from serdemo.ui.shell.zerogpu import GpuTrain
 
-VISITOR_BYTES = 500_000_000  # of clips that a visitor sends at once
-PICKED = {"workers": 0}  # a run beside a page leaves the machine to it
+
+@dataclass(frozen=True)
+class RunPanel:
+    """The widgets beside the form: the visitor's runs, the one that is shown, and its buttons."""
+
+    runs: gr.Radio
+    run: gr.HTML
+    buttons: gr.Row
+    use: gr.Button
+    stop: gr.Button
+    resume: gr.Button
+    delete: gr.Button
+    used: gr.HTML
+    timer: gr.Timer
+
+    @property
+    def refreshed(self) -> list[gr.blocks.Block]:
+        """The widgets that follow the state of the runs."""
+        return [
+            *(self.runs, self.run, self.buttons, self.use),
+            *(self.stop, self.resume, self.delete, self.timer),
+        ]
 
 
-def build_request(
-    recipe: str = "supervised",
-    named: Sequence[str] = (),
-    folder: str = "",
-    start: Path | None = None,
-    minutes: float = 5.0,
-    options: Mapping[str, Value] = MappingProxyType({}),
-) -> TrainingRequest:
-    """The request for a run on `named` corpora and a `folder` of clips, "" for none.
+class Handlers:
+    """The handlers of one page's tab. `gpu_train` trains on a ZeroGPU Space, None elsewhere."""
 
-    `start` is the checkpoint to begin with, None to train from scratch. Raises UsageError where there is
-    nothing to train on.
-    """
-    begun = {"init_from": str(start)} if start else {}
-    return TrainingRequest(
-        recipe,
-        require_corpora([*named, folder]),
-        SplitChoice(shipped=bool(named and start and not folder.strip())),
-        {**PICKED, "budget_minutes": float(minutes), **begun, **options},
-    )
+    def __init__(
+        self,
+        page: Page,
+        jobs: JobQueue,
+        form: Form,
+        panel: RunPanel,
+        gpu_train: GpuTrain | None,
+    ) -> None:
+        self.page, self.jobs, self.form, self.panel = page, jobs, form, panel
+        self.gpu_train = gpu_train
 
+    def on_load(self, token: str, request: gr.Request) -> Updates:
+        """Give a new browser a token; show what there is for it."""
+        token = token or uuid.uuid4().hex
+        local = self.page.owner(token, request) is None
+        return {
+            self.page.token: token,
+            **self.form.loaded(local),
+            **self.refresh(None, start_models.SHIPPED, token, request),
+        }
 
-def load_clips(request: TrainingRequest) -> tuple[TrainingRequest, list[Utterance]]:
-    """The clips of a request, and the request with as many held-out speakers as they allow.
+    def refresh(
+        self,
+        selected: str | None,
+        start: str,
+        token: str,
+        request: gr.Request,
+        choose: bool = False,
+    ) -> Updates:
+        """Show the visitor's runs, and of those the `selected` one, or else the latest.
 
-    Raises SerdemoError where clips cannot be found.
-    """
-    clips = request.clips()
-    if request.split.shipped:
-        return request, clips
-    return replace(request, split=split_choice(clips)), clips
+        `start` is the model chosen to begin with, which stays chosen as long as it is there; `choose` says
+        that the selection is new to the page.
+        """
+        panel, owner = self.panel, self.page.owner(token, request)
+        states = self.jobs.states()
+        own = {job.name: (job, state) for job, state in states if job.belongs_to(owner)}
+        if not own:
+            return {
+                panel.runs: gr.Radio([], value=None, visible=False),
+                panel.run: run_view.EMPTY,
+                panel.buttons: gr.Row(visible=False),
+                panel.timer: gr.Timer(active=False),
+                self.form.start: self._start_choices(start, owner, states),
+            }
+        name = selected if selected in own else next(iter(own))
+        job, state = own[name]
+        active = any(state not in OVER for _, state in own.values())
+        if active:
+            self.jobs.start_watcher()  # the page that submitted them may be gone
+        # Set only where it changes: this answer may be older than the visitor's next choice.
+        value: dict[str, Any] = {"value": name} if choose or name != selected else {}
+        updates = {
+            panel.runs: gr.Radio(choices=list(own), visible=True, **value),
+            panel.run: run_view.view(self.jobs, job, state, queue_position(job, states)),
+            panel.buttons: gr.Row(visible=True),
+            panel.use: gr.Button(interactive=start_models.leaves_model(self.jobs, job, state)),
+            panel.stop: gr.Button(interactive=state in ("running", "waiting")),
+            panel.resume: gr.Button(interactive=state in OVER - {"finished"}),
+            panel.delete: gr.Button(interactive=state in OVER),
+            panel.timer: gr.Timer(active=active),
+        }
+        if not active:
+            updates[self.form.start] = self._start_choices(start, owner, states)
+        return updates
 
+    def on_check(self, values: dict[Any, Any], request: gr.Request) -> Iterator[Updates]:
+        """Show what a run would train on, how long it takes, and its command."""
+        status = self.form.status
+        try:
+            yield from self._fetch_start(values, request)
+            asked, clips = new_run.load_clips(self._request(values, request))
+            split = asked.split.split(clips)
+            shown = check_view.split_html(split)
+            yield {status: shown + Markup("<p>Measuring this machine, for some seconds…</p>")}
+            command = new_run.command(asked, new_run.free_name(asked, self.jobs))
+            shown += check_view.estimate_html(asked, split) + run_view.command_html(command)
+            yield {status: shown}
+        except SerdemoError as problem:
+            yield {status: html.refusal_html(str(problem))}
 
-def split_choice(clips: Sequence[Utterance]) -> SplitChoice:
-    """Speakers to validate and to test on, as far as the largest corpus has enough."""
-    speakers = Counter(corpus for corpus, _ in {(u.corpus, u.speaker) for u in clips})
-    most = max(speakers.values())
-    return SplitChoice(
-        valid=HELD_OUT if most > 1 else "none", test=HELD_OUT if most > 2 else "none"
-    )
+    def on_submit(self, values: dict[Any, Any], request: gr.Request) -> Iterator[Updates]:
+        """Start a run as it is filled in."""
+        form, token = self.form, values[self.page.token]
+        try:
+            yield from self._fetch_start(values, request)
+            owner = self.page.owner(token, request)
+            job = new_run.new_job(self._request(values, request), self.jobs, owner)
+            for _ in new_run.start(job, self.jobs, self.gpu_train, values[form.time]):
+                shown = self.refresh(job.name, values[form.start], token, request, choose=True)
+                yield {form.status: "", **shown}
+        except SerdemoError as problem:
+            yield {form.status: html.refusal_html(str(problem))}
 
+    def on_resume(
+        self, name: str, start: str, token: str, request: gr.Request
+    ) -> Iterator[Updates]:
+        """Let a run go on."""
+        try:
+            if self._owns(name, token, request):
+                for _ in new_run.start(self.jobs.rerun(name), self.jobs, self.gpu_train):
+                    yield self.refresh(name, start, token, request)
+        except SerdemoError as problem:
+            gr.Warning(str(problem))
+        yield self.refresh(name, start, token, request)
 
-def free_name(request: TrainingRequest, jobs: JobQueue) -> str:
-    """The next free name of a run, after its recipe and its corpora."""
-    corpora = "-".join(Path(name).name for name in request.corpora)
-    slug = re.sub(r"[^a-z0-9]+", "-", f"{request.recipe}-{corpora}".lower()).strip("-")[:60]
-    number = 1
-    while jobs.path(f"{slug}-{number}").exists():
-        number += 1
-    return f"{slug}-{number}"
+    def on_stop(self, name: str, start: str, token: str, request: gr.Request) -> Updates:
+        """Stop a run, or take it out of the queue."""
+        return self._act(self.jobs.stop, name, start, token, request)
 
+    def on_delete(self, name: str, start: str, token: str, request: gr.Request) -> Updates:
+        """Delete a run; its model answers nobody any more."""
 
-def receive_zip(archive: Path, uploads: Path, owner: str | None) -> Path:
-    """An uploaded zip as a folder of its own below `uploads`, the zip deleted.
+        def delete(name: str) -> None:
+            self.jobs.delete(name)
+            self.page.visitors.forget(self.jobs.path(name) / "checkpoint")
 
-    A table in it counts, and of one folder in it that folder. Raises SerdemoError for a bad zip, and
-    where there is no room for a visitor's.
-    """
-    folder = uploads / uuid.uuid4().hex / _plain(archive.stem)
-    most = MOST_BYTES
-    try:
-        if owner is not None:
-            visitor_store.require_token(owner)
-            visitor_store.check_quota(uploads, "zip")
-            most = VISITOR_BYTES
-        unpack(archive, folder, {*AUDIO_SUFFIXES, ".csv"}, most)
-    except SerdemoError:
-        shutil.rmtree(folder.parent, ignore_errors=True)
-        raise
-    finally:
-        archive.unlink(missing_ok=True)
-        with suppress(OSError):  # each upload has a folder of its own
-            archive.parent.rmdir()
-    tables = sorted(folder.rglob("*.csv"))
-    return tables[0] if len(tables) == 1 else folder
+        return self._act(delete, name, start, token, request)
 
+    def on_use(self, name: str, token: str, request: gr.Request) -> Updates:
+        """Let a run's model answer the visitor, in every tab."""
+        key = f"{PREFIXES['run']}{name}"
+        try:
+            predictor = self.page.use(key, token, request)
+        except SerdemoError as problem:
+            return {self.panel.used: html.refusal_html(str(problem))}
+        return {
+            self.panel.used: html.in_use_html(key),
+            self.page.footer: footer_html(request.session_hash, predictor),
+            self.page.chosen: key,
+        }
 
-def discard_upload(place: str, jobs: JobQueue) -> None:
-    """Delete the upload that `receive_zip` put there, unless a run was begun with it."""
-    for folder in jobs.orphaned_uploads():
-        if Path(place).is_relative_to(folder):
-            shutil.rmtree(folder, ignore_errors=True)
+    def on_zip(self, path: str | None, before: str, token: str, request: gr.Request) -> Updates:
+        """Unpack an uploaded zip in place of the one `before`; `path` is None where it is taken back."""
+        form = self.form
+        new_run.discard_upload(before, self.jobs)
+        if path is None:
+            return {form.uploaded: "", form.status: ""}
+        try:
+            owner = self.page.owner(token, request)
+            folder = new_run.receive_zip(Path(path), self.jobs.uploads, owner)
+        except SerdemoError as problem:
+            return {form.uploaded: "", form.status: html.refusal_html(str(problem))}
+        message = f"Received {folder.name}. Press Check to see what is in it."
+        return {form.uploaded: str(folder), form.status: html.message_html(message)}
 
+    def _request(self, values: dict[Any, Any], request: gr.Request) -> TrainingRequest:
+        owner = self.page.owner(values[self.page.token], request)
+        return self.form.request(values, self.jobs, owner)
 
-def _plain(name: str) -> str:
-    return re.sub(r"[^\w-]+", "-", name).strip("-")[:40] or "clips"
+    def _fetch_start(self, values: dict[Any, Any], request: gr.Request) -> Iterator[Updates]:
+        """Fetch the model of the hub that is typed in, and choose it in `values` too."""
+        form = self.form
+        if not (repo := (values[form.hub] or "").strip()):
+            return
+        yield {form.status: Markup("<p>Fetching {}…</p>").format(repo)}
+        owner = self.page.owner(values[self.page.token], request)
+        key = visitor_store.import_from_hub(repo, owner).key
+        values[form.start] = key
+        choices = start_models.choices(self.jobs, owner)
+        yield {
+            form.status: "",
+            form.hub: "",
+            form.start: gr.Radio(choices=choices, value=key),
+        }
 
+    def _start_choices(
+        self, chosen: str, owner: str | None, states: list[tuple[Job, State]]
+    ) -> gr.Radio:
+        """The models to begin with; another is chosen only where the `chosen` one is gone."""
+        choices = start_models.choices(self.jobs, owner, states)
+        gone = chosen not in [key for _, key in choices]
+        value: dict[str, Any] = {"value": start_models.SHIPPED} if gone else {}
+        return gr.Radio(choices=choices, **value)
 
-def split_html(split: Split) -> str:
-    """The data as HTML: clips of each emotion and speakers in each part, and what to know."""
-    from serdemo.runs import preflight
-    from serdemo.schema.text import counted
+    def _owns(self, name: str, token: str, request: gr.Request) -> bool:
+        return name in [job.name for job in self.jobs.all(self.page.owner(token, request))]
 
-    told = preflight.preflight_warnings(split)
-    count = Counter(u.emotion for part in split.parts.values() for u in part)
-    parts = ", ".join(
-        f"{counted(len(part), 'clip')} of {counted(len(split.speakers(name)), 'speaker')} to {use}"
-        for (name, part), use in zip(
-            split.parts.items(), ("train on", "choose by", "test on"), strict=True
-        )
-    )
-    emotions = ", ".join(f"{number} {name}" for name, number in count.most_common())
-    notes = "".join(f"<li>{escape(note)}</li>" for note in told)
-    seconds = _seconds([u for part in split.parts.values() for u in part])
-    return (
-        f'<div class="sd-check"><p><b>{parts}.</b></p><p>{emotions}{seconds}. No speaker is in two'
-        f" parts.</p>{f'<ul class=sd-notes>{notes}</ul>' if notes else ''}</div>"
-    )
-
-
-def _seconds(clips: list[Utterance]) -> str:
-    known = [u.duration_s for u in clips if u.duration_s]
-    return f"; {min(known):.1f} to {max(known):.1f} s long" if known else ""
-
-
-def estimate_html(request: TrainingRequest, split: Split) -> str:
-    """How long it takes here and what becomes possible in that time, in a sentence of HTML."""
-    from serdemo.runs import estimate
-
-    minutes = float(request.options["budget_minutes"])
-    if zerogpu.is_zerogpu():
-        return (
-            '<p class="sd-reckoned">This Space lends a GPU for it: it reads the clips and trains for'
-            f" <b>at most {60 * minutes:.0f} s</b>, then it stops with what it has learnt, is"
-            " scored, and can go on.</p>"
-        )
-    found = estimate.estimate_duration(request.recipe, request.options, split)
-    if found.epochs < 1:
-        told = (
-            f"not one pass over the clips fits into {minutes:g} minutes here: give it more, or"
-            " choose fewer clips or a smaller encoder"
-        )
-    else:
-        whole = found.epochs >= found.of_epochs - 0.5
-        passes = "all" if whole else f"about {found.epochs:.0f} of"
-        told = f"{passes} {found.of_epochs} passes over the clips"
-    return (
-        f'<p class="sd-reckoned">On {escape(found.device)}: <b>{duration(found.seconds)}</b>,'
-        f" {told}; {found.clips_per_s:.0f} clips a second.</p>"
-    )
-
-
-def command(request: TrainingRequest, name: str) -> str:
-    """The command that carries a request out in a terminal."""
-    return replace(request, run_dir=Path("runs", name)).command()
-
-
-def new_job(request: TrainingRequest, jobs: JobQueue, owner: str | None) -> Job:
-    """A job for a request, not queued yet; raises SerdemoError for what cannot be trained, UsageError
-    for a visitor whose token is not known."""
-    from serdemo.runs import preflight
-    from serdemo.training.options import resolve_recipe
-
-    visitor_store.require_token(owner)
-    resolve_recipe(request.recipe, request.options)
-    request, clips = load_clips(request)
-    preflight.preflight_warnings(request.split.split(clips))
-    return Job(free_name(request, jobs), request, owner or "")
-
-
-def start(
-    job: Job, jobs: JobQueue, gpu_train: GpuTrain | None, seconds: float = zerogpu.FIRST_S
-) -> Iterator[object]:
-    """Start or resume a job; with `gpu_train` in this process, on a GPU lent for so many seconds.
-
-    Yields whenever there is something new to show.
-    """
-    if gpu_train is not None:
-        yield from zerogpu.run_on_gpu(gpu_train, jobs, job, seconds)
-    elif job.request.resume:
-        yield jobs.resume(job.name)
-    else:
-        yield jobs.submit(job.name, job.request, job.owner)
+    def _act(
+        self,
+        action: Callable[[str], object],
+        name: str,
+        start: str,
+        token: str,
+        request: gr.Request,
+    ) -> Updates:
+        """Do something to a run, if it is the visitor's own."""
+        try:
+            if self._owns(name, token, request):
+                action(name)
+        except SerdemoError as problem:
+            gr.Warning(str(problem))
+        return self.refresh(name, start, token, request)

@@ -2,83 +2,82 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
 
 from serdemo.schema.errors import SerdemoError
-from serdemo.schema.options import Options, Spec, Value, specs
+from serdemo.schema.options import Spec, Value, specs
 
 
 def widget(spec: Spec, value: Value) -> gr.components.Component:
-    """A widget that asks for one option, beginning with `value`."""
-    told: dict[str, Any] = {"label": words(spec.name), "info": spec.help, "value": value}
-    told["interactive"] = True  # which gradio does not see of what is laid out later
+    """A widget for one option, with `value` filled in."""
+    label = spec.name.replace("_", " ").capitalize()
+    shared: dict[str, Any] = {"label": label, "info": spec.help, "value": value}
+    shared["interactive"] = True  # which gradio does not see of what is laid out later
     if spec.kind is bool:
-        return gr.Checkbox(**told)
+        return gr.Checkbox(**shared)
     if spec.choices:
-        return gr.Radio(list(spec.choices), **told)
+        return gr.Radio(list(spec.choices), **shared)
     if spec.kind is str:
-        return gr.Textbox(**told, max_lines=1)
+        return gr.Textbox(**shared, max_lines=1)
     # Its range is checked by the option itself, which says so in a sentence.
-    return gr.Number(**told, precision=0 if spec.kind is int else None)
+    return gr.Number(**shared, precision=0 if spec.kind is int else None)
 
 
-def words(name: str) -> str:
-    """An option's name as a person reads it."""
-    return name.replace("_", " ").capitalize()
+def parse_value(spec: Spec, value: Any) -> Value:
+    """A widget's value as the option's own type; raises UsageError when it is not one."""
+    if spec.kind is int and isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return spec.check(value if value is not None else "")
 
 
-def listed(
-    groups: Sequence[type[Options]], presets: Mapping[str, Value], without: Sequence[str]
-) -> list[tuple[Spec, Value]]:
-    """The options of several groups with where they begin, those that matter most first."""
-    found = [spec for group in groups for spec in specs(group) if spec.name not in without]
-    found.sort(key=lambda spec: spec.advanced)
-    return [(spec, presets.get(spec.name, spec.default)) for spec in found]
-
-
-def of_recipe(name: str, more: gr.State, without: Sequence[str]) -> None:
-    """A widget for each option of a recipe; what is changed is kept in `more`, by recipe."""
+def recipe_options(recipe: str, without: Sequence[str]) -> list[tuple[Spec, Value]]:
+    """The options of a recipe with their defaults, those that matter most first."""
     from serdemo.training import recipes
     from serdemo.training.options import TrainOptions
 
-    kind = recipes.get(name)
-    for spec, value in listed((*kind.groups, TrainOptions), kind.defaults, without):
-        asked = widget(spec, value)
+    kind = recipes.get(recipe)
+    declared = [spec for group in (*kind.groups, TrainOptions) for spec in specs(group)]
+    declared.sort(key=lambda spec: spec.advanced)
+    return [
+        (spec, kind.defaults.get(spec.name, spec.default))
+        for spec in declared
+        if spec.name not in without
+    ]
 
-        def on_change(value: Any, kept: dict[str, Any], spec: Any = spec) -> dict[str, Any]:
+
+def lay_out_options(recipe: str, changed: gr.State, without: Sequence[str]) -> None:
+    """A widget for each option of a recipe; `changed` holds the values that differ, by recipe."""
+    for spec, default in recipe_options(recipe, without):
+        field = widget(spec, default)
+
+        def on_change(value: Any, changed: dict[str, Any], spec: Any = spec) -> dict[str, Any]:
             try:
-                found = {**kept.get(name, {}), spec.name: given(spec, value)}
+                values = {**changed.get(recipe, {}), spec.name: parse_value(spec, value)}
             except SerdemoError as problem:
                 gr.Warning(str(problem))
-                return kept
-            return {**kept, name: found}
+                return changed
+            return {**changed, recipe: values}
 
-        asked.input(  # type: ignore[attr-defined]
-            on_change, [asked, more], more, show_progress="hidden", api_visibility="private"
+        field.input(  # type: ignore[attr-defined]
+            on_change, [field, changed], changed, show_progress="hidden", api_visibility="private"
         )
 
 
-def recipes_told(here: bool) -> list[tuple[str, str]]:
-    """Every recipe by its sentence; but for whoever sits `here` without those that need a place.
+def recipe_choices(local: bool) -> list[tuple[str, str]]:
+    """The summary and name of every recipe; for a visitor who is not `local`, without those that need
+    a path on this machine.
 
-    Asked for by a visitor, as the page is not to wait for torch.
+    Called when a visitor comes, as the page starts without torch.
     """
     from serdemo.nn.description import PATH_OPTIONS
     from serdemo.training import recipes
 
-    def needs_place(name: str) -> bool:
-        told = (spec for group in recipes.get(name).groups for spec in specs(group))
-        return any(spec.name in PATH_OPTIONS and not spec.advanced for spec in told)
+    def needs_path(name: str) -> bool:
+        declared = (spec for group in recipes.get(name).groups for spec in specs(group))
+        return any(spec.name in PATH_OPTIONS and not spec.advanced for spec in declared)
 
-    names = [name for name in recipes.RECIPES if here or not needs_place(name)]
+    names = [name for name in recipes.RECIPES if local or not needs_path(name)]
     return [(recipes.get(name).summary, name) for name in names]
-
-
-def given(spec: Spec, value: Any) -> Value:
-    """What a widget says as the option's own type; raises UsageError when it is not one."""
-    if spec.kind is int and isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return spec.check(value if value is not None else "")

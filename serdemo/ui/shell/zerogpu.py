@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # A Space lends a visitor without an account two minutes a day, and nothing where less is left than
 # is asked for.
-FIRST_S, MIN_S, MAX_S = 60.0, 40.0, 100.0  # seconds to ask for
+DEFAULT_S, MIN_S, MAX_S = 60.0, 40.0, 100.0  # seconds to ask for
 SCORING_S = 25.0  # of them, after training
 MIN_BETWEEN_S = 0.5  # of what is told of a run
 

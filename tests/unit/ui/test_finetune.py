@@ -44,12 +44,11 @@ from serdemo.training.events import (
     Verdict,
     to_line,
 )
-from serdemo.training.options import TrainOptions
 from serdemo.training.recipes.supervised import Supervised
 from serdemo.ui import default_page
 from serdemo.ui.adapt import takes
-from serdemo.ui.finetune import form, handlers, option_widgets, run_view, start_models
-from serdemo.ui.finetune.handlers import build_request
+from serdemo.ui.finetune import check_view, form, new_run, option_widgets, run_view, start_models
+from serdemo.ui.finetune.new_run import build_request
 from serdemo.ui.shell import html, visitor_store
 from serdemo.ui.shell.page import Page
 
@@ -63,7 +62,7 @@ def test_what_is_filled_in_is_a_command(jobs: JobQueue) -> None:
     start = bundled_checkpoint()
     options = {"learning_rate": 1e-4, "balanced": True}
     asks = build_request(named=("emodb", "ravdess"), start=start, minutes=3, options=options)
-    line = handlers.command(asks, handlers.free_name(asks, jobs))
+    line = new_run.command(asks, new_run.free_name(asks, jobs))
     assert line.startswith("serdemo train supervised --corpus emodb,ravdess --shipped-split")
     for part in (
         "--budget-minutes 3",
@@ -85,21 +84,18 @@ def test_what_is_filled_in_is_a_command(jobs: JobQueue) -> None:
 
 def test_names_are_free_and_plain(jobs: JobQueue) -> None:
     asks = build_request(folder="/home/My Voices!.csv")
-    assert handlers.free_name(asks, jobs) == "supervised-my-voices-csv-1"
+    assert new_run.free_name(asks, jobs) == "supervised-my-voices-csv-1"
     jobs.path("supervised-my-voices-csv-1").mkdir(parents=True)
-    assert handlers.free_name(asks, jobs) == "supervised-my-voices-csv-2"
+    assert new_run.free_name(asks, jobs) == "supervised-my-voices-csv-2"
 
 
 @pytest.mark.parametrize("name", recipes.RECIPES)
 def test_every_option_has_a_widget_that_gives_it_back(name: str) -> None:
-    kind = recipes.get(name)
     with gr.Blocks():
-        for spec, value in option_widgets.listed(
-            (*kind.groups, TrainOptions), kind.defaults, ("init_from",)
-        ):
+        for spec, value in option_widgets.recipe_options(name, ("init_from",)):
             assert spec.name != "init_from"
             asked: Any = option_widgets.widget(spec, value)
-            assert option_widgets.given(spec, asked.value) == value
+            assert option_widgets.parse_value(spec, asked.value) == value
             assert spec.help == asked.info
 
 
@@ -107,10 +103,10 @@ def test_a_widget_gives_a_whole_number_where_one_is_due() -> None:
     (epochs,) = (
         spec for group in Supervised.groups for spec in specs(group) if spec.name == "epochs"
     )
-    assert option_widgets.given(epochs, 4.0) == 4
+    assert option_widgets.parse_value(epochs, 4.0) == 4
     for wrong in (4.5, "x", None, 0):
         with pytest.raises(UsageError, match="--epochs"):
-            option_widgets.given(epochs, wrong)
+            option_widgets.parse_value(epochs, wrong)
 
 
 def zipped(path: Path, root: Path, table: str = "") -> Path:
@@ -123,7 +119,7 @@ def zipped(path: Path, root: Path, table: str = "") -> Path:
 
 
 def data(place: Path) -> Split:
-    asks, clips = handlers.load_clips(build_request(folder=str(place)))
+    asks, clips = new_run.load_clips(build_request(folder=str(place)))
     return asks.split.split(clips)
 
 
@@ -135,20 +131,20 @@ def test_speakers_are_kept_apart_as_far_as_there_are_any(corpus_root: Path) -> N
         (("anna",), ("none", "none")),
     ):
         some = [u for u in clips if u.speaker in names]
-        choice = handlers.split_choice(some)
+        choice = new_run.split_choice(some)
         assert (choice.valid, choice.test) == expected
         assert len(choice.split(some).speakers("train")) == 1
 
 
 def test_a_zip_becomes_data_of_its_own(jobs: JobQueue, corpus_root: Path, tmp_path: Path) -> None:
     sent = zipped(tmp_path / "My clips.zip", corpus_root)
-    folder = handlers.receive_zip(sent, tmp_path / "up", None)
+    folder = new_run.receive_zip(sent, tmp_path / "up", None)
     assert not (tmp_path / "My clips.zip").exists()
     assert folder.name == "My-clips"
     split = data(folder)
     assert sum(map(len, split.parts.values())) == 24
     assert len(split.speakers("test")) == 1
-    shown = handlers.split_html(split)
+    shown = check_view.split_html(split)
     assert "12 clips of 2 speakers to train on" in shown
     assert "8 angry, 8 happy, 8 sad" in shown
     rows = ["path,speaker,emotion"] + [
@@ -156,7 +152,7 @@ def test_a_zip_becomes_data_of_its_own(jobs: JobQueue, corpus_root: Path, tmp_pa
         for clip in sorted(corpus_root.rglob("*.wav"))[:12]
     ]
     archive = zipped(tmp_path / "b.zip", corpus_root, "\n".join(rows))
-    table = handlers.receive_zip(archive, tmp_path / "up", "anna")
+    table = new_run.receive_zip(archive, tmp_path / "up", "anna")
     assert table.name == "list.csv"
     assert sum(map(len, data(table).parts.values())) == 12
 
@@ -166,7 +162,7 @@ def test_a_table_in_a_zip_reaches_nothing_else(
 ) -> None:
     table = "path,speaker,emotion\n/etc/hostname,a,sad\n"
     sent = zipped(tmp_path / "a.zip", corpus_root, table)
-    found = handlers.receive_zip(sent, tmp_path / "up", None)
+    found = new_run.receive_zip(sent, tmp_path / "up", None)
     with pytest.raises(SerdemoError, match="leads out"):
         data(found)
 
@@ -182,8 +178,8 @@ def test_uploads_go_with_the_last_run_that_needs_them_and_when_taken_back(jobs: 
         return sorted(path.name for path in jobs.uploads.iterdir())
 
     for name in ("used", "fresh"):
-        handlers.discard_upload(str(jobs.uploads / name / "clips" / "list.csv"), jobs)
-    handlers.discard_upload("", jobs)
+        new_run.discard_upload(str(jobs.uploads / name / "clips" / "list.csv"), jobs)
+    new_run.discard_upload("", jobs)
     assert left() == ["other", "used"]
     jobs.delete("run")
     assert left() == ["other", "used"]
@@ -197,12 +193,12 @@ def test_visitors_clips_do_not_fill_the_disk(
     def send(owner: str | None) -> Path:
         (tmp_path / "sent").mkdir(exist_ok=True)
         archive = zipped(tmp_path / "sent" / "a.zip", corpus_root)
-        return handlers.receive_zip(archive, jobs.uploads, owner)
+        return new_run.receive_zip(archive, jobs.uploads, owner)
 
     with pytest.raises(UsageError, match="reload it"):
         send("")
     send("anna")
-    monkeypatch.setattr(handlers, "VISITOR_BYTES", 1000)
+    monkeypatch.setattr(new_run, "MAX_VISITOR_BYTES", 1000)
     with pytest.raises(SerdemoError, match="unpacks to more than"):
         send("anna")
     monkeypatch.undo()
@@ -260,9 +256,9 @@ def test_a_run_that_waits_begins_when_the_page_is_looked_at(
     monkeypatch.setenv("SERDEMO_RUNS", str(jobs.folder))
     jobs.write(Job("run", TrainingRequest("no-such-recipe", ("clips",)), queued_at=1.0))
     page = default_page(tiny_checkpoint)
-    (look, *_) = (one.fn for one in page.fns.values() if one.name == "look")
-    assert look is not None
-    look("run", start_models.SHIPPED, "", Visit("", "127.0.0.1"))
+    (refresh, *_) = (one.fn for one in page.fns.values() if one.name == "refresh")
+    assert refresh is not None
+    refresh("run", start_models.SHIPPED, "", Visit("", "127.0.0.1"))
     end = time.monotonic() + 60
     while jobs.state(jobs.job("run")) != "failed":
         assert time.monotonic() < end
@@ -271,13 +267,13 @@ def test_a_run_that_waits_begins_when_the_page_is_looked_at(
 
 
 def test_a_visitor_names_no_place_on_this_machine() -> None:
-    assert {*PATH_OPTIONS} & {*form.withheld(False)} == {*PATH_OPTIONS}
-    assert not {*PATH_OPTIONS} - {"init_from"} & {*form.withheld(True)}
+    assert {*PATH_OPTIONS} & {*form.hidden_options(False)} == {*PATH_OPTIONS}
+    assert not {*PATH_OPTIONS} - {"init_from"} & {*form.hidden_options(True)}
     with gr.Blocks():
-        asks = form.laid_out(False)
-    given: dict[Any, Any] = {one: getattr(one, "value", None) for one in asks.asked}
-    given |= {asks.named: ["emodb"], asks.folder: "/home", asks.time: 3}
-    given[asks.more] = {"supervised": {"epochs": 3, "source": "me/secret", "cache": "/etc"}}
+        asks = form.lay_out(False)
+    given: dict[Any, Any] = {one: getattr(one, "value", None) for one in asks.inputs}
+    given |= {asks.corpora: ["emodb"], asks.folder: "/home", asks.time: 3}
+    given[asks.options] = {"supervised": {"epochs": 3, "source": "me/secret", "cache": "/etc"}}
     requests = [asks.request(given, JobQueue(Path("runs")), owner) for owner in (None, "anna")]
     assert [one.corpora for one in requests] == [("emodb", "/home"), ("emodb",)]
     shared = {
@@ -288,7 +284,7 @@ def test_a_visitor_names_no_place_on_this_machine() -> None:
     }
     assert requests[0].options == {**shared, "source": "me/secret", "cache": "/etc"}
     assert requests[1].options == shared
-    names = [[name for _, name in option_widgets.recipes_told(here)] for here in (True, False)]
+    names = [[name for _, name in option_widgets.recipe_choices(here)] for here in (True, False)]
     assert names[0] == list(recipes.RECIPES)
     assert {*names[0]} - {*names[1]} == {"distill", "speaker_clusters"}
 
@@ -296,7 +292,7 @@ def test_a_visitor_names_no_place_on_this_machine() -> None:
 def test_a_bad_zip_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(b"no zip")
     with pytest.raises(SerdemoError, match="not a zip file"):
-        handlers.receive_zip(tmp_path / "a.zip", tmp_path / "up", None)
+        new_run.receive_zip(tmp_path / "a.zip", tmp_path / "up", None)
     assert not list((tmp_path / "up").glob("*"))
     assert not (tmp_path / "a.zip").exists()
 
@@ -308,11 +304,11 @@ def test_what_cannot_be_trained_is_not_begun(jobs: JobQueue, corpus_root: Path) 
         (build_request(named=("emodb",)), "SERDEMO_DATA|not complete|emodb|EMO-DB"),
     ):
         with pytest.raises(SerdemoError, match=words):
-            handlers.new_job(wrong, jobs, None)
+            new_run.new_job(wrong, jobs, None)
     right = build_request(folder=str(corpus_root))
     with pytest.raises(UsageError, match="does not know your browser"):
-        handlers.new_job(right, jobs, "")
-    owners = [handlers.new_job(right, jobs, owner).owner for owner in (None, "anna")]
+        new_run.new_job(right, jobs, "")
+    owners = [new_run.new_job(right, jobs, owner).owner for owner in (None, "anna")]
     assert owners == ["", "anna"]
     assert jobs.all() == []
 
@@ -353,7 +349,7 @@ def test_the_end_of_a_run_in_words(
     jobs: JobQueue, last: Event | None, log: str, state: str, words: str
 ) -> None:
     job = told(jobs, "run", STARTED, *STEPS, EPOCH, *([last] if last else []), log=log)
-    shown = run_view.view(jobs, job)
+    shown = run_view.view(jobs, job, jobs.state(job))
     assert f'data-state="{state}"' in shown
     assert words in shown
     assert ("Finished." in shown) == (state == "finished")
@@ -370,19 +366,19 @@ def test_a_finished_run_tells_what_it_brought(jobs: JobQueue) -> None:
     verdict = Verdict("better", "compact", figures, speakers=12, unseen_speakers=True)
     finished = Finished(100, {}, 9.0, "Its time was up.", verdict)
     job = told(jobs, "run", STARTED, *STEPS, EPOCH, finished)
-    assert not start_models.leaves_model(jobs, job)
-    assert "sd-verdict" not in run_view.view(jobs, job)
+    assert not start_models.leaves_model(jobs, job, jobs.state(job))
+    assert "sd-verdict" not in run_view.view(jobs, job, jobs.state(job))
     kept = {"found": [found.to_json()], "said": found.sentence}
     write_json(jobs.path("run") / BEFORE_AFTER, kept)
-    shown = run_view.view(jobs, job)
+    shown = run_view.view(jobs, job, jobs.state(job))
     assert "Better by 10 points, sure." in shown and ">Before<" in shown
     assert shown.count("95 % interval of the difference") == 1
     assert "Finished. Its time was up.</p>" in shown
     (jobs.path("run") / "checkpoint").mkdir()
     (jobs.path("run") / "checkpoint" / "model.json").touch()
-    assert start_models.leaves_model(jobs, job)
+    assert start_models.leaves_model(jobs, job, jobs.state(job))
     (jobs.path("run") / BEFORE_AFTER).write_text("{}{", encoding="utf-8")
-    assert "cannot be read" in run_view.view(jobs, job)
+    assert "cannot be read" in run_view.view(jobs, job, jobs.state(job))
 
 
 @pytest.mark.parametrize(
@@ -410,7 +406,7 @@ def test_a_run_from_scratch_is_told_beside_guessing(
     job = told(jobs, "run", STARTED, *STEPS, EPOCH, finished)
     (jobs.path("run") / "checkpoint").mkdir()
     write_json(jobs.path("run") / "checkpoint" / REPORT, [report])
-    shown = run_view.view(jobs, job)
+    shown = run_view.view(jobs, job, jobs.state(job))
     assert f'data-verdict="{verdict}"' in shown and words in shown
     assert shown.count("20 clips of 2 unseen speakers") == 1
     assert f"recognises {sum(right) / 20:.0%}, averaged over 2 emotions" in shown
@@ -420,33 +416,35 @@ def test_a_run_from_scratch_is_told_beside_guessing(
     old = told(jobs, "old", STARTED, *STEPS, EPOCH, Finished(100, {}, 9.0, f"Up. {one.sentence}"))
     (jobs.path("old") / "checkpoint").mkdir()
     write_json(jobs.path("old") / "checkpoint" / REPORT, [report])
-    assert f'data-verdict="{verdict}"' in run_view.view(jobs, old)  # of version 0.1
+    assert f'data-verdict="{verdict}"' in run_view.view(
+        jobs, old, jobs.state(old)
+    )  # of version 0.1
     (jobs.path("old") / "checkpoint" / REPORT).write_text("{}{", encoding="utf-8")
-    assert "cannot be read" in run_view.view(jobs, old)
+    assert "cannot be read" in run_view.view(jobs, old, jobs.state(old))
 
 
 def test_what_a_run_can_begin_with(
     jobs: JobQueue, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SERDEMO_RUNS", str(jobs.folder))
-    assert [key for _, key in start_models.listed(jobs, None)][:2] == [
+    assert [key for _, key in start_models.choices(jobs, None)][:2] == [
         start_models.SHIPPED,
         start_models.SCRATCH,
     ]
     shipped_too = ("speaker, shipped too", "speaker")
-    assert start_models.listed(jobs, "anna")[2:] == [shipped_too]
+    assert start_models.choices(jobs, "anna")[2:] == [shipped_too]
     for name, last in (("done", Finished(9, {}, 1.0)), ("broken", Failed("no room"))):
         told(jobs, name, STARTED, last)
         shutil.copytree(tiny_checkpoint, jobs.path(name) / "checkpoint")
     shutil.copytree(tiny_checkpoint, jobs.path("by-hand") / "checkpoint")  # of the command line
     shutil.copytree(tiny_checkpoint, jobs.folder.parent / "models" / "given")
-    assert start_models.listed(jobs, None)[2:] == [
+    assert start_models.choices(jobs, None)[2:] == [
         shipped_too,
         ("by-hand", "runs/by-hand"),
         ("done", "runs/done"),
         ("given, imported", "models/given"),
     ]
-    assert start_models.listed(jobs, "anna")[2:] == [shipped_too]
+    assert start_models.choices(jobs, "anna")[2:] == [shipped_too]
     assert start_models.folder(start_models.SCRATCH, jobs, None) is None
     assert start_models.folder(start_models.SHIPPED, jobs, "anna") == bundled_checkpoint()
     assert start_models.folder("runs/done", jobs, None) == jobs.path("done") / "checkpoint"
@@ -458,7 +456,7 @@ def test_what_a_run_can_begin_with(
 def test_too_short_a_time_is_told(
     jobs: JobQueue, corpus_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asks, clips = handlers.load_clips(build_request(folder=str(corpus_root), minutes=2))
+    asks, clips = new_run.load_clips(build_request(folder=str(corpus_root), minutes=2))
     split = asks.split.split(clips)
     for epochs, words in (
         (0.4, "not one pass over the clips fits into 2 minutes"),
@@ -468,7 +466,7 @@ def test_too_short_a_time_is_told(
         monkeypatch.setattr(
             "serdemo.runs.estimate.estimate_duration", lambda *given, found=found: found
         )
-        shown = handlers.estimate_html(asks, split)
+        shown = check_view.estimate_html(asks, split)
         assert words in shown and "On Some &lt;GPU&gt;: <b>about 2 minutes</b>" in shown
 
 
@@ -488,7 +486,7 @@ def test_a_chart_says_what_it_shows() -> None:
 
 def test_words_of_others_are_no_markup(jobs: JobQueue) -> None:
     job = told(jobs, "run", STARTED, *STEPS, Failed("<script>1</script>"), log="<b>bold")
-    shown = run_view.view(jobs, job)
+    shown = run_view.view(jobs, job, jobs.state(job))
     assert "<script>" not in shown
     assert "<b>bold" not in shown
 
@@ -496,7 +494,7 @@ def test_words_of_others_are_no_markup(jobs: JobQueue) -> None:
 def test_damaged_events_are_a_sentence(jobs: JobQueue) -> None:
     job = told(jobs, "run", STARTED)
     (jobs.path("run") / EVENTS).write_text("{no\n", encoding="utf-8")
-    assert "is no event of a training run" in run_view.view(jobs, job)
+    assert "is no event of a training run" in run_view.view(jobs, job, jobs.state(job))
 
 
 def test_how_long_in_words() -> None:

@@ -1,0 +1,148 @@
+"""New runs of Fine-tune: from what is filled in and uploaded to a job that is started."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+
+from serdemo.data.corpora.corpus import AUDIO_SUFFIXES
+from serdemo.runs.job import Job
+from serdemo.runs.queue import JobQueue
+from serdemo.runs.request import HELD_OUT, SplitChoice, TrainingRequest, require_corpora
+from serdemo.schema.errors import SerdemoError
+from serdemo.schema.options import Value
+from serdemo.schema.types import Utterance
+from serdemo.schema.zipfiles import MOST_BYTES, unpack
+from serdemo.ui.shell import visitor_store, zerogpu
+from serdemo.ui.shell.zerogpu import GpuTrain
+
+MAX_VISITOR_BYTES = 500_000_000  # of clips that a remote visitor uploads at once
+PAGE_OPTIONS = {"workers": 0}  # a run beside a page leaves the machine to it
+
+
+def build_request(
+    recipe: str = "supervised",
+    named: Sequence[str] = (),
+    folder: str = "",
+    start: Path | None = None,
+    minutes: float = 5.0,
+    options: Mapping[str, Value] = MappingProxyType({}),
+) -> TrainingRequest:
+    """The request for a run on `named` corpora and a `folder` of clips, "" for none.
+
+    `start` is the checkpoint to begin with, None to train from scratch. Raises UsageError where there is
+    nothing to train on.
+    """
+    init_from = {"init_from": str(start)} if start else {}
+    return TrainingRequest(
+        recipe,
+        require_corpora([*named, folder]),
+        SplitChoice(shipped=bool(named and start and not folder.strip())),
+        {**PAGE_OPTIONS, "budget_minutes": float(minutes), **init_from, **options},
+    )
+
+
+def load_clips(request: TrainingRequest) -> tuple[TrainingRequest, list[Utterance]]:
+    """The clips of a request, and the request with as many held-out speakers as they allow.
+
+    Raises SerdemoError where clips cannot be found.
+    """
+    clips = request.clips()
+    if request.split.shipped:
+        return request, clips
+    return replace(request, split=split_choice(clips)), clips
+
+
+def split_choice(clips: Sequence[Utterance]) -> SplitChoice:
+    """Speakers to validate and to test on, as far as the largest corpus has enough."""
+    speakers = Counter(corpus for corpus, _ in {(u.corpus, u.speaker) for u in clips})
+    most = max(speakers.values())
+    return SplitChoice(
+        valid=HELD_OUT if most > 1 else "none", test=HELD_OUT if most > 2 else "none"
+    )
+
+
+def free_name(request: TrainingRequest, jobs: JobQueue) -> str:
+    """The next free name of a run, after its recipe and its corpora."""
+    corpora = "-".join(Path(name).name for name in request.corpora)
+    slug = re.sub(r"[^a-z0-9]+", "-", f"{request.recipe}-{corpora}".lower()).strip("-")[:60]
+    number = 1
+    while jobs.path(f"{slug}-{number}").exists():
+        number += 1
+    return f"{slug}-{number}"
+
+
+def receive_zip(archive: Path, uploads: Path, owner: str | None) -> Path:
+    """Unpack an uploaded zip into a folder of its own below `uploads`, and delete the zip.
+
+    Returns the folder, or the table in it where there is exactly one. Raises SerdemoError for a bad zip, and
+    when the visitors' quota is spent.
+    """
+    folder = uploads / uuid.uuid4().hex / _slug(archive.stem)
+    max_bytes = MOST_BYTES
+    try:
+        if owner is not None:
+            visitor_store.require_token(owner)
+            visitor_store.check_quota(uploads, "zip")
+            max_bytes = MAX_VISITOR_BYTES
+        unpack(archive, folder, {*AUDIO_SUFFIXES, ".csv"}, max_bytes)
+    except SerdemoError:
+        shutil.rmtree(folder.parent, ignore_errors=True)
+        raise
+    finally:
+        archive.unlink(missing_ok=True)
+        with suppress(OSError):  # each upload has a folder of its own
+            archive.parent.rmdir()
+    tables = sorted(folder.rglob("*.csv"))
+    return tables[0] if len(tables) == 1 else folder
+
+
+def discard_upload(path: str, jobs: JobQueue) -> None:
+    """Delete the upload that `receive_zip` returned as `path`, unless a run trains on it."""
+    for folder in jobs.orphaned_uploads():
+        if Path(path).is_relative_to(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^\w-]+", "-", name).strip("-")[:40] or "clips"
+
+
+def command(request: TrainingRequest, name: str) -> str:
+    """The command that carries a request out in a terminal."""
+    return replace(request, run_dir=Path("runs", name)).command()
+
+
+def new_job(request: TrainingRequest, jobs: JobQueue, owner: str | None) -> Job:
+    """A job for a request, not queued yet; raises SerdemoError for what cannot be trained, UsageError
+    for a visitor whose token is not known."""
+    from serdemo.runs import preflight
+    from serdemo.training.options import resolve_recipe
+
+    visitor_store.require_token(owner)
+    resolve_recipe(request.recipe, request.options)
+    request, clips = load_clips(request)
+    preflight.preflight_warnings(request.split.split(clips))
+    return Job(free_name(request, jobs), request, owner or "")
+
+
+def start(
+    job: Job, jobs: JobQueue, gpu_train: GpuTrain | None, seconds: float = zerogpu.DEFAULT_S
+) -> Iterator[object]:
+    """Start or resume a job; with `gpu_train` in this process, on a GPU lent for so many seconds.
+
+    Yields whenever there is something new to show.
+    """
+    if gpu_train is not None:
+        yield from zerogpu.run_on_gpu(gpu_train, jobs, job, seconds)
+    elif job.request.resume:
+        yield jobs.resume(job.name)
+    else:
+        yield jobs.submit(job.name, job.request, job.owner)
