@@ -127,7 +127,7 @@ def calibrate(
         voice = estimate_speaker_offset(predictor, _joined([one.clip for one in taken]), strength)
     except SerdemoError:
         return [], None
-    return taken, voice.shift
+    return taken, voice.offset
 
 
 def _joined(clips: Sequence[Clip]) -> Clip:

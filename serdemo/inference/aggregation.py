@@ -39,6 +39,7 @@ class WindowAggregator:
 
     def __init__(self, size: int) -> None:
         self.has_speech = False  # whether any window held speech
+        self.smoothed: NDArray[np.float64] | None = None  # (D,), of the newest window; None: silent
         self._sum, self._weight = np.zeros(size), 0.0
         self._recent, self._recent_weight, self._recent_stop = np.zeros(size), 0.0, 0
         self._whole: NDArray[np.float64] | None = None
@@ -53,6 +54,7 @@ class WindowAggregator:
         self._sum += (weight or 1.0) * row
         self._weight += weight or 1.0
         if not weight:
+            self.smoothed = None
             return None
         self.has_speech = True
         # Fading with time, not with windows: after a pause the past counts for nothing.
@@ -60,8 +62,8 @@ class WindowAggregator:
         self._recent = fade * self._recent + weight * row
         self._recent_weight = fade * self._recent_weight + weight
         self._recent_stop = window.stop
-        smoothed: NDArray[np.float64] = self._recent / self._recent_weight
-        return smoothed
+        self.smoothed = self._recent / self._recent_weight
+        return self.smoothed
 
     @property
     def mean(self) -> NDArray[np.float64] | None:

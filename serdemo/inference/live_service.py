@@ -1,4 +1,4 @@
-"""Many live streams at once: one worker scores the due windows of all in one forward pass."""
+"""Live inference: one worker per model scores the ready windows of all streams in one batch."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from serdemo.audio import waveform
 from serdemo.inference.aggregation import Window
-from serdemo.inference.live_session import LiveSession, LiveState, Piece
-from serdemo.inference.predictor import Predictor
+from serdemo.inference.live_session import LiveSession, LiveState, Piece, WindowConsumer
+from serdemo.inference.predictor import Embedder
 from serdemo.inference.speaker_normalization import (
     SpeakerOffset,
     estimate_speaker_offset,
@@ -25,29 +25,31 @@ from serdemo.inference.stream import FIRST_S, HOP_S
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.types import Prediction
 
-ROUND_S = 0.5  # scoring takes no longer at a time, so that no answer waits long for another
-MODEL_FAULT = "The model could not answer this sound: stop and start again."
+MAX_ROUND_S = 0.5  # of scoring at a time, so that no stream waits long for another
+MAX_SERVICES = 4  # models with a worker
+MODEL_FAILED = "The model could not answer this sound: stop and start again."
+CLOSED = "This live stream is closed: start it again."
 
 log = logging.getLogger(__name__)
 
+Scores = tuple[NDArray[np.float32], NDArray[np.float64]]  # embedding (E,), probabilities (C,)
+
 
 class LiveService:
-    """Live streams, scored together by one worker thread. Use it from any thread.
+    """Live streams of one model, scored together by one worker thread. Use it from any thread.
 
     A stream to which nothing was pushed for `idle_s` is dropped with all it holds. Sound is never
-    dropped: when more windows are due than can be scored in time, each stream's older ones are
-    left out in favour of its newest, and its state counts them and says so.
+    dropped: when more windows are ready than can be scored in time, each stream's older ones are
+    skipped in favour of its newest, and its state counts them and says so.
     """
 
-    def __init__(
-        self, predictor: Predictor, max_streams: int = 64, *, idle_s: float = 60.0
-    ) -> None:
+    def __init__(self, predictor: Embedder, max_streams: int = 64, *, idle_s: float = 60.0) -> None:
         self._predictor, self._max_streams, self._idle_s = predictor, max_streams, idle_s
         self._sessions: dict[str, LiveSession] = {}
         self._wake = threading.Condition()
         self._worker: threading.Thread | None = None
         self._stopping = False
-        self._cost_s = 0.0  # of scoring one window, lately
+        self._window_cost_s = 0.0  # running mean of the time to score one window
         self._delays: deque[float] = deque(maxlen=10_000)
 
     def __enter__(self) -> LiveService:
@@ -64,13 +66,21 @@ class LiveService:
 
     @property
     def delays_s(self) -> tuple[float, ...]:
-        """Of the latest answers: from the window's last sample being spoken to its answer."""
+        """Delays of the latest scores: from a window's last sample being spoken to its scores."""
         return tuple(self._delays)
 
-    def open(self, rate: int, *, hop_s: float = HOP_S, first_s: float = FIRST_S) -> str:
+    def open(
+        self,
+        rate: int,
+        *,
+        hop_s: float = HOP_S,
+        first_s: float = FIRST_S,
+        consumer: WindowConsumer | None = None,
+    ) -> str:
         """Open a stream of sound at `rate` Hz and return its handle; the times are those of `Stream`.
 
-        Raises SerdemoError when all places are taken, or for an impossible rate.
+        `consumer` is called in the worker's thread with every scored window of the stream. Raises
+        SerdemoError when all places are taken, or for an impossible rate.
         """
         stream = self._predictor.stream(rate, hop_s=hop_s, first_s=first_s)
         with self._wake:
@@ -82,7 +92,7 @@ class LiveService:
                     "try again in a minute."
                 )
             handle = secrets.token_urlsafe()
-            self._sessions[handle] = LiveSession(stream, rate, time.monotonic())
+            self._sessions[handle] = LiveSession(stream, rate, time.monotonic(), consumer)
             if self._worker is None:
                 self._worker = threading.Thread(target=self._work, name="live", daemon=True)
                 self._worker.start()
@@ -105,44 +115,50 @@ class LiveService:
         waveform.validate_samples(samples)
         frames = np.array(waveform.as_frames(samples))
         with self._wake:
-            self._find(handle).arrive(frames, rate, sequence, time.monotonic())
+            self._find(handle).receive(frames, rate, sequence, time.monotonic())
             self._wake.notify_all()
 
+    def flush(self, handle: str, timeout_s: float = 1.0) -> None:
+        """Wait until all that was pushed in order is scored, or `timeout_s` is over."""
+        with self._wake:
+            session = self._find(handle)
+            self._wake.wait_for(lambda: session.failure or not session.pending, timeout_s)
+
     def state(self, handle: str) -> LiveState:
-        """What is known of the stream now; raises SerdemoError when it is closed."""
+        """Current state of the stream; raises SerdemoError when it is closed."""
         with self._wake:
             return self._find(handle).state(time.monotonic())
 
-    def calibrate(self, handle: str) -> SpeakerOffset:
-        """Take the last 6 s of the stream for this speaker's neutral voice, and use it from now on.
+    def estimate_speaker_offset(self, handle: str) -> SpeakerOffset:
+        """Estimate the speaker's offset from the last 6 s of the stream, and subtract it from now on.
 
-        Raises SerdemoError when they hold too little speech; what was used before stays.
+        Raises SerdemoError when they hold too little speech; the offset in use stays.
         """
         with self._wake:
             session = self._find(handle)
         recent = session.stream.recent
         if not len(recent):
             raise SerdemoError("Nothing was heard yet: speak, then calibrate.")
-        clip = waveform.from_array(recent, waveform.SAMPLE_RATE, "The sound")
-        voice = estimate_speaker_offset(self._predictor, clip)
-        self.adjust(handle, voice.shift)
-        return voice
+        clip = waveform.from_array(recent, waveform.SAMPLE_RATE, "the sound")
+        speaker = estimate_speaker_offset(self._predictor, clip)
+        self.set_speaker_offset(handle, speaker.offset)
+        return speaker
 
-    def adjust(self, handle: str, shift: NDArray[np.float32] | None) -> None:
-        """Subtract a `NeutralVoice.shift` (E,) from the stream's embeddings; None for no more.
+    def set_speaker_offset(self, handle: str, offset: NDArray[np.float32] | None) -> None:
+        """Subtract a `SpeakerOffset.offset` (E,) from the stream's embeddings; None for none.
 
         Raises SerdemoError for one that is not of this model.
         """
         size = self._predictor.model.options.embedding
-        if shift is not None and (shift.shape != (size,) or not np.isfinite(shift).all()):
+        if offset is not None and (offset.shape != (size,) or not np.isfinite(offset).all()):
             raise SerdemoError("This calibration is not of this model: calibrate once more.")
         with self._wake:
-            self._find(handle).shift = shift
+            self._find(handle).speaker_offset = offset
 
     def finish(self, handle: str, *, name: str = "live", timeout_s: float = 30.0) -> Prediction:
-        """Answer what is left, close the stream and give the answer for the whole of it.
+        """Score the rest, close the stream and return the prediction for the whole of it.
 
-        Raises SerdemoError when nothing was heard of it, it failed, or it takes too long.
+        Raises SerdemoError when it holds no sound, it failed, or it takes too long.
         """
         with self._wake:
             session = self._find(handle)
@@ -158,12 +174,12 @@ class LiveService:
             self.close(handle)
 
     def close(self, handle: str) -> None:
-        """Forget the stream and all it holds; nothing happens when it is closed already."""
+        """Drop the stream and all it holds; nothing happens when it is closed already."""
         with self._wake:
             self._sessions.pop(handle, None)
 
     def shutdown(self) -> None:
-        """Close all streams and end the worker; waits for the round at hand."""
+        """Close all streams and end the worker; waits for the batch in progress."""
         with self._wake:
             self._stopping = True
             for session in self._sessions.values():
@@ -176,35 +192,35 @@ class LiveService:
     def _find(self, handle: str) -> LiveSession:
         if session := self._sessions.get(handle):
             return session
-        raise SerdemoError("This live stream is closed: start it again.")
+        raise SerdemoError(CLOSED)
 
     def _work(self) -> None:
         # The first pass through the network is slow, and would be so for the first visitor.
         self._score([np.zeros(waveform.SAMPLE_RATE, np.float32)], [None])
-        while (jobs := self._wait()) is not None:
-            due = {session: self._take(session, *arrived) for session, arrived in jobs.items()}
-            self._answer({session: windows for session, windows in due.items() if windows})
-            for session in jobs:
-                session.publish()
-                if session.stream.finished:
-                    session.ended.set()
+        while (inboxes := self._wait()) is not None:
+            ready = {session: self._feed(session, *inbox) for session, inbox in inboxes.items()}
+            self._score_newest({session: windows for session, windows in ready.items() if windows})
+            with self._wake:
+                for session in inboxes:
+                    session.publish()
+                self._wake.notify_all()
 
     def _wait(self) -> dict[LiveSession, tuple[list[Piece], bool]] | None:
-        """Sleep until something has arrived; give it for each stream, None to end."""
+        """Sleep until a session has work; return the inboxes of those that have, None to end."""
         with self._wake:
             while not self._stopping:
                 now = time.monotonic()
                 for handle, session in list(self._sessions.items()):
-                    if now - session.heard_at > self._idle_s:
+                    if now - session.received_at > self._idle_s:
                         del self._sessions[handle]
-                waiting = [s for s in self._sessions.values() if s.waits]
+                waiting = [session for session in self._sessions.values() if session.pending]
                 if waiting:
                     return {session: session.collect() for session in waiting}
                 self._wake.wait(self._idle_s / 4 if self._sessions else None)
         return None
 
-    def _take(self, session: LiveSession, pieces: list[Piece], last: bool) -> list[Window]:
-        """Put what arrived into the stream; a stream that cannot take it fails alone."""
+    def _feed(self, session: LiveSession, pieces: list[Piece], last: bool) -> list[Window]:
+        """Push pieces into a session's stream; a stream that cannot take them fails alone."""
         if session.failure:
             return []
         try:
@@ -217,46 +233,96 @@ class LiveService:
             session.fail(str(problem))
         except Exception:
             log.exception("a live stream failed")
-            session.fail(MODEL_FAULT)
+            session.fail(MODEL_FAILED)
         return []
 
-    def _answer(self, due: dict[LiveSession, list[Window]]) -> None:
-        """Score as many of the newest due windows as there is time for."""
-        if not due:
+    def _score_newest(self, ready: dict[LiveSession, list[Window]]) -> None:
+        """Score as many of the newest ready windows as there is time for."""
+        if not ready:
             return
-        began = time.monotonic()
-        chosen: list[tuple[LiveSession, Window]] = []
-        for session, windows in due.items():
-            time_for = ROUND_S / len(due) / self._cost_s if self._cost_s else len(windows)
-            left_out = max(0, len(windows) - max(1, int(time_for)))
-            if left_out:
-                session.skip(left_out, began)
-            chosen += [(session, window) for window in windows[left_out:]]
-        rows = self._score(
-            [window.wave for _, window in chosen], [session.shift for session, _ in chosen]
+        started = time.monotonic()
+        batch: list[tuple[LiveSession, Window]] = []
+        for session, windows in ready.items():
+            cost_s = self._window_cost_s
+            affordable = MAX_ROUND_S / len(ready) / cost_s if cost_s else len(windows)
+            n_skipped = max(0, len(windows) - max(1, int(affordable)))
+            if n_skipped:
+                session.skip(n_skipped, started)
+            batch += [(session, window) for window in windows[n_skipped:]]
+        scores = self._score(
+            [window.wave for _, window in batch], [session.speaker_offset for session, _ in batch]
         )
         now = time.monotonic()
-        cost = (now - began) / len(chosen)
-        self._cost_s = 0.8 * self._cost_s + 0.2 * cost if self._cost_s else cost
-        for (session, window), row in zip(chosen, rows, strict=True):
-            if row is None:
-                session.fail(MODEL_FAULT)
-                continue
-            session.stream.add_scores(window, row)
-            self._delays.append(session.answered(window.stop, now))
+        cost_s = (now - started) / len(batch)
+        self._window_cost_s = (
+            0.8 * self._window_cost_s + 0.2 * cost_s if self._window_cost_s else cost_s
+        )
+        for (session, window), score in zip(batch, scores, strict=True):
+            try:
+                if score is None:
+                    session.fail(MODEL_FAILED)
+                else:
+                    self._delays.append(session.add_scores(window, *score, now))
+            except Exception:
+                log.exception("the consumer of a live stream failed")
+                session.fail(MODEL_FAILED)
 
     def _score(
         self,
         waves: Sequence[NDArray[np.float32]],
-        shifts: Sequence[NDArray[np.float32] | None],
-    ) -> list[NDArray[np.float64] | None]:
-        """A row of probabilities (C,) for each window; None where the model cannot answer it."""
+        offsets: Sequence[NDArray[np.float32] | None],
+    ) -> list[Scores | None]:
+        """Embedding (before the speaker offset is subtracted) and probabilities of every window;
+        None where the model fails."""
         try:
-            embeddings = subtract_offsets(self._predictor.embeddings(waves), shifts)
-            return list(self._predictor.classify(embeddings))
+            embeddings = self._predictor.embeddings(waves)
+            probabilities = self._predictor.classify(subtract_offsets(embeddings, offsets))
+            return list(zip(embeddings, probabilities, strict=True))
         except Exception:
             log.exception("scoring failed")
             if len(waves) == 1:
                 return [None]
-            pairs = zip(waves, shifts, strict=True)
-            return [self._score([wave], [shift])[0] for wave, shift in pairs]
+            pairs = zip(waves, offsets, strict=True)
+            return [self._score([wave], [offset])[0] for wave, offset in pairs]
+
+
+class LiveServices:
+    """The live services of several models, one each, so that all streams of a model share a batch.
+
+    With more than `max_services`, those without a stream are shut down.
+    """
+
+    def __init__(self, max_services: int = MAX_SERVICES) -> None:
+        self._max_services = max_services
+        self._lock = threading.Lock()
+        self._services: dict[Embedder, LiveService] = {}
+
+    def __contains__(self, handle: str) -> bool:
+        return any(handle in service for service in list(self._services.values()))
+
+    def __len__(self) -> int:
+        return sum(map(len, list(self._services.values())))
+
+    def of(self, model: Embedder) -> LiveService:
+        """The service of a loaded model, started when there is none."""
+        with self._lock:
+            if model not in self._services:
+                for other, service in list(self._services.items()):
+                    if len(self._services) >= self._max_services and not len(service):
+                        self._services.pop(other).shutdown()
+                self._services[model] = LiveService(model)
+            return self._services[model]
+
+    def find(self, handle: str) -> LiveService:
+        """The service that has the stream; raises SerdemoError when it is closed."""
+        for service in list(self._services.values()):
+            if handle in service:
+                return service
+        raise SerdemoError(CLOSED)
+
+    def shutdown(self) -> None:
+        """Shut all services down."""
+        with self._lock:
+            for service in self._services.values():
+                service.shutdown()
+            self._services.clear()

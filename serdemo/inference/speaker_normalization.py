@@ -27,12 +27,12 @@ NEUTRAL = ("neutral", "calm")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SpeakerOffset:
-    """What to subtract from a speaker's embeddings: `shift` (E,) float32.
+    """Vector `offset` (E,) float32 to subtract from a speaker's embeddings.
 
     `speech_s` is how much speech it was taken from; `warnings` say what may make it of no help.
     """
 
-    shift: NDArray[np.float32]
+    offset: NDArray[np.float32]
     speech_s: float
     warnings: tuple[str, ...] = ()
 
@@ -61,7 +61,7 @@ def estimate_speaker_offset(
     spans = waveform.windows(len(clip.samples), window_s=predictor.window_s)
     share = np.array([vad.speech_share(speech, start, stop) for start, stop in spans])
     rows = predictor.embeddings([clip.samples[start:stop] for start, stop in spans])
-    shift = strength * (share @ rows / share.sum() - np.array(reference))
+    offset = strength * (share @ rows / share.sum() - np.array(reference))
     warnings = []
     if speech_s < GOOD_SPEECH_S:
         warnings.append(
@@ -74,7 +74,7 @@ def estimate_speaker_offset(
             f"This sounds {answer.label} rather than neutral: if you were not speaking in your"
             " everyday voice, do it once more."
         )
-    return SpeakerOffset(shift.astype(np.float32), speech_s, tuple(warnings))
+    return SpeakerOffset(offset.astype(np.float32), speech_s, tuple(warnings))
 
 
 def subtract_offsets(

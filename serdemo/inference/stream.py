@@ -253,7 +253,7 @@ class Stream:
             label=label,
             confidence=confidence,
             probabilities=dict(zip(self.labels, probabilities, strict=True)),
-            speech=round(window.speech_ratio, 3),
+            speech_ratio=round(window.speech_ratio, 3),
         )
 
     def _best(self, row: NDArray[np.float64]) -> tuple[str, float]:

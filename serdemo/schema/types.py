@@ -42,14 +42,20 @@ class Utterance:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """What one window of a recording sounds like. `speech` is the share of it that is speech."""
+    """Scores of one window of a recording; `speech_ratio` is the share in [0, 1] that is speech."""
 
     start_s: float
     end_s: float
     label: str
     confidence: float
     probabilities: dict[str, float]
-    speech: float = 1.0
+    speech_ratio: float = 1.0
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dictionary with the keys that the command line documents."""
+        values = asdict(self)
+        values["speech"] = values.pop("speech_ratio")
+        return values
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +79,7 @@ class Prediction:
     @property
     def has_speech(self) -> bool:
         """Whether speech was found at all; without any, `label` means nothing."""
-        return any(segment.speech > 0 for segment in self.segments)
+        return any(segment.speech_ratio > 0 for segment in self.segments)
 
     def nearest(self, count: int = 2) -> list[str]:
         """The `count` most probable labels, most probable first."""
@@ -82,4 +88,5 @@ class Prediction:
 
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary with the keys in the order the command line documents."""
-        return asdict(self)
+        segments = tuple(segment.to_json() for segment in self.segments)
+        return {**asdict(self), "segments": segments}

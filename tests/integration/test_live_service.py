@@ -1,3 +1,5 @@
+"""The live service: shared batches, order, faults, speaker offsets and consumers of streams."""
+
 from __future__ import annotations
 
 import gc
@@ -8,6 +10,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,7 +21,8 @@ from support.detectors import Hears
 
 from serdemo.audio import waveform
 from serdemo.cli.benchmarks.live import live
-from serdemo.inference.live_service import LiveService
+from serdemo.inference.aggregation import Window, WindowAggregator
+from serdemo.inference.live_service import LiveService, LiveServices
 from serdemo.inference.predictor import Predictor
 from serdemo.inference.stream import NO_SPEECH, Stream
 from serdemo.nn import description
@@ -33,6 +37,7 @@ class Fake:
 
     unsure_below = 0.5
     name = "fake"
+    labels = LABELS
 
     def __init__(self, seconds_a_window: float = 0.0) -> None:
         self.seconds_a_window = seconds_a_window
@@ -41,7 +46,7 @@ class Fake:
 
     def stream(self, rate: int, **times: Any) -> Stream:
         return Stream(
-            rate, labels=LABELS, unsure_below=self.unsure_below, detector=Hears(), **times
+            rate, labels=self.labels, unsure_below=self.unsure_below, detector=Hears(), **times
         )
 
     def embeddings(self, waves: Any) -> np.ndarray:
@@ -52,6 +57,8 @@ class Fake:
         return np.array([[np.abs(wave).max()] for wave in waves], np.float32)
 
     def classify(self, embeddings: np.ndarray) -> np.ndarray:
+        if not self.labels:
+            return np.zeros((len(embeddings), 0))
         loudness = (embeddings[:, 0] * 10 + 0.5).astype(int) // 2
         return np.eye(len(LABELS))[np.minimum(loudness, 3)] * 0.9 + 0.025
 
@@ -100,8 +107,8 @@ def test_each_stream_gets_its_own_answers_in_shared_passes(
         assert state.label == LABELS[int(level * 5)]
         assert state.confidence == pytest.approx(0.925)
         assert state.probabilities[state.label] == state.confidence
-        assert not state.unsure and state.speech
-        assert (state.scored, state.gated, state.skipped, state.lost_pieces) == (7, 0, 0, 0)
+        assert not state.unsure and state.is_speaking
+        assert (state.n_scored, state.n_silent, state.n_skipped, state.lost_pieces) == (7, 0, 0, 0)
         assert [segment.end_s for segment in state.segments] == [
             0.95, 1.45, 1.95, 2.45, 2.95, 3.45, 3.95
         ]  # fmt: skip
@@ -192,9 +199,9 @@ def test_a_busy_machine_leaves_out_older_windows_and_says_so() -> None:
             settled(service, handle, 40_000)
         states = [service.state(handle) for handle in handles]
         for state in states:
-            assert state.skipped > 0
+            assert state.n_skipped > 0
             assert "This machine is busy" in state.warnings[0]
-            assert (state.scored + state.skipped, state.gated) == (4, 0)
+            assert (state.n_scored + state.n_skipped, state.n_silent) == (4, 0)
             assert state.segments[-1].end_s == 2.45  # the newest, not the oldest
             assert state.received_samples == 40_000
         assert max(service.delays_s) < 4.0
@@ -205,7 +212,7 @@ def test_an_idle_machine_answers_everything(service: LiveService) -> None:
     service.push(handle, tone(0.4, 20.0))
     settled(service, handle, 320_000)
     state = service.state(handle)
-    assert (state.scored, state.skipped) == (39, 0)
+    assert (state.n_scored, state.n_skipped) == (39, 0)
 
 
 def test_one_broken_stream_does_not_stop_the_others(service: LiveService, model: Fake) -> None:
@@ -311,7 +318,7 @@ def test_what_is_wrong_is_told(service: LiveService, monkeypatch: pytest.MonkeyP
     assert told(tone(0.0, 3.0)) == ("The microphone is silent: check that it is on and not muted.",)
     assert "The sound is clipped: turn the microphone down" in told(tone(1.0, 3.0))[0]
     assert "The voice is very quiet: turn the microphone up" in told(tone(0.002, 3.0))[0]
-    monkeypatch.setattr(serdemo.live, "NO_SOUND_S", 0.1)
+    monkeypatch.setattr(serdemo.inference.live_session, "NO_SOUND_S", 0.1)
     handle = service.open(RATE)
     until(lambda: service.state(handle).warnings != ())
     expected = "No sound arrives: check that the microphone is connected and allowed."
@@ -325,7 +332,12 @@ def test_silence_says_so(service: LiveService) -> None:
     service.push(handle, tone(0.0, 2.0))
     settled(service, handle, 32_000)
     state = service.state(handle)
-    assert (state.label, state.unsure, state.speech, state.gated) == (NO_SPEECH, True, False, 3)
+    assert (state.label, state.unsure, state.is_speaking, state.n_silent) == (
+        NO_SPEECH,
+        True,
+        False,
+        3,
+    )
     assert not state.prediction().has_speech
 
 
@@ -390,27 +402,94 @@ def test_calibration_moves_the_answers_of_one_stream_alone(
         handles = [service.open(RATE) for _ in range(2)]
         for handle in handles:
             service.push(handle, voice)
-            until(lambda handle=handle: service.state(handle).scored >= 10)  # type: ignore[misc]
+            until(lambda handle=handle: service.state(handle).n_scored >= 10)  # type: ignore[misc]
         plain = service.state(handles[1]).probabilities
-        found = service.calibrate(handles[0])
+        found = service.estimate_speaker_offset(handles[0])
         assert found.speech_s > 4
         for handle in handles:
             service.push(handle, voice)
-            until(lambda handle=handle: service.state(handle).scored >= 22)  # type: ignore[misc]
+            until(lambda handle=handle: service.state(handle).n_scored >= 22)  # type: ignore[misc]
         one, other = (service.state(handle).probabilities for handle in handles)
         assert other == pytest.approx(plain, abs=0.05)
         assert max(abs(one[label] - other[label]) for label in one) > 0.1
         # Switched off, its answers are those of the other again.
-        service.adjust(handles[0], None)
+        service.set_speaker_offset(handles[0], None)
         for handle in handles:
             service.push(handle, voice)
-            until(lambda handle=handle: service.state(handle).scored >= 34)  # type: ignore[misc]
+            until(lambda handle=handle: service.state(handle).n_scored >= 34)  # type: ignore[misc]
         one, other = (service.state(handle).probabilities for handle in handles)
         assert one == pytest.approx(other, abs=1e-3)
         with pytest.raises(SerdemoError, match="not of this model"):
-            service.adjust(handles[0], np.zeros(5, np.float32))
+            service.set_speaker_offset(handles[0], np.zeros(5, np.float32))
         silent = service.open(RATE)
         service.push(silent, np.zeros(6 * RATE, np.float32))
-        until(lambda: service.state(silent).gated >= 10)
+        until(lambda: service.state(silent).n_silent >= 10)
         with pytest.raises(SerdemoError, match=r"Only 0\.0 s of speech were heard"):
-            service.calibrate(silent)
+            service.estimate_speaker_offset(silent)
+
+
+def test_a_consumer_gets_every_scored_window_with_its_embedding(
+    service: LiveService, model: Fake
+) -> None:
+    received: list[tuple[int, float, int]] = []
+
+    def consume(window: Window, embedding: np.ndarray, probabilities: np.ndarray) -> None:
+        received.append((window.stop, round(float(embedding[0]), 1), int(probabilities.argmax())))
+
+    handle = service.open(RATE, consumer=consume)
+    service.push(handle, np.concatenate([tone(0.2, 1.0), tone(0.4, 1.0)]))
+    service.flush(handle, 10.0)
+    assert received == [(15_200, 0.2, 1), (23_200, 0.4, 2), (31_200, 0.4, 2)]
+    assert service.state(handle).n_scored == 3
+    # A speaker offset moves the scores, not the embeddings that the consumer gets.
+    model.model = SimpleNamespace(options=SimpleNamespace(embedding=1))
+    service.set_speaker_offset(handle, np.full(1, 0.2, np.float32))
+    service.push(handle, tone(0.4, 0.5))
+    service.flush(handle, 10.0)
+    assert received[-1] == (39_200, 0.4, 1)
+
+
+def test_a_consumer_that_fails_ends_its_own_stream_alone(service: LiveService) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("the consumer broke")
+
+    good, bad = service.open(RATE), service.open(RATE, consumer=fail)
+    for handle in (good, bad):
+        service.push(handle, tone(0.2))
+    service.flush(bad, 10.0)
+    with pytest.raises(SerdemoError, match="stop and start again"):
+        service.finish(bad)
+    assert service.finish(good).label == "happy"
+
+
+def test_a_model_without_labels_gives_its_consumer_embeddings(model: Fake) -> None:
+    embeddings = WindowAggregator(1)
+    model.labels = ()
+    with LiveService(model) as service:
+        handle = service.open(
+            RATE, consumer=lambda window, embedding, _: embeddings.update(window, embedding)
+        )
+        service.push(handle, tone(0.4, 2.0))
+        whole = service.finish(handle)
+    assert (whole.label, whole.confidence, whole.probabilities) == ("", 0.0, {})
+    assert embeddings.has_speech
+    assert embeddings.mean == pytest.approx([0.4])
+
+
+def test_services_are_one_per_model_and_found_by_the_stream(model: Fake) -> None:
+    other = Fake()
+    services = LiveServices(max_services=1)
+    try:
+        first = services.of(model)
+        assert services.of(model) is first
+        handle = first.open(RATE)
+        second = services.of(other)  # the first has a stream and stays
+        assert services.find(handle) is first and handle in services and len(services) == 1
+        first.close(handle)
+        assert services.of(Fake()) is not second
+        with pytest.raises(SerdemoError, match="shutting down"):
+            first.open(RATE)
+        with pytest.raises(SerdemoError, match="closed: start it again"):
+            services.find(handle)
+    finally:
+        services.shutdown()

@@ -67,9 +67,9 @@ def live(
         "delay_s": {"p50": _rounded(p50), "p99": _rounded(p99)},
         "lost_samples": sent - sum(state.received_samples for state in states),
         "windows": {
-            "scored": sum(state.scored for state in states),
-            "without_speech": sum(state.gated for state in states),
-            "skipped": sum(state.skipped for state in states),
+            "scored": sum(state.n_scored for state in states),
+            "without_speech": sum(state.n_silent for state in states),
+            "skipped": sum(state.n_skipped for state in states),
         },
         "cpu_share": round(cpu, 2),
         "rss_mb": {"start": round(rss), "end": round(rss_end)},

@@ -46,7 +46,7 @@ def show_prediction(answer: Prediction, file: str) -> None:
         if len(answer.segments) > 1:
             course = Text("    ")
             for segment in answer.segments:
-                name = segment.label if segment.speech > 0 else "no speech"
+                name = segment.label if segment.speech_ratio > 0 else "no speech"
                 course.append(
                     f"{segment.start_s:.1f}-{segment.end_s:.1f} s {name}",
                     style=palette.style_of(name).colour,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -59,7 +59,9 @@ class Screen:
         if self._live is None:
             values = {"event": "summary", **whole.to_json(), "warnings": state.warnings}
             del values["segments"]  # each was an answer
-            _line({**values, "received_samples": state.received_samples, "skipped": state.skipped})
+            _line(
+                {**values, "received_samples": state.received_samples, "skipped": state.n_skipped}
+            )
             return
         self._live.stop()
         # The kept segments may be a last minute of silence: one stands for the whole.
@@ -76,10 +78,12 @@ class Screen:
             if segment.end_s <= self._seen_s:
                 continue
             self._seen_s = segment.end_s
-            self._heard |= segment.speech > 0
+            self._heard |= segment.speech_ratio > 0
             if self._json:
-                unsure = not segment.speech or segment.confidence < self._unsure_below
-                _line({"event": "answer", **asdict(segment), "unsure": unsure, "delay_s": delay_s})
+                unsure = not segment.speech_ratio or segment.confidence < self._unsure_below
+                _line(
+                    {"event": "answer", **segment.to_json(), "unsure": unsure, "delay_s": delay_s}
+                )
 
 
 def _line(values: dict[str, Any]) -> None:
@@ -97,7 +101,7 @@ def picture(name: str, state: LiveState) -> Text:
     share = 1 - max(LOWEST_DBFS, min(0.0, state.level_dbfs)) / LOWEST_DBFS
     full = round(BAR * share)
     text.append(f"\n    {'level':<10} {'█' * full}{'░' * (BAR - full)} {state.level_dbfs:.0f} dBFS")
-    text.append("  speech" if state.speech else "")
+    text.append("  speech" if state.is_speaking else "")
     if state.delay_s is not None:
         text.append(f"  {state.delay_s:.2f} s behind")
     text.append_text(_course(state.segments))
@@ -113,7 +117,7 @@ def _course(segments: Sequence[Segment]) -> Text:
     text = Text("\n    ")
     for segment in segments[-COURSE:]:
         shown = palette.style_of(segment.label)
-        text.append(shown.glyph if segment.speech else "·", style=shown.colour)
+        text.append(shown.glyph if segment.speech_ratio else "·", style=shown.colour)
     return text
 
 

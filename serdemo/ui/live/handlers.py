@@ -10,7 +10,7 @@ import base64
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -116,7 +116,7 @@ class Live:
         return self._begun(self._asked(asked).open(field(asked, "rate", int)), asked)
 
     def _begun(self, stream: str, asked: Request) -> Answer:
-        self._of(stream).adjust(stream, shift_of(asked))
+        self._of(stream).set_speaker_offset(stream, shift_of(asked))
         return {"stream": stream}
 
     def _calibrate(self, asked: Request, _: gr.Request) -> Answer:
@@ -126,13 +126,13 @@ class Live:
         with the stream.
         """
         stream = field(asked, "stream", str)
-        voice = self._of(stream).calibrate(stream)
-        return {"neutral": voice.shift.tolist(), "warnings": list(voice.warnings)}
+        voice = self._of(stream).estimate_speaker_offset(stream)
+        return {"neutral": voice.offset.tolist(), "warnings": list(voice.warnings)}
 
     def _adjust(self, asked: Request, _: gr.Request) -> Answer:
         """Use `neutral` in `stream` from now on; null switches calibration off."""
         stream = field(asked, "stream", str)
-        self._of(stream).adjust(stream, shift_of(asked))
+        self._of(stream).set_speaker_offset(stream, shift_of(asked))
         return {}
 
     def _push(self, asked: Request, _: gr.Request) -> Answer:
@@ -191,12 +191,12 @@ class Live:
         state = self._of(stream).state(stream)
         return {
             **answer(newest(state), since),
-            "speech": state.speech,
+            "speech": state.is_speaking,
             "received_s": state.received_s,
             "received": state.received_samples,
             "delay_s": state.delay_s,
-            "scored": state.scored,
-            "skipped": state.skipped,
+            "scored": state.n_scored,
+            "skipped": state.n_skipped,
             "streams": sum(map(len, list(self._services.values()))),
         }
 
@@ -234,4 +234,4 @@ def row(segment: Segment) -> Answer:
     """A segment with as many digits as are of use, since many are sent."""
     shares = {label: round(share, 4) for label, share in segment.probabilities.items()}
     confidence = round(segment.confidence, 4)
-    return {**asdict(segment), "confidence": confidence, "probabilities": shares}
+    return {**segment.to_json(), "confidence": confidence, "probabilities": shares}

@@ -44,7 +44,7 @@ def spans(segments: Sequence[Segment]) -> list[Span]:
     become one stretch with their mean confidence, weighted by length.
     """
     cut: list[Span] = []
-    for segment in (part for part in segments if part.speech > 0):
+    for segment in (part for part in segments if part.speech_ratio > 0):
         start = segment.start_s
         if cut and cut[-1].end_s > start:
             start = (cut[-1].end_s + start) / 2

@@ -79,7 +79,7 @@ def test_what_an_answer_is(predictor: Predictor, files: list[Path]) -> None:
         for segment in one.segments:
             assert sum(segment.probabilities.values()) == pytest.approx(1.0)
             assert segment.confidence == segment.probabilities[segment.label]
-            assert 0 < segment.speech <= 1
+            assert 0 < segment.speech_ratio <= 1
     # The answers differ, so that agreeing elsewhere says something.
     rows = [list(predictor.predict(path).probabilities.values()) for path in files[::4]]
     assert np.ptp(rows, axis=0).max() > 0.05
@@ -158,7 +158,7 @@ def test_a_long_clip_is_the_mean_of_its_windows_by_their_speech(predictor: Predi
     one = answer(predictor, long)
     spans = [(segment.start_s, segment.end_s) for segment in one.segments]
     assert spans == [(0, 3), (1, 4), (2, 5), (3, 6), (4, 7), (5, 8), (5.6, 8.6)]
-    speech = np.array([segment.speech for segment in one.segments])
+    speech = np.array([segment.speech_ratio for segment in one.segments])
     assert speech[0] > 0.5 > speech[3] > 0
     assert speech[-1] == 0
     pieces = [long[round(start * 16_000) : round(stop * 16_000)] for start, stop in spans]
@@ -221,7 +221,7 @@ def test_a_model_of_images_hears_a_longer_clip_to_its_end(
     assert spans[0] == (0, seconds)
     assert spans[-1] == (1.0, seconds + 1)
     pieces = [clip[round(16_000 * start) : round(16_000 * stop)] for start, stop in spans]
-    speech = np.array([s.speech for s in one.segments])
+    speech = np.array([s.speech_ratio for s in one.segments])
     expected = speech @ predictor.probabilities(pieces) / speech.sum()
     np.testing.assert_allclose(list(one.probabilities.values()), expected, atol=1e-3)
 
@@ -239,7 +239,7 @@ def test_a_tone_is_no_speech(predictor: Predictor) -> None:
     one = answer(predictor, bad_audio.sine(4.0))
     assert not one.has_speech
     assert one.unsure
-    assert all(segment.speech == 0 for segment in one.segments)
+    assert all(segment.speech_ratio == 0 for segment in one.segments)
 
 
 def test_one_sample_is_answered(predictor: Predictor) -> None:

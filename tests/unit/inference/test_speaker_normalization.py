@@ -43,10 +43,10 @@ def test_part_of_the_offset_is_taken_away(folder: Path) -> None:
     mean = predictor.embeddings([clip.samples])[0]
     for strength in (0.25, 1.0):
         found = estimate_speaker_offset(predictor, clip, strength)
-        np.testing.assert_allclose(found.shift, strength * mean, rtol=1e-5)
+        np.testing.assert_allclose(found.offset, strength * mean, rtol=1e-5)
         assert 2.0 <= found.speech_s <= 3.0
     # With all of it taken away, this very clip lies on the reference.
-    moved = predictor.classify(mean[None] - found.shift)[0]
+    moved = predictor.classify(mean[None] - found.offset)[0]
     at_reference = predictor.classify(np.zeros((1, 8), np.float32))[0]
     np.testing.assert_allclose(moved, at_reference, atol=1e-6)
     assert np.abs(moved - predictor.probabilities([clip.samples])[0]).max() > 0.01

@@ -67,7 +67,7 @@ def assert_same(one: Prediction, other: Prediction, within: float) -> None:
         assert a.probabilities == pytest.approx(b.probabilities, abs=within)
     for a, b in pairs[1:]:
         assert (a.start_s, a.end_s) == (b.start_s, b.end_s)
-        assert a.speech == pytest.approx(b.speech, abs=within)
+        assert a.speech_ratio == pytest.approx(b.speech_ratio, abs=within)
 
 
 def test_the_answers_differ_enough_to_compare(predictor: Predictor, speech: np.ndarray) -> None:
@@ -127,7 +127,7 @@ def test_the_source_rate_hardly_matters(predictor: Predictor, rate: int) -> None
     found = answer(
         predictor, predictor.stream(rate, hop_s=1.0, first_s=3.0), [at_rate(sound, rate)]
     )
-    assert expected.segments[0].speech > 0.5
+    assert expected.segments[0].speech_ratio > 0.5
     assert found.probabilities == pytest.approx(expected.probabilities, abs=0.01)
 
 
@@ -195,7 +195,7 @@ def test_what_holds_no_speech_is_not_scored() -> None:
     assert live.ready_windows() == []
     assert [segment.label for segment in live.segments] == [NO_SPEECH] * 7
     assert not live.is_speaking
-    assert live.segments[-1].speech == live.segments[-1].confidence == 0
+    assert live.segments[-1].speech_ratio == live.segments[-1].confidence == 0
     assert sum(live.segments[-1].probabilities.values()) == pytest.approx(1)
     with pytest.raises(SerdemoError, match="No answer for a: it holds no sound yet"):
         live.result("a")

@@ -241,7 +241,11 @@ def test_an_unsure_answer_names_two_labels_and_their_shares() -> None:
 
 def test_without_a_voice_no_label_is_told() -> None:
     nothing = Prediction("live", 0.0, "", 0.0, True, {})
-    for quiet in (nothing, known("no speech", 0.0, True), known("angry", 0.4, True, speech=0.0)):
+    for quiet in (
+        nothing,
+        known("no speech", 0.0, True),
+        known("angry", 0.4, True, speech=0.0),
+    ):
         told = handlers.answer(quiet, 0.0)
         assert told["says"] == "No voice heard"
         assert told["labels"] == told["shares"] == []
