@@ -10,7 +10,7 @@ from typing import Any
 from serdemo.data.array_cache import CacheOptions
 from serdemo.data.sampling import BatchOptions
 from serdemo.data.splits import Split
-from serdemo.inference.speaker_normalization import NEUTRAL, REFERENCE_CLIPS
+from serdemo.inference.speaker_normalization import NEUTRAL, CLIPS_PER_CORPUS
 from serdemo.runs.dry_run import ANSWERED, StepTimings, in_a_process
 from serdemo.runs.preflight import CHECKED
 from serdemo.schema.types import Utterance
@@ -90,7 +90,7 @@ def _scoring_seconds(
 
 def _scored(took: StepTimings, compared: bool, split: Split) -> float:
     """Seconds to calibrate and to score the model, and to compare it with that it began with."""
-    neutral = min(sum(u.emotion in NEUTRAL for u in split.train), REFERENCE_CLIPS)
+    neutral = min(sum(u.emotion in NEUTRAL for u in split.train), CLIPS_PER_CORPUS)
     answers = len(split.valid) + neutral + (3 if compared else 1) * len(split.test)
     loaded = 4 if compared and split.test else 2
     return loaded * (took.loaded + took.first_answer) + answers * took.answered
