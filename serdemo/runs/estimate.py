@@ -10,7 +10,7 @@ from typing import Any
 from serdemo.data.array_cache import CacheOptions
 from serdemo.data.sampling import BatchOptions
 from serdemo.data.splits import Split
-from serdemo.inference.speaker_normalization import NEUTRAL, CLIPS_PER_CORPUS
+from serdemo.inference.speaker_normalization import CLIPS_PER_CORPUS, NEUTRAL
 from serdemo.runs.dry_run import ANSWERED, StepTimings, in_a_process
 from serdemo.runs.preflight import CHECKED
 from serdemo.schema.types import Utterance
