@@ -182,7 +182,7 @@ def test_what_others_delete_meanwhile_is_no_fault(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "served"))
-    monkeypatch.setattr(JobQueue, "unnamed", lambda _: [runs / "gone"])
+    monkeypatch.setattr(JobQueue, "orphaned_uploads", lambda _: [runs / "gone"])
     assert cleanup.sweep(JobQueue(runs)) == [runs / "gone"]
 
 
@@ -394,14 +394,14 @@ def test_a_clip_is_heard_by_both_and_forgotten(page: Visitors, runs: Path, tmp_p
     store = visitor_store.registry_for(None)
     pair = (store.get("compact"), store.get("runs/mine"))
     sent = Path(shutil.copy(VOICE, tmp_path / "sent.ogg"))
-    first, second = handlers.predict_both(page, pair, sent, "Your clip", keep=False)
+    first, second = handlers.predict_both(page, pair, sent, "Your clip", delete=True)
     assert len(first.probabilities) == 7 and len(second.probabilities) == 3
     assert not sent.exists()
-    handlers.predict_both(page, pair, VOICE, "voice", keep=True)
+    handlers.predict_both(page, pair, VOICE, "voice", delete=False)
     assert VOICE.exists()
     sent.write_bytes(b"no sound")
     with pytest.raises(SerdemoError, match="Your clip"):
-        handlers.predict_both(page, pair, sent, "Your clip", keep=False)
+        handlers.predict_both(page, pair, sent, "Your clip", delete=True)
     assert not sent.exists()
 
 
