@@ -72,7 +72,7 @@ def test_from_takes_to_a_model_in_live_and_gone_again(visit: Visit, speaking: An
         page.keyboard.press("Space")
         panel.locator(f"[value={name}]:not(:checked)").wait_for()
     panel.get_by_text("neutral, take 1 of 5").wait_for()
-    assert panel.get_by_role("button", name="Teach").count() == 0
+    assert panel.get_by_role("button", name="Train").count() == 0
 
     take(page)
     kept(page, "Kept: neutral")
@@ -92,10 +92,10 @@ def test_from_takes_to_a_model_in_live_and_gone_again(visit: Visit, speaking: An
     page.get_by_role("tab", name="Fine-tune").click()
     page.get_by_role("button", name="Teach it your voice").click()
     panel.get_by_text("angry, take 3 of 5").wait_for()
-    teach = panel.get_by_role("button", name="Teach the model")
+    teach = panel.get_by_role("button", name="Train the model")
     teach.focus()
     page.keyboard.press("Enter")
-    panel.get_by_text("Takes it heard rightly").wait_for(timeout=120_000)
+    panel.get_by_text("Correct takes").wait_for(timeout=120_000)
     bars = panel.locator(".sd-voice-bars li").all_inner_texts()
     assert [bar.split()[0] for bar in bars] == ["before", "now"]
     assert [bar.split()[-2:] for bar in bars] == [["of", "4"]] * 2

@@ -1,7 +1,7 @@
-"""What a visitor records to teach the model a voice: takes, in one folder with what they taught.
+"""The recordings ("takes") of one voice, in one folder with the model adapted to it.
 
-That folder is a run's, so that the command line, Models and Delete treat it as any other. Whoever
-sits at this machine has one that stays; any other visitor has one for as long as the session lasts.
+The folder is that of a run, so that the command line, Models and Delete treat it as any other. A
+local user has one that stays; a remote visitor has one for as long as the session lasts.
 """
 
 from __future__ import annotations
@@ -18,11 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from serdemo.nn.checkpoint_files import DESCRIPTION
 from serdemo.schema.errors import SerdemoError, UsageError
-from serdemo.schema.files import read_json, write_json
+from serdemo.schema.files import make_folder, read_json, write_json
 from serdemo.schema.settings import runs_root
 from serdemo.schema.types import EMOTIONS, Utterance
-from serdemo.ui.shell import visitor_store
-from serdemo.ui.shell.visitor_store import VOICE_SESSIONS
+from serdemo.ui.shell.visitor_store import VOICE_SESSIONS, check_quota
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,17 +29,12 @@ if TYPE_CHECKING:
     from serdemo.audio.waveform import Clip
     from serdemo.inference.predictor import Predictor
 
-NAME, RECORDINGS, CHOICE = "my-voice", "recordings", "choice.json"
+NAME, RECORDINGS, SELECTION = "my-voice", "recordings", "choice.json"
 MAX_TAKES = 5  # of an emotion
-MAX_TAKE_S = 20.0  # of a take
-DEFAULT_EMOTIONS = (
-    "neutral",
-    "happy",
-    "sad",
-    "angry",
-)  # what is asked for until the visitor chooses
+MAX_TAKE_S = 20.0
+DEFAULT_EMOTIONS = ("neutral", "happy", "sad", "angry")  # recorded first, in this order
 
-# What they say carries no emotion, so that only the voice does.
+# The words carry no emotion, so that only the voice does.
 SENTENCES = (
     "The bus to the station leaves at ten past four.",
     "My jacket is hanging behind the kitchen door.",
@@ -60,19 +54,19 @@ HINTS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Voice:
-    """One voice: the folder of its takes and of the model they taught."""
+class VoiceFolder:
+    """The folder of one voice: its takes, and the model adapted to it."""
 
     folder: Path
 
     @property
     def recordings(self) -> Path:
-        """Where the takes lie, in a folder for each emotion."""
+        """The folder of the takes, `EMOTION/NUMBER.wav`."""
         return self.folder / RECORDINGS
 
     @property
     def checkpoint(self) -> Path:
-        """Where the model lies, once it is taught."""
+        """The folder of the adapted model, which exists once it is trained."""
         return self.folder / "checkpoint"
 
     def takes(self) -> dict[str, list[Path]]:
@@ -80,31 +74,31 @@ class Voice:
         return {name: sorted((self.recordings / name).glob("*.wav")) for name in EMOTIONS}
 
     def counts(self) -> dict[str, int]:
-        """How many takes there are of each emotion that has any."""
+        """The number of takes of each emotion that has any."""
         return {name: len(paths) for name, paths in self.takes().items() if paths}
 
-    def chosen(self) -> list[str]:
-        """The emotions that are asked for, in the order of the list."""
+    def selected(self) -> list[str]:
+        """The emotions that the visitor selected for recording, in the order of `EMOTIONS`."""
+        names: Sequence[str] = DEFAULT_EMOTIONS
         with suppress(SerdemoError):
-            kept = read_json(self.folder / CHOICE)
-            if isinstance(kept, list):
-                return [name for name in EMOTIONS if name in kept]
-        return [name for name in EMOTIONS if name in DEFAULT_EMOTIONS]
+            stored = read_json(self.folder / SELECTION)
+            names = stored if isinstance(stored, list) else names
+        return [name for name in EMOTIONS if name in names]
 
-    def choose(self, emotions: Sequence[str]) -> None:
-        """Ask for these emotions; raises SerdemoError when that cannot be kept."""
-        self._make(self.folder)
-        write_json(self.folder / CHOICE, [name for name in EMOTIONS if name in emotions])
+    def select(self, emotions: Sequence[str]) -> None:
+        """Select emotions for recording; raises SerdemoError when that cannot be stored."""
+        make_folder(self.folder)
+        write_json(self.folder / SELECTION, [name for name in EMOTIONS if name in emotions])
 
-    def due(self) -> str | None:
-        """The emotion that is asked for next; None when all is recorded."""
-        takes, chosen = self.takes(), self.chosen()
-        order = [*(name for name in DEFAULT_EMOTIONS if name in chosen), *chosen]
+    def next_emotion(self) -> str | None:
+        """The emotion to record next; None when all selected ones have their takes."""
+        takes, selected = self.takes(), self.selected()
+        order = [*(name for name in DEFAULT_EMOTIONS if name in selected), *selected]
         return next((name for name in order if len(takes[name]) < MAX_TAKES), None)
 
-    def keep(self, emotion: str, clip: Clip) -> None:
-        """Keep one more take; raises UsageError for an emotion that has all of its own,
-        SerdemoError when there is no room."""
+    def add(self, emotion: str, clip: Clip) -> None:
+        """Store a take; raises UsageError for an emotion that is unknown or has all its takes,
+        SerdemoError when the disk is full."""
         import soundfile
 
         from serdemo.audio.waveform import SAMPLE_RATE
@@ -113,7 +107,7 @@ class Voice:
         if paths is None or len(paths) >= MAX_TAKES:
             raise UsageError(f"No take of {emotion} is missing: choose another emotion.")
         folder = self.recordings / emotion
-        self._make(folder)
+        make_folder(folder)
         number = 1 + max((int(p.stem) for p in paths if p.stem.isdecimal()), default=0)
         try:
             soundfile.write(folder / f"{number}.wav", clip.samples, SAMPLE_RATE, subtype="PCM_16")
@@ -121,31 +115,31 @@ class Voice:
             (folder / f"{number}.wav").unlink(missing_ok=True)
             raise SerdemoError(f"The take could not be kept: {problem}.") from problem
 
-    def take_back(self, emotion: str) -> None:
+    def remove_last(self, emotion: str) -> None:
         """Delete the last take of an emotion, if there is one."""
         if paths := self.takes().get(emotion):
             paths[-1].unlink(missing_ok=True)
 
     def utterances(self) -> list[Utterance]:
-        """The takes as the command line finds them."""
+        """The takes as labelled clips, the same as `--corpus` finds in the folder."""
         from serdemo.data.corpora import class_folders
 
         return class_folders.read(self.recordings) if self.recordings.is_dir() else []
 
     def command(self) -> str:
-        """The command that teaches the same in a terminal."""
-        told = ("train", "personal", "--corpus", str(self.recordings), "--run", str(self.folder))
-        return shlex.join(["serdemo", *told, "--resume"])
+        """The command that trains the same model in a terminal."""
+        words = ("train", "personal", "--corpus", str(self.recordings), "--run", str(self.folder))
+        return shlex.join(["serdemo", *words, "--resume"])
 
-    def taught(self) -> dict[str, Any] | None:
-        """What `model.json` says of the teaching; None while there is no model."""
+    def report(self) -> dict[str, Any] | None:
+        """`AdaptationReport.to_json` of the adapted model; None while there is no such model."""
         with suppress(SerdemoError, KeyError, TypeError):
-            told = read_json(self.checkpoint / DESCRIPTION)["metrics"]["voice"]
-            return told if isinstance(told, dict) else None
+            report = read_json(self.checkpoint / DESCRIPTION)["metrics"]["voice"]
+            return report if isinstance(report, dict) else None
         return None
 
     def delete(self) -> None:
-        """Delete takes and model; raises SerdemoError when something of it is left."""
+        """Delete takes and model; raises SerdemoError when files are left."""
         shutil.rmtree(self.folder, ignore_errors=True)
         if self.folder.exists():
             raise SerdemoError(
@@ -156,46 +150,39 @@ class Voice:
             with suppress(OSError):
                 self.folder.parent.rmdir()
 
-    def _make(self, folder: Path) -> None:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as problem:
-            raise SerdemoError(f"{folder} could not be made: {problem.strerror}.") from problem
 
+def voice_of(owner: str | None, session: str | None) -> VoiceFolder:
+    """The voice folder of a local user (`owner` None), or of a remote visitor's session, which is
+    marked as alive.
 
-def voice_of(owner: str | None, session: str | None) -> Voice:
-    """The voice of whoever sits at this machine (`owner` None), or that of a session, which is told
-    in its folder to be alive.
-
-    Raises UsageError for a visitor without a session, who would share it with others.
+    Raises UsageError for a visitor without a session: such visitors would share one folder.
     """
-    runs = runs_root().absolute()
     if owner is None:
-        return Voice(runs / NAME)
+        return VoiceFolder(runs_root().absolute() / NAME)
     if not session:
         raise UsageError("This page does not know your visit yet: reload it, then try again.")
-    folder = _session(runs, session)
+    folder = _session_folder(session)
     with suppress(OSError):
         os.utime(folder)
-    return Voice(folder / NAME)
+    return VoiceFolder(folder / NAME)
 
 
 def delete_session(session: str) -> Path:
-    """Delete what a session that ends leaves; returns the folder of it."""
-    folder = _session(runs_root().absolute(), session)
+    """Delete the recordings and model of a session that ends; returns their folder."""
+    folder = _session_folder(session)
     shutil.rmtree(folder, ignore_errors=True)
     return folder
 
 
-def check_voice_quota(voice: Voice) -> None:
-    """Raise SerdemoError where visitors' takes have filled what they may fill."""
-    place = voice.folder.parent.parent
-    if place.name == VOICE_SESSIONS and not voice.recordings.exists():
-        visitor_store.check_quota(place, "voice")
+def check_voice_quota(voice: VoiceFolder) -> None:
+    """Raise SerdemoError when a visitor starts recording while the visitors' quota is spent."""
+    sessions = voice.folder.parent.parent
+    if sessions.name == VOICE_SESSIONS and not voice.recordings.exists():
+        check_quota(sessions, "voice")
 
 
 def take_from_samples(samples: NDArray[Any], rate: int) -> Clip:
-    """Samples (N,) of a take at `rate` Hz as a clip; raises SerdemoError for what is no take."""
+    """Samples (N,) at `rate` Hz as a clip; raises SerdemoError for what is no sound or too long."""
     from serdemo.audio import waveform
 
     clip = waveform.from_array(samples, rate, "The recording")
@@ -207,18 +194,18 @@ def take_from_samples(samples: NDArray[Any], rate: int) -> Clip:
 
 
 def recording_fault(predictor: Predictor, clip: Clip) -> tuple[str, bool]:
-    """What is wrong with a take, in a sentence ("" for a good one), and whether it may be kept all
-    the same."""
+    """A fault of a take in a sentence, "" for a good one, and whether it may be kept nevertheless."""
     from serdemo.audio import quality, vad
 
     speech = predictor.speech.probabilities(clip.samples)
-    told = quality.warnings(clip, speech)
-    useless = (
+    faults = quality.warnings(clip, speech)
+    too_short = (
         clip.duration_s < quality.SHORT_CLIP_S
         or vad.speech_duration_s(speech) < quality.SHORT_SPEECH_S
     )
-    return (told[0], not useless) if told else ("", True)
+    return (faults[0], not too_short) if faults else ("", True)
 
 
-def _session(runs: Path, session: str) -> Path:
-    return runs / VOICE_SESSIONS / hashlib.sha256(session.encode()).hexdigest()[:32]
+def _session_folder(session: str) -> Path:
+    name = hashlib.sha256(session.encode()).hexdigest()[:32]
+    return runs_root().absolute() / VOICE_SESSIONS / name

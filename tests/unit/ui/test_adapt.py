@@ -20,9 +20,8 @@ from serdemo.runs.queue import JobQueue
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.files import write_json
 from serdemo.ui import default_page
-from serdemo.ui.adapt import tab as adapt_tab
-from serdemo.ui.adapt import takes, view
-from serdemo.ui.adapt.takes import MAX_TAKE_S, MAX_TAKES, SENTENCES, Voice
+from serdemo.ui.adapt import handlers, takes, view
+from serdemo.ui.adapt.takes import MAX_TAKE_S, MAX_TAKES, SENTENCES, VoiceFolder
 from serdemo.ui.adapt.view import PanelState, panel
 from serdemo.ui.shell import cleanup, visitor_store
 
@@ -58,7 +57,7 @@ def test_an_owner_has_one_voice_and_each_session_its_own(runs: Path, clip: Clip)
     with pytest.raises(UsageError, match="reload it"):
         takes.voice_of("anna", None)
     for voice in (own, one, two):
-        voice.keep("sad", clip)
+        voice.add("sad", clip)
     assert takes.delete_session("a") == one.folder.parent
     assert not one.folder.parent.exists()
     assert own.counts() == two.counts() == {"sad": 1}
@@ -79,8 +78,8 @@ def test_who_leaves_while_it_learns_leaves_nothing(
     voice = takes.voice_of("anna", "a")
     slow = waveform.decode(EXAMPLES / "german-slow-low.ogg")
     for emotion, sound in (("angry", clip), ("sad", slow)) * 2:
-        voice.keep(emotion, sound)
-    teaching = adapt_tab._teaching(predictor, voice)
+        voice.add(emotion, sound)
+    teaching = handlers.adaptation_progress(predictor, voice)
     while next(teaching)[0] < 0.5:
         pass
     takes.delete_session("a")
@@ -95,7 +94,7 @@ def test_who_leaves_while_it_learns_leaves_nothing(
 def test_visitors_do_not_fill_the_disk(
     runs: Path, clip: Clip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    takes.voice_of("anna", "a").keep("sad", clip)
+    takes.voice_of("anna", "a").add("sad", clip)
     monkeypatch.setattr(visitor_store, "MAX_TOTAL_BYTES", 1000)
     takes.check_voice_quota(takes.voice_of("anna", "a"))  # whoever has begun goes on
     takes.check_voice_quota(takes.voice_of(None, "a"))
@@ -105,8 +104,8 @@ def test_visitors_do_not_fill_the_disk(
 
 def test_all_is_deleted_at_once(runs: Path, clip: Clip) -> None:
     for voice in (takes.voice_of(None, "a"), takes.voice_of("anna", "a")):
-        voice.keep("sad", clip)
-        voice.choose(["sad", "fear"])
+        voice.add("sad", clip)
+        voice.select(["sad", "fear"])
         voice.delete()
         assert not voice.folder.exists() and voice.counts() == {}
         voice.delete()  # twice does no harm
@@ -118,23 +117,23 @@ def test_all_is_deleted_at_once(runs: Path, clip: Clip) -> None:
 
 def test_takes_are_asked_for_one_emotion_after_another(runs: Path, clip: Clip) -> None:
     voice = takes.voice_of(None, "a")
-    assert voice.chosen() == ["angry", "happy", "neutral", "sad"]
-    voice.choose(["angry", "neutral", "nonsense"])
-    assert voice.chosen() == ["angry", "neutral"]
+    assert voice.selected() == ["angry", "happy", "neutral", "sad"]
+    voice.select(["angry", "neutral", "nonsense"])
+    assert voice.selected() == ["angry", "neutral"]
     order = []
-    while (due := voice.due()) is not None:
+    while (due := voice.next_emotion()) is not None:
         order.append(due)
-        voice.keep(due, clip)
+        voice.add(due, clip)
     assert order == ["neutral"] * MAX_TAKES + ["angry"] * MAX_TAKES
     with pytest.raises(UsageError, match="No take of angry is missing"):
-        voice.keep("angry", clip)
+        voice.add("angry", clip)
     with pytest.raises(UsageError, match="choose another emotion"):
-        voice.keep("../angry", clip)
-    voice.take_back("neutral")
-    assert voice.due() == "neutral" and voice.counts() == {"angry": 5, "neutral": 4}
-    voice.keep("neutral", clip)
+        voice.add("../angry", clip)
+    voice.remove_last("neutral")
+    assert voice.next_emotion() == "neutral" and voice.counts() == {"angry": 5, "neutral": 4}
+    voice.add("neutral", clip)
     assert [path.stem for path in voice.takes()["neutral"]] == ["1", "2", "3", "4", "5"]
-    voice.take_back("fear")
+    voice.remove_last("fear")
     found = {(u.emotion, u.speaker, u.corpus) for u in voice.utterances()}
     assert found == {(name, "unknown", "recordings") for name in ("angry", "neutral")}
     np.testing.assert_allclose(
@@ -144,9 +143,9 @@ def test_takes_are_asked_for_one_emotion_after_another(runs: Path, clip: Clip) -
 
 def test_a_damaged_choice_is_the_first_one(runs: Path) -> None:
     voice = takes.voice_of(None, "a")
-    voice.choose(["fear"])
-    (voice.folder / takes.CHOICE).write_text("{", encoding="utf-8")
-    assert voice.chosen() == ["angry", "happy", "neutral", "sad"]
+    voice.select(["fear"])
+    (voice.folder / takes.SELECTION).write_text("{", encoding="utf-8")
+    assert voice.selected() == ["angry", "happy", "neutral", "sad"]
 
 
 def test_a_full_disk_is_a_sentence(runs: Path, clip: Clip, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +157,7 @@ def test_a_full_disk_is_a_sentence(runs: Path, clip: Clip, monkeypatch: pytest.M
     voice = takes.voice_of(None, "a")
     monkeypatch.setattr(soundfile, "write", full)
     with pytest.raises(SerdemoError, match=r"could not be kept: .*No space left"):
-        voice.keep("sad", clip)
+        voice.add("sad", clip)
     assert voice.counts() == {}
 
 
@@ -223,7 +222,7 @@ def test_what_is_no_take_is_a_sentence() -> None:
 # What is shown
 
 
-def lesson(voice: Voice, **told: object) -> None:
+def lesson(voice: VoiceFolder, **told: object) -> None:
     voice.checkpoint.mkdir(parents=True, exist_ok=True)
     write_json(voice.checkpoint / "model.json", {"metrics": {"voice": told}})
 
@@ -236,13 +235,13 @@ def test_the_panel_leads_from_nothing_to_a_model(runs: Path, clip: Clip) -> None
     for absent in ('data-act="teach"', 'data-act="use"', 'data-act="delete"', 'data-act="again"'):
         assert absent not in shown
     for emotion in ("neutral", "neutral", "happy"):
-        voice.keep(emotion, clip)
+        voice.add(emotion, clip)
     assert 'data-act="teach"' not in panel(voice, PanelState())
-    voice.keep("happy", clip)
-    shown = panel(voice, PanelState(said="Kept: happy, 2.0 s.", last="happy"))
-    assert "Teach the model" in shown and "Kept: happy" in shown and SENTENCES[2] in shown
+    voice.add("happy", clip)
+    shown = panel(voice, PanelState(message="Kept: happy, 2.0 s.", last_emotion="happy"))
+    assert "Train the model" in shown and "Kept: happy" in shown and SENTENCES[2] in shown
     assert 'data-act="again"' in shown and 'data-act="delete"' in shown
-    busy = panel(voice, PanelState(share=0.5, said="Heard 2 of 4 takes"))
+    busy = panel(voice, PanelState(progress=0.5, message="Heard 2 of 4 takes"))
     assert 'value="0.500"' in busy and 'data-act="record" disabled' in busy
     assert 'data-act="teach"' not in busy and 'data-act="delete"' not in busy
 
@@ -250,21 +249,21 @@ def test_the_panel_leads_from_nothing_to_a_model(runs: Path, clip: Clip) -> None
     lesson(voice, n=4, right_before=1, right=4, sure=False, clips=counts)
     shown = panel(voice, PanelState())
     assert "1 of 4" in shown and "4 of 4" in shown and "a few more takes would tell" in shown
-    assert "Use this model now" in shown and "Teach it anew" in shown
+    assert "Use this model now" in shown and "Train again" in shown
     assert "have changed since" not in shown and str(voice.folder) in shown
     assert "serdemo train personal --corpus" in shown
-    assert "Use the model as it was" in panel(voice, PanelState(used=True))
-    voice.keep("neutral", clip)
+    assert "Use the model as it was" in panel(voice, PanelState(in_use=True))
+    voice.add("neutral", clip)
     assert "have changed since" in panel(voice, PanelState())
-    voice.choose([])
+    voice.select([])
     assert "All is recorded" in panel(voice, PanelState())
 
 
 def test_a_visitor_is_told_that_nothing_stays(runs: Path, clip: Clip) -> None:
     voice = takes.voice_of("anna", "a")
-    voice.keep("sad", clip)
+    voice.add("sad", clip)
     lesson(voice, n=4, right_before=1, right=4, sure=True, clips={"sad": 4})
-    shown = panel(voice, PanelState(public=True))
+    shown = panel(voice, PanelState(is_remote=True))
     assert "deleted when you close or reload it" in shown
     assert "Keep this model in Models for a day" in shown
     assert str(runs) not in shown and "in a terminal" not in shown
@@ -286,18 +285,20 @@ def test_what_a_teaching_brought_is_told_as_it_is() -> None:
 
 
 def test_words_are_no_markup(runs: Path) -> None:
-    shown = panel(takes.voice_of(None, "a"), PanelState(said="<script>", fault="<b>", last='"><i>'))
+    shown = panel(
+        takes.voice_of(None, "a"), PanelState(message="<script>", fault="<b>", last_emotion='"><i>')
+    )
     assert "<script" not in shown and "<b>" not in shown and "<i>" not in shown
 
 
 def test_a_damaged_model_is_no_model(runs: Path, tiny_checkpoint: Path) -> None:
     voice = takes.voice_of(None, "a")
-    assert voice.taught() is None
+    assert voice.report() is None
     shutil.copytree(tiny_checkpoint, voice.checkpoint)
-    assert voice.taught() is None  # a model, but not one that was taught a voice
+    assert voice.report() is None  # a model, but not one that was taught a voice
     for broken in ("{", "[]", '{"metrics": {"voice": 3}}', '{"metrics": 3}'):
         (voice.checkpoint / "model.json").write_text(broken, encoding="utf-8")
-        assert voice.taught() is None
+        assert voice.report() is None
 
 
 def test_the_command_shown_teaches_the_same(
@@ -309,15 +310,15 @@ def test_the_command_shown_teaches_the_same(
     slow = waveform.decode(EXAMPLES / "german-slow-low.ogg")
     for emotion, sound in (("angry", clip), ("sad", slow)):
         for _ in range(2):
-            voice.keep(emotion, sound)
+            voice.add(emotion, sound)
     values = {"init_from": str(tiny_checkpoint)}
     clips = voice.utterances()
     list(personal_run.train(values, clips, voice.folder, predictor=predictor, resume=True))
-    first = voice.taught()
+    first = voice.report()
     assert first is not None and first["clips"] == voice.counts()
     done = here(*voice.command().split()[1:])
     assert done.code == 0, done.err
-    assert voice.taught() == first
+    assert voice.report() == first
 
 
 def test_a_visitors_model_can_be_kept_for_a_day(
@@ -326,7 +327,7 @@ def test_a_visitors_model_can_be_kept_for_a_day(
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "served"))
     voice = takes.voice_of("anna", "a")
     shutil.copytree(tiny_checkpoint, voice.checkpoint)
-    assert "models/my-voice" in adapt_tab._keep(voice, "anna")
+    assert "models/my-voice" in handlers.import_adapted(voice, "anna").key
     takes.delete_session("a")
     assert not voice.checkpoint.exists()
     store = visitor_store.registry_for("anna")
@@ -345,7 +346,7 @@ def test_a_model_taught_anew_is_taught_from_what_it_began_with(
     shutil.copytree(tiny_checkpoint, voice.checkpoint)
 
     def start() -> Path:
-        return adapt_tab._start(page, voice, SimpleNamespace(session_hash="a")).folder  # type: ignore[arg-type]
+        return handlers.start_model(page, voice, SimpleNamespace(session_hash="a")).folder  # type: ignore[arg-type]
 
     assert start() == tiny_checkpoint
     page.visitors.choose("a", other)
