@@ -131,9 +131,9 @@ def _cross_corpus(network: str, net: Mapping[str, Any]) -> Paper:
     )
 
 
-# What clusters are made of, as the recipe's own options say it
+# What clusters are made of, as `cluster_ablations` says it
 GROUNDS: Mapping[str, Mapping[str, Any]] = {
-    "found": {"clusters_from": "kmeans"},
+    "found": {},
     "shuffled": {"clusters_from": "shuffled"},
     "oracle": {"clusters_from": "emotion"},
     "corrupted30": {"clusters_from": "corrupted", "corruption": 0.3},
@@ -148,7 +148,12 @@ def _clusters(network: str, net: Mapping[str, Any]) -> Paper:
     shared |= HEAD if network == FROZEN else {}
     first = {"cluster_epochs": 4 if slow else 8, "epochs": 0, "embeddings": VOICES}
     arms = [
-        Arm(f"clusters-{name}", "speaker_clusters", THREE, {**shared, **first, **ground})
+        Arm(
+            f"clusters-{name}",
+            "cluster_ablations" if ground else "speaker_clusters",
+            THREE,
+            {**shared, **first, **ground},
+        )
         for name, ground in GROUNDS.items()
     ]
     questions = []

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -68,39 +66,11 @@ def _contrast(
 def cross_entropy(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
     """Mean cross-entropy of (B, C) logits in float32.
 
-    `labels` (B,) whole numbers, of which -1 is ignored, or (B, C) shares; none left gives 0.
+    `labels` (B,) integers, of which -1 is ignored; none left gives 0.
     """
-    if not len(labels) or (not labels.is_floating_point() and not (labels >= 0).any()):
+    if not (labels >= 0).any():
         return logits.sum() * 0.0
     return F.cross_entropy(logits.float(), labels, ignore_index=-1, label_smoothing=smoothing)
-
-
-def adjust_logits(logits: Tensor, corpus: Tensor, prior: Tensor) -> Tensor:
-    """Logits with what each corpus's mix of emotions explains added, so that a model trained on
-    them is not to learn it (logit adjustment, Menon et al., arXiv 2007.07314).
-
-    `logits` (B, C), `corpus` (B,) whole numbers, `prior` (corpora, C) shares of the emotions; an
-    emotion that a corpus lacks is then hardly held against any of its clips.
-    """
-    return logits.float() + prior.clamp_min(1e-4).log()[corpus]
-
-
-class _GradientReversal(torch.autograd.Function):
-    @staticmethod
-    def forward(context: Any, value: Tensor, weight: float) -> Tensor:
-        context.weight = weight
-        return value.view_as(value)
-
-    @staticmethod
-    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return -context.weight * gradient, None
-
-
-def gradient_reversal(value: Tensor, weight: float = 1.0) -> Tensor:
-    """The value itself, whose gradient comes back times -weight: what stands below learns to hide
-    what the head above it looks for (Ganin and Lempitsky, arXiv 1409.7495)."""
-    reversed_value: Tensor = _GradientReversal.apply(value, weight)
-    return reversed_value
 
 
 def margin_softmax(

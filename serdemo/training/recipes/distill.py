@@ -3,7 +3,7 @@
 | paper says | here | why |
 |---|---|---|
 | Softened answers of an ensemble (arXiv 1503.02531): the student matches them, and the labels | the mean of the teachers' softened probabilities, with cross-entropy and contrast by labels | the wrong answers tell which emotions sound alike |
-| A teacher answers for the whole clip | for just the stretch the student hears: its frames are kept, its pooling and classifier are asked anew | a crop may hold another share of the emotion than the clip |
+| A teacher classifies the whole clip | just the excerpt of the student: the teacher's frames are cached, its pooling and classifier run again | a crop may hold another share of the emotion than the clip |
 | Hints from a hidden layer (FitNets, arXiv 1412.6550) | every frame of the student predicts the teachers' frames of the same moment | many targets a clip in place of one, which counts with few clips |
 | Similarities within a batch are kept (arXiv 1907.09682) | cosines of all pairs of embeddings | embeddings of another width can be compared so |
 """
@@ -26,16 +26,15 @@ from serdemo.nn.model import Model
 from serdemo.schema.errors import UsageError
 from serdemo.schema.options import Options, option
 from serdemo.training.distributed import all_gather_with_grad
-from serdemo.training.recipes import teachers
 from serdemo.training.recipes.base import Stage
-from serdemo.training.recipes.domain_generalization import GeneralOptions
 from serdemo.training.recipes.frozen_features import FrozenOptions
 from serdemo.training.recipes.supervised import Supervised, SupervisedStage
+from serdemo.training.recipes.teachers import Teacher, check_teacher
 
 
 @dataclass(frozen=True)
 class DistillOptions(Options):
-    """Who teaches, and what counts."""
+    """The teachers, and the weights of the terms."""
 
     teacher: str = option(
         "", "checkpoint folders or teacher files, with commas between", advanced=False
@@ -48,12 +47,12 @@ class DistillOptions(Options):
     )
     supervision: float = option(0.5, "weight of what is learnt from labels", low=0.0, high=100.0)
 
-    def places(self) -> list[Path]:
-        """Where the teachers are; raises UsageError when none is named."""
-        found = [Path(part.strip()) for part in self.teacher.split(",") if part.strip()]
-        if not found:
+    def paths(self) -> list[Path]:
+        """The teachers' checkpoints; raises UsageError when none is named."""
+        paths = [Path(part.strip()) for part in self.teacher.split(",") if part.strip()]
+        if not paths:
             raise UsageError("--teacher is needed: a checkpoint folder, or several with commas.")
-        return found
+        return paths
 
 
 class DistillStage(SupervisedStage):
@@ -63,51 +62,54 @@ class DistillStage(SupervisedStage):
 
     def __init__(self, recipe: Distill, model: Model, split: Split, seed: int) -> None:
         super().__init__(recipe, model, split, seed)
-        self.taught: DistillOptions = recipe.options(DistillOptions)
-        device = next(model.parameters()).device
-        cache: CacheOptions = recipe.options(CacheOptions)
+        self.distill = recipe.options(DistillOptions)
+        device, cache = next(model.parameters()).device, recipe.options(CacheOptions)
         self.teachers = [
-            teachers.Teacher(where, model.labels, cache, device) for where in self.taught.places()
+            Teacher(path, model.labels, cache, device) for path in self.distill.paths()
         ]
         width: int = model.encoder.width  # type: ignore[assignment]
-        self.predict = nn.ModuleList(nn.Linear(width, teacher.width) for teacher in self.teachers)
-        self.extra["frames"] = self.predict.to(device)
+        # From the student's frames to each teacher's.
+        self.regressors = nn.ModuleList(nn.Linear(width, t.width) for t in self.teachers)
+        self.extra = nn.ModuleDict({"frames": self.regressors.to(device)})
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """The weighted sum of all terms."""
-        options, output = self.taught, self.forward(batch)
-        total, parts = self.label_losses(output, batch)
+        options, output = self.distill, self.forward(batch)
+        supervision, parts = self.label_losses(output, batch)
         counts, size = output.mask.sum(1), output.mask.shape[1]
-        said = [
-            t.targets(self.train, batch, options.kd_temperature, counts, size)
-            for t in self.teachers
+        targets = [
+            teacher.targets(self.train, batch, options.kd_temperature, counts, size)
+            for teacher in self.teachers
         ]
-        probabilities = torch.stack([one.probabilities for one in said]).mean(0)
+        probabilities = torch.stack([target.probabilities for target in targets]).mean(0)
         distances = [
-            losses.feature_distillation(predict(output.frames), one.frames, output.mask)
-            for predict, one in zip(self.predict, said, strict=True)
+            losses.feature_distillation(regressor(output.frames), target.frames, output.mask)
+            for regressor, target in zip(self.regressors, targets, strict=True)
         ]
-        apart = torch.stack(
+        per_clip = torch.stack(
             [
                 losses.kd_loss(output.logits, probabilities, options.kd_temperature),
                 torch.stack(distances).mean(0),
             ],
             dim=1,
         )
-        softened, frames = all_gather_with_grad(apart, batch)[0].mean(0)
+        kd, features = all_gather_with_grad(per_clip, batch)[0].mean(0)
         embedding, _ = all_gather_with_grad(output.embedding, batch)
-        shapes = [
-            losses.similarity_preserving(embedding, all_gather_with_grad(one.embedding, batch)[0])
-            for one in said
+        similarities = [
+            losses.similarity_preserving(
+                embedding, all_gather_with_grad(target.embedding, batch)[0]
+            )
+            for target in targets
         ]
-        geometry = torch.stack(shapes).mean()
-        parts |= {"softened": softened.item(), "frames": frames.item(), "geometry": geometry.item()}
-        taught = options.kd_weight * softened + options.feature_weight * frames
-        return options.supervision * total + taught + options.similarity_weight * geometry, parts
+        similarity = torch.stack(similarities).mean()
+        parts |= {"kd": kd.item(), "features": features.item(), "similarity": similarity.item()}
+        distillation = options.kd_weight * kd + options.feature_weight * features
+        total = options.supervision * supervision + distillation
+        return total + options.similarity_weight * similarity, parts
 
 
 class Distill(Supervised):
-    """The recipe of the table."""
+    """The recipe `distill`."""
 
     name: ClassVar[str] = "distill"
     summary: ClassVar[str] = (
@@ -119,15 +121,16 @@ class Distill(Supervised):
     )
 
     def describe(self, split: Split) -> Description:
-        """The model; raises UsageError for a teacher that does not fit or heard those tested."""
-        if self.options(GeneralOptions).mixup:
-            raise UsageError("--mixup is not for distill: a teacher answers for one clip alone.")
-        described = super().describe(split)
-        told = [
-            teachers.check(where, described.labels, split)
-            for where in self.options(DistillOptions).places()
-        ]
-        return provenance.merge(described, *told)
+        """The model, made with its teachers' speakers too.
+
+        Raises UsageError, too, for a teacher that does not fit or was trained on a speaker to be
+        tested.
+        """
+        description = super().describe(split)
+        paths = self.options(DistillOptions).paths()
+        return provenance.merge(
+            description, *(check_teacher(path, description.labels, split) for path in paths)
+        )
 
     def stages(self, model: Model, split: Split, seed: int) -> list[Stage]:
         """The one stage."""

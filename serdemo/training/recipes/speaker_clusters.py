@@ -9,21 +9,20 @@ Only its summary could be read: embedding, clustering, K, loss and weights are n
 | contrastive pretraining on speech without emotion labels, positives and negatives from the clusters | InfoNCE at temperature 0.1: positive is the same speaker and cluster, negative the same speaker's other clusters | pairs of two speakers would be told apart by the voice, so they are in no denominator |
 | (how batches are drawn is not said) | several clips of each of a few speakers, every clip once an epoch | else hardly a clip would meet its positives |
 | a multi-task form adds speaker classification | `--speaker-head classify`, cross-entropy weighed by `--speaker-weight` | 0.1 and 1 are read as its weights |
-| adversarial variants are compared | `--speaker-head adversarial`: the head's gradient reversed, times that weight | what tells the speaker is to be left out |
+| adversarial variants are compared | not here: `ClusterAblations` of `serdemo bench papers` reverses the gradient of that head | they were worth less |
 | supervised fine-tuning; few labels help most | a classifier, with all below it, on `--labels-share` of the training labels | stage 2 alone (`--cluster-epochs 0`) is what to compare with |
-| (its own next step) cluster purity against the final result | `--clusters-from emotion`, `corrupted` (by `--corruption`) and `shuffled` | what perfect, spoilt and meaningless clusters would give |
+| (its own next step) cluster purity against the final result | not here: `serdemo bench papers` pretrains on the emotions, on corrupted and on shuffled clusters | what perfect, spoilt and meaningless clusters would give |
 
-Stage 1 sees no emotion label, but where `--clusters-from` asks for clusters of the emotions.
+Stage 1 sees no emotion label.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -54,7 +53,7 @@ from serdemo.training.recipes.validation import ClassOptions, embed
 
 @dataclass(frozen=True)
 class SpeakerClusterOptions(Options):
-    """What the recipe itself weighs."""
+    """Options of the recipe itself."""
 
     embeddings: str = option(
         "", "checkpoint folder that embeds voices, as the recipe speaker leaves it", advanced=False
@@ -63,38 +62,24 @@ class SpeakerClusterOptions(Options):
         20, "passes of stage 1; 0 for fine-tuning alone", low=0, high=10_000, advanced=False
     )
     k: int = option(5, "clusters to a speaker; 0 for 3 to 10, by silhouette", low=0, high=100)
-    clusters_from: str = option(
-        "kmeans",
-        "what clusters are: found in the embeddings, the emotions themselves, the found ones dealt"
-        " out anew, or the emotions with a share of them dealt out anew",
-        choices=("kmeans", "emotion", "shuffled", "corrupted"),
-    )
-    corruption: float = option(0.3, "that share of each speaker's clips", low=0.0, high=1.0)
     clips_per_speaker: int = option(
         12, "clips of a speaker that come into a batch together", low=2, high=4096
     )
     contrastive_temperature: float = option(0.1, "that of InfoNCE", low=0.01, high=1.0)
     speaker_head: str = option(
-        "none",
-        "a head that guesses the speaker: to help it, or to hide what tells the speaker",
-        choices=("none", "classify", "adversarial"),
+        "none", "an auxiliary head that classifies the speaker", choices=("none", "classify")
     )
-    speaker_weight: float = option(0.1, "how much that counts", low=0.0, high=10.0)
+    speaker_weight: float = option(0.1, "weight of its loss", low=0.0, high=10.0)
     labels_share: float = option(
         1.0, "share of the training labels that stage 2 sees", low=0.001, high=1.0, advanced=False
     )
 
-    @property
-    def oracle(self) -> bool:
-        """Whether clusters are made of the emotions, in place of embeddings."""
-        return self.clusters_from in ("emotion", "corrupted")
-
 
 class ClusterStage(ClipsStage):
-    """Stage 1: InfoNCE between the clusters of each speaker, with a head for the speaker or not.
+    """Stage 1: InfoNCE between the clusters of each speaker, with or without a speaker head.
 
-    The clusters are made before the first batch and saved with the run, so that one that is resumed
-    goes on with the same.
+    Clusters are made before the first batch and saved with the run, so that a resumed one has the
+    same.
     """
 
     name = "clusters"
@@ -109,7 +94,6 @@ class ClusterStage(ClipsStage):
             recipe, model, train, (), seed, learning_rate=rate, memory_share=memory_share
         )
         self.speakers = [u.speaker_key for u in train]
-        self.emotions = [u.emotion for u in split.train] if self.options.oracle else []
         self.device = next(model.parameters()).device
         self.extra: nn.ModuleDict = nn.ModuleDict()
         self.extra.register_buffer("clusters", torch.full((len(train),), -1))
@@ -138,54 +122,37 @@ class ClusterStage(ClipsStage):
 
     def clusters(self) -> clusters.Codes:
         """The cluster (N,) of each training clip, numbered within its speaker."""
-        options = self.options
-        if self.emotions:
-            found = np.unique(self.emotions, return_inverse=True)[1]
-        else:
-            model, _ = checkpoint.load(Path(options.embeddings), self.device)
-            sound = self.train.clips if isinstance(self.train, CachedClips) else self.train
-            rows = embed(model, sound, self.batching.batch_size).numpy()
-            found = clusters.within_speakers(rows, self.speakers, options.k, self.seed)
-        share = {"shuffled": 1.0, "corrupted": options.corruption}.get(options.clusters_from, 0.0)
-        return permute_within_speakers(found, self.speakers, share, self.seed)
+        embedder, _ = checkpoint.load(Path(self.options.embeddings), self.device)
+        clips = self.train.clips if isinstance(self.train, CachedClips) else self.train
+        rows = embed(embedder, clips, self.batching.batch_size).numpy()
+        return clusters.within_speakers(rows, self.speakers, self.options.k, self.seed)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Encoder, pooling and embedding, and the head where there is one."""
         return self.embedding_groups()
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        """InfoNCE, and what the head adds."""
-        options = self.options
+        """InfoNCE, and the weighted loss of the speaker head."""
         embedding, batch = self.embed(batch)
         own: Tensor = self.extra.get_buffer("clusters")[batch.index]
         loss = losses.cluster_contrastive(
-            embedding, own, batch.speaker, options.contrastive_temperature
+            embedding, own, batch.speaker, self.options.contrastive_temperature
         )
         parts = {"contrastive": loss.item()}
-        if options.speaker_head != "none":
-            weight, seen = options.speaker_weight, embedding
-            if options.speaker_head == "adversarial":  # the head learns at its own pace
-                seen, weight = losses.gradient_reversal(embedding, weight), 1.0
-            told = losses.cross_entropy(self.extra["speaker"](seen), batch.speaker)
-            parts["speaker"] = told.item()
-            loss = loss + weight * told
+        if "speaker" in self.extra:
+            classify, weight = self.speaker_loss(embedding, batch.speaker)
+            parts["speaker"] = classify.item()
+            loss = loss + weight * classify
         return loss, parts
 
+    def speaker_loss(self, embedding: Tensor, speakers: Tensor) -> tuple[Tensor, float]:
+        """Cross-entropy of the speaker head, and its weight."""
+        logits = self.extra["speaker"](embedding)
+        return losses.cross_entropy(logits, speakers), self.options.speaker_weight
+
     def validate(self, model: Model) -> Validation | None:
-        """Nothing to choose by: the last weights count."""
+        """None: there are no labels to select by, so the last weights are kept."""
         return None
-
-
-def permute_within_speakers(
-    found: clusters.Codes, speakers: Sequence[str], share: float, seed: int
-) -> clusters.Codes:
-    """Clusters (N,) in which a share of each speaker's clips have changed places among themselves."""
-    rng, dealt, names = np.random.default_rng(seed), found.copy(), np.array(speakers)
-    for name in sorted(set(speakers)):
-        own = np.flatnonzero(names == name)
-        chosen = rng.choice(own, round(share * len(own)), replace=False)
-        dealt[chosen] = found[rng.permutation(chosen)]
-    return dealt
 
 
 class SpeakerClusters(TwoStageRecipe):
@@ -212,7 +179,12 @@ class SpeakerClusters(TwoStageRecipe):
     @property
     def needs_labels(self) -> bool:
         """All but stage 1 alone, which needs only clusters."""
-        return self.output == "classes" or self.options(SpeakerClusterOptions).oracle
+        return self.output == "classes"
+
+    @property
+    def needs_embeddings(self) -> bool:
+        """Whether stage 1 clusters the embeddings of `--embeddings`."""
+        return self.epochs_1 > 0
 
     def labels(self, split: Split) -> tuple[str, ...]:
         """The classes of the training clips."""
@@ -224,7 +196,7 @@ class SpeakerClusters(TwoStageRecipe):
         Raises UsageError, too, where those are missing or were trained on a speaker to be tested.
         """
         description, options = super().describe(split), self.options(SpeakerClusterOptions)
-        if not self.epochs_1 or options.oracle:
+        if not self.needs_embeddings:
             return description
         if not options.embeddings:
             raise UsageError(

@@ -3,7 +3,7 @@
 | paper says | here | why |
 |---|---|---|
 | SupCon (arXiv 2004.11362): contrast first, classify afterwards | both losses at once, weighted | one stage; the two agree on what an embedding should be |
-| positives share the label | the same, whatever the corpus and the language | so that an emotion is one place, not one per corpus |
+| positives share the label | the same, whatever the corpus and the language; with `--cross-corpus-positives` only across corpora | so that an emotion is one place, not one per corpus |
 | batches drawn at random | balanced over emotion and, in part, over corpus | the corpora differ six-fold in size and hold other emotions |
 """
 
@@ -12,19 +12,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from serdemo.data.array_cache import CacheOptions
 from serdemo.data.dataset import Batch
 from serdemo.data.splits import Split
 from serdemo.nn import losses
 from serdemo.nn.model import Model, Output
-from serdemo.schema.errors import UsageError
 from serdemo.schema.options import Options, option
 from serdemo.training.distributed import all_gather_with_grad
-from serdemo.training.recipes import domain_generalization
 from serdemo.training.recipes.base import Recipe, Stage, Validation
-from serdemo.training.recipes.domain_generalization import GeneralOptions
 from serdemo.training.recipes.frozen_features import FrozenOptions
 from serdemo.training.recipes.stages import ENCODER_GROUPS, ClipsStage, labelled_clips
 from serdemo.training.recipes.validation import ClassOptions, validate
@@ -32,12 +29,15 @@ from serdemo.training.recipes.validation import ClassOptions, validate
 
 @dataclass(frozen=True)
 class SupervisedOptions(Options):
-    """What the recipe itself weighs."""
+    """Options of the recipe itself."""
 
     epochs: int = option(45, "passes over the training clips", low=1, high=10_000, advanced=False)
     learning_rate: float = option(5e-4, "peak learning rate", low=1e-7, high=1.0, advanced=False)
     contrastive: float = option(0.5, "weight of the contrastive term", low=0.0, high=10.0)
     contrastive_temperature: float = option(0.1, "its temperature", low=0.01, high=1.0)
+    cross_corpus_positives: bool = option(
+        False, "only pairs of different corpora are positives of the contrastive term"
+    )
     smoothing: float = option(0.1, "label smoothing", low=0.0, high=0.5)
 
 
@@ -52,12 +52,7 @@ class SupervisedStage(ClipsStage):
         train, valid = labelled_clips(recipe, split, model.labels)
         rate = self.options.learning_rate
         super().__init__(recipe, model, train, valid, seed, learning_rate=rate)
-        self.general: GeneralOptions = recipe.options(GeneralOptions)
-        self.prior = domain_generalization.priors(self.train, self.weights, len(model.labels))
-        self.extra: nn.ModuleDict = nn.ModuleDict()
-        head = domain_generalization.adversary(self.general, self.train, model.options.embedding)
-        if head is not None:
-            self.extra["adversary"] = head.to(next(model.parameters()).device)
+        self.is_cross_corpus = len(set(self.train.corpus.tolist())) > 1
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The encoder, and all that stands on it."""
@@ -68,44 +63,27 @@ class SupervisedStage(ClipsStage):
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """The weighted sum of both losses."""
-        shares = None
-        if self.general.mixup:
-            batch, shares = domain_generalization.mixed(
-                batch, self.general.mixup, len(self.model.labels)
-            )
-        return self.label_losses(self.forward(batch), batch, shares)
+        return self.label_losses(self.forward(batch), batch)
 
     def forward(self, batch: Batch) -> Output:
         """The model's output for this process's clips of a batch."""
         return self.model.forward_frames(*self.model.encode_batch(batch))
 
-    def label_losses(
-        self, output: Output, batch: Batch, shares: Tensor | None = None
-    ) -> tuple[Tensor, dict[str, float]]:
-        """Cross-entropy and contrast by the labels of a batch, which may be (B, C) `shares`."""
+    def label_losses(self, output: Output, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        """Cross-entropy and contrast by the labels of a batch, weighted, and both terms."""
+        options = self.options
         projection, whole = all_gather_with_grad(output.projection, batch)
         logits, _ = all_gather_with_grad(output.logits, batch)
-        if self.general.priors:
-            logits = losses.adjust_logits(logits, whole.corpus, self.prior.to(logits.device))
-        labels = whole.emotion if shares is None else all_gather_with_grad(shares, batch)[0]
-        classify = losses.cross_entropy(logits, labels, self.options.smoothing)
-        across = self.general.cross_corpus_positives and len(self.prior) > 1
+        classify = losses.cross_entropy(logits, whole.emotion, options.smoothing)
+        across = options.cross_corpus_positives and self.is_cross_corpus
         contrast = losses.supervised_contrastive(
             projection,
             whole.emotion,
-            self.options.contrastive_temperature,
+            options.contrastive_temperature,
             whole.corpus if across else None,
         )
         parts = {"cross_entropy": classify.item(), "contrastive": contrast.item()}
-        total = classify + self.options.contrastive * contrast
-        if "adversary" in self.extra:
-            embedding, _ = all_gather_with_grad(output.embedding, batch)
-            hidden = domain_generalization.hidden_from(
-                self.extra["adversary"], self.general, embedding, whole
-            )
-            parts["adversary"] = hidden.item()
-            total = total + hidden
-        return total, parts
+        return classify + options.contrastive * contrast, parts
 
     def validate(self, model: Model) -> Validation | None:
         """Recall of the emotions on the validation speakers."""
@@ -121,19 +99,10 @@ class Supervised(Recipe):
     )
     groups: ClassVar[tuple[type[Options], ...]] = (
         SupervisedOptions,
-        GeneralOptions,
         *ENCODER_GROUPS,
         FrozenOptions,
         CacheOptions,
     )
-
-    def check(self, split: Split) -> None:
-        """Raise UsageError for options that contradict each other."""
-        super().check(split)
-        if self.options(FrozenOptions).cache_features and self.options(GeneralOptions).mixup:
-            raise UsageError(
-                "--mixup mixes sounds, of which --cache-features keeps none: choose one."
-            )
 
     def labels(self, split: Split) -> tuple[str, ...]:
         """The classes of the training clips."""

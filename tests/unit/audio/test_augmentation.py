@@ -5,9 +5,11 @@ import pytest
 from support import bad_audio
 
 from serdemo.audio.augmentation import (
+    CODECS,
     AugmentOptions,
     add_noise,
     augment,
+    code,
     limit_band,
     reverberate,
     speed,
@@ -155,3 +157,19 @@ def test_changes_come_as_often_as_asked() -> None:
         not np.array_equal(augment(wave, options, rng(seed))[0], wave) for seed in range(400)
     )
     assert changed / 400 == pytest.approx(0.25, abs=0.07)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("size", [1, 100, 16_001])
+def test_codecs_keep_the_length(codec: tuple[str, str], size: int) -> None:
+    wave = (0.2 * np.sin(np.arange(size) / 10)).astype(np.float32)
+    coded = code(wave, codec, 0.9)
+    assert coded.shape == wave.shape
+    assert np.isfinite(coded).all()
+    if size > 1000:
+        assert not np.array_equal(coded, wave)
+        assert np.corrcoef(coded, wave)[0, 1] > 0.9  # in step with what was coded
+    nothing = dict.fromkeys(AugmentOptions().to_json(), 0.0)
+    changed, pace = augment(wave, AugmentOptions(**{**nothing, "codec": 1.0}), rng())
+    assert pace == 1.0
+    assert changed.shape == wave.shape

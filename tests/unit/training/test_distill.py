@@ -167,7 +167,7 @@ def test_a_student_learns_its_teacher_by_heart(
     whole = dict(min_crop=2.0, max_crop=2.0, kd_temperature=1.0, width=32, embedding=16)
     events = list(begin(tmp_path / "run", **CALM, **own, **whole))
     steps = [event for event in events if isinstance(event, Step)]
-    for name in ("softened", "frames", "geometry"):
+    for name in ("kd", "features", "similarity"):
         assert steps[-1].parts[name] < 0.25 * steps[0].parts[name], name
     student, told = checkpoint.load(tmp_path / "run" / "checkpoint")
     master, _ = checkpoint.load(tiny_checkpoint)
@@ -200,8 +200,8 @@ def test_several_teachers_are_asked(begin: Begin, tmp_path: Path, tiny_checkpoin
     one = list(begin(tmp_path / "one", **CALM))
     two = list(begin(tmp_path / "two", teacher=both, **CALM))
     first = [next(e for e in events if isinstance(e, Step)) for events in (one, two)]
-    assert first[0].parts["softened"] == pytest.approx(first[1].parts["softened"], abs=1e-4)
-    assert first[0].parts["geometry"] == pytest.approx(first[1].parts["geometry"], abs=1e-4)
+    assert first[0].parts["kd"] == pytest.approx(first[1].parts["kd"], abs=1e-4)
+    assert first[0].parts["similarity"] == pytest.approx(first[1].parts["similarity"], abs=1e-4)
 
 
 def test_a_teacher_that_does_not_fit_is_one_sentence(
@@ -226,7 +226,7 @@ def test_a_teacher_that_does_not_fit_is_one_sentence(
     heads = {**of_images.head_options, "pooling": "cnn"}
     of_images = replace(of_images, head_options=heads)
     checkpoint.save(tmp_path / "images", checkpoint.build(of_images), of_images)
-    with pytest.raises(UsageError, match="The teacher images sees its frames as an image"):
+    with pytest.raises(UsageError, match="reads frames as an image"):
         describe(by_speakers(found), teacher=str(tmp_path / "images"), seven=False)
     with pytest.raises(SerdemoError, match="There is no checkpoint gone"):
         describe(by_speakers(found), teacher=str(tmp_path / "gone"), seven=False)
@@ -285,5 +285,7 @@ def test_a_published_teacher_needs_speakers_it_never_heard(data_root: Path) -> N
     clips = corpora.load_many("emodb", data_root)
     for held, part in ((["03"], "test"), (["03"], "valid"), (["08"], "test")):
         with pytest.raises(UsageError, match="may have heard the speaker emodb/"):
-            teachers.check(published(), ("sad",), by_speakers(clips, **{part: held}))
-    teachers.check(published(), ("sad",), by_speakers(clips, valid=["08"], test=["11", "13"]))
+            teachers.check_teacher(published(), ("sad",), by_speakers(clips, **{part: held}))
+    teachers.check_teacher(
+        published(), ("sad",), by_speakers(clips, valid=["08"], test=["11", "13"])
+    )

@@ -205,13 +205,12 @@ def test_the_encoder_stays_as_it_was(
         ({"lora_rank": 2}, "of which nothing is trained"),
         ({"encoder": "compact", "source": ""}, "of which nothing is trained"),
         ({"pooling": "cnn"}, "recipe ssl_cnn"),
-        ({"mixup": 0.4}, "choose one"),
     ],
 )
 def test_where_it_cannot_be_it_is_refused(
     frozen: dict[str, Any], split: Split, changed: dict[str, Any], told: str
 ) -> None:
-    kinds = (Supervised, CrossCorpus, SpeakerClusters) if "mixup" not in changed else (Supervised,)
+    kinds = (Supervised, CrossCorpus, SpeakerClusters)
     for kind in kinds:
         with pytest.raises(UsageError, match=told):
             kind.from_values({**frozen, **changed}).describe(split)
