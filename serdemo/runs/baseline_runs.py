@@ -10,7 +10,7 @@ from serdemo.evaluation.baselines import REPORT, BaselineResult
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.files import read_json
 from serdemo.training import distributed
-from serdemo.training.events import STOP_FILE, Event, Finished, Stopped
+from serdemo.training.events import Event, Finished, Stopped, clear_stop, stop_requested
 from serdemo.training.recipes.base import Recipe
 
 FOLDER = "baselines"  # in the run's folder
@@ -31,7 +31,7 @@ def train_baselines(
     """
 
     def stopped() -> str | None:
-        return "asked to stop" if (run_dir / STOP_FILE).exists() else stop_reason()
+        return stop_requested(run_dir) or stop_reason()
 
     results: list[BaselineResult] = []
     for name, changes in recipe.baseline_runs.items():
@@ -39,7 +39,7 @@ def train_baselines(
         try:
             for event in train(values=values, run_dir=folder, resume=True, stop_reason=stopped):
                 if isinstance(event, Stopped):
-                    (run_dir / STOP_FILE).unlink(missing_ok=True)  # it has been obeyed
+                    clear_stop(run_dir)
                     return results, event
                 if not isinstance(event, Finished):
                     yield event

@@ -1,4 +1,4 @@
-"""The folder of a run: what was asked for, and the log of what happened, whatever is trained in it."""
+"""The folder of a run: its options, its log and its lock, whatever is trained in it."""
 
 from __future__ import annotations
 
@@ -8,40 +8,55 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from serdemo.runs import process
 from serdemo.schema.errors import SerdemoError, UsageError
-from serdemo.schema.files import read_json, write_json
+from serdemo.schema.files import make_folder, read_json, write_json
 from serdemo.schema.renamed_options import current_options
 from serdemo.training import distributed, events
 from serdemo.training.events import EVENTS, Event, Failed
 
 CONFIG = "config.json"
 
-Stop = Callable[[], str | None]
-Write = Callable[[Event], None]
+StopReason = Callable[[], str | None]
+
+
+class OpenRun(NamedTuple):
+    """What a run does with its folder while that is open.
+
+    `stop_reason()` says why the run is to stop, or None; `user_stop()` the same but for the time limit;
+    `write(event)` appends to the log.
+    """
+
+    stop_reason: StopReason
+    write: Callable[[Event], None]
+    user_stop: StopReason
 
 
 def load_config(
     recipe_name: str, values: Mapping[str, Any], command: str, run_dir: Path, resume: bool
 ) -> dict[str, Any]:
-    """What `config.json` holds: a resumed run keeps what it began with, but for values given."""
+    """The content of `config.json`: recipe, command and options. A resumed run keeps its own, but for the
+    options in `values`.
+
+    Raises UsageError for a run of another recipe, SerdemoError for a damaged file.
+    """
     if not resume or not (run_dir / CONFIG).exists():
         return {"recipe": recipe_name, "command": command, "options": dict(values)}
-    before = read_json(run_dir / CONFIG)
-    kinds = {"options": dict, "command": str}
-    if not isinstance(before, dict) or any(
-        not isinstance(before.get(name), kind) for name, kind in kinds.items()
+    saved = read_json(run_dir / CONFIG)
+    types = {"options": dict, "command": str}
+    if not isinstance(saved, dict) or any(
+        not isinstance(saved.get(key), kind) for key, kind in types.items()
     ):
         raise SerdemoError(f"{CONFIG} in {run_dir} is damaged; begin a run in another folder.")
-    if before.get("recipe") != recipe_name:
+    if saved.get("recipe") != recipe_name:
         raise UsageError(
-            f"{run_dir.name} was begun with the recipe {before.get('recipe')}, not {recipe_name}."
+            f"{run_dir.name} was begun with the recipe {saved.get('recipe')}, not {recipe_name}."
         )
-    return {**before, "options": {**current_options(before["options"]), **current_options(values)}}
+    return {**saved, "options": {**current_options(saved["options"]), **current_options(values)}}
 
 
 @contextmanager
@@ -51,14 +66,13 @@ def open_run(
     *,
     resume: bool,
     stop_after: float | None = None,
-    stop_reason: Stop = lambda: None,
-) -> Iterator[tuple[Stop, Write, Stop]]:
-    """While inside, a run has its folder: yields what says why to stop, what writes an event, and what
-    says why to stop whatever the time. That this process works in the folder is told in it.
+    stop_reason: StopReason = lambda: None,
+) -> Iterator[OpenRun]:
+    """Context manager for a run's folder: writes `config.json`, locks the folder, opens the log.
 
-    A run ends by Ctrl-C or SIGTERM, `stop_after` seconds, or what `stop_reason` returns. An error is
-    written as the last event. Raises UsageError for a folder that holds another run, SerdemoError
-    where the disk or the memory is full.
+    The run is to stop on Ctrl-C or SIGTERM, after `stop_after` seconds, or when `stop_reason` returns a
+    reason. An error is written as the last event. Raises UsageError for a folder that holds another run,
+    SerdemoError where the disk or the memory is full.
     """
     began = time.monotonic()
     if distributed.is_main_process():
@@ -66,14 +80,14 @@ def open_run(
         write_json(run_dir / CONFIG, config)
         events.trim(run_dir / EVENTS)
     path = run_dir / EVENTS if distributed.is_main_process() else Path(os.devnull)
-    mine = process.lock_folder(run_dir) if distributed.is_main_process() else nullcontext()
-    with interrupts() as interrupted, mine, path.open("a", encoding="utf-8") as log:
+    lock = process.lock_folder(run_dir) if distributed.is_main_process() else nullcontext()
+    with interrupts() as interrupted, lock, path.open("a", encoding="utf-8") as log:
 
-        def pressed() -> str | None:
+        def user_stop() -> str | None:
             return "interrupted" if interrupted() else stop_reason()
 
         def stop() -> str | None:
-            if reason := pressed():
+            if reason := user_stop():
                 return reason
             late = stop_after is not None and time.monotonic() - began >= stop_after
             return f"after {stop_after:g} s, as asked" if late else None
@@ -89,14 +103,14 @@ def open_run(
                 ) from problem
 
         try:
-            yield stop, write, pressed
+            yield OpenRun(stop, write, user_stop)
         except (MemoryError, torch.OutOfMemoryError) as problem:
-            told = "There is too little memory for that; resume with a smaller --batch-size."
-            write(Failed(told))
-            raise SerdemoError(told) from problem
+            sentence = "There is too little memory for that; resume with a smaller --batch-size."
+            write(Failed(sentence))
+            raise SerdemoError(sentence) from problem
         except Exception as problem:
-            known = isinstance(problem, SerdemoError)
-            write(Failed(str(problem) if known else f"{type(problem).__name__}: {problem}"))
+            kind = "" if isinstance(problem, SerdemoError) else f"{type(problem).__name__}: "
+            write(Failed(f"{kind}{problem}"))
             raise
 
 
@@ -105,32 +119,27 @@ def _prepare(run_dir: Path, resume: bool) -> None:
         raise UsageError(f"{run_dir} is a file; --run needs a folder.")
     if (run_dir / EVENTS).exists() and not resume:
         raise UsageError(f"{run_dir} already holds a run; add --resume, or name another folder.")
-    try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise SerdemoError(
-            f"The folder {run_dir} could not be made: {problem.strerror}."
-        ) from problem
+    make_folder(run_dir)
 
 
 @contextmanager
 def interrupts() -> Iterator[Callable[[], bool]]:
-    """While inside, Ctrl-C and SIGTERM are noted in place of breaking off, so that a run can save."""
-    seen: list[int] = []
+    """Context manager that delays Ctrl-C and SIGTERM so that a run can save; yields whether one came."""
+    received: list[int] = []
 
     def note(number: int, frame: object) -> None:
-        seen.append(number)
+        received.append(number)
         if not distributed.running():  # a launcher hands on what the terminal has sent already
-            signal.signal(number, before[signal.Signals(number)])  # a second one breaks off
+            signal.signal(number, previous[signal.Signals(number)])  # a second one breaks off
 
     try:
         numbers = (signal.SIGINT, signal.SIGTERM)
-        before = {n: signal.signal(n, note) or signal.SIG_DFL for n in numbers}
+        previous = {n: signal.signal(n, note) or signal.SIG_DFL for n in numbers}
     except ValueError:  # not in the main thread: whoever owns it deals with interrupts
         yield lambda: False
         return
     try:
-        yield lambda: bool(seen)
+        yield lambda: bool(received)
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)

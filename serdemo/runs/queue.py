@@ -22,7 +22,7 @@ from serdemo.runs.job import LOG, OVER, Job, JobStore
 from serdemo.runs.request import TrainingRequest
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.files import make_folder, write_json
-from serdemo.training.events import STOP_FILE
+from serdemo.training.events import STOP_FILE, clear_stop
 
 CACHE, REQUEST = "cache", "request.json"  # in a job's folder
 STOP_TIMEOUT_S = 60.0  # from the request to stop until the process is killed; a step may be long
@@ -78,7 +78,7 @@ class JobQueue(JobStore):
         with self._lock():
             job = replace(self._checked(job), queued_at=time.time())
             self.write(replace(job, pid=pid, born=born, in_process=True))
-            (self.path(job.name) / STOP_FILE).unlink(missing_ok=True)
+            clear_stop(self.path(job.name))
         try:
             yield self.resolved_request(job)
         except Exception as problem:
@@ -159,7 +159,7 @@ class JobQueue(JobStore):
         path, child = self.path(job.name), (0, 0.0)
         try:
             self.write(job)  # where that fails already, nothing is started
-            (path / STOP_FILE).unlink(missing_ok=True)
+            clear_stop(path)
             write_json(path / REQUEST, self.resolved_request(job).to_json())
             child = process.start(["train", "from-request", str(path / REQUEST)], path / LOG)
             self.write(replace(job, pid=child[0], born=child[1]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,10 +22,9 @@ from serdemo.inference.speaker_normalization import neutral_centroid
 from serdemo.metrics.significance import compare_to_chance
 from serdemo.metrics.verification import Verification
 from serdemo.nn.description import read_description, write_description
-from serdemo.runs.folder import CONFIG as CONFIG
 from serdemo.schema.errors import SerdemoError, UsageError
-from serdemo.schema.files import write_json
-from serdemo.training.events import STOP_FILE, Finished, Stopped, Verdict
+from serdemo.schema.files import write_json, write_text
+from serdemo.training.events import Finished, Stopped, Verdict, clear_stop, stop_requested
 from serdemo.training.options import TrainOptions
 from serdemo.training.recipes.base import Recipe
 from serdemo.training.recipes.frozen_features import cached_features
@@ -36,32 +36,32 @@ REPORTED_KEYS = (
 
 
 def predictor_kwargs(recipe: Recipe, options: TrainOptions) -> dict[str, Any]:
-    """With which arguments an `Embedder` makes a run's model ready to be scored."""
-    load: dict[str, Any] = {"device": options.device}
+    """Keyword arguments of the `Embedder` that scores a run's model."""
+    kwargs: dict[str, Any] = {"device": options.device}
     if recipe.caches_features:
-        load["feature_fn"] = partial(cached_features, options=recipe.options(CacheOptions))
-    return load
+        kwargs["feature_fn"] = partial(cached_features, options=recipe.options(CacheOptions))
+    return kwargs
 
 
 class ScoringStoppedError(Exception):
     """Scoring was stopped, for the reason it holds."""
 
 
-def _raise_if_stopped(run_dir: Path, pressed: Callable[[], str | None]) -> None:
-    """Raises _StoppedError where the run is asked to stop."""
-    if reason := "asked to stop" if (run_dir / STOP_FILE).exists() else pressed():
-        (run_dir / STOP_FILE).unlink(missing_ok=True)  # it is done
+def raise_if_stopped(run_dir: Path, user_stop: Callable[[], str | None]) -> None:
+    """Raise ScoringStoppedError where the user wants the run to stop."""
+    if reason := stop_requested(run_dir) or user_stop():
+        clear_stop(run_dir)
         raise ScoringStoppedError(reason)
 
 
-def _score(
+def score(
     event: Finished,
     run_dir: Path,
     split: Split,
     command: str,
     options: TrainOptions,
-    rivals: Sequence[BaselineResult],
-    load: Mapping[str, Any],
+    baselines: Sequence[BaselineResult],
+    kwargs: Mapping[str, Any],
 ) -> Finished | Stopped:
     """Score a trained run; returns its last event, with a verdict or with a note why there is none.
 
@@ -70,12 +70,12 @@ def _score(
     """
     folder, start = run_dir / "checkpoint", Path(options.init_from) if options.init_from else None
     try:
-        reports = report(run_dir, split, command, rivals, load)
+        reports = report(run_dir, split, command, baselines, kwargs)
         if not read_description(folder).labels:
             return event
         if start is None or not read_description(start).labels:
             return replace(event, verdict=_against_chance([row.to_json() for row in reports]))
-        load_predictor = partial(Predictor, **load)
+        load_predictor = partial(Predictor, **kwargs)
         comparisons, sentence = before_and_after(start, folder, split.test, run_dir, load_predictor)
         if comparisons:
             return replace(event, verdict=_against_start(comparisons[-1]))
@@ -113,48 +113,47 @@ def report(
     run_dir: Path,
     split: Split,
     command: str,
-    rivals: Sequence[BaselineResult] = (),
-    load: Mapping[str, Any] = MappingProxyType({}),
+    baselines: Sequence[BaselineResult] = (),
+    kwargs: Mapping[str, Any] = MappingProxyType({}),
 ) -> list[Report] | list[Verification]:
-    """Score a run's checkpoint on the split's test speakers and write report and card beside it.
-    `load` says how an `Embedder` makes it ready.
+    """Score a run's checkpoint on the test speakers and write its report and card.
 
-    First its temperature and its "not sure" are fitted on the speakers it was chosen by, and its
-    reference of neutral speech is taken from those it was trained on. One without a classifier is
-    scored by how well it tells the test speakers apart.
+    Before that, temperature and "not sure" threshold are fitted on the validation speakers, and the neutral
+    reference is computed from the training speakers. A model without a classifier is scored by speaker
+    verification. `kwargs` are those of its `Predictor` or `Embedder`.
     """
     folder = run_dir / "checkpoint"
     reports: list[Report] | list[Verification]
     if read_description(folder).labels:
-        reports = _recalls(folder, split, load)
+        reports = _score_classes(folder, split, kwargs)
     else:
-        reports = verify_all(Embedder(folder, **load), split.test)
-    figures = {one.corpus: one.to_json() for one in reports}
-    for corpus, one in figures.items() if rivals else ():
-        one["baselines"] = [rival.of(corpus) for rival in rivals]
+        reports = verify_all(Embedder(folder, **kwargs), split.test)
+    figures = {row.corpus: row.to_json() for row in reports}
+    if baselines:
+        for corpus, row in figures.items():
+            row["baselines"] = [baseline.of(corpus) for baseline in baselines]
     write_json(folder / REPORT, list(figures.values()))
-    told = {
-        corpus: {key: found[key] for key in REPORTED_KEYS if key in found}
-        for corpus, found in figures.items()
+    test = {
+        corpus: {key: row[key] for key in REPORTED_KEYS if key in row}
+        for corpus, row in figures.items()
     }
     description = read_description(folder)
-    described = replace(description, metrics={**description.metrics, "test": told})
-    write_description(folder, described)
-    text = model_card.write(described, reports, command, rivals)
-    (folder / "README.md").write_text(text, encoding="utf-8")
+    description = replace(description, metrics={**description.metrics, "test": test})
+    write_description(folder, description)
+    write_text(folder / "README.md", model_card.write(description, reports, command, baselines))
     return reports
 
 
-def _recalls(folder: Path, split: Split, load: Mapping[str, Any]) -> list[Report]:
-    predictor = Predictor(folder, **load)
-    fitted = calibrate(predictor, split.valid)
-    write_description(folder, replace(fitted, neutral=neutral_centroid(predictor, split.train)))
-    predictor = Predictor(folder, **load)
+def _score_classes(folder: Path, split: Split, kwargs: Mapping[str, Any]) -> list[Report]:
+    """Calibrate a classifier, then score it on each test corpus of which it knows an emotion."""
+    predictor = Predictor(folder, **kwargs)
+    calibrated = calibrate(predictor, split.valid)
+    neutral = neutral_centroid(predictor, split.train)
+    write_description(folder, replace(calibrated, neutral=neutral))
+    predictor = Predictor(folder, **kwargs)
     reports = []
-    for corpus in sorted({u.corpus for u in split.test}):
-        clips = [u for u in split.test if u.corpus == corpus]
-        try:
+    for corpus in sorted({clip.corpus for clip in split.test}):
+        clips = [clip for clip in split.test if clip.corpus == corpus]
+        with suppress(UsageError):  # no clip of this corpus has an emotion the model knows
             reports.append(evaluate(predictor, corpus, clips))
-        except UsageError:
-            continue  # no clip of this corpus has an emotion the model knows
     return reports

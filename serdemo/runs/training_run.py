@@ -1,9 +1,9 @@
-"""A training run as a user meets it: a folder with its options, events, model, report and card."""
+"""A training run: from a request or a split to a folder with options, events, model, report and card."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -13,22 +13,21 @@ from typing import Any
 from serdemo.data.corpora.loading import require_labels
 from serdemo.data.splits import Split
 from serdemo.evaluation import baselines
-from serdemo.evaluation.baselines import BaselineResult
 from serdemo.nn.checkpoint_files import DESCRIPTION
 from serdemo.nn.device import pick_device
 from serdemo.runs.baseline_runs import train_baselines
-from serdemo.runs.folder import CONFIG as CONFIG
-from serdemo.runs.folder import load_config, open_run
+from serdemo.runs.folder import OpenRun, load_config, open_run
 from serdemo.runs.registry import hub
 from serdemo.runs.registry.store import default_registry
-from serdemo.runs.report import _raise_if_stopped, _score, predictor_kwargs
+from serdemo.runs.report import predictor_kwargs, raise_if_stopped, score
 from serdemo.runs.request import TrainingRequest
 from serdemo.schema.errors import UsageError
 from serdemo.schema.files import recovered_path
 from serdemo.training import distributed
-from serdemo.training.events import EVENTS, Event, Finished
+from serdemo.training.events import EVENTS, Event, Finished, Stopped
 from serdemo.training.fit import fit
-from serdemo.training.options import resolve_recipe
+from serdemo.training.options import TrainOptions, resolve_recipe
+from serdemo.training.recipes.base import Recipe
 
 
 def run(request: TrainingRequest, command: str = "") -> Iterator[Event]:
@@ -75,50 +74,66 @@ def train(
     stop_after: float | None = None,
     stop_reason: Callable[[], str | None] = lambda: None,
 ) -> Iterator[Event]:
-    """Carry out a run, writing each event to `events.jsonl`; at its end, score the test speakers.
+    """Train a recipe on a split in a run's folder, then score the test speakers; yields the events and writes
+    them to `events.jsonl`.
 
-    `stop_reason` ends it at the next step with the reason it returns. Where the recipe has rivals, their
-    runs follow, in folders of their own, and their events are yielded but not written here.
+    `values` are the options that differ from the recipe's own; `stop_reason` is called at every step and
+    may return why to stop. The runs of a recipe's baselines follow in folders of their own; their events
+    are yielded, but not written to this run's log.
 
-    Raises UsageError for bad options or a folder that holds another run, SerdemoError for a
-    failure, which is also the last event written.
+    Raises UsageError for bad options or a folder that holds another run, SerdemoError for a failure, which
+    is also the last event written.
     """
     config = load_config(recipe_name, values, command, run_dir, resume)
     recipe, options = resolve_recipe(recipe_name, config["options"])
     if recipe.needs_labels:
         require_labels(list(chain(*split.parts.values())))
-    described = recipe.describe(split)  # what is plainly wrong is told before a folder is made
+    recipe.describe(split)  # raises for what is plainly wrong, before a folder is made
     pick_device(options.device)
     with open_run(
         run_dir, config, resume=resume, stop_after=stop_after, stop_reason=stop_reason
-    ) as told:
-        stop, write, pressed = told
-        happening = fit(recipe, options, split, run_dir, stop, resume=resume)
-        for event in happening:
-            results: list[BaselineResult] = []
+    ) as run:
+        events = fit(recipe, options, split, run_dir, run.stop_reason, resume=resume)
+        for event in events:
             if isinstance(event, Finished):
-                happening.close()  # what it trained is on disk: make room for what follows
-                rival = partial(train, recipe_name, split=split, command=config["command"])
-                results, stopped = yield from train_baselines(
-                    rival, recipe, config["options"], run_dir, stop
-                )
-                event = replace(stopped, step=event.step) if stopped else event
-            scored = distributed.is_main_process() and (
-                recipe.output == "classes" or recipe.is_verification
-            )
-            if isinstance(event, Finished) and scored:
-                if recipe.baseline_runs:
-                    results[:0] = baselines.simple(split, described.labels)
-                load = {
-                    **predictor_kwargs(recipe, options),
-                    "check_cancelled": partial(_raise_if_stopped, run_dir, pressed),
-                }
-                event = _score(event, run_dir, split, config["command"], options, results, load)
+                events.close()  # the model is on disk: free the memory for what follows
+                event = yield from _complete(event, recipe, options, config, split, run_dir, run)
+            run.write(event)
             if isinstance(event, Finished) and distributed.is_main_process():
-                event = replace(event, note=f"{event.note}{recipe.no_classifier_note}")
-            write(event)
-            if (
-                isinstance(event, Finished) and distributed.is_main_process()
-            ):  # with its end, the log belongs to the model
                 shutil.copyfile(run_dir / EVENTS, run_dir / "checkpoint" / EVENTS)
             yield event
+
+
+def _complete(
+    event: Finished,
+    recipe: Recipe,
+    options: TrainOptions,
+    config: Mapping[str, Any],
+    split: Split,
+    run_dir: Path,
+    run: OpenRun,
+) -> Generator[Event, None, Finished | Stopped]:
+    """Train the baselines of a trained run and score it; yields the baselines' events.
+
+    Returns the run's last event.
+    """
+    train_one = partial(train, recipe.name, split=split, command=config["command"])
+    results, stopped = yield from train_baselines(
+        train_one, recipe, config["options"], run_dir, run.stop_reason
+    )
+    if stopped is not None:
+        return replace(stopped, step=event.step)
+    if not distributed.is_main_process():
+        return event
+    if recipe.output == "classes" or recipe.is_verification:
+        if recipe.baseline_runs:
+            results = [*baselines.simple(split, recipe.describe(split).labels), *results]
+        kwargs = {
+            **predictor_kwargs(recipe, options),
+            "check_cancelled": partial(raise_if_stopped, run_dir, run.user_stop),
+        }
+        scored = score(event, run_dir, split, config["command"], options, results, kwargs)
+        if isinstance(scored, Stopped):
+            return scored
+        event = scored
+    return replace(event, note=f"{event.note}{recipe.no_classifier_note}")

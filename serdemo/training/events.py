@@ -215,9 +215,19 @@ def trim(path: Path) -> None:
             os.truncate(path, whole)
 
 
+def stop_requested(folder: Path) -> str | None:
+    """Why the run in a folder is to save and stop, None where nobody wants that."""
+    return "asked to stop" if (folder / STOP_FILE).exists() else None
+
+
+def clear_stop(folder: Path) -> None:
+    """Delete the request to stop, once it is met."""
+    (folder / STOP_FILE).unlink(missing_ok=True)
+
+
 def drop_stale_stop(folder: Path) -> None:
-    """Forget that an earlier process was asked to stop; what this one was asked, even before it began
-    to train, stays."""
+    """Delete a request to stop that was meant for an earlier process; one for this process stays, even
+    from before it began to train."""
     path = folder / STOP_FILE
     with suppress(OSError):
         if path.stat().st_mtime < psutil.Process().create_time() - CLOCKS_S:

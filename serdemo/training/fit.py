@@ -224,7 +224,7 @@ def _epoch(
             clips_per_s=len(batch) * distributed.world_size() / run.pace.each,
             left_s=min(left, max(0.0, limit - at.seconds) if limit else math.inf),
         )
-        reason = "asked to stop" if (run.folder / events.STOP_FILE).exists() else stop()
+        reason = events.stop_requested(run.folder) or stop()
         due = time.monotonic() - run.saved > 60 * options.save_minutes
         reason, over, due = distributed.broadcast_object((reason, 0 < limit <= at.seconds, due))
         if reason:
@@ -233,7 +233,7 @@ def _epoch(
                 run.save_model(trainer, None)
             run.save_state(trainer)
             if distributed.is_main_process():
-                (run.folder / events.STOP_FILE).unlink(missing_ok=True)  # it is done
+                events.clear_stop(run.folder)
             yield Saved(at.step, unseen)
             return reason
         if due:

@@ -28,14 +28,13 @@ from serdemo.runs.adaptation import card as personal_card
 from serdemo.runs.adaptation import classifier as personal
 from serdemo.runs.adaptation import features
 from serdemo.runs.adaptation.features import AdaptationReport, ClipFeatures
-from serdemo.runs.folder import Stop, load_config, open_run
+from serdemo.runs.folder import StopReason, load_config, open_run
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.files import write_text
 from serdemo.schema.options import Options, option, pick
 from serdemo.schema.types import Utterance
 from serdemo.training.events import (
     EVENTS,
-    STOP_FILE,
     EpochEnd,
     Event,
     Finished,
@@ -43,7 +42,9 @@ from serdemo.training.events import (
     Started,
     Step,
     Stopped,
+    clear_stop,
     drop_stale_stop,
+    stop_requested,
 )
 
 NAME = "personal"
@@ -136,7 +137,7 @@ def _taught(
     notes: list[str],
     run_dir: Path,
     command: str,
-    stop: Stop,
+    stop: StopReason,
 ) -> Iterator[Event]:
     began = time.monotonic()
     drop_stale_stop(run_dir)
@@ -175,8 +176,8 @@ def _taught(
             clips_per_s=done / max(seconds, 1e-3),
             left_s=seconds / done * (len(clips) - done),
         )
-        if reason := "asked to stop" if (run_dir / STOP_FILE).exists() else stop():
-            (run_dir / STOP_FILE).unlink(missing_ok=True)  # it is done
+        if reason := stop_requested(run_dir) or stop():
+            clear_stop(run_dir)
             yield Stopped(done, f"{reason}, before anything was taught", seconds)
             return
     for name in _single(predictor.labels[one] for one in truth):
