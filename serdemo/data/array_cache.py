@@ -1,173 +1,137 @@
-"""What a frozen network says of clips, kept on disk in half precision: teachers' frames, features.
-
-A folder holds, for each process that ever wrote to it, a file of numbers and one that lists them.
-Nobody writes to another's files, and a line is written after the numbers it names, so that what a
-kill leaves half written is passed over and runs side by side do not disturb each other.
-"""
+"""Disk cache of arrays that frozen networks compute from clips, in half precision."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
 from serdemo.schema.errors import SerdemoError
+from serdemo.schema.files import atomic, make_folder
 from serdemo.schema.options import Options, option
+from serdemo.schema.settings import cache_root
 
-NUMBERS, LIST = ".f16", ".jsonl"
+SUFFIX = ".f16.npy"  # no file of anybody else ends so
+# All that lies in a cache: arrays, those whose writing was killed, and files of earlier versions.
+PATTERNS = (f"*/*{SUFFIX}", f"*/.*{SUFFIX}.*.part", "*/*.f16")
 UNUSED_S = 7 * 24 * 3600.0
+TOUCH_S = 3600.0
 
 
 @dataclass(frozen=True)
 class CacheOptions(Options):
-    """Where what is computed once is kept."""
+    """Where computed features are cached."""
 
     cache: str = option(
-        "", "folder for what frozen networks say of clips [default: .cache/serdemo at home]"
+        "", "folder for cached outputs of frozen networks [default: .cache/serdemo at home]"
     )
     cache_gb: float = option(
         4.0,
-        "its largest size, in GB; what nobody used for a week makes room, the rest is not kept",
+        "its maximum size, in GB; arrays unused for a week make room, what exceeds it is not cached",
         low=0,
         high=1e4,
     )
 
     @property
     def folder(self) -> Path:
-        """The folder meant."""
-        return Path(self.cache).expanduser() if self.cache else Path.home() / ".cache" / "serdemo"
+        """The folder of the option, or the default one."""
+        return Path(self.cache).expanduser() if self.cache else cache_root()
 
 
 def digest(*parts: str | Path) -> str:
-    """SHA-256 (hex) of texts and of what files hold; raises SerdemoError for one that is not there."""
-    whole = hashlib.sha256()
+    """SHA-256 (hex) of texts and of file contents; raises SerdemoError for a missing file."""
+    total = hashlib.sha256()
     for part in parts:
         try:
             content = part.read_bytes() if isinstance(part, Path) else part.encode()
         except OSError as problem:
             raise SerdemoError(f"{part} could not be read: {problem.strerror}.") from problem
-        whole.update(hashlib.sha256(content).digest())
-    return whole.hexdigest()
+        total.update(hashlib.sha256(content).digest())
+    return total.hexdigest()
 
 
 class ArrayCache:
-    """Arrays (F, D) by key in a folder.
+    """Arrays (F, D) by key in a folder, one file each; several processes may use it at once.
 
-    At most `limit_gb` are kept in it and in the folders beside it, whoever wrote them: what nobody
-    opened for a week makes room, and what would go beyond is not kept.
+    At most `limit_gb` is used by the folder and those beside it. Beyond that, arrays that nobody
+    read for a week are deleted, oldest first, and new ones are not stored where that is too little.
     """
 
     def __init__(self, folder: Path, limit_gb: float) -> None:
         self.folder, self.limit = folder, int(limit_gb * 1e9)
-        self._held = -1  # bytes in all the folders, once they are counted
-        self.places: dict[str, tuple[Path, int, int, int]] = {}  # file, first byte, rows, columns
-        self._open: dict[Path, IO[bytes]] = {}
-        self._own: Path | None = None
-        for listed in sorted(folder.glob(f"*{LIST}")):
-            self._read_list(listed)
+        self._size = -1  # bytes in all the folders, -1 until counted
 
     def __len__(self) -> int:
-        return len(self.places)
+        return sum(1 for _ in self.folder.glob(f"*{SUFFIX}"))
 
     def __contains__(self, key: str) -> bool:
-        return key in self.places
+        path = self._path(key)
+        try:
+            if path.stat().st_mtime < time.time() - TOUCH_S:
+                os.utime(path)  # in use again, so that no other process deletes it
+        except OSError:
+            return path.exists()
+        return True
 
     def get(self, key: str) -> np.ndarray:
-        """The (F, D) float16 array of a key; raises KeyError when it is not kept, SerdemoError
-        when its file is damaged."""
-        path, start, rows, columns = self.places[key]
+        """The (F, D) float16 array of `key`; raises KeyError if absent, SerdemoError if damaged."""
+        if key not in self:
+            raise KeyError(key)
         try:
-            if path not in self._open:
-                self._open[path] = path.open("rb")
-            file = self._open[path]
-            file.seek(start)
-            values = np.frombuffer(file.read(2 * rows * columns), np.float16)
-            return values.reshape(rows, columns)
-        except (OSError, ValueError) as problem:
+            values: np.ndarray = np.load(self._path(key), allow_pickle=False)
+        except (OSError, ValueError, EOFError) as problem:
             raise SerdemoError(
                 f"The cache {self.folder} is damaged: delete that folder, and it is made anew."
             ) from problem
+        return values
 
     def put(self, key: str, values: np.ndarray) -> np.ndarray:
-        """Keep an (F, D) array, clipped to what half precision holds; returns it as it is kept.
+        """Store an (F, D) array if there is room; returns it clipped and rounded to float16.
 
         Raises SerdemoError when it cannot be written.
         """
         largest = float(np.finfo(np.float16).max)
         half = np.clip(values, -largest, largest).astype(np.float16)
-        try:
-            if self._has_room(half.nbytes):
-                self._append(key, half)
-        except OSError as problem:
-            raise SerdemoError(
-                f"The cache {self.folder} could not be written ({problem.strerror}): make room, or"
-                " name another folder with --cache; what it holds stays."
-            ) from problem
+        if self._make_room(half.nbytes):
+            try:
+                make_folder(self.folder)
+                with atomic(self._path(key)) as temporary, temporary.open("wb") as file:
+                    np.save(file, half, allow_pickle=False)
+                    self._size += file.tell()
+            except SerdemoError as problem:
+                reason = getattr(problem.__cause__, "strerror", problem)
+                raise SerdemoError(
+                    f"The cache {self.folder} could not be written ({reason}): make room, or name"
+                    " another folder with --cache; what it holds stays."
+                ) from problem
         return half
 
-    def close(self) -> None:
-        """Close its files; it can still be read and written."""
-        for file in self._open.values():
-            file.close()
-        self._open.clear()
+    def _path(self, key: str) -> Path:
+        return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()}{SUFFIX}"
 
-    def _append(self, key: str, half: np.ndarray) -> None:
-        if self._own is None:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._own = self.folder / f"{uuid.uuid4().hex}{NUMBERS}"
-        with self._own.open("ab") as file:
-            start = file.tell()
-            file.write(half.tobytes())
-        line = json.dumps({"key": key, "start": start, "shape": half.shape}) + "\n"
-        with self._own.with_suffix(LIST).open("a", encoding="utf-8") as file:
-            file.write(line)
-        self._held += half.nbytes + len(line)
-        self.places[key] = (self._own, start, *half.shape)
+    def _make_room(self, size: int) -> bool:
+        """Whether `size` more bytes fit, once unused files are deleted."""
+        if self._size < 0:
+            files = sorted(self._files())
+            self._size = sum(n_bytes for _, n_bytes, _ in files)
+            for used, n_bytes, path in files:
+                if self._size + size <= self.limit or used > time.time() - UNUSED_S:
+                    break
+                path.unlink(missing_ok=True)
+                path.with_suffix(".jsonl").unlink(missing_ok=True)  # beside one of earlier versions
+                self._size -= n_bytes
+        return self._size + size <= self.limit
 
-    def _has_room(self, size: int) -> bool:
-        """Whether so many bytes more may be kept."""
-        if self._held < 0:
-            files = dict(self._files())
-            self._held = sum(stat.st_size for stat in files.values())
-            for path, stat in files.items():
-                full = self._held + size > self.limit
-                if full and stat.st_mtime < time.time() - UNUSED_S:
-                    path.unlink(missing_ok=True)
-                    self._held -= stat.st_size
-        return self._held + size <= self.limit
-
-    def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
-        """Those of this folder and of the ones beside it, and of others in them nothing."""
-        for numbers in self.folder.parent.glob(f"*/*{NUMBERS}"):
-            for path in (numbers, numbers.with_suffix(LIST)):
-                with suppress(OSError):  # somebody else has made room
-                    yield path, path.stat()
-
-    def _read_list(self, listed: Path) -> None:
-        """Every whole line whose numbers are there."""
-        numbers = listed.with_suffix(NUMBERS)
-        try:
-            size = numbers.stat().st_size
-            lines = listed.read_text(encoding="utf-8").splitlines()
-        except (OSError, ValueError):
-            return
-        for path in (numbers, listed):
-            with suppress(OSError):  # that it is used is told if it can be
-                os.utime(path)
-        for line in lines:
-            try:
-                found = json.loads(line)
-                key, start, (rows, columns) = found["key"], int(found["start"]), found["shape"]
-                if 0 <= start <= start + 2 * int(rows) * int(columns) <= size:
-                    self.places[str(key)] = (numbers, start, int(rows), int(columns))
-            except (ValueError, TypeError, KeyError):
-                continue  # cut short by a kill
+    def _files(self) -> Iterator[tuple[float, int, Path]]:
+        """(time of use, bytes, path) of each file in this folder and in those beside it."""
+        for pattern in PATTERNS:
+            for path in self.folder.parent.glob(pattern):
+                with suppress(OSError):  # deleted by another process
+                    stat = path.stat()
+                    yield stat.st_mtime, stat.st_size, path

@@ -72,7 +72,6 @@ def embed(
         for clip, key in keyed_clips
         if key in fresh or key in cache
     ]
-    cache.close()
     if not rows:
         raise SerdemoError(
             f"None of the {len(utterances)} clips could be read; the first: {errors[0]}"

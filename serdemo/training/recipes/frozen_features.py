@@ -120,7 +120,6 @@ class FeatureCache(ABC):
     def reopen(self) -> None:
         """Find arrays that other processes have written meanwhile."""
         if "arrays" in self.__dict__:
-            self.arrays.close()
             del self.__dict__["arrays"]
 
     def fill(self, clips: ClipDataset, indices: Sequence[int]) -> None:
