@@ -258,4 +258,4 @@ def test_from_the_command_line(
     done = here(*asked)
     assert done.code == 0, done.err
     assert (run / "checkpoint" / checkpoint_files.WEIGHTS).exists()
-    assert next((tmp_path / "cache").glob("frames-*/*.f16")).stat().st_size > 0
+    assert next((tmp_path / "cache").glob("frames-*/*.f16.npy")).stat().st_size > 0
