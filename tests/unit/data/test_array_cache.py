@@ -118,7 +118,11 @@ def test_what_nobody_used_for_a_week_makes_room(tmp_path: Path) -> None:
     before = fill(tmp_path / "unused")
     former = tmp_path / "former" / "0123.f16"
     foreign = [tmp_path / "run" / name for name in ("events.jsonl", "points.npy")]
-    for path, size in ((former, 300), (former.with_suffix(".jsonl"), 9), *((p, 9) for p in foreign)):
+    for path, size in (
+        (former, 300),
+        (former.with_suffix(".jsonl"), 9),
+        *((p, 9) for p in foreign),
+    ):
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"x" * size)
     long_ago = time.time() - 8 * 24 * 3600
@@ -159,7 +163,7 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyP
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(np, "save", full)
-    with pytest.raises(SerdemoError, match="No space left on device.*--cache"):
+    with pytest.raises(SerdemoError, match=r"No space left on device.*--cache"):
         ArrayCache(tmp_path, 1.0).put("a", array(0))
     assert not list(tmp_path.iterdir())
 
