@@ -311,7 +311,7 @@ class MapTab {
     if (!detail || this.followsLive || !this.newcomer || this.newcomer.isLive || !this.root.offsetParent) return;
     this.followsLive = true;
     this.leaveOwnLayout();
-    this.newcomer.speak(LiveSound, detail.rate);
+    this.newcomer.speak(LiveSound, detail);
   }
 }
 

@@ -10,17 +10,19 @@ const MAX_NEIGHBOURS = 5; // that are listed and linked
 const PROMPT = "Press Speak: your voice moves over the map and leaves a trail. Or drop a clip on the map.";
 const NO_VOICE = "No voice was heard: speak louder or nearer, then try again.";
 
-/* The sound that the tab Live publishes, in place of a microphone; `open` takes its rate. */
+/* The sound that the tab Live publishes, in place of a microphone; `open` takes the first event's
+   detail, with the rate and the server's stream. */
 export class LiveSound {
   constructor(onBlock, onTrouble) {
     this.onSound = ({ detail }) => {
-      if (!detail) onTrouble("");
-      else if (this.passing) onBlock(detail.block);
+      if (!detail) return onTrouble("");
+      this.stream = detail.stream;
+      if (this.passing) onBlock(detail.block);
     };
   }
 
-  async open(rate) {
-    this.rate = rate;
+  async open({ rate, stream }) {
+    Object.assign(this, { rate, stream });
     addEventListener("sd-sound", this.onSound);
   }
 
@@ -108,7 +110,7 @@ export class Newcomer {
   }
 
   /* Follows a voice until it is stopped; each piece waits for the answer to the one before. `source` is
-     the rate of the sound that Live publishes. */
+     what the sound's `open` takes: for LiveSound an event's detail. */
   async speak(Sound = BrowserMicrophone, source = "") {
     this.startRequest();
     this.reset();
@@ -127,8 +129,7 @@ export class Newcomer {
     } catch (error) {
       return fail(refusal(error));
     }
-    const response = await this.ask("follow", { map: this.clips.key, rate: link.microphone.rate });
-    link.voice = response.voice;
+    const response = await this.follow(link);
     if (this.link !== link) return abandon(link.voice); // stopped meanwhile
     if (response.refused) return fail(response.refused);
     this.say("Speak: the ring is your voice now, the line where it was.");
@@ -136,13 +137,24 @@ export class Newcomer {
     return undefined;
   }
 
+  /* Has the server follow the voice; the windows of a stream of Live are shared where they can be. */
+  async follow(link) {
+    const { rate, stream = "" } = link.microphone;
+    const response = await this.ask("follow", { map: this.clips.key, rate, stream });
+    Object.assign(link, { voice: response.voice, shared: response.shared, stream });
+    return response;
+  }
+
+  /* Sends the sound, if there is enough of it. That of a shared stream the server has already. */
   async send(link) {
     if (link.busy || link.over || link.count < PIECE_S * link.microphone.rate) return;
-    const samples = toBase64(concat(link.blocks));
+    const samples = link.shared ? "" : toBase64(concat(link.blocks));
     link.blocks = [];
     link.count = 0;
     link.busy = true;
-    const response = await this.ask("voice", { voice: link.voice, samples });
+    const renewed = link.shared && link.stream !== link.microphone.stream;
+    const refused = renewed && (await this.follow(link)).refused;
+    const response = refused ? { refused } : await this.ask("voice", { voice: link.voice, samples });
     link.busy = false;
     if (this.link !== link) return;
     if (response.refused) {

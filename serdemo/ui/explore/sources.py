@@ -1,4 +1,4 @@
-"""Where a new map comes from: a folder of clips under the data root, or a table that was sent."""
+"""New maps: of a folder of clips under the data root, or of a table that a visitor sent."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
     from serdemo.embeddings.table import Table
     from serdemo.ui.explore.open_maps import MapSession, MapSessions
 
-MOST_CLIPS = 50_000
+MAX_CLIPS = 50_000
 NO_ROOT = "No folder of corpora is known: set SERDEMO_DATA to it and start serdemo again."
 FAULT = "Something went wrong while the clips were heard, and the log says what: try again."
 
 
 def root() -> Path:
     """The folder of corpora; raises UsageError when none is known."""
-    found = data_root(None)
-    if found is None or not found.is_dir():
+    folder = data_root(None)
+    if folder is None or not folder.is_dir():
         raise UsageError(NO_ROOT)
-    return found.resolve()
+    return folder.resolve()
 
 
 def inside(typed: str) -> str:
-    """What was typed, as `corpora.load_many` understands it, once each item is a known corpus or
-    lies under the data root. Raises UsageError for anything else."""
+    """The argument of `corpora.load_many` for what a visitor typed: known corpora, or paths under the
+    data root. Raises UsageError for anything else."""
     from serdemo.data import corpora
 
     top, items = root(), []
@@ -54,38 +54,38 @@ def inside(typed: str) -> str:
     return ",".join(items)
 
 
-def found_here() -> list[str]:
+def available_corpora() -> list[str]:
     """The known corpora that have a folder or a table in the data root."""
     from serdemo.data import corpora
 
     try:
-        lying = {path.stem.lower() for path in root().iterdir()}
+        stems = {path.stem.lower() for path in root().iterdir()}
     except OSError:
         return []
-    return [name for name, corpus in corpora.CORPORA.items() if lying & {name, *corpus.folders}]
+    return [name for name, corpus in corpora.CORPORA.items() if stems & {name, *corpus.folders}]
 
 
 def notes(clips: Table) -> list[str]:
-    """What a table is too poor for, a sentence each. Raises SerdemoError for a single clip."""
+    """A sentence for each view that a table is too small for. Raises SerdemoError for a single clip."""
     if len(clips) < 2:
         raise SerdemoError("There is only one clip, and a map needs two or more: add some.")
-    said = []
+    sentences = []
     if len(clips) < MIN_POINTS:
-        said.append(f"UMAP needs {MIN_POINTS} clips or more: these are shown by PCA alone.")
+        sentences.append(f"UMAP needs {MIN_POINTS} clips or more: these are shown by PCA alone.")
     emotions = set(clips.emotions) - {""}
     if len(set(clips.speakers)) == 1:
-        said.append("All clips are one speaker's, so speakers cannot be compared.")
+        sentences.append("All clips are one speaker's, so speakers cannot be compared.")
     if not emotions:
-        said.append("No clip has an emotion, so clusters cannot be compared with emotions.")
+        sentences.append("No clip has an emotion, so clusters cannot be compared with emotions.")
     elif len(emotions) == 1:
-        said.append(
+        sentences.append(
             f"All clips are {emotions.pop()}: with one emotion there is nothing to compare."
         )
-    return said
+    return sentences
 
 
-def sent(path: Path, name: str) -> tuple[EmbeddingMap, list[str]]:
-    """The map of a table that a visitor sent, deleted once it is read.
+def read_upload(path: Path, name: str) -> tuple[EmbeddingMap, list[str]]:
+    """Map and notes of a table that a visitor sent, deleted once it is read.
 
     Raises SerdemoError for what is no table, or too large a one.
     """
@@ -93,90 +93,90 @@ def sent(path: Path, name: str) -> tuple[EmbeddingMap, list[str]]:
     try:
         path.rename(named)  # sentences then name the file as its owner does
         parquet_limits.refuse_large(named)
-        found = embedding_map.read(named)
+        uploaded_map = embedding_map.read(named)
     except OSError as problem:
         raise SerdemoError(f"{name} could not be read: {problem.strerror}.") from problem
     finally:
         path.unlink(missing_ok=True)
         named.unlink(missing_ok=True)
-    return found, notes(found.table)
+    return uploaded_map, notes(uploaded_map.table)
 
 
 @dataclass(slots=True)
 class EmbeddingJob:
-    """Clips that are being embedded: `done` of `total`, then a map, or the sentence why not."""
+    """Embedding of a folder's clips: `done` of `total`, then the `result` or a `refusal`."""
 
     title: str
     total: int = 0
     done: int = 0
     began_at: float = field(default_factory=time.monotonic)
-    made: MapSession | None = None
-    refused: str = ""
+    result: MapSession | None = None
+    refusal: str = ""
     stopped: bool = False
 
 
 class StoppedError(Exception):
-    """Whoever asked for it does not want it any more."""
+    """The job was stopped by its visitor."""
 
 
 class EmbeddingJobs:
-    """The folders whose clips are heard, one at a time, in threads of their own."""
+    """The jobs that embed folders of clips: one at a time, in threads of their own."""
 
-    def __init__(self, atlas: MapSessions) -> None:
-        self._atlas, self._turn = atlas, threading.Lock()
-        self._known: dict[str, EmbeddingJob] = {}
+    def __init__(self, maps: MapSessions) -> None:
+        self._maps, self._turn = maps, threading.Lock()
+        self._jobs: dict[str, EmbeddingJob] = {}
 
     def begin(self, typed: str, checkpoint: Path) -> str:
-        """Start on a corpus or folder; returns the key to ask for it by.
+        """Start on a corpus or folder; returns the key of the job.
 
         Raises SerdemoError where there are no clips there.
         """
         from serdemo.data import corpora
 
         clips = corpora.load_many(inside(typed), root())
-        if len(clips) > MOST_CLIPS:
-            raise SerdemoError(f"{len(clips)} clips are too many for a map: at most {MOST_CLIPS}.")
-        hearing = EmbeddingJob(typed, len(clips))
+        if len(clips) > MAX_CLIPS:
+            raise SerdemoError(f"{len(clips)} clips are too many for a map: at most {MAX_CLIPS}.")
+        job = EmbeddingJob(typed, len(clips))
         key = secrets.token_urlsafe()
-        self._known = {k: h for k, h in self._known.items() if not (h.made or h.refused)}
-        self._known[key] = hearing
+        self._jobs = {k: h for k, h in self._jobs.items() if not (h.result or h.refusal)}
+        self._jobs[key] = job
 
-        def hear() -> None:
+        def run() -> None:
             from serdemo.data.array_cache import CacheOptions
             from serdemo.embeddings.extract import embed
 
             def progress(done: int) -> None:
-                hearing.done = done
-                if hearing.stopped:
+                job.done = done
+                if job.stopped:
                     raise StoppedError
 
             try:
                 with self._turn:
-                    found = embed(checkpoint, clips, root(), CacheOptions(), progress=progress)
-                    said = notes(found.table)
-                    if found.errors:
-                        left = len(found.errors)
-                        said.append(f"Left out, {left} of {len(clips)}: {found.errors[0]}")
-                    made = embedding_map.pca_only(found.table)
-                    hearing.made = self._atlas.add(title(found.table), made, root(), said)
+                    embedded = embed(checkpoint, clips, root(), CacheOptions(), progress=progress)
+                    sentences = notes(embedded.table)
+                    if embedded.errors:
+                        n_refused = len(embedded.errors)
+                        sentences.append(f"Left out, {n_refused} of {len(clips)}: {embedded.errors[0]}")
+                    pca_map = embedding_map.pca_only(embedded.table)
+                    job.result = self._maps.add(title(embedded.table), pca_map, root(), sentences)
             except SerdemoError as problem:
-                hearing.refused = str(problem)
+                job.refusal = str(problem)
             except StoppedError:
-                hearing.refused = "Stopped: what was heard so far is kept for the next time."
+                job.refusal = "Stopped: what was heard so far is kept for the next time."
             except Exception:
-                hearing.refused = FAULT
+                job.refusal = FAULT
                 raise
 
-        threading.Thread(target=hear, name="hearing", daemon=True).start()
+        threading.Thread(target=run, name="embedding", daemon=True).start()
         return key
 
     def get(self, key: str) -> EmbeddingJob:
-        """What became of it; raises SerdemoError when it is not known."""
-        if key not in self._known:
+        """The job of a key; raises SerdemoError when it is not known."""
+        if key not in self._jobs:
             raise SerdemoError("These clips are heard no more: start again.")
-        return self._known[key]
+        return self._jobs[key]
 
 
 def title(clips: Table) -> str:
-    """What a map is called: its corpora."""
+    """The title of a map: its corpora."""
     return ", ".join(name for name, _ in Counter(clips.text["corpus"]).most_common(4)) or "a table"

@@ -1,15 +1,11 @@
 """Live sound from the page: each call of a visitor's browser is one function here.
 
 The browser sends numbered pieces and gets the newest answers back, so it needs no other timer.
-A stream is known by its unguessable handle alone. Nothing is kept of it once it is closed.
+A stream is known by its unguessable handle alone. Nothing of it is stored once it is closed.
 """
 
 from __future__ import annotations
 
-import base64
-import logging
-import threading
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,37 +13,38 @@ import gradio as gr
 import numpy as np
 
 from serdemo.schema import palette
-from serdemo.schema.errors import SerdemoError, UsageError
+from serdemo.schema.errors import UsageError
 from serdemo.schema.types import Prediction, Segment
 from serdemo.ui.live import local_microphone
 from serdemo.ui.shell import session
 from serdemo.ui.shell.examples import EXAMPLES, EXAMPLES_DIR
-from serdemo.ui.shell.rpc import Request, field, from_base64, shift_of
-from serdemo.ui.shell.session import MOST_LOADED, Visitors
-from serdemo.ui.shell.uploads import FAULT
+from serdemo.ui.shell.rpc import (
+    Call,
+    Request,
+    Response,
+    dispatch,
+    field,
+    from_base64,
+    speaker_offset_of,
+    to_base64,
+)
+from serdemo.ui.shell.session import Visitors
 
 if TYPE_CHECKING:
-    from serdemo.inference.live_service import LiveService
+    from serdemo.inference.live_service import LiveService, LiveServices
     from serdemo.inference.live_session import LiveState
-    from serdemo.ui.shell.session import WarmPredictor
 
-SPOKEN = ("English, quick and high", "German, slow and low", "Greek, lively")  # as the example
+EXAMPLE_LABELS = ("English, quick and high", "German, slow and low", "Greek, lively")
 PAUSE_S = 1.2  # between example voices
-
-Answer = dict[str, Any]
-
-log = logging.getLogger(__name__)
 
 
 class Live:
-    """The live streams of one page, served by one worker for each model in use."""
+    """The calls about live streams of one page."""
 
     def __init__(self, visitors: Visitors) -> None:
         self._visitors = visitors
-        self._lock = threading.Lock()
-        self._services: dict[WarmPredictor, LiveService] = {}
-        self._local = local_microphone.LocalMicrophone()
-        self._calls: dict[str, Callable[[Request, gr.Request], Answer]] = {
+        self._local = local_microphone.LocalMicrophones()
+        self._calls: dict[str, Call] = {
             "open": self._open,
             "push": self._push,
             "close": self._close,
@@ -60,135 +57,111 @@ class Live:
         }
 
     @property
+    def services(self) -> LiveServices:
+        """The live services of all models."""
+        return self._visitors.live_services
+
+    @property
     def service(self) -> LiveService:
-        """That of the page's own model; see `_with`."""
-        return self._with(self._visitors.own)
+        """The live service of the page's own model."""
+        return self.services.of(self._visitors.own.get())
 
-    def _with(self, model: WarmPredictor) -> LiveService:
-        """Waits for the model; raises SerdemoError when it cannot be had."""
-        from serdemo.inference.live_service import LiveService
+    def _service_for(self, request: Request) -> LiveService:
+        """The live service of the model that answers this visitor; waits for the model."""
+        return self.services.of(self._visitors.of(str(request.get("visitor", ""))).get())
 
-        predictor = model.get()
-        with self._lock:
-            if model not in self._services:
-                self._let_go()
-                self._services[model] = LiveService(predictor)
-            return self._services[model]
+    def call(self, request: Any, visit: gr.Request) -> Response:
+        """Answer a call, see `dispatch`. A refusal has `gone`, true where its stream is closed."""
+        response = dispatch(self._calls, request, visit)
+        if "refused" in response:
+            response["gone"] = self._is_gone(request)
+        return response
 
-    def _let_go(self) -> None:
-        """End the services of models that nobody listens with, where there are many."""
-        for model, service in list(self._services.items()):
-            if len(self._services) <= MOST_LOADED:
-                return
-            if model is not self._visitors.own and not len(service):
-                self._services.pop(model).shutdown()
+    def _open(self, request: Request, _: gr.Request) -> Response:
+        """Open a stream of sound at `rate` Hz; gives its handle as `stream`.
 
-    def _asked(self, asked: Request) -> LiveService:
-        """The service of the model that answers this visitor."""
-        return self._with(self._visitors.of(str(asked.get("visitor", ""))))
-
-    def _of(self, stream: str) -> LiveService:
-        """The service that has the stream; where none has, one that says so."""
-        having = (one for one in list(self._services.values()) if stream in one)
-        return next(having, None) or self.service
-
-    def call(self, asked: Any, request: gr.Request) -> Answer:
-        """Answer the call that `asked["call"]` names.
-
-        A failure is the sentence `refused`; `gone` says that the stream asked for is no more.
+        `visitor` is the session's hash, for the model that answers; `neutral` is the speaker offset
+        that `calibrate` gave to this visitor before, if it is to be used.
         """
-        try:
-            name = field(asked, "call", str)
-            if name not in self._calls:
-                raise UsageError(f"There is no call {name!r}: reload the page.")
-            return self._calls[name](asked, request)
-        except SerdemoError as problem:
-            return {"refused": str(problem), "gone": self._is_gone(asked)}
-        except Exception:
-            log.exception("a live call failed")
-            return {"refused": FAULT}
+        return self._opened(self._service_for(request).open(field(request, "rate", int)), request)
 
-    def _open(self, asked: Request, _: gr.Request) -> Answer:
-        """Begin a stream of sound at `rate` Hz: gives its handle as `stream`.
-
-        `visitor` is who asks, for the model that answers; `neutral` is what `calibrate` gave to this visitor before, if that is to be used.
-        """
-        return self._begun(self._asked(asked).open(field(asked, "rate", int)), asked)
-
-    def _begun(self, stream: str, asked: Request) -> Answer:
-        self._of(stream).set_speaker_offset(stream, shift_of(asked))
+    def _opened(self, stream: str, request: Request) -> Response:
+        self.services.find(stream).set_speaker_offset(stream, speaker_offset_of(request))
         return {"stream": stream}
 
-    def _calibrate(self, asked: Request, _: gr.Request) -> Answer:
-        """Take the last seconds of `stream` for the visitor's neutral voice, from now on.
+    def _calibrate(self, request: Request, _: gr.Request) -> Response:
+        """Estimate the visitor's speaker offset from the last seconds of `stream`, and use it.
 
-        Gives the numbers it is made of as `neutral`, for the page to keep: the server forgets them
-        with the stream.
+        Gives its numbers as `neutral`, for the page to hold: the server forgets them with the stream.
         """
-        stream = field(asked, "stream", str)
-        voice = self._of(stream).estimate_speaker_offset(stream)
-        return {"neutral": voice.offset.tolist(), "warnings": list(voice.warnings)}
+        stream = field(request, "stream", str)
+        speaker = self.services.find(stream).estimate_speaker_offset(stream)
+        return {"neutral": speaker.offset.tolist(), "warnings": list(speaker.warnings)}
 
-    def _adjust(self, asked: Request, _: gr.Request) -> Answer:
-        """Use `neutral` in `stream` from now on; null switches calibration off."""
-        stream = field(asked, "stream", str)
-        self._of(stream).set_speaker_offset(stream, shift_of(asked))
+    def _adjust(self, request: Request, _: gr.Request) -> Response:
+        """Use the speaker offset `neutral` in `stream` from now on; null uses none."""
+        stream = field(request, "stream", str)
+        self.services.find(stream).set_speaker_offset(stream, speaker_offset_of(request))
         return {}
 
-    def _push(self, asked: Request, _: gr.Request) -> Answer:
-        """Take the piece `sequence` of `stream`: 16-bit mono `samples` in base64.
+    def _push(self, request: Request, _: gr.Request) -> Response:
+        """Add the piece `sequence` to `stream`: 16-bit mono `samples` in base64.
 
-        Gives what is known of the stream, with the segments that end after `since` seconds.
+        Gives the stream's state, with the segments that end after `since` seconds.
         """
-        stream = field(asked, "stream", str)
-        samples = from_base64(field(asked, "samples", str))
-        self._of(stream).push(stream, samples, sequence=field(asked, "sequence", int))
-        return self._known(stream, field(asked, "since", float))
+        stream = field(request, "stream", str)
+        samples = from_base64(field(request, "samples", str))
+        sequence = field(request, "sequence", int)
+        self.services.find(stream).push(stream, samples, sequence=sequence)
+        return self._state(stream, field(request, "since", float))
 
-    def _close(self, asked: Request, _: gr.Request) -> Answer:
-        """End `stream` and forget it. With `since`, give the answer for all of it."""
-        stream = field(asked, "stream", str)
+    def _close(self, request: Request, _: gr.Request) -> Response:
+        """Close `stream`. With `since`, give the answer for all of it."""
+        stream = field(request, "stream", str)
         self._local.close(stream)
-        if "since" in asked:
-            return answer(self._of(stream).finish(stream), field(asked, "since", float))
-        self._of(stream).close(stream)
+        if "since" in request:
+            prediction = self.services.find(stream).finish(stream)
+            return answer(prediction, field(request, "since", float))
+        if stream in self.services:
+            self.services.find(stream).close(stream)
         return {}
 
-    def _example(self, _: Request, __: gr.Request) -> Answer:
+    def _example(self, _: Request, __: gr.Request) -> Response:
         """Example voices one after another, as 16-bit samples in base64 at `rate` Hz."""
         from serdemo.audio import waveform
 
         pause = np.zeros(round(PAUSE_S * waveform.SAMPLE_RATE), np.float32)
-        voices = [waveform.decode(EXAMPLES_DIR / EXAMPLES[name]).samples for name in SPOKEN]
+        voices = [
+            waveform.decode(EXAMPLES_DIR / EXAMPLES[label]).samples for label in EXAMPLE_LABELS
+        ]
         sound = np.concatenate([part for voice in voices for part in (pause, voice)])
-        samples = base64.b64encode(waveform.to_int16(sound).tobytes()).decode()
-        return {"samples": samples, "rate": waveform.SAMPLE_RATE}
+        return {"samples": to_base64(waveform.to_int16(sound)), "rate": waveform.SAMPLE_RATE}
 
-    def _list_local(self, _: Request, request: gr.Request) -> Answer:
+    def _list_local(self, _: Request, visit: gr.Request) -> Response:
         """The machine's own microphones, for a visitor who sits at it."""
-        return {"microphones": local_microphone.microphones() if session.is_local(request) else []}
+        return {"microphones": local_microphone.microphones() if session.is_local(visit) else []}
 
-    def _open_local(self, asked: Request, request: gr.Request) -> Answer:
-        """Begin a stream of what the machine's microphone `device` hears, at `rate` Hz."""
-        if not session.is_local(request):
+    def _open_local(self, request: Request, visit: gr.Request) -> Response:
+        """Open a stream of the machine's microphone `device`, at `rate` Hz."""
+        if not session.is_local(visit):
             raise UsageError("This microphone can be heard only at the computer it belongs to.")
-        listening = self._local.open(self._asked(asked), field(asked, "device", int))
-        begun = self._begun(listening.stream, asked)
-        return {**begun, "rate": listening.microphone.rate}
+        source = self._local.open(self._service_for(request), field(request, "device", int))
+        return {**self._opened(source.stream, request), "rate": source.microphone.rate}
 
-    def _read_local(self, asked: Request, _: gr.Request) -> Answer:
-        """What is known of such a stream, and its samples from number `first` on."""
-        stream = field(asked, "stream", str)
-        listening = self._local.find(stream)
+    def _read_local(self, request: Request, _: gr.Request) -> Response:
+        """The state of such a stream, and its samples from number `first` on."""
+        stream = field(request, "stream", str)
+        source = self._local.find(stream)
+        samples = source.fetch(field(request, "first", int))
         return {
-            **self._known(stream, field(asked, "since", float)),
-            "samples": base64.b64encode(listening.fetch(field(asked, "first", int))).decode(),
-            "lost": listening.microphone.lost_samples,
+            **self._state(stream, field(request, "since", float)),
+            "samples": to_base64(samples),
+            "lost": source.microphone.lost_samples,
         }
 
-    def _known(self, stream: str, since: float) -> Answer:
+    def _state(self, stream: str, since: float) -> Response:
         """The newest answer of a stream, its counts, and how many streams there are."""
-        state = self._of(stream).state(stream)
+        state = self.services.find(stream).state(stream)
         return {
             **answer(newest(state), since),
             "speech": state.is_speaking,
@@ -197,17 +170,18 @@ class Live:
             "delay_s": state.delay_s,
             "scored": state.n_scored,
             "skipped": state.n_skipped,
-            "streams": sum(map(len, list(self._services.values()))),
+            "streams": len(self.services),
         }
 
-    def _is_gone(self, asked: Any) -> bool:
-        if not self._services or not isinstance(asked, dict) or "stream" not in asked:
+    def _is_gone(self, request: Any) -> bool:
+        """Whether the stream of a request is closed; false before any stream was ever opened."""
+        if not isinstance(request, dict) or "stream" not in request:
             return False
-        return not any(str(asked["stream"]) in one for one in list(self._services.values()))
+        return str(request["stream"]) not in self.services
 
 
 def newest(state: LiveState) -> Prediction:
-    """What is known now, in the form of an answer for a recording."""
+    """The state of a stream in the form of a recording's prediction."""
     from serdemo.audio import quality
 
     # A pause between words may be wholly silent: the page itself says when it lasts too long.
@@ -216,21 +190,24 @@ def newest(state: LiveState) -> Prediction:
     return replace(state.prediction(), segments=state.segments, warnings=warnings)
 
 
-def answer(prediction: Prediction, since: float) -> Answer:
-    """An answer as the page shows it: the sentence, the labels it names and their shares."""
-    told = prediction.label in prediction.probabilities and prediction.has_speech
-    labels = prediction.nearest(2 if prediction.unsure else 1) if told else []
+def answer(prediction: Prediction, since: float) -> Response:
+    """A prediction as the page shows it: the sentence, the labels it names and their shares.
+
+    Of its segments there are those that end after `since` seconds.
+    """
+    answered = prediction.label in prediction.probabilities and prediction.has_speech
+    labels = prediction.nearest(2 if prediction.unsure else 1) if answered else []
     return {
-        "says": palette.sentence(prediction) if told else "No voice heard",
+        "says": palette.sentence(prediction) if answered else "No voice heard",
         "labels": labels,
         "shares": [prediction.probabilities[label] for label in labels],
-        "probabilities": prediction.probabilities if told else {},
+        "probabilities": prediction.probabilities if answered else {},
         "segments": [row(part) for part in prediction.segments if part.end_s > since],
         "warnings": list(prediction.warnings),
     }
 
 
-def row(segment: Segment) -> Answer:
+def row(segment: Segment) -> Response:
     """A segment with as many digits as are of use, since many are sent."""
     shares = {label: round(share, 4) for label, share in segment.probabilities.items()}
     confidence = round(segment.confidence, 4)

@@ -120,18 +120,19 @@ class LiveTab {
     this.timeline.draw();
   }
 
-  /* Lets the map in the tab Explore follow the voice too; null ends that. */
+  /* Lets the map in the tab Explore follow the voice too: `detail` has a block of sound, its rate and
+     the server's stream; null ends that. */
   publishSound(detail) {
     dispatchEvent(new CustomEvent("sd-sound", { detail }));
   }
 
   onSound(block) {
-    const { rate } = this.link;
+    const { rate, stream } = this.link;
     this.soundAt = performance.now();
     this.timeline.data.addSound(block, rate);
     this.enableDownloads();
     if (this.state !== "live") return;
-    this.publishSound({ block, rate });
+    this.publishSound({ block, rate, stream });
     this.meter.update(block);
     const silent = block.every((value) => Math.abs(value) < SILENT_PEAK);
     this.silentSamples = silent ? this.silentSamples + block.length : 0;

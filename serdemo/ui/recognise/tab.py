@@ -14,16 +14,16 @@ from serdemo.ui.shell import scripts
 from serdemo.ui.shell.examples import EXAMPLES, example
 from serdemo.ui.shell.page import Page
 from serdemo.ui.shell.session import RequestTracker
-from serdemo.ui.shell.uploads import MOST_FILES, MOST_MB, Recording, uploaded
+from serdemo.ui.shell.uploads import MAX_FILES, MAX_MB, Recording, uploaded
 
 DROP_ZONE = f"""
-<label class="sd-drop" data-max-files="{MOST_FILES}" data-max-mb="{MOST_MB}">
+<label class="sd-drop" data-max-files="{MAX_FILES}" data-max-mb="{MAX_MB}">
   <input type="file" multiple accept="audio/*,.wav,.flac,.ogg,.opus,.mp3,.aiff,.aif,.m4a,.webm"
     aria-label="Choose audio files" aria-describedby="sd-drop-limits">
   <span class="sd-drop-title">Drop audio here</span>
   <span class="sd-drop-button">Choose audio files</span>
   <span class="sd-drop-status" role="status"></span>
-  <small id="sd-drop-limits">Up to {MOST_FILES} files of at most {MOST_MB} MB each:
+  <small id="sd-drop-limits">Up to {MAX_FILES} files of at most {MAX_MB} MB each:
     WAV, FLAC, OGG, MP3, AIFF and more.</small>
 </label>"""
 
@@ -95,11 +95,11 @@ def _wire(
 
     def on_upload(event: gr.EventData, request: gr.Request) -> Iterator[str]:
         sent = event._data["files"]
-        if len(sent) > MOST_FILES:
+        if len(sent) > MAX_FILES:
             gr.Warning(
-                f"{len(sent) - MOST_FILES} files were left out: send at most {MOST_FILES} at once."
+                f"{len(sent) - MAX_FILES} files were left out: send at most {MAX_FILES} at once."
             )
-        recordings = [uploaded(file) for file in sent[:MOST_FILES]]
+        recordings = [uploaded(file) for file in sent[:MAX_FILES]]
         model = visitors.of(request.session_hash)
         yield from recognise(model, recordings, runs.begin(request.session_hash))
 

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from serdemo.ui.shell.uploads import Recording
-
-if TYPE_CHECKING:
-    pass
 
 EXAMPLES_DIR = Path(str(resources.files("serdemo.audio"))) / "examples"
 EXAMPLES = {
@@ -22,5 +18,5 @@ SYNTHETIC = "synthetic example voice"
 
 
 def example(label: str) -> Recording:
-    """One of the voices that come with the page."""
+    """An example recording, by its label in `EXAMPLES`."""
     return Recording(EXAMPLES_DIR / EXAMPLES[label], label, keep=True, origin=SYNTHETIC)

@@ -1,11 +1,12 @@
-"""What the page remembers while it runs: the one predictor, and each visitor's running job."""
+"""The page's memory while it runs: its models, the model each visitor chose, and running requests."""
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,48 +14,50 @@ from urllib.parse import urlsplit
 
 import gradio as gr
 
-from serdemo.schema import settings
 from serdemo.schema.errors import SerdemoError
-from serdemo.ui.live.local_microphone import HANDED_ON
 from serdemo.ui.shell import zerogpu
 
 if TYPE_CHECKING:
+    from serdemo.inference.live_service import LiveServices
     from serdemo.inference.predictor import Predictor
+
+MAX_VISITORS = 1000  # whose choice is remembered, the latest
+MAX_LOADED = 4  # chosen models in memory, the latest used
+PROXY_HEADERS = ("forwarded", "via", "x-forwarded", "x-real-ip")  # how a proxy's headers begin
 
 
 class WarmPredictor:
-    """A predictor made once, in the background, so that the page never waits to be served."""
+    """A predictor that is loaded once, in the background, so that the page is served at once."""
 
     def __init__(self, factory: Callable[[], Predictor]) -> None:
         self._factory = factory
         self._lock = threading.Lock()
         self._predictor: Predictor | None = None
-        self._made: str | None = None
+        self._first_page: str | None = None
 
     def warm_up(self) -> None:
-        """Start loading, and return at once. A failure is told by `get`."""
+        """Start loading, and return at once. A failure is raised by `get`."""
         threading.Thread(target=self._try, name="warm-up", daemon=True).start()
 
     def get(self) -> Predictor:
-        """Wait for the predictor. Raises what the factory raises, anew at each call."""
+        """Wait for the predictor. Raises what the factory raises, at each call again."""
         with self._lock:
             if self._predictor is None:
                 self._predictor = self._factory()
             return self._predictor
 
     def once(self, make: Callable[[Predictor], str]) -> str:
-        """What `make` makes of the predictor: made for the first who asks, kept for all others.
+        """Return `make(predictor)`, computed for the first caller and the same for all others.
 
-        Raises what the factory or `make` raises, and makes it anew at the next call.
+        Raises what the factory or `make` raises; the next call tries again.
         """
         predictor = self.get()
         with self._lock:
-            if self._made is None:
-                self._made = make(predictor)
-            return self._made
+            if self._first_page is None:
+                self._first_page = make(predictor)
+            return self._first_page
 
     def _try(self) -> None:
-
         try:
             self.get()
         except SerdemoError:
@@ -63,67 +66,69 @@ class WarmPredictor:
 
 @dataclass(slots=True)
 class TrackedRequest:
-    """One job of one visitor. `replaced` says that a later one of the same visitor began."""
+    """A running request of a visitor. `replaced` says that a later one of the same visitor began."""
 
-    runs: RequestTracker
+    tracker: RequestTracker
     session: str
     stopped: bool = False
-    replaced: bool = field(default=False)
+    replaced: bool = False
 
     def end(self) -> None:
-        """Forget this run."""
-        self.runs.forget(self)
+        """Forget this request."""
+        self.tracker.forget(self)
 
 
 class RequestTracker:
-    """The running job of each visitor, so that Stop and a newer job can end it."""
+    """The running request of each visitor, so that Stop and a newer request can end it."""
 
     def __init__(self) -> None:
         self._running: dict[str, TrackedRequest] = {}
 
     def begin(self, session: str | None, *, yielding: bool = False) -> TrackedRequest:
-        """A new run; the visitor's earlier one, if any, ends without showing an answer.
+        """Track a new request; the visitor's earlier one, if any, ends without showing an answer.
 
         One that is `yielding` gives way to an earlier one too.
         """
-        run = TrackedRequest(self, session or "")
-        earlier = self._running.get(run.session)
+        request = TrackedRequest(self, session or "")
+        earlier = self._running.get(request.session)
         if earlier and yielding:
-            run.stopped = run.replaced = True
-            return run
+            request.stopped = request.replaced = True
+            return request
         if earlier:
             earlier.stopped = earlier.replaced = True
-        self._running[run.session] = run
-        return run
+        self._running[request.session] = request
+        return request
 
     def stop(self, session: str | None) -> None:
-        """End the visitor's run after the file at hand, keeping what is answered."""
-        if run := self._running.get(session or ""):
-            run.stopped = True
+        """End the visitor's request after the file at hand, with the answers so far."""
+        if request := self._running.get(session or ""):
+            request.stopped = True
 
-    def forget(self, run: TrackedRequest) -> None:
-        """Drop a run that has ended."""
-        if self._running.get(run.session) is run:
-            del self._running[run.session]
-
-
-pass
-
-if TYPE_CHECKING:
-    from serdemo.inference.predictor import Predictor
-
-MOST_VISITORS = 1000  # of whom a choice is remembered, the latest
-MOST_LOADED = 4  # chosen models held in memory, the latest used
+    def forget(self, request: TrackedRequest) -> None:
+        """Drop a request that has ended."""
+        if self._running.get(request.session) is request:
+            del self._running[request.session]
 
 
 class Visitors:
-    """The page's own model, and the choice of each visitor, known by the session's hash."""
+    """The page's own model, and the model chosen by each visitor, known by the session's hash."""
 
     def __init__(self, own: WarmPredictor) -> None:
         self.own = own
         self._lock = threading.Lock()
         self._chosen: OrderedDict[str, Path] = OrderedDict()
         self._loaded: OrderedDict[Path, WarmPredictor] = OrderedDict()
+        self._live_services: LiveServices | None = None
+
+    @property
+    def live_services(self) -> LiveServices:
+        """The live services of all models, shared by the tabs."""
+        from serdemo.inference.live_service import LiveServices
+
+        with self._lock:
+            if self._live_services is None:
+                self._live_services = LiveServices(MAX_LOADED)
+            return self._live_services
 
     def of(self, visitor: str | None) -> WarmPredictor:
         """The model that answers this visitor; its `get` waits for it."""
@@ -132,10 +137,10 @@ class Visitors:
             return self.own if folder is None else self._at(folder)
 
     def at(self, folder: Path) -> Predictor:
-        """The model of a folder, kept in memory for a while. Raises SerdemoError as Predictor does."""
+        """The model of a folder, in memory for a while. Raises SerdemoError as Predictor does."""
         with self._lock:
-            found = self._at(folder)
-        return found.get()
+            model = self._at(folder)
+        return model.get()
 
     def choose(self, visitor: str | None, folder: Path | None) -> Predictor:
         """Answer the visitor by the model of a folder from now on; None is the page's own.
@@ -147,18 +152,19 @@ class Visitors:
             self._chosen.pop(visitor or "", None)
             if folder is not None:
                 self._chosen[visitor or ""] = folder
-                while len(self._chosen) > MOST_VISITORS:
+                while len(self._chosen) > MAX_VISITORS:
                     self._chosen.popitem(last=False)
         return predictor
 
     def forget(self, folder: Path) -> None:
-        """Drop the models in a folder that is deleted or replaced; who chose one is answered by the
-        page's own."""
+        """Drop the models below a folder that is deleted or replaced. Visitors who chose one are
+        answered by the page's own."""
         with self._lock:
-            for kept in [kept for kept in self._loaded if kept.is_relative_to(folder)]:
-                del self._loaded[kept]
-            for who in [who for who, kept in self._chosen.items() if kept.is_relative_to(folder)]:
-                del self._chosen[who]
+            for path in [path for path in self._loaded if path.is_relative_to(folder)]:
+                del self._loaded[path]
+            chosen = list(self._chosen.items())
+            for visitor in [key for key, path in chosen if path.is_relative_to(folder)]:
+                del self._chosen[visitor]
 
     def _at(self, folder: Path) -> WarmPredictor:
         def load() -> Predictor:
@@ -166,35 +172,31 @@ class Visitors:
 
             return Predictor(folder, device=zerogpu.page_device())
 
-        found = self._loaded.setdefault(folder, WarmPredictor(load))
+        model = self._loaded.setdefault(folder, WarmPredictor(load))
         self._loaded.move_to_end(folder)
-        while len(self._loaded) > MOST_LOADED:
+        while len(self._loaded) > MAX_LOADED:
             self._loaded.popitem(last=False)
-        return found
-
-
-if TYPE_CHECKING:
-    pass
+        return model
 
 
 def is_local(request: gr.Request) -> bool:
     """Whether the visitor's browser runs on this machine, and this is not a Space.
 
-    The address alone does not tell: a proxy and a shared link's tunnel end on this machine too, and
-    other sites open in the same browser call from here. So nothing may say that the call was handed
-    on, and it must come from a page of the very host that it names, one of this machine: all that a
-    page asks for is sent by POST, which no browser sends without its origin.
+    The address alone is no proof: a proxy and a shared link's tunnel end on this machine too, and
+    other sites open in the same browser call from here. So no header may show that the call was
+    forwarded, and it must come from a page of the very host that it names, one of this machine: all
+    that a page asks for is sent by POST, which no browser sends without its origin.
     """
-    if settings.on_space() or request.client is None:
+    if os.environ.get("SPACE_ID") or request.client is None:
         return False
     headers = request.headers
-    if any(name.lower().startswith(HANDED_ON) for name in headers):
+    if any(name.lower().startswith(PROXY_HEADERS) for name in headers):
         return False
     host = headers.get("host", "")
     try:
         name = urlsplit(f"//{host}").hostname or ""
-        same = urlsplit(headers.get("origin", "")).netloc == host
-        near = ip_address(request.client.host).is_loopback
-        return near and same and (name == "localhost" or ip_address(name).is_loopback)
+        same_origin = urlsplit(headers.get("origin", "")).netloc == host
+        loopback = ip_address(request.client.host).is_loopback
+        return loopback and same_origin and (name == "localhost" or ip_address(name).is_loopback)
     except ValueError:
         return False

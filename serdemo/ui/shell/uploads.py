@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gradio.utils import get_upload_folder
 
 from serdemo.schema.errors import UsageError
 
-if TYPE_CHECKING:
-    pass
-
-MOST_FILES = 50
-MOST_MB = 20
-TOO_LARGE = f"{{}} is larger than {MOST_MB} MB: cut it, or save it as MP3 or OGG."
+MAX_FILES = 50
+MAX_MB = 20
+TOO_LARGE = f"{{}} is larger than {MAX_MB} MB: cut it, or save it as MP3 or OGG."
 FAULT = "Something went wrong inside serdemo, and its log says what: try another recording."
 
 
@@ -34,9 +31,9 @@ class Recording:
 
 
 def uploaded(file: dict[str, Any]) -> Recording:
-    """What the drop zone says of one file: its `name`, and its `path` if it was sent.
+    """A file as the drop zone names it: its `name`, and its `path` if it was sent.
 
-    The browser is not trusted: what is no file in the upload folder counts as not sent.
+    The browser is not trusted: a path outside the upload folder counts as not sent.
     """
     name = str(file["name"])
     if file.get("too_large"):
@@ -49,5 +46,5 @@ def uploaded(file: dict[str, Any]) -> Recording:
 
 def check_size(path: Path, name: str) -> None:
     """Raise UsageError for a recording that is larger than the page takes."""
-    if path.exists() and path.stat().st_size > MOST_MB * 1024 * 1024:
+    if path.exists() and path.stat().st_size > MAX_MB * 1024 * 1024:
         raise UsageError(TOO_LARGE.format(name))

@@ -275,8 +275,8 @@ def test_what_cannot_answer_is_not_chosen(page: Visitors, runs: Path) -> None:
 
 
 def test_memory_is_bounded(page: Visitors, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shell_session, "MOST_LOADED", 1)
-    monkeypatch.setattr(shell_session, "MOST_VISITORS", 2)
+    monkeypatch.setattr(shell_session, "MAX_LOADED", 1)
+    monkeypatch.setattr(shell_session, "MAX_VISITORS", 2)
     mine, annas = (runs / name / "checkpoint" for name in ("mine", "annas"))
     page.choose("one", mine)
     before = page.of("one")

@@ -320,7 +320,7 @@ def test_nothing_sent_stays_on_the_server(
 def test_a_recording_too_large_is_refused_unread(
     model: WarmPredictor, uploads: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shell_uploads, "MOST_MB", 0.001)
+    monkeypatch.setattr(shell_uploads, "MAX_MB", 0.001)
     page = run_to_end(model, [upload(uploads, "a.wav", 0.2)], RequestTracker().begin("one"))[-1]
     assert "a.wav is larger than" in page
     assert list(uploads.iterdir()) == []
