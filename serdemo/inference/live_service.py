@@ -129,6 +129,16 @@ class LiveService:
         with self._wake:
             return self._find(handle).state(time.monotonic())
 
+    def add_consumer(self, handle: str, consumer: WindowConsumer) -> None:
+        """Call `consumer` with the windows of a stream that are scored from now on."""
+        with self._wake:
+            self._find(handle).consumers.append(consumer)
+
+    def remove_consumer(self, handle: str, consumer: WindowConsumer) -> None:
+        """Undo `add_consumer`. Raises SerdemoError when the stream is closed."""
+        with self._wake:
+            self._find(handle).consumers.remove(consumer)
+
     def estimate_speaker_offset(self, handle: str) -> SpeakerOffset:
         """Estimate the speaker's offset from the last 6 s of the stream, and subtract it from now on.
 

@@ -103,7 +103,7 @@ class LiveSession:
         self.ended = threading.Event()  # all of it is scored, or it failed
         self.failure: SerdemoError | None = None
         self.speaker_offset: NDArray[np.float32] | None = None
-        self._consumer = consumer
+        self.consumers = [consumer] if consumer else []
         self._rate = rate
         self._inbox: list[Piece] = []
         self._collected = False  # the worker has pieces that are not scored yet
@@ -178,11 +178,12 @@ class LiveSession:
         probabilities: NDArray[np.float64],
         now: float,
     ) -> float:
-        """Add the scores of a window to the stream and give them to the consumer; return the delay
-        in seconds since its last sample was spoken."""
-        self.stream.add_scores(window, probabilities)
-        if self._consumer:
-            self._consumer(window, embedding, probabilities)
+        """Add the scores of a window to the stream and give them to the consumers; return the delay
+        in seconds since its last sample was spoken. A model without labels has no probabilities."""
+        if probabilities.size:
+            self.stream.add_scores(window, probabilities)
+        for consumer in tuple(self.consumers):
+            consumer(window, embedding, probabilities)
         self._delay_s = max(0.0, now - self._started_at - window.stop / waveform.SAMPLE_RATE)
         return self._delay_s
 

@@ -40,7 +40,12 @@ class LiveVoice:
     """
 
     def __init__(
-        self, session: MapSession, embedder: Embedder, service: LiveService, stream: str, owned: bool
+        self,
+        session: MapSession,
+        embedder: Embedder,
+        service: LiveService,
+        stream: str,
+        owned: bool,
     ) -> None:
         from serdemo.inference.aggregation import WindowAggregator
 
@@ -171,7 +176,7 @@ class ClipPlacer:
 
     def _find(self, handle: str) -> LiveVoice:
         voice = self._voices.get(handle)
-        if voice is None:
+        if voice is None or (voice.owned and voice.stream not in voice.service):
             raise SerdemoError("This voice is followed no more: start again.")
         return voice
 

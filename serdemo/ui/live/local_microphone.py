@@ -80,7 +80,7 @@ class MicrophoneStream:
         from serdemo.audio.waveform import to_int16
 
         with self._lock:
-            self._samples = np.concatenate([self._samples, to_int16(block)])
+            self._samples = np.concatenate([self._samples, to_int16(block).ravel()])
             self._drop(max(0, len(self._samples) - MAX_BUFFER_S * self.microphone.rate))
 
     def _drop(self, count: int) -> None:

@@ -43,6 +43,7 @@ from serdemo.ui.explore import open_maps as atlases
 from serdemo.ui.explore import tab as explore_tab
 from serdemo.ui.explore.handlers import Explore
 from serdemo.ui.explore.open_maps import SHIPPED, MapSessions
+from serdemo.ui.live.handlers import Live
 from serdemo.ui.shell import examples
 from serdemo.ui.shell.page import Page
 from serdemo.ui.shell.session import WarmPredictor
@@ -87,7 +88,7 @@ def served(
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
     made = Explore(Page(WarmPredictor(lambda: predictor)))
     yield made
-    for one in list(made.atlas._open.values()):
+    for one in list(made.maps._open.values()):
         one.close()
 
 
@@ -114,7 +115,7 @@ def opened(served: Explore, tiny_checkpoint: Path, corpus_root: Path, tmp_path: 
     utterances = corpora.load_many(str(corpus_root))
     options = CacheOptions(cache=str(tmp_path / "cache"))
     found = embedding.embed(tiny_checkpoint, utterances, corpus_root.parent, options, device="cpu")
-    return served.atlas.add("simple", embedding_map.pca_only(found.table), corpus_root.parent)
+    return served.maps.add("simple", embedding_map.pca_only(found.table), corpus_root.parent)
 
 
 def sent(source: Path, name: str = "") -> dict[str, str]:
@@ -354,7 +355,7 @@ def test_a_clip_is_played_from_the_data_root_alone(
     names = (str(outside), "../outside.wav", "simple/notes.txt", "simple", "a\0.wav", "gone.wav")
     words["clip"] = (*names, *words["clip"][len(names) :])
     other = EmbeddingMap(replace(opened.mapped.table, text=words), opened.mapped.positions)
-    own = served.atlas.add("other", other, corpus_root.parent)
+    own = served.maps.add("other", other, corpus_root.parent)
     for row in range(len(names)):
         assert call(served, "play", map=own.key, row=row) == {"silent": handlers.NOT_HERE}
     assert "samples" in call(served, "play", map=own.key, row=len(names))
@@ -464,7 +465,7 @@ def test_what_is_no_sound_is_one_sentence_and_forgotten(
 
 
 def test_a_map_of_an_absent_model_takes_no_newcomer(served: Explore) -> None:
-    one = served.atlas.add("other", embedding_map.pca_only(clips()), None)
+    one = served.maps.add("other", embedding_map.pca_only(clips()), None)
     refused = call(served, "example", map=one.key)["refused"]
     assert "made by other" in refused and "only by the model that made the map" in refused
     assert "made by other" in call(served, "follow", map=one.key, rate=16_000)["refused"]
@@ -504,7 +505,7 @@ def test_a_model_without_answers_places_all_the_same(
     options = CacheOptions(cache=str(tmp_path / "cache"))
     utterances = corpora.load_many(str(corpus_root))
     found = embedding.embed(mute, utterances, corpus_root.parent, options, device="cpu")
-    one = served.atlas.add("mute", embedding_map.pca_only(found.table), corpus_root.parent)
+    one = served.maps.add("mute", embedding_map.pca_only(found.table), corpus_root.parent)
     told = call(served, "open", map=one.key)
     assert told["kinds"]["prediction"]["names"] == ["unknown"] and told["shares"] == ""
     placed = call(served, "example", map=one.key)
@@ -530,26 +531,48 @@ def test_who_says_nothing_has_no_place(served: Explore, opened: Any) -> None:
 def test_a_voice_whose_page_has_gone_is_forgotten(
     served: Explore, opened: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(placement, "IDLE_S", 0.2)
+    services = served._page.visitors.live_services
     voice = call(served, "follow", map=opened.key, rate=16_000)["voice"]
+    (followed,) = served._placer._voices.values()
+    monkeypatch.setattr(followed.service, "_idle_s", 0.2)
+    call(served, "voice", voice=voice, samples="")  # wakes the worker
     deadline = time.monotonic() + 10
-    while served._ears._voices:
+    while len(services):
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    assert served._ears._sweeper is None  # nobody is left to be swept up
     assert "followed no more" in call(served, "leave", voice=voice)["refused"]
+    call(served, "follow", map=opened.key, rate=16_000)
+    assert followed not in served._placer._voices.values()
+
+
+def test_a_stream_of_live_is_followed_without_its_sound(served: Explore, opened: Any) -> None:
+    """Live and Explore share a stream's windows; the voice has a place when Live has closed it."""
+    live = Live(served._page.visitors)
+    stream = live.call({"call": "open", "rate": 16_000}, visitor())["stream"]
+    voice = call(served, "follow", map=opened.key, rate=16_000, stream=stream)
+    assert voice.pop("shared") is True
+    assert call(served, "voice", **voice, samples="") == {"speaking": False}
+    sound = waveform.decode(examples.EXAMPLES_DIR / handlers.VOICE).samples
+    pushed = base64.b64encode(waveform.to_int16(sound).tobytes()).decode()
+    fields = {"stream": stream, "samples": pushed, "sequence": 0, "since": 0.0}
+    assert live.call({"call": "push", **fields}, visitor())["received"] >= 0
+    live.service.flush(stream, 10)
+    assert len(call(served, "voice", **voice, samples="")["at"]["pca"]) >= 2
+    assert len(served._page.visitors.live_services) == 1
+    assert live.call({"call": "close", "stream": stream, "since": 0.0}, visitor())["segments"]
+    assert len(call(served, "leave", **voice)["rows"]) == 15
 
 
 def test_who_is_refused_again_costs_little(
     served: Explore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = served.atlas.add("other", embedding_map.pca_only(clips()), None)
+    one = served.maps.add("other", embedding_map.pca_only(clips()), None)
     assert "refused" in call(served, "follow", map=one.key, rate=16_000)
 
     def identity(folder: Path) -> str:
         raise AssertionError(f"{folder} is read once more")
 
-    monkeypatch.setattr(placement, "identity", identity)
+    monkeypatch.setattr(placement, "checkpoint_digest", identity)
     assert "made by other" in call(served, "follow", map=one.key, rate=16_000)["refused"]
 
 

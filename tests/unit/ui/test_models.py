@@ -305,8 +305,7 @@ def test_live_answers_each_visitor_by_his_own_model(page: Visitors, runs: Path) 
     assert len(told[theirs][0]["probabilities"]) == 7
     gone = call("push", stream=mine, **silence)
     assert gone["gone"] and "closed" in gone["refused"]
-    for service in live._services.values():
-        service.shutdown()
+    page.live_services.shutdown()
 
 
 def test_the_foot_of_the_page_tells_model_and_visitor(page: Visitors, runs: Path) -> None:
