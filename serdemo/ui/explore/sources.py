@@ -156,7 +156,9 @@ class EmbeddingJobs:
                     sentences = notes(embedded.table)
                     if embedded.errors:
                         n_refused = len(embedded.errors)
-                        sentences.append(f"Left out, {n_refused} of {len(clips)}: {embedded.errors[0]}")
+                        sentences.append(
+                            f"Left out, {n_refused} of {len(clips)}: {embedded.errors[0]}"
+                        )
                     pca_map = embedding_map.pca_only(embedded.table)
                     job.result = self._maps.add(title(embedded.table), pca_map, root(), sentences)
             except SerdemoError as problem:
