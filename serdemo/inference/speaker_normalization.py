@@ -59,17 +59,10 @@ def estimate_speaker_offset(
             f"Only {speech_s:.1f} s of speech were heard: speak in your everyday voice for about"
             " 6 s."
         )
-<<<<<<< HEAD
     spans = waveform.windows(len(clip.samples), window_s=model.window_s)
     weights = np.array([vad.speech_share(speech, start, stop) for start, stop in spans])
     rows = model.embeddings([clip.samples[start:stop] for start, stop in spans])
     offset = strength * (weights @ rows / weights.sum() - np.array(reference))
-=======
-    spans = waveform.windows(len(clip.samples), window_s=predictor.window_s)
-    share = np.array([vad.speech_share(speech, start, stop) for start, stop in spans])
-    rows = predictor.embeddings([clip.samples[start:stop] for start, stop in spans])
-    offset = strength * (share @ rows / share.sum() - np.array(reference))
->>>>>>> 43b1eab (LiveService gives consumers embeddings per window; one service per model, found by the stream)
     warnings = []
     if speech_s < GOOD_SPEECH_S:
         warnings.append(
