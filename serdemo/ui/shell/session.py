@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from urllib.parse import urlsplit
 
 import gradio as gr
 
+from serdemo.schema import settings
 from serdemo.schema.errors import SerdemoError
 from serdemo.ui.shell import zerogpu
 
@@ -187,7 +187,7 @@ def is_local(request: gr.Request) -> bool:
     forwarded, and it must come from a page of the very host that it names, one of this machine: all
     that a page asks for is sent by POST, which no browser sends without its origin.
     """
-    if os.environ.get("SPACE_ID") or request.client is None:
+    if settings.on_space() or request.client is None:
         return False
     headers = request.headers
     if any(name.lower().startswith(PROXY_HEADERS) for name in headers):
