@@ -1,4 +1,4 @@
-"""`train personal` and `bench personal`: a model taught one voice, and whether that pays."""
+"""`train personal`: few-shot adaptation of a classifier to one speaker."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from typing import Any
 
 import click
 
-from serdemo.cli.options import CORPUS, PATH, ROOT, STOP_AFTER, given_options, option_flags
+from serdemo.cli.options import CORPUS, ROOT, RUN, STOP_AFTER, given_options, option_flags
 from serdemo.schema.settings import data_root
 
 
 def command() -> click.Command:
-    """`train personal`, with a flag for each of its options."""
+    """The command with a flag for each of its options."""
     from serdemo.runs.adaptation.run import NAME, SUMMARY, PersonalOptions
 
-    found = click.command(NAME, help=SUMMARY)(_run())
-    found.params += option_flags([PersonalOptions])
-    return found
+    command = click.command(NAME, help=SUMMARY)(_run())
+    command.params += option_flags([PersonalOptions])
+    return command
 
 
 def _run() -> Callable[..., None]:
     @CORPUS
     @ROOT
-    @click.option("--run", "run_dir", required=True, type=PATH, help="Folder of the run.")
-    @click.option("--resume", is_flag=True, help="Teach anew in a folder that holds such a run.")
+    @RUN
+    @click.option("--resume", is_flag=True, help="Adapt again in a folder that holds such a run.")
     @STOP_AFTER
     @click.pass_obj
     def run(

@@ -1,4 +1,4 @@
-"""`crossval RECIPE`: leave speakers, sessions, folds or corpora out in turn, each recipe with its flags."""
+"""`crossval RECIPE`: cross-validation over speakers, sessions, folds or corpora."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from serdemo.training.events import Event
 
 
 class CrossvalGroup(TrainGroup):
-    """The recipes of the table, as commands that cross-validate them."""
+    """A command for every recipe that cross-validates it."""
 
     others: ClassVar[Mapping[str, Callable[[], click.Command]]] = {}
 
     def callback_for(self, name: str) -> Callable[..., None]:
-        """What the command of a recipe does, with the flags that are not the recipe's."""
+        """The function of a recipe's command, with the flags that are not the recipe's."""
         return _run(name)
 
 
@@ -31,28 +31,30 @@ def _run(name: str) -> Callable[..., None]:
         "--by",
         required=True,
         metavar="speaker|session|fold|corpus|one-corpus-out",
-        help="What is left out in turn; corpus gives the cross-corpus matrix besides.",
+        help="Unit that is left out in turn; corpus adds the cross-corpus matrix.",
     )
     @click.option(
-        "--folds", type=click.IntRange(min=1), help="Put them into so many folds [default: each]."
+        "--folds",
+        type=click.IntRange(min=1),
+        help="Number of folds to group the units into [default: each its own].",
     )
     @click.option(
         "--seeds",
         type=click.IntRange(1, 1000),
-        help="Train each so often, from --seed on [default: 1].",
+        help="Number of seeds for each fold, from --seed on [default: 1].",
     )
     @click.option(
         "--leaky/--no-leaky",
         default=None,
-        help="Also with speakers shared, to measure how much that flatters [default: no].",
+        help="Also train with shared speakers, to measure the effect of leakage [default: no].",
     )
     @click.option(
         "--run",
         "run_dir",
         type=PATH,
-        help="Folder of it all [default: RECIPE-by-BY in SERDEMO_RUNS, else in runs].",
+        help="Folder of all runs [default: RECIPE-by-BY in SERDEMO_RUNS, else in runs].",
     )
-    @click.option("--resume", is_flag=True, help="Go on where the one in this folder stopped.")
+    @click.option("--resume", is_flag=True, help="Resume the cross-validation in this folder.")
     @STOP_AFTER
     @JSON
     @click.pass_obj
@@ -85,7 +87,7 @@ def _run(name: str) -> Callable[..., None]:
         protocol = crossval.open_protocol(
             folder, utterances, settings, options, command=command, resume=resume
         )
-        tasks = plan_folds(
+        planned = plan_folds(
             utterances,
             by,
             protocol["folds"],
@@ -93,24 +95,24 @@ def _run(name: str) -> Callable[..., None]:
             target=protocol["options"].get("target", ""),
         )
 
-        def follow(title: str, happening: Iterator[Event]) -> None:
+        def show(title: str, events: Iterator[Event]) -> None:
             click.echo(title, err=True)
-            show_training(happening)
+            show_training(events)
 
         finished = crossval.run_protocol(
-            protocol, tasks, folder, stop_after=stop_after, show=follow
+            protocol, planned, folder, stop_after=stop_after, show=show
         )
         if not finished:
-            done, count = crossval.progress(protocol, tasks, folder)
-            told = f"Stopped; {done} of {count} models are done, go on with --resume."
-            click.echo(told, err=True)
+            done, count = crossval.progress(protocol, planned, folder)
+            message = f"Stopped; {done} of {count} models are done, go on with --resume."
+            click.echo(message, err=True)
             if as_json:
                 print_json({"finished": False, "models_done": done, "models": count})
             return
-        found = crossval_report.document(
-            protocol, tasks, crossval.load_predictions(protocol, tasks, folder)
+        document = crossval_report.document(
+            protocol, planned, crossval.load_predictions(protocol, planned, folder)
         )
-        report.write(found, folder)
-        print_json({"finished": True, **found}) if as_json else show_protocol(found, folder)
+        report.write(document, folder)
+        print_json({"finished": True, **document}) if as_json else show_protocol(document, folder)
 
     return run

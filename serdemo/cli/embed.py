@@ -1,4 +1,4 @@
-"""`embed` and `clusters`: a corpus as a table of embeddings, and what of emotion lies in them."""
+"""`embed`, `clusters` and `map`: a table of embeddings, and its analysis."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from serdemo.cli.options import (
     JSON,
     PATH,
     ROOT,
+    SOURCE,
     checkpoint_folder,
+    given_options,
     option_flags,
     print_json,
 )
@@ -26,7 +28,7 @@ from serdemo.schema.settings import data_root
 if TYPE_CHECKING:
     from serdemo.schema.types import Utterance
 
-TOLD = 5  # clips that could not be read, of which each is named
+MAX_NAMED = 5  # unreadable clips that are named
 
 
 @click.command()
@@ -34,7 +36,7 @@ TOLD = 5  # clips that could not be read, of which each is named
 @CORPUS
 @ROOT
 @click.option("--out", required=True, type=PATH, help="The Parquet file to write.")
-@click.option("--source", help="Of a pretrained encoder: a hub id, a folder or a file.")
+@SOURCE
 @DEVICE
 def embed(
     checkpoint: Path,
@@ -45,10 +47,10 @@ def embed(
     device: str,
     **values: Any,
 ) -> None:
-    """Embed every clip with a CHECKPOINT, a row a clip.
+    """Embed every clip of a corpus with a CHECKPOINT, into a table with a row for each clip.
 
-    CHECKPOINT is a folder, the name of a shipped one, or a pretrained encoder as it is: wavlm,
-    hubert, wav2vec2, whisper or xvector, read from --source.
+    CHECKPOINT is a folder, the name of a shipped one, or a pretrained encoder that is not fine-tuned:
+    wavlm, hubert, wav2vec2, whisper or xvector, read from --source.
     """
     from serdemo.cli.views.console import progress
     from serdemo.data import corpora
@@ -56,47 +58,47 @@ def embed(
     from serdemo.embeddings.extract import embed as embed_clips
 
     if out.is_dir() or not out.parent.is_dir():
-        raise UsageError(f"--out {out} must name a file in a folder that is there.")
-    options = CacheOptions.from_json({k: v for k, v in values.items() if v is not None})
+        raise UsageError(f"--out {out} must name a file in an existing folder.")
+    options = CacheOptions.from_json(given_options(values))
     where = data_root(root)
     folder = embedder(checkpoint, source, options.folder)
     utterances = corpora.load_many(corpus, where)
     base = common_folder(utterances, where)
     with progress("Embedding", len(utterances)) as advance:
-        found = embed_clips(folder, utterances, base, options, device=device, progress=advance)
-    table.write(out, found.table)
-    for sentence in found.errors[:TOLD]:
+        result = embed_clips(folder, utterances, base, options, device=device, progress=advance)
+    table.write(out, result.table)
+    for sentence in result.errors[:MAX_NAMED]:
         click.echo(f"Left out: {sentence}", err=True)
-    count = len(found.table)
-    more = f", {len(found.errors)} left out" if found.errors else ""
+    count = len(result.table)
+    more = f", {len(result.errors)} left out" if result.errors else ""
     click.echo(
-        f"{out}: {count} clips, {found.cached} of them known from before{more}; paths are relative to"
+        f"{out}: {count} clips, {result.cached} of them from the cache{more}; paths are relative to"
         f" {base}.",
         err=True,
     )
 
 
-def embedder(given: Path, source: str | None, kept: Path) -> Path:
-    """The checkpoint folder meant by a folder, a shipped one's name, or a pretrained encoder's kind."""
-    if source is None and given.exists():
-        return given
+def embedder(path: Path, source: str | None, cache: Path) -> Path:
+    """Checkpoint folder of a folder, a shipped checkpoint's name, or a pretrained encoder's kind."""
+    if source is None and path.exists():
+        return path
     from serdemo.nn.checkpoint_files import bundled_checkpoint
 
     try:
         if source is None:
-            return bundled_checkpoint(str(given))
+            return bundled_checkpoint(str(path))
     except SerdemoError:
-        pass  # then it may be an encoder
+        pass  # it may be an encoder
     from serdemo.nn.encoders.options import PRETRAINED
 
-    if str(given) in PRETRAINED and not given.exists():
+    if str(path) in PRETRAINED and not path.exists():
         from serdemo.embeddings.raw_encoder import raw_encoder_embeddings
 
-        return raw_encoder_embeddings(str(given), source or "", kept)
+        return raw_encoder_embeddings(str(path), source or "", cache)
     if source is not None:
         names = ", ".join(PRETRAINED)
-        raise UsageError(f"--source is for a pretrained encoder ({names}), not for {given}.")
-    return checkpoint_folder(given)  # says what is wrong
+        raise UsageError(f"--source is for a pretrained encoder ({names}), not for {path}.")
+    return checkpoint_folder(path)  # raises with the reason
 
 
 embed.params += option_flags((CacheOptions,))
@@ -107,15 +109,17 @@ embed.params += option_flags((CacheOptions,))
 @click.option(
     "--k",
     type=click.IntRange(min=2),
-    help="Clusters to a speaker [default: 3 to 10, by silhouette].",
+    help="Clusters of each speaker [default: 3 to 10, by silhouette].",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of it all.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, help="Seed of k-means and of the probes."
+)
 @JSON
 def clusters(table: Path, k: int | None, seed: int, as_json: bool) -> None:
-    """How far the clusters within each speaker of a TABLE (see `embed`) are its emotions.
+    """Agreement of clusters within each speaker of a TABLE (see `embed`) with the emotions.
 
-    Beside it: all speakers pooled, what shuffled emotions give, and what of speaker and emotion a
-    linear classifier reads off an embedding.
+    Also with all speakers pooled and with shuffled emotions, and the accuracy of linear probes for
+    speaker and emotion.
     """
     from serdemo.cli.views.console import progress
     from serdemo.cli.views.embed import show_clusters
@@ -123,31 +127,33 @@ def clusters(table: Path, k: int | None, seed: int, as_json: bool) -> None:
     from serdemo.metrics import probes
     from serdemo.metrics.clusters import analyse
 
-    found = read(table)
-    known = [place for place, emotion in enumerate(found.emotions) if emotion]
-    speakers = [found.speakers[place] for place in known]
-    emotions = [found.emotions[place] for place in known]
-    rows = found.embedding[known]
+    clip_table = read(table)
+    known = [place for place, emotion in enumerate(clip_table.emotions) if emotion]
+    speakers = [clip_table.speakers[place] for place in known]
+    emotions = [clip_table.emotions[place] for place in known]
+    rows = clip_table.embedding[known]
     if not known:
         raise SerdemoError(f"No clip of {table.name} has an emotion to compare clusters with.")
     with progress("Clustering", len(set(speakers)), hidden=as_json) as advance:
         analysis = analyse(rows, speakers, emotions, k or 0, seed=seed, progress=advance)
-    read_off = probes.probes(rows, speakers, emotions, seed)
+    probe_results = probes.probes(rows, speakers, emotions, seed)
     if as_json:
         print_json(
             {
                 "table": str(table),
-                "checkpoint": str(found.about.get("checkpoint", "")),
+                "checkpoint": str(clip_table.about.get("checkpoint", "")),
                 **analysis.to_json(),
-                "probes": {name: one and one.to_json() for name, one in read_off.items()},
+                "probes": {
+                    name: probe and probe.to_json() for name, probe in probe_results.items()
+                },
             }
         )
     else:
-        show_clusters(table.name, analysis, read_off)
+        show_clusters(table.name, analysis, probe_results)
 
 
 def common_folder(utterances: Sequence[Utterance], root: Path | None) -> Path:
-    """The folder of the corpora where all clips lie in it, else the one they have in common."""
+    """The root of the corpora where all clips lie in it, else the clips' common folder."""
     paths = [clip.path.absolute() for clip in utterances]
     if root is not None and all(path.is_relative_to(root.absolute()) for path in paths):
         return root.absolute()
@@ -171,7 +177,7 @@ def common_folder(utterances: Sequence[Utterance], root: Path | None) -> Path:
     "--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 1), help="Of UMAP."
 )
 def map_(table: Path, out: Path, dimensions: int, seed: int) -> None:
-    """A map of embeddings (UMAP and PCA): a table with coordinates, or a page that stands alone."""
+    """Map of the embeddings of a TABLE (UMAP and PCA): a table with coordinates, or an HTML page."""
     from serdemo.embeddings import html_map
 
     count = html_map.write_map(table, out, dimensions, seed)

@@ -37,11 +37,11 @@ def exit_on_error() -> Iterator[None]:
 
 
 def tell(message: str) -> None:
-    """One line on stderr, whatever the message quotes."""
+    """Print a message on stderr, on one line whatever it quotes."""
     print(f"serdemo: {' '.join(message.splitlines())}", file=sys.stderr)
 
 
 def fail(message: str, code: int) -> NoReturn:
-    """One sentence on stderr, then exit."""
+    """Print a message on stderr and exit with `code`."""
     tell(message)
     sys.exit(code)

@@ -1,4 +1,4 @@
-"""`listen`: the desk's microphone, or a file played as if spoken now, answered as it goes."""
+"""`listen`: live predictions for the local microphone, or for a file played in real time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from serdemo.cli.options import CHECKPOINT, PATH, checkpoint_folder
+from serdemo.cli.options import CHECKPOINT, PATH
 from serdemo.schema.errors import SerdemoError, UsageError
 
 if TYPE_CHECKING:
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from serdemo.audio.waveform import Clip, Samples
 
 BLOCK_S = 0.1
-LOST = "Some sound was lost, since this machine is too busy: close other programs."
+LOST_SOUND = "Some sound was lost, since this machine is too busy: close other programs."
 
 
 @click.command()
 @click.option("--device", help="Microphone, by number or part of its name [default: the system's].")
-@click.option("--list", "only_list", is_flag=True, help="List the microphones, and end.")
-@click.option("--file", type=PATH, help="Play this sound file instead, as if it were spoken now.")
+@click.option("--list", "only_list", is_flag=True, help="List the microphones and exit.")
+@click.option("--file", type=PATH, help="Sound file to use instead, in real time.")
 @click.option(
     "--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after so many seconds."
 )
@@ -40,7 +40,7 @@ def listen(
     checkpoint: Path | None,
     as_json: bool,
 ) -> None:
-    """Say which emotion the voice at the microphone carries, while it speaks. Ctrl-C ends."""
+    """Recognise the emotion of the voice at the microphone, while it speaks. Ctrl-C ends."""
     from serdemo.audio import microphone, waveform
     from serdemo.cli.views.live import Screen
     from serdemo.inference.live_service import LiveService
@@ -54,11 +54,11 @@ def listen(
         _list(microphone.devices(), as_json)
         return
     source: Microphone | _Replay
-    if file is None:  # to be opened when the model is there: its sound could not wait so long
+    if file is None:  # opened once the model is loaded, or its sound would overflow
         source = microphone.Microphone(microphone.find(device))
     else:
         source = _Replay(waveform.decode(file))
-    predictor = Predictor(None if checkpoint is None else checkpoint_folder(checkpoint))
+    predictor = Predictor(checkpoint)
     failure: SerdemoError | None = None
     received = 0
     screen = Screen(source.name, as_json, predictor.unsure_below)
@@ -79,13 +79,13 @@ def listen(
         except SerdemoError as problem:
             failure = failure or problem
     if source.lost_samples or source.overflows:
-        click.echo(f"serdemo: {LOST}", err=True)
+        click.echo(f"serdemo: {LOST_SOUND}", err=True)
     if failure:
         raise failure
 
 
 def _until(blocks: Iterable[Samples], rate: int, seconds: float | None) -> Iterator[Samples]:
-    """The blocks (n,) or (n, C) until `seconds` of sound have come."""
+    """The first `seconds` of the blocks (n,) or (n, C)."""
     left = None if seconds is None else max(1, round(seconds * rate))
     for block in blocks:
         yield block[:left]
@@ -96,7 +96,7 @@ def _until(blocks: Iterable[Samples], rate: int, seconds: float | None) -> Itera
 
 
 class _Replay:
-    """A clip in blocks (n,), each given when it would have been spoken: a microphone's double."""
+    """Blocks (n,) of a clip in real time, with the interface of `Microphone`."""
 
     lost_samples = overflows = 0
 
@@ -121,12 +121,14 @@ class _Replay:
             yield block
 
 
-def _list(found: list[Device], as_json: bool) -> None:
+def _list(devices: list[Device], as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps([asdict(one) for one in found], indent=1))
+        click.echo(json.dumps([asdict(device) for device in devices], indent=1))
         return
-    for one in found:
-        default = "  (default)" if one.default else ""
-        click.echo(f"{one.number:>3}  {one.name}, {one.rate} Hz, {one.channels} channels{default}")
-    if not found:
+    for device in devices:
+        default = "  (default)" if device.default else ""
+        click.echo(
+            f"{device.number:>3}  {device.name}, {device.rate} Hz, {device.channels} channels{default}"
+        )
+    if not devices:
         click.echo("There is no microphone on this machine.")

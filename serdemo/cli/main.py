@@ -1,4 +1,4 @@
-"""The command line: a table of commands. Each is a thin face on the core.
+"""The command line: a table of commands, each a thin layer over the packages.
 
 Errors end in one sentence on stderr: exit code 2 for wrong usage, 1 for a failure.
 """
@@ -24,12 +24,13 @@ from serdemo.cli.listen import listen
 from serdemo.cli.models import models
 from serdemo.cli.options import (
     CHECKPOINT,
+    CHECKPOINT_ARGUMENT,
     CORPUS,
     DEVICE,
     JSON,
     PATH,
     ROOT,
-    checkpoint_folder,
+    SPEAKERS,
     print_json,
 )
 from serdemo.cli.train import TrainGroup
@@ -47,21 +48,17 @@ from serdemo.schema.settings import data_root
 @click.option("--share", is_flag=True, help="Also offer a public link, through Gradio's servers.")
 @CHECKPOINT
 def app(port: int | None, share: bool, checkpoint: Path | None) -> None:
-    """Serve the page, to be opened in a browser."""
+    """Serve the page for a browser."""
     probe = libraries.ImportProbe("serdemo.inference.predictor")
     from serdemo import ui
 
-    folder = None
     if checkpoint is not None:
         from serdemo.inference.predictor import require_classifier
         from serdemo.nn.description import read_description
 
-        folder = checkpoint_folder(checkpoint)
-        require_classifier(
-            read_description(folder)
-        )  # so that a wrong one is told here, not only in the page
+        require_classifier(read_description(checkpoint))  # fails here, not in the page
     probe.wait()
-    ui.launch(port=port, share=share, checkpoint=folder)
+    ui.launch(port=port, share=share, checkpoint=checkpoint)
 
 
 @click.command()
@@ -70,19 +67,18 @@ def app(port: int | None, share: bool, checkpoint: Path | None) -> None:
 @DEVICE
 @JSON
 def predict(files: Sequence[Path], checkpoint: Path | None, device: str, as_json: bool) -> None:
-    """Say which emotion the voice in each FILE (or in each sound file of a folder) carries."""
+    """Recognise the emotion of the voice in each FILE, or in each sound file of a folder."""
     from serdemo.cli.views.console import show_prediction
     from serdemo.data.corpora.class_folders import audio_files
     from serdemo.inference.predictor import Predictor
 
     paths: list[Path] = []
     for path in files:
-        found = list(audio_files(path)) if os.path.isdir(path) else [path]
-        if not found:
+        matches = list(audio_files(path)) if os.path.isdir(path) else [path]
+        if not matches:
             raise SerdemoError(f"There is no sound file in the folder {path}.")
-        paths += found
-    folder = None if checkpoint is None else checkpoint_folder(checkpoint)
-    predictor = Predictor(folder, device=device)
+        paths += matches
+    predictor = Predictor(checkpoint, device=device)
     answers, failures = [], 0
     for path, answer in zip(paths, predictor.predict_many(paths), strict=True):
         if isinstance(answer, SerdemoError):
@@ -102,7 +98,7 @@ def predict(files: Sequence[Path], checkpoint: Path | None, device: str, as_json
 @ROOT
 @JSON
 def corpora(root: Path | None, as_json: bool) -> None:
-    """List the corpora that are known, what of them is found, and how to get the rest."""
+    """List the known corpora, how much of each is present, and how to get the rest."""
     from dataclasses import asdict
 
     from serdemo.cli.views.console import show_corpora
@@ -113,15 +109,10 @@ def corpora(root: Path | None, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("checkpoint", type=PATH)
+@CHECKPOINT_ARGUMENT
 @CORPUS
 @ROOT
-@click.option(
-    "--speakers",
-    default="unseen",
-    show_default=True,
-    help="unseen, all, or ids with commas between.",
-)
+@SPEAKERS
 @click.option(
     "--out", type=PATH, help="Also write report.json, report.md and a figure to this folder."
 )
@@ -145,9 +136,8 @@ def evaluate(
     from serdemo.evaluation import scoring
     from serdemo.inference.predictor import Predictor
 
-    folder = checkpoint_folder(checkpoint)
     utterances = known.load_many(corpus, data_root(root))
-    predictor = Predictor(folder, device=device)
+    predictor = Predictor(checkpoint, device=device)
     chosen = scoring.select_test_clips(utterances, speakers, predictor.description)
     with progress("Scoring", len(chosen), hidden=as_json) as advance:
         report = scoring.evaluate(predictor, corpus, chosen, advance)
@@ -179,15 +169,15 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without our glyphs shows `?`
-    given = sys.argv[1:] if arguments is None else arguments
+    words = sys.argv[1:] if arguments is None else arguments
     group = click.Group("serdemo", commands=COMMANDS, help="Which emotion does a voice carry?")
     group = click.version_option(__version__, prog_name="serdemo")(group)
-    line = shlex.join(["serdemo", *given])
+    line = shlex.join(["serdemo", *words])
     with exit_on_error():
-        if not {"--help", "--version"}.intersection(given):
+        if not {"--help", "--version"}.intersection(words):
             libraries.check_versions()
         try:
-            group.main(args=given, prog_name="serdemo", standalone_mode=False, obj=line)
+            group.main(args=words, prog_name="serdemo", standalone_mode=False, obj=line)
         except click.exceptions.NoArgsIsHelpError as problem:
             problem.show()
             sys.exit(2)

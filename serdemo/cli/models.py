@@ -1,4 +1,4 @@
-"""`models`: the checkpoints at hand, listed, shown, compared, moved in and out, deleted."""
+"""`models`: the model registry: list, show, compare, export, import, push, pull and delete."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from serdemo.cli.options import DEVICE, JSON, PATH, ROOT, print_json
+from serdemo.cli.options import DEVICE, JSON, PATH, ROOT, SPEAKERS, print_json
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.settings import data_root
 
@@ -20,28 +20,28 @@ if TYPE_CHECKING:
 RUNS = click.option(
     "--runs",
     type=PATH,
-    help="Folder of the runs; what is imported lies in `models` beside it"
+    help="Folder of the runs; imported models lie in `models` beside it"
     " [default: SERDEMO_RUNS, else runs].",
 )
 NAME = click.argument("name")
-AS = click.option("--name", "title", help="What to call it [default: after where it comes from].")
-FORCE = click.option("--force", is_flag=True, help="Replace what is there.")
+AS = click.option("--name", "title", help="Name of the model [default: that of its source].")
+FORCE = click.option("--force", is_flag=True, help="Replace an existing one.")
 
 
 @click.group(invoke_without_command=True)
 @click.pass_context
 def models(context: click.Context) -> None:
-    """The models at hand: list, show, compare, export, import, push, pull, delete."""
+    """Manage models: list, show, compare, export, import, push, pull, delete."""
     if context.invoked_subcommand is None:
         context.invoke(list_)
 
 
 @models.command("list")
 @RUNS
-@click.option("--speed", is_flag=True, help="Measure how fast each answers on this machine.")
+@click.option("--speed", is_flag=True, help="Measure the prediction speed of each on this machine.")
 @JSON
 def list_(runs: Path | None = None, speed: bool = False, as_json: bool = False) -> None:
-    """Every model with its figures, data, licence and size."""
+    """List every model with its scores, data, licence and size."""
     from serdemo.cli.views.console import progress
     from serdemo.cli.views.models import show_list
     from serdemo.runs.registry.summary import summarise
@@ -59,7 +59,7 @@ def list_(runs: Path | None = None, speed: bool = False, as_json: bool = False) 
 @RUNS
 @JSON
 def show(name: str, runs: Path | None, as_json: bool) -> None:
-    """The card of the model NAME."""
+    """Show the card of the model NAME."""
     from serdemo.cli.views.models import show_card
     from serdemo.runs.registry.summary import card_text, summarise
 
@@ -74,19 +74,14 @@ def show(name: str, runs: Path | None, as_json: bool) -> None:
 @click.argument("a")
 @click.argument("b")
 @click.argument("files", nargs=-1, type=PATH)
-@click.option("--corpus", help="Score both on this, as `evaluate` takes it, in place of files.")
+@click.option("--corpus", help="Corpus to score both on, as for `evaluate`, in place of files.")
 @ROOT
-@click.option(
-    "--speakers",
-    default="unseen",
-    show_default=True,
-    help="unseen by both, all, or ids with commas between.",
-)
+@SPEAKERS
 @click.option(
     "--most",
     default=0,
     type=click.IntRange(min=0),
-    help="Hear so many clips, evenly from speakers and emotions [default: all].",
+    help="Number of clips, balanced over speakers and emotions [default: all].",
 )
 @RUNS
 @DEVICE
@@ -103,7 +98,7 @@ def compare(
     device: str,
     as_json: bool,
 ) -> None:
-    """What the models A and B say to FILES, or whether B is better than A on a corpus."""
+    """Compare predictions of the models A and B on FILES, or their scores on a corpus."""
     from serdemo.cli.views.console import progress
     from serdemo.cli.views.models import show_comparisons, show_pairs
     from serdemo.evaluation import comparison
@@ -122,20 +117,22 @@ def compare(
     model_a, model_b = (Predictor(entry.folder, device=device) for entry in (first, second))
     if corpus:
         with progress("Scoring", 2 * len(utterances), hidden=as_json) as advance:
-            found = comparison.compare(
+            comparisons = comparison.compare(
                 *(model_a, model_b, utterances, speakers),
                 progress=lambda done, total: advance(done + 2 * len(utterances) - total),
                 names=keys,
                 most=most,
             )
-        print_json([one.to_json() for one in found]) if as_json else show_comparisons(found)
+        print_json([row.to_json() for row in comparisons]) if as_json else show_comparisons(
+            comparisons
+        )
         return
-    said = list(comparison.side_by_side(model_a, model_b, files))
+    pairs = list(comparison.side_by_side(model_a, model_b, files))
     if as_json:
-        print_json({"a": keys[0], "b": keys[1], "files": [one.to_json() for one in said]})
+        print_json({"a": keys[0], "b": keys[1], "files": [pair.to_json() for pair in pairs]})
     else:
-        show_pairs(keys, said)
-    if any(one.refusal for one in said):
+        show_pairs(keys, pairs)
+    if any(pair.refusal for pair in pairs):
         sys.exit(1)
 
 
@@ -145,7 +142,7 @@ def compare(
 @FORCE
 @RUNS
 def export(name: str, archive: Path, force: bool, runs: Path | None) -> None:
-    """Write the model NAME to FILE.zip; the same model gives the same bytes."""
+    """Write the model NAME to FILE.zip, byte for byte reproducible."""
     from serdemo.runs.registry.archive import pack
 
     entry = _store(runs).find(name)
@@ -159,7 +156,7 @@ def export(name: str, archive: Path, force: bool, runs: Path | None) -> None:
 @FORCE
 @RUNS
 def import_(archive: Path, title: str | None, force: bool, runs: Path | None) -> None:
-    """Take in a model that `export` wrote, once it is proved to be one."""
+    """Import a model that `export` wrote, after checking it."""
     from serdemo.runs.registry.archive import unpack
     from serdemo.runs.registry.store import slugify
 
@@ -168,23 +165,23 @@ def import_(archive: Path, title: str | None, force: bool, runs: Path | None) ->
     store = _store(runs)
     name = slugify(archive.stem) if title is None else title
     entry = store.add(name, lambda folder: unpack(archive, folder), force=force)
-    _taken(entry)
+    _echo_added(entry)
 
 
 @models.command()
 @NAME
 @click.argument("repo")
-@click.option("--public", is_flag=True, help="For all to see [default: for you alone].")
+@click.option("--public", is_flag=True, help="Make the repository public [default: private].")
 @FORCE
 @RUNS
 def push(name: str, repo: str, public: bool, force: bool, runs: Path | None) -> None:
-    """Put the model NAME on the Hugging Face hub as REPO (OWNER/NAME); HF_TOKEN is your token."""
+    """Upload the model NAME to the Hugging Face hub as REPO (OWNER/NAME), with your HF_TOKEN."""
     from serdemo.runs.registry import hub
 
     entry = _store(runs).find(name)
     done = hub.push(entry.folder, repo, public=public, force=force)
-    who = "for you alone to see" if done.private else "for all to see"
-    click.echo(f"{entry.key} is at {done.url}, {who} (commit {done.commit[:12]}).")
+    visibility = "for you alone to see" if done.private else "for all to see"
+    click.echo(f"{entry.key} is at {done.url}, {visibility} (commit {done.commit[:12]}).")
 
 
 @models.command()
@@ -196,7 +193,7 @@ def push(name: str, repo: str, public: bool, force: bool, runs: Path | None) -> 
 def pull(
     repo: str, revision: str | None, title: str | None, force: bool, runs: Path | None
 ) -> None:
-    """Take in the model REPO (OWNER/NAME) of the Hugging Face hub, once it is proved to be one."""
+    """Download the model REPO (OWNER/NAME) of the Hugging Face hub, after checking it."""
     from serdemo.runs.registry import hub
     from serdemo.runs.registry.store import slugify
 
@@ -207,21 +204,21 @@ def pull(
         name, lambda folder: commits.append(hub.pull(repo, folder, revision)), force=force
     )
     click.echo(f"{repo} at commit {commits[0]}.", err=True)
-    _taken(entry)
+    _echo_added(entry)
 
 
 @models.command()
 @NAME
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @RUNS
 def delete(name: str, yes: bool, runs: Path | None) -> None:
-    """Delete the model NAME: one taken in, or a run with all that it made."""
+    """Delete the model NAME: an imported one, or a run with all its files."""
     store = _store(runs)
     entry = store.find(name)
-    what = "the run with all that it made" if entry.origin == "run" else "the model"
+    noun = "the run with all that it made" if entry.origin == "run" else "the model"
     if not yes and entry.origin in ("run", "imported"):
         try:
-            agreed = click.confirm(f"Delete {what}, {entry.key}?", err=True)
+            agreed = click.confirm(f"Delete {noun}, {entry.key}?", err=True)
         except click.Abort as problem:
             if sys.stdin is not None and sys.stdin.isatty():
                 raise
@@ -241,5 +238,5 @@ def _store(runs: Path | None) -> Registry:
     return default_registry(runs)
 
 
-def _taken(entry: Entry) -> None:
+def _echo_added(entry: Entry) -> None:
     click.echo(f"It is kept as {entry.key}; use it by --checkpoint {entry.folder}.")

@@ -24,11 +24,34 @@ ROOT = click.option("--root", type=PATH, help="Folder of the corpora [default: S
 CORPUS = click.option(
     "--corpus", required=True, help="Names, folders, CSV files or hf:ID, with commas between."
 )
+
+
+def checkpoint_folder(path: Path) -> Path:
+    """A checkpoint folder, or the shipped checkpoint of that name.
+
+    Raises SerdemoError when there is neither.
+    """
+    from serdemo.nn.checkpoint_files import bundled_checkpoint
+
+    return path if os.path.exists(path) else bundled_checkpoint(str(path))
+
+
+def _resolve_checkpoint(
+    context: click.Context, parameter: click.Parameter, path: Path | None
+) -> Path | None:
+    return None if path is None else checkpoint_folder(path)
+
+
+SOURCE = click.option(
+    "--source", help="Hub id, folder or file of a pretrained encoder [default: its usual id]."
+)
 CHECKPOINT = click.option(
     "--checkpoint",
     type=PATH,
+    callback=_resolve_checkpoint,
     help="A checkpoint folder, or the name of a shipped one [default: compact].",
 )
+CHECKPOINT_ARGUMENT = click.argument("checkpoint", type=PATH, callback=_resolve_checkpoint)
 SPEAKERS = click.option(
     "--speakers",
     default="unseen",
@@ -46,6 +69,7 @@ def _seconds(
     return value
 
 
+RUN = click.option("--run", "run_dir", required=True, type=PATH, help="Folder of the run.")
 STOP_AFTER = click.option(
     "--stop-after",
     type=click.FloatRange(min=0),
@@ -64,6 +88,13 @@ def number_option(
     """A flag for a number in [low, high], whole where `default` is."""
     bounds: Any = click.IntRange if isinstance(default, int) else click.FloatRange
     return click.option(flag, default=default, show_default=True, type=bounds(low, high), help=help)
+
+
+def corpus_option(default: str) -> Callable[[F], F]:
+    """`--corpus` with a default."""
+    return click.option(
+        "--corpus", default=default, show_default=True, help="Names, folders or CSV files."
+    )
 
 
 THREADS = number_option("--threads", 2, 1, 256, "CPU threads.")
@@ -137,16 +168,6 @@ def given_options(values: Mapping[str, Any]) -> dict[str, Any]:
 def print_json(values: Any) -> None:
     """One JSON document on stdout, in ASCII so that any terminal, pipe and file name will do."""
     click.echo(json.dumps(values, allow_nan=False, indent=1))
-
-
-def checkpoint_folder(given: Path) -> Path:
-    """A checkpoint folder as given, or the shipped one of that name.
-
-    Raises SerdemoError when there is neither.
-    """
-    from serdemo.nn.checkpoint_files import bundled_checkpoint
-
-    return given if os.path.exists(given) else bundled_checkpoint(str(given))
 
 
 def print_figures(figures: dict[str, Any], as_json: bool) -> None:

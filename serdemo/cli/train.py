@@ -14,6 +14,7 @@ from serdemo.cli.options import (
     CORPUS,
     PATH,
     ROOT,
+    RUN,
     STOP_AFTER,
     given_options,
     option_flags,
@@ -66,7 +67,7 @@ def _train(name: str) -> Callable[..., None]:
 
     @CORPUS
     @ROOT
-    @click.option("--run", "run_dir", required=True, type=PATH, help="Folder of the run.")
+    @RUN
     @click.option("--resume", is_flag=True, help="Go on where the run in this folder stopped.")
     @STOP_AFTER
     @click.option(

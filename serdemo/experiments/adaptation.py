@@ -1,4 +1,4 @@
-"""Does teaching a model one's voice pay? Recall before and after, on speakers it never heard."""
+"""UAR on unseen speakers before and after few-shot adaptation to each of them."""
 
 from __future__ import annotations
 
@@ -10,16 +10,28 @@ from typing import Any
 
 import click
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from serdemo.audio import waveform
-from serdemo.cli.options import CHECKPOINT, JSON, ROOT, checkpoint_folder, print_json
+from serdemo.cli.options import (
+    CHECKPOINT,
+    JSON,
+    ROOT,
+    SPEAKERS,
+    THREADS,
+    corpus_option,
+    number_option,
+    print_json,
+)
+from serdemo.cli.views.console import progress as progress_bar
+from serdemo.data import corpora
+from serdemo.evaluation.scoring import select_test_clips
 from serdemo.inference.predictor import Predictor
 from serdemo.metrics import classification
 from serdemo.metrics.bootstrap import percentile_interval
-from serdemo.runs.adaptation import classifier as personal
-from serdemo.runs.adaptation import features
-from serdemo.runs.adaptation.classifier import Head
+from serdemo.runs.adaptation import classifier, features
 from serdemo.runs.adaptation.features import ClipFeatures
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.settings import data_root
@@ -29,9 +41,13 @@ INTERVAL_DRAWS = 5000
 
 
 @dataclass(frozen=True, slots=True)
-class Voice:
-    """One speaker, all as means over the draws: UAR of the clips not taught by, with the model as
-    it was and as it was taught; what leave-one-out expected of both; seconds of a teaching."""
+class SpeakerResult:
+    """Means over the draws for one speaker.
+
+    `uar_before` and `uar` are those of the test clips with the original and the adapted classifier,
+    `left_out_...` their leave-one-out estimates on the adaptation clips; `seconds` is the duration of
+    an adaptation.
+    """
 
     speaker: str
     clips: int
@@ -51,47 +67,47 @@ def measure(
     seed: int = 0,
     progress: Callable[[int], None] = lambda done: None,
 ) -> dict[str, Any]:
-    """Teach the model each speaker's voice by `shots` clips of every emotion, test it on the rest.
+    """Adapt the model to each speaker by `shots` clips of every emotion, and test it on the others.
 
-    In each of `draws` other clips teach; of an emotion with fewer than twice as many clips, half do.
-    `gain_ci95` is a bootstrap over speakers, and over the draws of each; `gain_p025_p975` is what the
-    speakers' mean gain of 95 % of the draws lies between. Seconds are those it takes to hear the
-    clips and to teach, leave-one-out included. `progress` is told the number of clips heard. Raises
-    SerdemoError when no speaker has clips enough.
+    Each of `draws` takes other clips, at most half of an emotion's. `gain_ci95` is a bootstrap over
+    speakers and the draws of each, `gain_p025_p975` are quantiles over draws of the speakers' mean gain.
+    Seconds include feature extraction and leave-one-out. `progress` receives the number of clips done.
+    Raises SerdemoError when no speaker has enough clips.
     """
-    speakers: dict[str, list[Utterance]] = {}
-    for one in utterances:
-        if classification.class_of(one.emotion, predictor.labels) is not None:
-            speakers.setdefault(one.speaker_key, []).append(one)
-    head, heard = features.head_of(predictor), 0
-    voices, runs = [], []
-    for speaker, clips in sorted(speakers.items()):
-        named = [classification.class_of(u.emotion, predictor.labels) or "" for u in clips]
-        truth = np.array([predictor.labels.index(name) for name in named])
-        if (
-            len(set(truth)) < 2
-            or np.bincount(truth)[np.unique(truth)].min() < 2 * personal.MIN_CLIPS
-        ):
+    by_speaker: dict[str, list[tuple[Utterance, int]]] = {}
+    for clip in utterances:
+        label = classification.class_of(clip.emotion, predictor.labels)
+        if label is not None:
+            labelled = (clip, predictor.labels.index(label))
+            by_speaker.setdefault(clip.speaker_key, []).append(labelled)
+    n_done = 0
+    speakers, figures = [], []
+    for speaker, labelled_clips in sorted(by_speaker.items()):
+        truth = np.array([index for _, index in labelled_clips])
+        counts = np.unique(truth, return_counts=True)[1]
+        if len(counts) < 2 or counts.min() < 2 * classifier.MIN_CLIPS:
             continue
-        voiced: list[ClipFeatures] = []
-        spent = []
-        for clip in clips:
+        clip_features: list[ClipFeatures] = []
+        extraction_s = []
+        for clip, _ in labelled_clips:
             sound = waveform.decode(clip.path)
             began = time.perf_counter()
-            voiced += features.extract_features(predictor, [sound])
-            spent.append(time.perf_counter() - began)
-            heard += 1
-            progress(heard)
+            clip_features += features.extract_features(predictor, [sound])
+            extraction_s.append(time.perf_counter() - began)
+            n_done += 1
+            progress(n_done)
         rng = np.random.default_rng(seed)
-        found = [_draw(predictor, head, voiced, truth, spent, shots, rng) for _ in range(draws)]
-        runs.append(np.array(found))
-        voices.append(Voice(speaker, len(clips), *(float(x) for x in runs[-1].mean(axis=0))))
-    if not voices:
+        rows = [
+            _draw(predictor, clip_features, truth, extraction_s, shots, rng) for _ in range(draws)
+        ]
+        figures.append(rows)
+        speakers.append(SpeakerResult(speaker, len(truth), *np.mean(rows, axis=0).tolist()))
+    if not speakers:
         raise SerdemoError(
             "No speaker here has four clips each of two emotions that the model knows, two to teach"
             " by and two to test on: give other speakers."
         )
-    before, after = (np.stack([run[:, column] for run in runs]) for column in (0, 1))
+    before, after, _, _, seconds = np.moveaxis(np.array(figures), 2, 0)  # (speakers, draws) each
     gains = after - before
     return {
         "checkpoint": predictor.name,
@@ -102,71 +118,52 @@ def measure(
         "gain": float(gains.mean()),
         "gain_ci95": list(interval(gains, seed)),
         "gain_p025_p975": [float(x) for x in np.quantile(gains.mean(axis=0), (0.025, 0.975))],
-        "seconds": float(np.mean([run[:, 4].mean() for run in runs])),
-        "most_seconds": float(max(run[:, 4].max() for run in runs)),
-        "speakers": [asdict(one) for one in voices],
+        "seconds": float(seconds.mean()),
+        "most_seconds": float(seconds.max()),
+        "speakers": [asdict(speaker) for speaker in speakers],
     }
 
 
 def interval(gains: NDArray[np.float64], seed: int = 0) -> tuple[float, float]:
-    """The 95 % bootstrap interval of the mean of gains (speakers, draws): speakers are drawn with
-    replacement, and of each of them draws."""
+    """95 % bootstrap interval of the mean of gains (speakers, draws), both resampled."""
     rng, (speakers, draws) = np.random.default_rng(seed), gains.shape
-    who = rng.integers(speakers, size=(INTERVAL_DRAWS, speakers, 1))
-    which = rng.integers(draws, size=(INTERVAL_DRAWS, speakers, draws))
-    return percentile_interval(gains[who, which].mean(axis=(1, 2)))
+    speaker = rng.integers(speakers, size=(INTERVAL_DRAWS, speakers, 1))
+    draw = rng.integers(draws, size=(INTERVAL_DRAWS, speakers, draws))
+    return percentile_interval(gains[speaker, draw].mean(axis=(1, 2)))
 
 
 def _draw(
     predictor: Predictor,
-    head: Head,
-    voiced: Sequence[ClipFeatures],
+    clip_features: Sequence[ClipFeatures],
     truth: NDArray[np.intp],
-    spent: Sequence[float],
+    extraction_s: Sequence[float],
     shots: int,
     rng: np.random.Generator,
 ) -> tuple[float, float, float, float, float]:
-    """The figures of a `Voice`, of one draw."""
+    """The last five fields of a `SpeakerResult`, for one draw."""
     chosen: list[int] = []
-    for one in np.unique(truth):
-        places = rng.permutation(np.flatnonzero(truth == one))
-        chosen += places[: min(shots, len(places) // 2)].tolist()
-    rest = np.setdiff1d(np.arange(len(truth)), chosen)
+    for label in np.unique(truth):
+        shuffled = rng.permutation(np.flatnonzero(truth == label))
+        chosen += shuffled[: min(shots, len(shuffled) // 2)].tolist()
+    test = np.setdiff1d(np.arange(len(truth)), chosen)
     began = time.perf_counter()
-    lesson = features.adapt(predictor, [voiced[i] for i in chosen], truth[chosen].tolist())
-    seconds = time.perf_counter() - began + sum(spent[i] for i in chosen)
+    report = features.adapt(predictor, [clip_features[i] for i in chosen], truth[chosen].tolist())
+    seconds = time.perf_counter() - began + sum(extraction_s[i] for i in chosen)
     before, after = (
-        personal.recall(np.stack([voiced[i].answer(one) for i in rest]), truth[rest])
-        for one in (head, lesson.taught.head)
+        classifier.recall(np.stack([clip_features[i].answer(head) for i in test]), truth[test])
+        for head in (features.head_of(predictor), report.taught.head)
     )
-    return before, after, *lesson.recalls, seconds
+    return before, after, *report.recalls, seconds
 
 
 @click.command("personal")
 @CHECKPOINT
 @ROOT
-@click.option(
-    "--corpus", default="aesdd,ravdess", show_default=True, help="Names, folders or CSV files."
-)
-@click.option(
-    "--speakers",
-    default="unseen",
-    show_default=True,
-    help="unseen, all, or ids with commas between.",
-)
-@click.option(
-    "--shots",
-    default=5,
-    show_default=True,
-    type=click.IntRange(2, 1000),
-    help="Clips of an emotion to teach by.",
-)
-@click.option(
-    "--draws", default=20, show_default=True, type=click.IntRange(1, 1000), help="Draws of clips."
-)
-@click.option(
-    "--threads", default=2, show_default=True, type=click.IntRange(1, 256), help="CPU threads."
-)
+@corpus_option("aesdd,ravdess")
+@SPEAKERS
+@number_option("--shots", 5, 2, 1000, "Clips of each emotion to adapt by.")
+@number_option("--draws", 20, 1, 1000, "Draws of these clips.")
+@THREADS
 @JSON
 def command(
     checkpoint: Path | None,
@@ -178,44 +175,34 @@ def command(
     threads: int,
     as_json: bool,
 ) -> None:
-    """UAR of each unseen speaker's clips, before and after a few of them have taught the model."""
-    import torch
-    from threadpoolctl import threadpool_limits
-
-    from serdemo.cli.views.console import progress
-    from serdemo.data import corpora
-    from serdemo.evaluation.scoring import select_test_clips
-
-    pass
-    from serdemo.inference.predictor import Predictor
-
+    """UAR of each unseen speaker's clips before and after few-shot speaker adaptation."""
     torch.set_num_threads(threads)
-    predictor = Predictor(checkpoint and checkpoint_folder(checkpoint), device="cpu")
+    predictor = Predictor(checkpoint, device="cpu")
     clips = select_test_clips(
         corpora.load_many(corpus, data_root(root)), speakers, predictor.description
     )
     with (
         threadpool_limits(threads),
-        progress("Hearing", len(clips), hidden=as_json) as advance,
+        progress_bar("Extracting", len(clips), hidden=as_json) as advance,
     ):
-        found = measure(predictor, clips, shots=shots, draws=draws, progress=advance)
-    found["threads"] = threads
+        results = measure(predictor, clips, shots=shots, draws=draws, progress=advance)
+    results["threads"] = threads
     if as_json:
-        print_json(found)
+        print_json(results)
         return
-    for row in found["speakers"]:
+    for row in results["speakers"]:
         click.echo(
             f"{row['speaker']:14} {row['clips']:4} clips: UAR {row['uar_before']:.1%} before,"
-            f" {row['uar']:.1%} after; left out in turn {row['left_out_uar_before']:.1%} and"
+            f" {row['uar']:.1%} after; leave-one-out {row['left_out_uar_before']:.1%} and"
             f" {row['left_out_uar']:.1%}"
         )
-    low, high = found["gain_ci95"]
-    worst, best = found["gain_p025_p975"]
+    low, high = results["gain_ci95"]
+    low_draw, high_draw = results["gain_p025_p975"]
     click.echo(
-        f"{len(found['speakers'])} speakers, {shots} clips of each emotion, {draws} draws: UAR"
-        f" {found['uar_before']:.1%} before, {found['uar']:.1%} after; gain"
-        f" {100 * found['gain']:+.1f} points (95 % interval over speakers {100 * low:+.1f} to"
-        f" {100 * high:+.1f}; 95 % of the draws {100 * worst:+.1f} to {100 * best:+.1f});"
-        f" {found['seconds']:.1f} s for a teaching ({found['most_seconds']:.1f} at most) on"
+        f"{len(results['speakers'])} speakers, {shots} clips of each emotion, {draws} draws: UAR"
+        f" {results['uar_before']:.1%} before, {results['uar']:.1%} after; gain"
+        f" {100 * results['gain']:+.1f} points (95 % interval over speakers {100 * low:+.1f} to"
+        f" {100 * high:+.1f}; 95 % of the draws {100 * low_draw:+.1f} to {100 * high_draw:+.1f});"
+        f" {results['seconds']:.1f} s for an adaptation ({results['most_seconds']:.1f} at most) on"
         f" {threads} threads"
     )

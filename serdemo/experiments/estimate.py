@@ -1,7 +1,8 @@
-"""How near the time told before a run is to the time that the run then takes."""
+"""Estimated beside actual duration of a training run."""
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -17,59 +18,66 @@ from serdemo.cli.options import (
     CORPUS,
     JSON,
     ROOT,
-    checkpoint_folder,
     number_option,
     print_figures,
 )
-from serdemo.data import corpora, splits
+from serdemo.data import corpora
 from serdemo.nn.checkpoint_files import bundled_checkpoint
-from serdemo.runs import estimate as runs_estimate
+from serdemo.runs.estimate import estimate_duration
+from serdemo.runs.request import SplitChoice, TrainingRequest
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.settings import data_root
 
-HELD = "0.15"  # of the speakers, to choose by and again to test on
+SPLIT = SplitChoice()
 
 
 def estimate(
     corpus: str, root: Path | None, start: Path, epochs: int, rounds: int
 ) -> dict[str, Any]:
-    """Tell the time of a run of `supervised` from `start`, then carry it out, `rounds` times in turn.
+    """Estimate a run of `supervised` from the checkpoint `start`, then train it, `rounds` times.
 
-    Each run is a process of its own, timed from its beginning to its end. `ratio` is the median of
-    told over taken. Raises SerdemoError when a run fails, and what `feasible.estimate` raises.
+    Each run is a process of its own, timed as a whole. `ratio` is the median of estimated over actual
+    duration. Raises SerdemoError when a run fails, and as `estimate_duration` does.
     """
-    split = splits.parse_split(corpora.load_many(corpus, root), valid=HELD, test=HELD)
-    values = {"init_from": str(start.absolute()), "epochs": epochs, "workers": 0}
-    flags = [word for name, value in values.items() for word in (f"--{name}", str(value))]
-    told, measured, taken = [], [], []
-    with tempfile.TemporaryDirectory() as place:
-        for number in range(rounds):
+    split = SPLIT.split(corpora.load_many(corpus, root))
+    options = {"init_from": str(start.absolute()), "epochs": epochs, "workers": 0}
+    estimates, estimating_s, training_s = [], [], []
+    with tempfile.TemporaryDirectory() as folder:
+        for index in range(rounds):
             began = time.perf_counter()
-            told.append(runs_estimate.estimate_duration("supervised", values, split))
+            estimates.append(estimate_duration("supervised", options, split))
             ready = time.perf_counter()
-            measured.append(ready - began)
-            asked = ("train", "supervised", "--corpus", corpus, "--valid", HELD, "--test", HELD)
-            where = ("--root", str(root)) if root else ()
-            run = ("--run", str(Path(place) / str(number)))
-            done = subprocess.run(
-                [sys.executable, "-m", "serdemo", *asked, *where, *run, *flags],
-                capture_output=True,
-                text=True,
-                encoding="utf-8",
-                errors="replace",
-            )
-            if done.returncode:
-                raise SerdemoError(done.stderr.strip().splitlines()[-1].removeprefix("serdemo: "))
-            taken.append(time.perf_counter() - ready)
+            estimating_s.append(ready - began)
+            _train(corpus, root, options, Path(folder) / str(index))
+            training_s.append(time.perf_counter() - ready)
+    ratios = [
+        estimated.seconds / actual for estimated, actual in zip(estimates, training_s, strict=True)
+    ]
     return {
         "clips": {name: len(part) for name, part in split.parts.items()},
         "epochs": epochs,
-        "device": told[0].device,
-        "told_s": [round(one.seconds, 1) for one in told],
-        "took_s": [round(seconds, 1) for seconds in taken],
-        "measuring_s": round(median(measured), 1),
-        "ratio": round(median(a.seconds / b for a, b in zip(told, taken, strict=True)), 2),
+        "device": estimates[0].device,
+        "told_s": [round(estimated.seconds, 1) for estimated in estimates],
+        "took_s": [round(seconds, 1) for seconds in training_s],
+        "measuring_s": round(median(estimating_s), 1),
+        "ratio": round(median(ratios), 2),
     }
+
+
+def _train(corpus: str, root: Path | None, options: dict[str, Any], run_dir: Path) -> None:
+    """Train in a child process; raises SerdemoError with its message when it fails."""
+    request = TrainingRequest(
+        "supervised", tuple(corpus.split(",")), SPLIT, options, root=root, run_dir=run_dir
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", *shlex.split(request.command())],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+    )
+    if done.returncode:
+        raise SerdemoError(done.stderr.strip().splitlines()[-1].removeprefix("serdemo: "))
 
 
 @click.command("estimate")
@@ -83,5 +91,5 @@ def command(
     corpus: str, root: Path | None, checkpoint: Path | None, epochs: int, rounds: int, as_json: bool
 ) -> None:
     """Estimated duration of a training run, beside the time that it takes."""
-    start = checkpoint_folder(checkpoint) if checkpoint else bundled_checkpoint()
+    start = checkpoint or bundled_checkpoint()
     print_figures(estimate(corpus, data_root(root), start, epochs, rounds), as_json)

@@ -1,8 +1,8 @@
-"""What a kill costs: the training run killed at random moments, and the page that watches it.
+"""Kill a training run and its page at random moments, and check that nothing saved is lost.
 
-A run is begun by the page, on a small corpus, and killed as by `kill -9`. Then what was saved
-must still be there, the page must say that it broke off, and Resume must go on from it. When the
-page is killed, the run must go on, and the page that is started next must say so.
+The page starts a run on a small corpus, which is killed with SIGKILL. Its saved state must then be
+readable, the page must report the failure, and Resume must continue from that state. When the page
+is killed, the run must continue, and the next page must show it as running.
 """
 
 from __future__ import annotations
@@ -37,21 +37,20 @@ from serdemo.schema.files import recovered_path
 from serdemo.training.events import EVENTS, Event, Saved, Started, Step, read
 
 SPEAKERS, EMOTIONS, TAKES, CLIP_S = 4, ("angry", "happy", "sad"), 3, 0.8
-PATIENCE_S = 120.0  # for what takes some seconds
-LATEST_S = 8.0  # after a process has begun or made a step, at which it is killed
+TIMEOUT_S = 120.0  # for events that take some seconds
+MAX_DELAY_S = 8.0  # from the start of a process, or a step, to its kill
 RUN, NAME = "finetune-run", "killed"
 
 
 @dataclass
-class Tally:
-    """What happened: kills, steps that were done again, seconds until the page told the truth, and
-    the faults, each in a sentence."""
+class KillReport:
+    """Counts of kills, steps repeated after each, seconds until the page showed it, and faults."""
 
     run_kills: int = 0
     page_kills: int = 0
     resumed: int = 0
-    repeated: list[int] = field(default_factory=list)
-    told_s: list[float] = field(default_factory=list)
+    repeated_steps: list[int] = field(default_factory=list)
+    shown_after_s: list[float] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
@@ -60,184 +59,197 @@ class Tally:
             "run_kills": self.run_kills,
             "page_kills": self.page_kills,
             "resumed": self.resumed,
-            "steps_repeated": {"mean": _mean(self.repeated), "most": max(self.repeated, default=0)},
-            "told_s": {"mean": _mean(self.told_s), "most": round(max(self.told_s, default=0), 2)},
+            "steps_repeated": {
+                "mean": _mean(self.repeated_steps),
+                "most": max(self.repeated_steps, default=0),
+            },
+            "told_s": {
+                "mean": _mean(self.shown_after_s),
+                "most": round(max(self.shown_after_s, default=0), 2),
+            },
             "faults": self.faults,
         }
 
 
 def kill(runs: int, pages: int, seed: int = 0) -> dict[str, Any]:
-    """Kill a run `runs` times and its page `pages` times at random moments; `faults` is empty where
-    all was as it must be. Raises SerdemoError when the page cannot be started or does not answer."""
-    rng, tally = random.Random(seed), Tally()
-    with TemporaryDirectory(ignore_cleanup_errors=True) as place:
-        jobs = JobQueue(Path(place) / "runs")
-        _asked(jobs, _corpus(Path(place) / "voices"))
+    """Kill a run `runs` times and its page `pages` times at random moments.
+
+    `faults` lists violations in sentences. Raises SerdemoError when the page cannot be started or does
+    not respond.
+    """
+    rng, report = random.Random(seed), KillReport()
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        jobs = JobQueue(Path(folder) / "runs")
+        _queue_run(jobs, _make_corpus(Path(folder) / "clips"))
         try:
             with _page(jobs) as (page, _):
                 page.happen("click", RUN, at="finetune-resume", finetune_runs=NAME)
-                for number in range(runs):
-                    if number % 4 != 1:  # one in four is killed before it trains
-                        _step(jobs)
-                    time.sleep(rng.uniform(0, LATEST_S))
-                    _kill_run(page, jobs, tally)
+                for index in range(runs):
+                    if index % 4 != 1:  # one in four is killed before it trains
+                        _wait_for_step(jobs)
+                    time.sleep(rng.uniform(0, MAX_DELAY_S))
+                    _kill_run(page, jobs, report)
             for _ in range(pages):
-                _kill_page(jobs, rng.uniform(0, LATEST_S), tally)
+                _kill_page(jobs, rng.uniform(0, MAX_DELAY_S), report)
             with _page(jobs) as (page, _):
-                _ended(page, jobs, tally)
+                _stop(page, jobs, report)
         finally:
             for job in jobs.all():
                 runs_process.kill_tree(job.pid, job.born)
-    return tally.to_json()
+    return report.to_json()
 
 
-def _asked(jobs: JobQueue, corpus: Path) -> None:
-    """A run for the page to begin, long enough for all kills, that saves at every epoch."""
-    small = {"epochs": 10_000, "batch_size": 6, "workers": 0, "threads": 1}
+def _queue_run(jobs: JobQueue, corpus: Path) -> None:
+    """Add a withdrawn run to the queue that is long enough for all kills and saves at every epoch."""
+    options = {"epochs": 10_000, "batch_size": 6, "workers": 0, "threads": 1}
     request = TrainingRequest(
         "supervised",
         (str(corpus),),
         SplitChoice(valid="speaker3", test="none"),
-        {"init_from": str(bundled_checkpoint()), **small},
+        {"init_from": str(bundled_checkpoint()), **options},
         stop_after=1800.0,
     )
     jobs.write(Job(NAME, request, queued_at=time.time(), withdrawn=True))
 
 
-def _kill_run(page: Page, jobs: JobQueue, tally: Tally) -> None:
-    """Kill the run, look at what is left, and let it go on."""
-    job = _running(jobs)
+def _kill_run(page: Page, jobs: JobQueue, report: KillReport) -> None:
+    """Kill the run, check its saved state, and resume it."""
+    job = _running_job(jobs)
     psutil.Process(job.pid).kill()
     killed = time.monotonic()
-    tally.run_kills += 1
+    report.run_kills += 1
     _until(lambda: not runs_process.alive(job.pid, job.born), "the process ended")
-    _until(lambda: _state(page) == "failed", "the page said that the run broke off", tally)
-    tally.told_s.append(time.monotonic() - killed)
-    before = _left(jobs, tally)
+    _until(lambda: _state(page) == "failed", "the page said that the run broke off", report)
+    report.shown_after_s.append(time.monotonic() - killed)
+    last_saved = saved_step(jobs, report)
     if "Broke off" not in page.happen("load", RUN):
-        tally.faults.append("The page did not say that the run broke off.")
+        report.faults.append("The page did not say that the run broke off.")
     page.happen("click", RUN, at="finetune-resume", finetune_runs=NAME)
-    _until(lambda: jobs.job(NAME).pid not in (0, job.pid), "the run was begun again", tally)
-    begun = _begun(jobs)
-    if begun.resumed_step < before:
-        tally.faults.append(f"Saved at step {before}, it went on from {begun.resumed_step}.")
-    steps = [e.step for e in _events(jobs) if isinstance(e, Step) and e.time < begun.time]
-    tally.repeated.append(max(0, max(steps, default=0) - begun.resumed_step))
-    tally.resumed += 1
+    _until(lambda: jobs.job(NAME).pid not in (0, job.pid), "the run was begun again", report)
+    started = _started(jobs)
+    if started.resumed_step < last_saved:
+        report.faults.append(f"Saved at step {last_saved}, it went on from {started.resumed_step}.")
+    steps = [e.step for e in _events(jobs) if isinstance(e, Step) and e.time < started.time]
+    report.repeated_steps.append(max(0, max(steps, default=0) - started.resumed_step))
+    report.resumed += 1
 
 
-def _left(jobs: JobQueue, tally: Tally) -> int:
-    """The last step that the log calls saved, once what was saved is proved to be whole."""
+def saved_step(jobs: JobQueue, report: KillReport) -> int:
+    """The last step that the log reports as saved; checks that state and checkpoint are readable."""
     events = _events(jobs)
     saved = [event for event in events if isinstance(event, Saved)]
-    place = jobs.path(NAME)
+    run_dir = jobs.path(NAME)
     try:
-        state = checkpoint.load_state(place / "resume")
+        state = checkpoint.load_state(run_dir / "resume")
         step = state[1]["at"]["step"] if state else 0
         if saved and step < saved[-1].step:
-            tally.faults.append(f"Step {saved[-1].step} was called saved, and {step} is there.")
-        if any(event.best for event in saved) or recovered_path(place / "checkpoint").exists():
-            checkpoint.load(place / "checkpoint")
+            report.faults.append(
+                f"Step {saved[-1].step} was reported as saved, and {step} is there."
+            )
+        if any(event.best for event in saved) or recovered_path(run_dir / "checkpoint").exists():
+            checkpoint.load(run_dir / "checkpoint")
     except (SerdemoError, KeyError, TypeError) as problem:
-        tally.faults.append(f"What was saved cannot be read: {problem}")
+        report.faults.append(f"What was saved cannot be read: {problem}")
     return saved[-1].step if saved else 0
 
 
-def _kill_page(jobs: JobQueue, wait_s: float, tally: Tally) -> None:
-    """Kill a page while the run goes on; the next page must find it running."""
+def _kill_page(jobs: JobQueue, wait_s: float, report: KillReport) -> None:
+    """Kill a page during the run, which must continue."""
     with _page(jobs) as (page, process):
         if _state(page) != "running":
-            tally.faults.append("A page that was started did not find the run running.")
+            report.faults.append("A page that was started did not find the run running.")
         time.sleep(wait_s)
         psutil.Process(process).kill()
-    tally.page_kills += 1
-    job = _running(jobs)
-    seen = len(_events(jobs))
+    report.page_kills += 1
+    job = _running_job(jobs)
+    n_events = len(_events(jobs))
     if not runs_process.alive(job.pid, job.born):
-        tally.faults.append("The run ended with its page.")
-    _until(lambda: len(_events(jobs)) > seen, "the run went on without its page", tally)
+        report.faults.append("The run ended with its page.")
+    _until(lambda: len(_events(jobs)) > n_events, "the run went on without its page", report)
 
 
-def _ended(page: Page, jobs: JobQueue, tally: Tally) -> None:
-    """Stop the run through the page, which must then say so."""
-    _step(jobs)
+def _stop(page: Page, jobs: JobQueue, report: KillReport) -> None:
+    """Stop the run through the page, which must show it as stopped."""
+    _wait_for_step(jobs)
     page.happen("load", RUN)
     page.happen("click", RUN, at="finetune-stop", finetune_runs=NAME)
-    _until(lambda: _state(page) == "stopped", "the page said that the run stopped", tally)
-    _left(jobs, tally)
+    _until(lambda: _state(page) == "stopped", "the page said that the run stopped", report)
+    saved_step(jobs, report)
 
 
 @contextmanager
 def _page(jobs: JobQueue) -> Iterator[tuple[Page, int]]:
-    """A page over the runs, and the number of its process."""
+    """A page that shows the runs, and its process id."""
     with served(SERDEMO_RUNS=str(jobs.folder)) as (address, process):
         assert process is not None
         page = Page(address)
-        page.happen("load", RUN)  # as a browser does, which tells it what can be chosen
+        page.happen("load", RUN)  # as a browser does, so that its lists are filled
         yield page, process
 
 
 def _state(page: Page) -> str:
-    """What the page says of the run; "" where it is too busy to answer."""
+    """State of the run as the page shows it; "" where it is too busy to respond."""
     with suppress(SerdemoError):
-        if found := re.search(r'data-state="(\w+)"', page.happen("load", RUN)):
-            return found[1]
+        if match := re.search(r'data-state="(\w+)"', page.happen("load", RUN)):
+            return match[1]
     return ""
 
 
-def _running(jobs: JobQueue) -> Job:
-    """The run, once it has a process."""
+def _running_job(jobs: JobQueue) -> Job:
+    """Wait until the run has a process."""
     _until(lambda: any(job.pid for job in jobs.all()), "the run was begun")
     return jobs.all()[0]
 
 
-def _step(jobs: JobQueue) -> None:
-    """Wait until its present process has made a step."""
-    began = _begun(jobs).time
+def _wait_for_step(jobs: JobQueue) -> None:
+    """Wait until the run's present process has made a step."""
+    began = _started(jobs).time
     _until(lambda: any(isinstance(e, Step) and e.time > began for e in _events(jobs)), "it trained")
 
 
-def _begun(jobs: JobQueue) -> Started:
-    """How its present process began to train, once it has."""
-    found: list[Started] = []
+def _started(jobs: JobQueue) -> Started:
+    """Wait until the run's present process trains; its first event."""
+    starts: list[Started] = []
 
-    def look() -> bool:
-        job = _running(jobs)
-        of_now = [e for e in _events(jobs) if isinstance(e, Started) and e.time > job.started_at]
-        found.extend(of_now)
-        return bool(of_now)
+    def has_started() -> bool:
+        job = _running_job(jobs)
+        events = _events(jobs)
+        starts.extend(e for e in events if isinstance(e, Started) and e.time > job.started_at)
+        return bool(starts)
 
-    _until(look, "the run was at work")
-    return found[-1]
+    _until(has_started, "the run was at work")
+    return starts[-1]
 
 
 def _events(jobs: JobQueue) -> list[Event]:
     return list(read(jobs.path(NAME) / EVENTS))
 
 
-def _until(happened: Callable[[], bool], what: str, tally: Tally | None = None) -> None:
-    """Wait for what must happen; where it does not, that is a fault, or with no tally the end."""
-    end = time.monotonic() + PATIENCE_S
-    while not happened():
+def _until(condition: Callable[[], bool], event: str, report: KillReport | None = None) -> None:
+    """Wait for a condition; on a timeout add a fault to `report`, or raise SerdemoError without one."""
+    end = time.monotonic() + TIMEOUT_S
+    while not condition():
         if time.monotonic() > end:
-            sentence = f"It was waited {PATIENCE_S:.0f} s in vain until {what}."
-            if tally is None:
+            sentence = f"Timeout after {TIMEOUT_S:.0f} s, before {event}."
+            if report is None:
                 raise SerdemoError(sentence)
-            tally.faults.append(sentence)
+            report.faults.append(sentence)
             return
         time.sleep(0.1)
 
 
-def _corpus(folder: Path) -> Path:
-    """A few short clips of several speakers and emotions, cut from the example voices."""
+def _make_corpus(folder: Path) -> Path:
+    """Write short clips of several speakers and emotions, cut from the examples."""
     clips = iter(speech_samples(SPEAKERS * len(EMOTIONS) * TAKES))
     for speaker in range(SPEAKERS):
         for emotion in EMOTIONS:
-            place = folder / f"speaker{speaker}" / emotion
-            place.mkdir(parents=True)
+            class_folder = folder / f"speaker{speaker}" / emotion
+            class_folder.mkdir(parents=True)
             for take in range(TAKES):
                 samples = next(clips).samples[: round(CLIP_S * SAMPLE_RATE)]
-                soundfile.write(place / f"{speaker}-{emotion}-{take}.wav", samples, SAMPLE_RATE)
+                soundfile.write(
+                    class_folder / f"{speaker}-{emotion}-{take}.wav", samples, SAMPLE_RATE
+                )
     return folder
 
 

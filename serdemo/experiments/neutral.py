@@ -1,4 +1,4 @@
-"""Does calibration to a speaker's neutral voice pay? Recall with and without, on unseen speakers."""
+"""UAR on unseen speakers with and without speaker normalisation by their neutral speech."""
 
 from __future__ import annotations
 
@@ -11,8 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serdemo.audio import waveform
-from serdemo.audio.waveform import SAMPLE_RATE, Clip, from_array
-from serdemo.cli.options import CHECKPOINT, JSON, ROOT, checkpoint_folder, print_json
+from serdemo.audio.waveform import SAMPLE_RATE
+from serdemo.cli.options import (
+    CHECKPOINT,
+    JSON,
+    ROOT,
+    corpus_option,
+    number_option,
+    print_json,
+)
+from serdemo.data import corpora
+from serdemo.evaluation.scoring import select_test_clips
 from serdemo.inference.aggregation import aggregate
 from serdemo.inference.predictor import Predictor
 from serdemo.inference.speaker_normalization import NEUTRAL, STRENGTH, estimate_speaker_offset
@@ -22,8 +31,8 @@ from serdemo.schema.settings import data_root
 from serdemo.schema.types import Utterance
 
 
-class HeardClip:
-    """A clip with the embeddings of its windows, to be answered under any shift."""
+class ScoredClip:
+    """A clip with the embeddings of its windows, to be classified under any speaker offset."""
 
     def __init__(self, predictor: Predictor, utterance: Utterance) -> None:
         self.utterance, self.predictor = utterance, predictor
@@ -31,12 +40,12 @@ class HeardClip:
         self.truth = classification.class_of(utterance.emotion, predictor.labels)
         (self.output,) = predictor.score_clips([self.clip])
 
-    def answer(self, shift: np.ndarray | float) -> str:
-        """The label when `shift` (E,) is taken away from every embedding."""
+    def label(self, shift: NDArray[np.float32] | float) -> str:
+        """Predicted label after `shift` (E,) is subtracted from every embedding."""
         return self.predictor.labels[int(self.probabilities(shift).argmax())]
 
-    def probabilities(self, shift: np.ndarray | float) -> NDArray[np.float64]:
-        """The probabilities (C,) when `shift` (E,) is taken away from every embedding."""
+    def probabilities(self, shift: NDArray[np.float32] | float) -> NDArray[np.float64]:
+        """Probabilities (C,) after `shift` (E,) is subtracted from every embedding."""
         rows = self.predictor.classify(self.output.window_embeddings - np.float32(shift))
         return aggregate(self.output.windows, rows)
 
@@ -49,115 +58,97 @@ def measure(
     seconds: float = 6.0,
     strength: float = STRENGTH,
 ) -> dict[str, dict[str, Any]]:
-    """For each corpus, UAR (fractions) with and without calibration of every speaker.
+    """UAR (fractions) with and without speaker normalisation, by corpus.
 
-    In each of `draws` a speaker's neutral clips are put together at random until they last
-    `seconds`; they calibrate, and all of this speaker's other clips are scored both ways. A corpus
-    whose speakers have too little neutral speech says so.
+    In each of `draws`, random neutral clips of a speaker that last `seconds` together calibrate, and
+    all other clips of the speaker are scored both ways. A corpus whose speakers have too little
+    neutral speech has a `note` instead.
     """
-    found: dict[str, dict[str, Any]] = {}
+    results: dict[str, dict[str, Any]] = {}
     for corpus in sorted({u.corpus for u in utterances}):
-        clips = [HeardClip(predictor, u) for u in utterances if u.corpus == corpus]
-        clips = [one for one in clips if one.truth]
+        clips = [ScoredClip(predictor, u) for u in utterances if u.corpus == corpus]
+        clips = [clip for clip in clips if clip.truth]
         rng = np.random.default_rng(0)
         pairs = [_draw(predictor, clips, seconds, strength, rng) for _ in range(draws)]
-        kept = [pair for pair in pairs if pair is not None]
-        if not kept:
-            found[corpus] = {"note": "too little neutral speech to calibrate by"}
+        uars = np.array([pair for pair in pairs if pair is not None])
+        if not len(uars):
+            results[corpus] = {"note": "too little neutral speech to calibrate by"}
             continue
-        without, calibrated = np.array(kept).T
-        gain = calibrated - without
-        found[corpus] = {
-            "draws": len(kept),
-            "uar": float(without.mean()),
+        plain, calibrated = uars.T
+        gain = calibrated - plain
+        results[corpus] = {
+            "draws": len(uars),
+            "uar": float(plain.mean()),
             "uar_calibrated": float(calibrated.mean()),
             "gain": float(gain.mean()),
             "gain_p05_p95": [float(x) for x in np.quantile(gain, (0.05, 0.95))],
         }
-    return found
+    return results
 
 
 def _draw(
     predictor: Predictor,
-    clips: Sequence[HeardClip],
+    clips: Sequence[ScoredClip],
     seconds: float,
     strength: float,
     rng: np.random.Generator,
 ) -> tuple[float, float] | None:
-    """UAR without and with, over the speakers with enough neutral speech; None without any."""
-    truth: list[str] = []
-    plain: list[str] = []
-    shifted: list[str] = []
-    for speaker in sorted({one.utterance.speaker for one in clips}):
-        own = [one for one in clips if one.utterance.speaker == speaker]
-        taken, shift = calibrate(predictor, own, seconds, strength, rng)
-        if shift is None:
-            continue
-        for one in own:
-            if one not in taken:
-                truth.append(one.truth or "")
-                plain.append(one.answer(0.0))
-                shifted.append(one.answer(shift))
-    if not truth:
+    """UAR without and with normalisation over the speakers with enough neutral speech, if any."""
+    rows: list[tuple[str, str, str]] = []  # truth, label without, label with
+    for speaker in sorted({clip.utterance.speaker for clip in clips}):
+        own = [clip for clip in clips if clip.utterance.speaker == speaker]
+        used, shift = calibrate(predictor, own, seconds, strength, rng)
+        if shift is not None:
+            rows += [
+                (clip.truth or "", clip.label(0.0), clip.label(shift))
+                for clip in own
+                if clip not in used
+            ]
+    if not rows:
         return None
-    without, calibrated = (
-        classification.uar(classification.confusion(truth, said, predictor.labels))
-        for said in (plain, shifted)
+    truth, plain, calibrated = zip(*rows, strict=True)
+    without, after = (
+        classification.uar(classification.confusion(truth, predicted, predictor.labels))
+        for predicted in (plain, calibrated)
     )
-    return without, calibrated
+    return without, after
 
 
 def calibrate(
     predictor: Predictor,
-    own: Sequence[HeardClip],
+    clips: Sequence[ScoredClip],
     seconds: float,
     strength: float,
     rng: np.random.Generator,
-) -> tuple[list[HeardClip], NDArray[np.float32] | None]:
-    """A speaker's neutral clips drawn at random until they last `seconds`, and the shift (E,) that
-    they give; no clip and None where there is too little neutral speech."""
-    neutral = [one for one in own if one.utterance.emotion in NEUTRAL]
-    taken: list[HeardClip] = []
-    for place in rng.permutation(len(neutral)):
-        if sum(one.clip.duration_s for one in taken) < seconds:
-            taken.append(neutral[place])
-    if not taken or sum(one.clip.duration_s for one in taken) < seconds:
+) -> tuple[list[ScoredClip], NDArray[np.float32] | None]:
+    """Estimate one speaker's offset (E,) from random neutral clips that last `seconds` together.
+
+    Returns the clips used and the offset; no clip and None where there is too little neutral speech.
+    """
+    neutral = [clip for clip in clips if clip.utterance.emotion in NEUTRAL]
+    used: list[ScoredClip] = []
+    for index in rng.permutation(len(neutral)):
+        if sum(clip.clip.duration_s for clip in used) < seconds:
+            used.append(neutral[index])
+    if not used or sum(clip.clip.duration_s for clip in used) < seconds:
         return [], None
+    speech = np.concatenate([clip.clip.samples for clip in used])
     try:
-        voice = estimate_speaker_offset(predictor, _joined([one.clip for one in taken]), strength)
+        offset = estimate_speaker_offset(
+            predictor, waveform.from_array(speech, SAMPLE_RATE), strength
+        )
     except SerdemoError:
         return [], None
-    return taken, voice.offset
-
-
-def _joined(clips: Sequence[Clip]) -> Clip:
-    return from_array(np.concatenate([one.samples for one in clips]), SAMPLE_RATE)
+    return used, offset.offset
 
 
 @click.command("neutral")
 @CHECKPOINT
 @ROOT
-@click.option(
-    "--corpus",
-    default="ravdess,emodb,aesdd",
-    show_default=True,
-    help="Names, folders or CSV files.",
-)
-@click.option(
-    "--draws", default=20, show_default=True, type=click.IntRange(1, 1000), help="Draws of speech."
-)
-@click.option(
-    "--seconds",
-    default=6.0,
-    show_default=True,
-    type=click.FloatRange(1, 60),
-    help="Neutral speech of each speaker.",
-)
-@click.option(
-    "--strength",
-    type=click.FloatRange(0, 1),
-    help="How much of the offset is taken away [default: as the page does].",
-)
+@corpus_option("ravdess,emodb,aesdd")
+@number_option("--draws", 20, 1, 1000, "Draws of neutral clips.")
+@number_option("--seconds", 6.0, 1, 60, "Neutral speech of each speaker.")
+@number_option("--strength", STRENGTH, 0, 1, "Share of the offset that is subtracted.")
 @JSON
 def command(
     checkpoint: Path | None,
@@ -165,25 +156,19 @@ def command(
     corpus: str,
     draws: int,
     seconds: float,
-    strength: float | None,
+    strength: float,
     as_json: bool,
 ) -> None:
-    """UAR with and without calibration to each unseen speaker's neutral voice."""
-    from serdemo.data import corpora
-    from serdemo.evaluation.scoring import select_test_clips
-    from serdemo.inference.predictor import Predictor
-    from serdemo.inference.speaker_normalization import STRENGTH
-
-    predictor = Predictor(checkpoint and checkpoint_folder(checkpoint))
-    unseen = select_test_clips(
+    """UAR of unseen speakers with and without normalisation by their neutral speech."""
+    predictor = Predictor(checkpoint)
+    clips = select_test_clips(
         corpora.load_many(corpus, data_root(root)), "unseen", predictor.description
     )
-    share = STRENGTH if strength is None else strength
-    found = measure(predictor, unseen, draws=draws, seconds=seconds, strength=share)
+    results = measure(predictor, clips, draws=draws, seconds=seconds, strength=strength)
     if as_json:
-        print_json(found)
+        print_json(results)
         return
-    for name, row in found.items():
+    for name, row in results.items():
         if "note" in row:
             click.echo(f"{name}: {row['note']}")
             continue

@@ -1,4 +1,4 @@
-"""Two ways of answering the same clips: recall of each, and the difference with its interval."""
+"""Difference in UAR of two sets of models on the same clips, with a bootstrap interval."""
 
 from __future__ import annotations
 
@@ -15,80 +15,74 @@ DRAWS = 2000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Paired:
-    """A base and another way, each with a UAR (fraction) for every seed, on one corpus.
+class UarDifference:
+    """UAR (fraction) of every seed of two models on one corpus, and their difference.
 
-    `drawn` is (D,) the other's UAR less the base's, in each of the draws.
+    `draws` (D,) are bootstrap values of the difference, `uar_other` less `uar_base`.
     """
 
     clips: int
     speakers: int
-    base: tuple[float, ...]
-    other: tuple[float, ...]
-    drawn: NDArray[np.float64] = field(repr=False)
+    uar_base: tuple[float, ...]
+    uar_other: tuple[float, ...]
+    draws: NDArray[np.float64] = field(repr=False)
 
     @property
     def difference(self) -> float:
-        """The other's mean UAR less the base's."""
-        return float(np.mean(self.other) - np.mean(self.base))
+        """Mean UAR of the other less that of the base."""
+        return float(np.mean(self.uar_other) - np.mean(self.uar_base))
 
     @property
     def ci95(self) -> Bounds:
-        """The 95 % interval of the difference."""
-        return percentile_interval(self.drawn)
+        """95 % interval of the difference."""
+        return percentile_interval(self.draws)
 
 
-def pair(
+def uar_difference(
     corpus: str, base: Sequence[PredictionSet], other: Sequence[PredictionSet]
-) -> Paired | None:
-    """Both on the clips of a corpus that all of their models answered; None without any.
+) -> UarDifference | None:
+    """Compare two models, a prediction set for each seed, on the clips of a corpus.
 
-    In each of the draws the seeds of either are drawn anew and, for both at once, the speakers (of
-    one speaker, the clips).
+    Only clips that every seed of both has predicted count; None without any. The bootstrap draws the
+    seeds of either, and the speakers for both at once (the clips where there is one speaker).
     """
-    sides = [[one.of(corpus) for one in side] for side in (base, other)]
-    files = sorted(set.intersection(*(set(one.files) for side in sides for one in side)))
+    models = [[seed.of(corpus) for seed in seeds] for seeds in (base, other)]
+    first = models[0][0]
+    files = sorted(set.intersection(*(set(seed.files) for seeds in models for seed in seeds)))
     if not files:
         return None
-    first = dict(zip(sides[0][0].files, range(len(sides[0][0].files)), strict=True))
-    truth = np.array([sides[0][0].truth[first[file]] for file in files])
-    speakers = np.array([sides[0][0].speakers[first[file]] for file in files])
-    right = [np.stack([_right(one, files) for one in side]) for side in sides]
-    whole = np.ones((1, len(files)))
-    rates = [_uar(truth, each.astype(float), whole).tolist() for each in right]
-    drawn = _draws(truth, speakers, right)
-    return Paired(len(files), len(set(speakers.tolist())), tuple(rates[0]), tuple(rates[1]), drawn)
+    row = {file: index for index, file in enumerate(first.files)}
+    truth = np.array([first.truth[row[file]] for file in files])
+    _, speaker = np.unique([first.speakers[row[file]] for file in files], return_inverse=True)
+    n_speakers = int(speaker.max()) + 1
+    unit = speaker if n_speakers > 1 else np.arange(len(files))
+    correct = [np.stack([_correct(seed, files) for seed in seeds]) for seeds in models]
+    uar = [_uar(truth, rows, np.ones((1, len(files)))).tolist() for rows in correct]
+    rng = np.random.default_rng(0)
+    weight = draw_speakers(int(unit.max()) + 1, DRAWS, rng)[:, unit].astype(float)
+    drawn_base, drawn_other = (
+        _uar(truth, draw_speakers(len(rows), DRAWS, rng) @ rows / len(rows), weight)
+        for rows in correct
+    )
+    return UarDifference(
+        len(files), n_speakers, tuple(uar[0]), tuple(uar[1]), drawn_other - drawn_base
+    )
 
 
-def _right(answers: PredictionSet, files: Sequence[str]) -> NDArray[np.bool_]:
-    """Whether each of the files was answered rightly."""
-    guess = np.array(answers.labels)[np.array(answers.probabilities).argmax(axis=1)]
-    told = dict(zip(answers.files, guess == np.array(answers.truth), strict=True))
-    return np.array([told[file] for file in files])
+def _correct(predictions: PredictionSet, files: Sequence[str]) -> NDArray[np.float64]:
+    """1.0 for each of the files that was classified correctly, else 0.0."""
+    predicted = np.array(predictions.labels)[np.array(predictions.probabilities).argmax(axis=1)]
+    correct = predicted == np.array(predictions.truth)
+    by_file = dict(zip(predictions.files, correct.astype(float), strict=True))
+    return np.array([by_file[file] for file in files])
 
 
 def _uar(
-    truth: NDArray[np.str_], right: NDArray[np.float64], weight: NDArray[np.float64]
+    truth: NDArray[np.str_], correct: NDArray[np.float64], weight: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """UAR (D,) of rows of right answers (D, N), each clip counting by `weight` (D or 1, N)."""
+    """UAR (D,) of rows of `correct` (D, N), with clips weighted by `weight` (D or 1, N)."""
     of_class = (truth[:, None] == np.unique(truth)[None, :]).astype(float)
     clips = weight @ of_class
-    share = ((right * weight) @ of_class) / np.maximum(clips, 1e-12)
-    mean: NDArray[np.float64] = (share * (clips > 0)).sum(1) / (clips > 0).sum(1)
+    recall = ((correct * weight) @ of_class) / np.maximum(clips, 1e-12)
+    mean: NDArray[np.float64] = (recall * (clips > 0)).sum(1) / (clips > 0).sum(1)
     return mean
-
-
-def _draws(
-    truth: NDArray[np.str_], speakers: NDArray[np.str_], right: Sequence[NDArray[np.bool_]]
-) -> NDArray[np.float64]:
-    rng = np.random.default_rng(0)
-    _, owner = np.unique(speakers, return_inverse=True)
-    groups = owner if owner.max() else np.arange(len(truth))
-    count = int(groups.max()) + 1
-    times = draw_speakers(count, DRAWS, rng)[:, groups].astype(float)
-    drawn = []
-    for rows in right:
-        seeds = draw_speakers(len(rows), DRAWS, rng)
-        drawn.append(_uar(truth, seeds @ rows / len(rows), times))
-    difference: NDArray[np.float64] = drawn[1] - drawn[0]
-    return difference

@@ -1,8 +1,9 @@
-"""What the papers claim and what was found, as one page of Markdown."""
+"""Reported and reproduced figures of the papers, as one page of Markdown."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,30 +20,33 @@ PROTOCOL = (
 )
 
 
-def write(folder: Path, found: Sequence[Mapping[str, Any]], command: str) -> None:
-    """Write `papers.md` and `papers.json`; `found` holds what is told of each paper and network.
+def write(folder: Path, papers: Sequence[Mapping[str, Any]], command: str) -> None:
+    """Write `papers.md` and `papers.json` from the results of each paper and network.
 
     Raises SerdemoError when the folder cannot be written.
     """
-    write_json(folder / DOCUMENT, {"protocol": PROTOCOL, "command": command, "papers": list(found)})
-    write_text(folder / PAGE, "\n".join(page(found, command)))
+    write_json(
+        folder / DOCUMENT, {"protocol": PROTOCOL, "command": command, "papers": list(papers)}
+    )
+    write_text(folder / PAGE, "\n".join(page(papers, command)))
 
 
-def page(found: Sequence[Mapping[str, Any]], command: str) -> list[str]:
-    """The lines of the page."""
+def page(papers: Sequence[Mapping[str, Any]], command: str) -> list[str]:
+    """Lines of the page."""
     lines = ["# The papers, reported and reproduced", "", PROTOCOL, ""]
-    for number in dict.fromkeys(one["paper"] for one in found):
-        of_it = [one for one in found if one["paper"] == number]
-        lines += [f"## {of_it[0]['title']} (arXiv {number})", ""]
-        told = [[one["what"], one["figure"]] for one in of_it[0]["reported"]]
-        lines += [*markdown([["reported", "figure"], *told]), ""]
-        lines += [f"Not at hand: {of_it[0]['not_had']}.", ""]
-        lines += [*markdown([ANSWERED, *(row for one in of_it for row in answers(one))]), ""]
-        lines += [*markdown([ARMS, *(row for one in of_it for row in arms(one))]), ""]
+    for number in dict.fromkeys(paper["paper"] for paper in papers):
+        networks = [paper for paper in papers if paper["paper"] == number]
+        first = networks[0]
+        reported = [[row["what"], row["figure"]] for row in first["reported"]]
+        lines += [f"## {first['title']} (arXiv {number})", ""]
+        lines += [*markdown([["reported", "figure"], *reported]), ""]
+        lines += [f"Not at hand: {first['not_had']}.", ""]
+        lines += [*markdown([QUESTION_HEADER, *chain(*map(question_rows, networks))]), ""]
+        lines += [*markdown([ARM_HEADER, *chain(*map(arm_rows, networks))]), ""]
     return [*lines, f"```\n{command}\n```", ""]
 
 
-ANSWERED = [
+QUESTION_HEADER = [
     "network",
     "question",
     "tested on",
@@ -50,14 +54,14 @@ ANSWERED = [
     "with, UAR %",
     "difference (95 % interval)",
 ]
-ARMS = ["network", "model", "tested on", "clips", "UAR %"]
+ARM_HEADER = ["network", "model", "tested on", "clips", "UAR %"]
 
 
-def answers(one: Mapping[str, Any]) -> list[list[str]]:
-    """A row under `ANSWERED` for each question that has an answer."""
+def question_rows(paper: Mapping[str, Any]) -> list[list[str]]:
+    """Rows under `QUESTION_HEADER` for the questions with results."""
     return [
         [
-            one["network"],
+            paper["network"],
             row["asks"],
             f"{row['corpus']}, {row['speakers']} speakers, {row['clips']} clips",
             rate(row["uar_base"]),
@@ -65,21 +69,21 @@ def answers(one: Mapping[str, Any]) -> list[list[str]]:
             f"{100 * row['difference']:+.1f} ({100 * row['ci95'][0]:+.1f} to"
             f" {100 * row['ci95'][1]:+.1f})",
         ]
-        for row in one["answers"]
+        for row in paper["answers"]
     ]
 
 
-def arms(one: Mapping[str, Any]) -> list[list[str]]:
-    """A row under `ARMS` for each model and test corpus."""
+def arm_rows(paper: Mapping[str, Any]) -> list[list[str]]:
+    """Rows under `ARM_HEADER` for every model and test corpus."""
     return [
-        [one["network"], row["arm"], row["corpus"], str(row["n"]), rate(row["uar"])]
-        for row in one["arms"]
+        [paper["network"], row["arm"], row["corpus"], str(row["n"]), rate(row["uar"])]
+        for row in paper["arms"]
     ]
 
 
-def rate(spread: Mapping[str, Any]) -> str:
-    """A rate in percent with its deviation, or of how few seeds it is."""
-    count = len(spread["values"])
-    if spread["sd"] is None:
-        return f"{100 * spread['mean']:.1f} (1 seed)"
-    return f"{100 * spread['mean']:.1f} ± {100 * spread['sd']:.1f} ({count} seeds)"
+def rate(seeds: Mapping[str, Any]) -> str:
+    """A rate in percent over seeds, as `mean_std` gives it."""
+    if seeds["sd"] is None:
+        return f"{100 * seeds['mean']:.1f} (1 seed)"
+    n_seeds = len(seeds["values"])
+    return f"{100 * seeds['mean']:.1f} ± {100 * seeds['sd']:.1f} ({n_seeds} seeds)"

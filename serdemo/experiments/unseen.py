@@ -1,4 +1,4 @@
-"""Leave-one-corpus-out runs beside each other, and what a speaker's neutral seconds add to them."""
+"""Leave-one-corpus-out runs beside each other, with and without speaker normalisation."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 
 from serdemo.cli.options import JSON, PATH, print_json
 from serdemo.evaluation.predictions import PredictionSet, concat
-from serdemo.experiments.neutral import HeardClip, calibrate
-from serdemo.experiments.paired import Paired, pair
+from serdemo.experiments.neutral import ScoredClip, calibrate
+from serdemo.experiments.paired import UarDifference, uar_difference
 from serdemo.inference.predictor import Predictor
 from serdemo.inference.speaker_normalization import NEUTRAL, STRENGTH
 from serdemo.metrics.bootstrap import Bounds, percentile_interval
@@ -22,13 +22,15 @@ from serdemo.schema.files import read_json, write_json
 from serdemo.schema.types import Utterance
 
 CALIBRATED = "answers-neutral.json"
-SECONDS = 6.0  # of neutral speech, of each speaker
+SECONDS = 6.0  # of neutral speech of each speaker
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A run, with or without neutral seconds: UAR (fractions) of each left-out corpus, their mean, and
-    how much more that is than the first run's on the clips that both answered, with its 95 % interval.
+    """A run, with or without speaker normalisation by neutral speech.
+
+    `uar` are fractions by left-out corpus and `mean` is their mean; `difference` is the mean less that
+    of the first run on the clips that both have predicted, and `ci95` its interval.
     """
 
     run: str
@@ -48,113 +50,119 @@ def measure(
     runs: Sequence[Path],
     *,
     neutral: bool = False,
-    progress: Callable[[str], None] = lambda told: None,
+    progress: Callable[[str], None] = lambda title: None,
 ) -> list[Row]:
-    """A row for every run, the first being what the others are compared with; with `neutral` one more
-    for every run, its models calibrated to each speaker by `SECONDS` of neutral speech.
+    """Compare every run with the first; `neutral` adds a row for each run with its models normalised
+    to each speaker by `SECONDS` of neutral speech.
 
-    Calibrated answers are kept beside the models. Raises UsageError for a folder that is no such run,
-    SerdemoError for one that is not finished or lacks what its models answered.
+    Calibrated predictions are saved beside the models. Raises UsageError for a folder that is no such
+    run, SerdemoError for one that is not finished or has other corpora.
     """
-    plain = [_answers(run) for run in runs]
-    rows = [_row(run, False, plain[0], said) for run, said in zip(runs, plain, strict=True)]
+    predictions = [
+        _by_seed(run, [_read_predictions(model) for model in _models(run)]) for run in runs
+    ]
+    base = predictions[0]
+    rows = [_row(run, False, base, own) for run, own in zip(runs, predictions, strict=True)]
     for run in runs if neutral else ():
-        said = [_with_neutral(place, progress) for place in _models(run)]
-        rows.append(_row(run, True, plain[0], _by_seed(run, said)))
+        calibrated = [_calibrated_predictions(model, progress) for model in _models(run)]
+        rows.append(_row(run, True, base, _by_seed(run, calibrated)))
     return rows
 
 
 def _models(run: Path) -> list[Path]:
-    """The folders of a run's models, one for each corpus and seed."""
+    """Folders of a run's models, one for each corpus and seed."""
     if not (run / PROTOCOL).exists():
         raise UsageError(f"{run} holds no cross-validation.")
     protocol = read_json(run / PROTOCOL)
     if not isinstance(protocol, dict) or protocol.get("by") != "one-corpus-out":
         raise UsageError(f"{run} was not made with --by one-corpus-out.")
-    found = sorted(run.glob("*/seed-*"))
-    if not found or not all((place / PREDICTIONS).exists() for place in found):
+    models = sorted(run.glob("*/seed-*"))
+    if not models or not all((model / PREDICTIONS).exists() for model in models):
         raise SerdemoError(f"Not all models of {run} are finished; go on with --resume.")
-    return found
+    return models
 
 
-def _answers(run: Path) -> list[PredictionSet]:
-    found = [PredictionSet.from_json(read_json(place / PREDICTIONS)) for place in _models(run)]
-    return _by_seed(run, found)
+def _read_predictions(model: Path) -> PredictionSet:
+    return PredictionSet.from_json(read_json(model / PREDICTIONS))
 
 
-def _by_seed(run: Path, said: Sequence[PredictionSet]) -> list[PredictionSet]:
-    """What each seed's models said to all corpora."""
-    names = [place.name for place in _models(run)]
+def _by_seed(run: Path, predictions: Sequence[PredictionSet]) -> list[PredictionSet]:
+    """Predictions of each seed's models, for all corpora together."""
+    seeds = [model.name for model in _models(run)]
     return [
-        concat([one for one, name in zip(said, names, strict=True) if name == seed])
-        for seed in sorted(set(names))
+        concat([part for part, name in zip(predictions, seeds, strict=True) if name == seed])
+        for seed in sorted(set(seeds))
     ]
 
 
-def _row(run: Path, neutral: bool, base: list[PredictionSet], said: list[PredictionSet]) -> Row:
-    pairs: dict[str, Paired] = {}
-    for corpus in sorted(set(said[0].corpora)):
-        found = pair(corpus, base, said)
-        if found is None:
-            raise SerdemoError(f"{run} and the first run have answered no clip of {corpus} both.")
-        pairs[corpus] = found
-    missing = {name for one in base for name in one.corpora} - pairs.keys()
+def _row(
+    run: Path, neutral: bool, base: list[PredictionSet], predictions: list[PredictionSet]
+) -> Row:
+    differences: dict[str, UarDifference] = {}
+    for corpus in sorted(set(predictions[0].corpora)):
+        difference = uar_difference(corpus, base, predictions)
+        if difference is None:
+            raise SerdemoError(f"{run} and the first run have no clip of {corpus} in common.")
+        differences[corpus] = difference
+    missing = {corpus for seed in base for corpus in seed.corpora} - differences.keys()
     if missing:
         raise SerdemoError(f"{run} has not left out {', '.join(sorted(missing))}.")
-    uar = {name: float(np.mean(one.other)) for name, one in pairs.items()}
+    uar = {corpus: float(np.mean(row.uar_other)) for corpus, row in differences.items()}
     return Row(
         run=run.name,
         neutral=neutral,
-        seeds=len(said),
+        seeds=len(predictions),
         uar=uar,
         mean=float(np.mean(list(uar.values()))),
-        difference=float(np.mean([one.difference for one in pairs.values()])),
-        ci95=percentile_interval(np.mean([one.drawn for one in pairs.values()], axis=0)),
+        difference=float(np.mean([row.difference for row in differences.values()])),
+        ci95=percentile_interval(np.mean([row.draws for row in differences.values()], axis=0)),
     )
 
 
-def _with_neutral(place: Path, progress: Callable[[str], None]) -> PredictionSet:
-    """What the model says to the clips it answered once each speaker's neutral seconds are known;
-    these are not answered, and who has too few is answered as before."""
-    kept = place / CALIBRATED
+def _calibrated_predictions(model: Path, progress: Callable[[str], None]) -> PredictionSet:
+    """A model's predictions after speaker normalisation, read from disk where they are saved.
+
+    The neutral clips used for calibration are left out. Speakers with too few keep their predictions.
+    """
+    path = model / CALIBRATED
     settings = {"seconds": SECONDS, "strength": STRENGTH}
-    if kept.exists():
-        found = read_json(kept)
-        if isinstance(found, dict) and found.get("settings") == settings:
-            return PredictionSet.from_json(found.get("answers"))
-    said = PredictionSet.from_json(read_json(place / PREDICTIONS))
-    progress(f"{place.parent.parent.name}: {place.parent.name}, {place.name}")
-    predictor = Predictor(place / "checkpoint")
+    if path.exists():
+        saved = read_json(path)
+        if isinstance(saved, dict) and saved.get("settings") == settings:
+            return PredictionSet.from_json(saved.get("answers"))
+    plain = _read_predictions(model)
+    progress(f"{model.parent.parent.name}: {model.parent.name}, {model.name}")
+    predictor = Predictor(model / "checkpoint")
     clips = [
         Utterance(Path(file), corpus, key.removeprefix(f"{corpus}/"), truth, truth)
         for file, corpus, key, truth in zip(
-            said.files, said.corpora, said.speakers, said.truth, strict=True
+            plain.files, plain.corpora, plain.speakers, plain.truth, strict=True
         )
     ]
-    rows = dict(zip(said.files, said.probabilities, strict=True))
+    rows = dict(zip(plain.files, plain.probabilities, strict=True))
     rng = np.random.default_rng(0)
-    for speaker in sorted({u.speaker_key for u in clips if u.emotion in NEUTRAL}):
-        own = [HeardClip(predictor, u) for u in clips if u.speaker_key == speaker]
-        taken, shift = calibrate(predictor, own, SECONDS, STRENGTH, rng)
+    for speaker in sorted({clip.speaker_key for clip in clips if clip.emotion in NEUTRAL}):
+        own = [ScoredClip(predictor, clip) for clip in clips if clip.speaker_key == speaker]
+        used, shift = calibrate(predictor, own, SECONDS, STRENGTH, rng)
         if shift is None:
             continue
-        for one in own:
-            file = one.utterance.path.as_posix()
-            if one in taken:
+        for clip in own:
+            file = clip.utterance.path.as_posix()
+            if clip in used:
                 del rows[file]
             else:
-                rows[file] = tuple(map(float, one.probabilities(shift)))
-    places = [at for at, file in enumerate(said.files) if file in rows]
-    answered = PredictionSet(
+                rows[file] = tuple(map(float, clip.probabilities(shift)))
+    remaining = [index for index, file in enumerate(plain.files) if file in rows]
+    calibrated = PredictionSet(
         predictor.labels,
-        files=tuple(said.files[at] for at in places),
-        corpora=tuple(said.corpora[at] for at in places),
-        speakers=tuple(said.speakers[at] for at in places),
-        truth=tuple(said.truth[at] for at in places),
-        probabilities=tuple(rows[said.files[at]] for at in places),
+        files=tuple(plain.files[index] for index in remaining),
+        corpora=tuple(plain.corpora[index] for index in remaining),
+        speakers=tuple(plain.speakers[index] for index in remaining),
+        truth=tuple(plain.truth[index] for index in remaining),
+        probabilities=tuple(rows[plain.files[index]] for index in remaining),
     )
-    write_json(kept, {"settings": settings, "answers": answered.to_json()})
-    return answered
+    write_json(path, {"settings": settings, "answers": calibrated.to_json()})
+    return calibrated
 
 
 @click.command("unseen")
@@ -162,20 +170,15 @@ def _with_neutral(place: Path, progress: Callable[[str], None]) -> PredictionSet
 @click.option("--neutral", is_flag=True, help="Also with 6 s of each speaker's neutral speech.")
 @JSON
 def command(runs: tuple[Path, ...], neutral: bool, as_json: bool) -> None:
-    """Leave-one-corpus-out runs of `crossval` beside the first of them."""
-
-    rows = measure(
-        runs,
-        neutral=neutral,
-        progress=lambda told: click.echo(told, err=True),
-    )
+    """Leave-one-corpus-out runs of `crossval`, each beside the first of them."""
+    rows = measure(runs, neutral=neutral, progress=lambda title: click.echo(title, err=True))
     if as_json:
         print_json([row.to_json() for row in rows])
         return
     for row in rows:
         low, high = (100 * bound for bound in row.ci95)
-        each = ", ".join(f"{corpus} {100 * uar:.1f}" for corpus, uar in row.uar.items())
+        by_corpus = ", ".join(f"{corpus} {100 * uar:.1f}" for corpus, uar in row.uar.items())
         click.echo(
             f"{row.run}{' with neutral seconds' if row.neutral else ''}: UAR {row.mean:.1%}, "
-            f"{100 * row.difference:+.1f} points ({low:+.1f} to {high:+.1f}); {each}"
+            f"{100 * row.difference:+.1f} points ({low:+.1f} to {high:+.1f}); {by_corpus}"
         )

@@ -10,7 +10,7 @@ import torch
 from support.command import here
 
 from serdemo.experiments import kill as kill_bench
-from serdemo.experiments.kill import NAME, Tally
+from serdemo.experiments.kill import NAME, KillReport
 from serdemo.nn import checkpoint
 from serdemo.runs.queue import JobQueue
 from serdemo.training.events import EVENTS, Saved, to_line
@@ -19,9 +19,9 @@ from serdemo.training.events import EVENTS, Saved, to_line
 @pytest.mark.slow
 @pytest.mark.skipif(not os.environ.get("CI"), reason="takes a minute or more: CI alone runs it")
 def test_a_kill_loses_nothing_that_was_saved() -> None:
-    found = here("bench", "kill", "--runs", "2", "--pages", "2", "--json").json()
-    assert found["faults"] == []
-    assert (found["run_kills"], found["resumed"], found["page_kills"]) == (2, 2, 2)
+    figures = here("bench", "kill", "--runs", "2", "--pages", "2", "--json").json()
+    assert figures["faults"] == []
+    assert (figures["run_kills"], figures["resumed"], figures["page_kills"]) == (2, 2, 2)
 
 
 @pytest.fixture
@@ -39,29 +39,29 @@ def keep(jobs: JobQueue, step: int, tiny_checkpoint: Path) -> None:
     checkpoint.save(jobs.path(NAME) / "checkpoint", model, described)
 
 
-def test_what_is_lost_is_found(jobs: JobQueue, tiny_checkpoint: Path) -> None:
+def test_a_lost_step_is_a_fault(jobs: JobQueue, tiny_checkpoint: Path) -> None:
     keep(jobs, 5, tiny_checkpoint)
-    tally = Tally()
-    assert kill_bench._left(jobs, tally) == 5
-    assert tally.faults == []
+    report = KillReport()
+    assert kill_bench.saved_step(jobs, report) == 5
+    assert report.faults == []
     keep(jobs, 3, tiny_checkpoint)
-    kill_bench._left(jobs, tally)
-    assert tally.faults == ["Step 5 was called saved, and 3 is there."]
+    kill_bench.saved_step(jobs, report)
+    assert report.faults == ["Step 5 was reported as saved, and 3 is there."]
 
 
 @pytest.mark.parametrize("part", ["resume/state.safetensors", "checkpoint/model.safetensors"])
-def test_what_is_cut_short_is_found(jobs: JobQueue, tiny_checkpoint: Path, part: str) -> None:
+def test_a_truncated_file_is_a_fault(jobs: JobQueue, tiny_checkpoint: Path, part: str) -> None:
     keep(jobs, 5, tiny_checkpoint)
     whole = (jobs.path(NAME) / part).read_bytes()
     (jobs.path(NAME) / part).write_bytes(whole[: len(whole) // 2])
-    tally = Tally()
-    kill_bench._left(jobs, tally)
-    assert len(tally.faults) == 1 and "cannot be read" in tally.faults[0]
+    report = KillReport()
+    kill_bench.saved_step(jobs, report)
+    assert len(report.faults) == 1 and "cannot be read" in report.faults[0]
 
 
-def test_a_fault_is_told_and_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = Tally(1, 0, 1, [2], [0.5], ["The run ended with its page."]).to_json()
-    monkeypatch.setattr(kill_bench, "kill", lambda runs, pages, seed: told)
+def test_a_fault_is_reported_and_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = KillReport(1, 0, 1, [2], [0.5], ["The run ended with its page."]).to_json()
+    monkeypatch.setattr(kill_bench, "kill", lambda runs, pages, seed: figures)
     done = here("bench", "kill")
     assert done.code == 1
     assert done.err == "serdemo: The run ended with its page.\n"

@@ -1,4 +1,4 @@
-"""How late the live answers are, with many streams at once fed at the pace of speech."""
+"""Delay of live predictions for many simultaneous streams in real time."""
 
 from __future__ import annotations
 
@@ -17,18 +17,17 @@ from serdemo.inference.live_service import LiveService
 from serdemo.inference.predictor import Predictor
 from serdemo.inference.speed import memory_mb, speech_samples
 
-REPEAT = 3  # each sample thrice: 48 kHz, as browsers send it
+REPEAT = 3  # of each sample: 48 kHz, as browsers send it
 DRAIN_S = 10.0
 
 
 def live(
     streams: int, seconds: float, chunk_s: float, threads: int, predictor: Predictor | None = None
 ) -> dict[str, Any]:
-    """Feed `streams` streams in real time with pieces of `chunk_s`, each with a clip of its own.
+    """Feed `streams` streams in real time with pieces of `chunk_s`, each from a clip of its own.
 
-    Pieces are 48 kHz int16 and come one stream after another, as from visitors who do not know of
-    each other. Delays run from the last sample of a window being spoken to its answer, so they
-    hold the wait for the piece to be full. `cpu_share` counts cores: 1.0 is one core busy.
+    Pieces are 48 kHz int16 and staggered over the streams. Delays run from the last sample of a window
+    to its prediction, including the wait for a full piece. `cpu_share` counts cores: 1.0 is one core.
     """
     torch.set_num_threads(threads)
     predictor = predictor or Predictor(device="cpu")
@@ -38,7 +37,7 @@ def live(
     process = psutil.Process()
     with LiveService(predictor, max_streams=streams) as service:
         handles = [service.open(rate) for _ in clips]
-        time.sleep(1.0)  # the worker warms up once, before anyone speaks
+        time.sleep(1.0)  # for the worker's warm-up
         cpu, rss, began = _cpu_s(process), memory_mb(), time.monotonic()
         sent = 0
         for piece in range(round(seconds / chunk_s)):

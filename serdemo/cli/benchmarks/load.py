@@ -1,7 +1,7 @@
-"""What the page bears: many visitors speak at once, through the very calls that a browser makes.
+"""Load test of the page: many simultaneous visitors, through the calls that a browser makes.
 
-Each visitor is a thread that sends its own clip at the pace of speech, in numbered pieces of what
-has been "captured" since the last call, and takes the answers from the replies.
+Each visitor is a thread that sends its own clip in real time, in numbered pieces of the sound since
+the last call, and reads the predictions from the replies.
 """
 
 from __future__ import annotations
@@ -20,36 +20,36 @@ import psutil
 
 from serdemo.audio import waveform
 from serdemo.cli.benchmarks.page_client import Page, served
-from serdemo.cli.options import CHECKPOINT, JSON, checkpoint_folder, number_option, print_figures
+from serdemo.cli.options import CHECKPOINT, JSON, number_option, print_figures
 from serdemo.inference.predictor import Predictor
 from serdemo.inference.speed import speech_samples
 from serdemo.schema.errors import SerdemoError
 
-PIECE_S = 0.096  # what the page's recorder gives at a time
+PIECE_S = 0.096  # of the page's recorder
 SETTLE_S = 10.0
 
 
 @dataclass(slots=True)
 class Visitor:
-    """One visitor's clip (16-bit, 16 kHz) and what became of it."""
+    """A visitor's clip (int16, 16 kHz), and the counts and predictions of its stream."""
 
     clip: np.ndarray[Any, np.dtype[np.int16]]
     sent: int = 0
     received: int = 0
     skipped: int = 0
     delays: list[float] = field(default_factory=list)
-    labels: dict[float, str] = field(default_factory=dict)  # end of a window -> what it says
+    labels: dict[float, str] = field(default_factory=dict)  # by the end of the window, in seconds
     failure: str = ""
 
     def speak(self, url: str, seconds: float) -> None:
-        """Send the clip over and over for so long; a refusal ends it with `failure`."""
+        """Send the clip repeatedly for `seconds`; a refusal ends it with `failure`."""
         try:
             self._speak(Page(url), seconds)
         except SerdemoError as problem:
             self.failure = str(problem)
 
     def sound(self, first: int, stop: int) -> np.ndarray[Any, np.dtype[np.int16]]:
-        """Samples [first, stop) of what is said."""
+        """Samples [first, stop) of the repeated clip."""
         return np.take(self.clip, range(first, stop), mode="wrap")
 
     def _speak(self, page: Page, seconds: float) -> None:
@@ -76,10 +76,10 @@ class Visitor:
         samples = base64.b64encode(self.sound(self.sent, stop).tobytes()).decode()
         newest = max(self.labels, default=0.0)
         since = max(0.0, newest - 5)
-        told = page.call("push", stream=stream, sequence=sequence, samples=samples, since=since)
+        reply = page.call("push", stream=stream, sequence=sequence, samples=samples, since=since)
         now = time.monotonic() - began
-        self.sent, self.received, self.skipped = stop, told["received"], told["skipped"]
-        for segment in told["segments"]:
+        self.sent, self.received, self.skipped = stop, reply["received"], reply["skipped"]
+        for segment in reply["segments"]:
             if segment["speech"] > 0 and segment["end_s"] not in self.labels:
                 self.labels[segment["end_s"]] = segment["label"]
         if max(self.labels, default=0.0) > newest:
@@ -89,18 +89,17 @@ class Visitor:
 def load(
     streams: int, seconds: float, url: str | None = None, checkpoint: Path | None = None
 ) -> dict[str, Any]:
-    """Let `streams` visitors speak to the page for `seconds`: at `url`, or one started for this.
+    """Let `streams` visitors speak for `seconds` to the page at `url`, or to one started for this.
 
-    Delays run from the last sample of an answered window being spoken to the answer's arrival.
-    `labels_as_file` is, for each visitor, the share of windows whose label is the one that the
-    same sound gets in this process, with the shipped model or `checkpoint`. Memory is that of the
-    page that was started. Raises SerdemoError when the page cannot be reached or refuses.
+    Delays run from the last sample of a window to the arrival of its prediction. `labels_as_file` is,
+    for each visitor, the share of windows with the label that the same sound gets in this process,
+    with the shipped model or `checkpoint`. Memory is that of a page started here. Raises SerdemoError when the page cannot be reached or refuses.
     """
     clips = [waveform.to_int16(clip.samples) for clip in speech_samples(streams)]
     visitors = [Visitor(clip) for clip in clips]
     with served(url, checkpoint) as (address, process):
         first = Visitor(clips[0])
-        first.speak(address, 1.5)  # the model's first answer is slow, for one
+        first.speak(address, 1.5)  # warms the model up
         if first.failure:
             raise SerdemoError(first.failure)
         start = _rss_mb(process)
@@ -109,7 +108,7 @@ def load(
         ]
         for number, thread in enumerate(threads):
             thread.start()
-            time.sleep(PIECE_S * (number % 7) / 7)  # nobody speaks in step with another
+            time.sleep(PIECE_S * (number % 7) / 7)  # visitors are not in step
         for thread in threads:
             thread.join()
         end = _rss_mb(process)
@@ -133,7 +132,7 @@ def load(
 
 
 def _agreement(predictor: Predictor, visitor: Visitor) -> float:
-    """The share of the visitor's windows that have the label of the same sound read as a file."""
+    """Share of the visitor's windows with the label that the same sound gets as a file."""
     stream = predictor.stream(waveform.SAMPLE_RATE, keep_s=visitor.sent / waveform.SAMPLE_RATE + 1)
     stream.push(visitor.sound(0, visitor.sent))
     windows = stream.ready_windows()
@@ -163,5 +162,4 @@ def command(
     streams: int, seconds: float, url: str | None, checkpoint: Path | None, as_json: bool
 ) -> None:
     """Delay, losses and memory of the page while visitors speak to it, as a browser sends it."""
-    folder = checkpoint and checkpoint_folder(checkpoint)
-    print_figures(load(streams, seconds, url, folder), as_json)
+    print_figures(load(streams, seconds, url, checkpoint), as_json)

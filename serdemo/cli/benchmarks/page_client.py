@@ -1,4 +1,4 @@
-"""The page at an address, talked to as a browser talks to it, and one that is started for that."""
+"""Client of the page that calls it as a browser does, and a page started for it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from urllib.parse import urlsplit
 
 from serdemo.schema.errors import SerdemoError
 
-START_S = 120.0
+TIMEOUT_S = 120.0
 
 
 class Page:
-    """The page at an address, as a browser talks to it. Each thread needs its own."""
+    """Client of the page at an address, for one thread."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url if "//" in url else f"//{url}", scheme="http")
@@ -35,62 +35,65 @@ class Page:
         self._url, self._path = url, parts.path.rstrip("/")
         self._origin = f"{parts.scheme}://{parts.netloc}"
         self._connection = kind(parts.hostname, parts.port, timeout=30)
-        config = self._ask("GET", "/config", None)
+        config = self._request("GET", "/config", None)
         self._config, self._prefix = config, config.get("api_prefix", "")
         self._session = uuid.uuid4().hex
-        self._names = {c["props"].get("elem_id"): c["id"] for c in config.get("components", [])}
-        if "live" not in self._names:
+        self._ids = {c["props"].get("elem_id"): c["id"] for c in config.get("components", [])}
+        if "live" not in self._ids:
             raise SerdemoError(f"{url} is no page of serdemo: give the address of one.")
 
-    def call(self, name: str, **asked: Any) -> dict[str, Any]:
-        """One call of the Live tab; raises SerdemoError when it is refused."""
+    def call(self, name: str, **arguments: Any) -> dict[str, Any]:
+        """Call the server of the Live tab; raises SerdemoError when it refuses."""
         body = {
-            "data": {"call": name, **asked},
-            "component_id": self._names["live"],
+            "data": {"call": name, **arguments},
+            "component_id": self._ids["live"],
             "fn_name": "live",
             "session_hash": "",
         }
-        told: dict[str, Any] = self._ask("POST", f"{self._prefix}/component_server/", body)
-        if "refused" in told:
-            raise SerdemoError(told["refused"])
-        return told
+        reply: dict[str, Any] = self._request("POST", f"{self._prefix}/component_server/", body)
+        if "refused" in reply:
+            raise SerdemoError(reply["refused"])
+        return reply
 
-    def happen(self, event: str, shown: str, at: str = "", **given: Any) -> str:
-        """What the element `shown` says after an event of the element `at`, or of the page itself.
+    def happen(self, event: str, output: str, at: str = "", **values_by_id: Any) -> str:
+        """Value of the element `output` after an event of the element `at`, or of the page.
 
-        Elements are as the page began, but for those `given`, with `_` for `-`. Each is told by its
-        id. Raises SerdemoError when the page answers with an error.
+        Elements are named by id; they have the page's first values, but for `values_by_id` (with `_`
+        for `-`). Raises SerdemoError when the page responds with an error.
         """
-        target, wanted = self._names.get(at), self._names[shown]
-        (found,) = (
-            one
-            for one in self._config["dependencies"]
-            if wanted in one["outputs"]
-            and any(kind == event and (not at or where == target) for where, kind in one["targets"])
+        target, output_id = self._ids.get(at), self._ids[output]
+        (dependency,) = (
+            dependency
+            for dependency in self._config["dependencies"]
+            if output_id in dependency["outputs"]
+            and any(
+                kind == event and (not at or where == target)
+                for where, kind in dependency["targets"]
+            )
         )
-        values = {self._names[name.replace("_", "-")]: value for name, value in given.items()}
+        values = {self._ids[name.replace("_", "-")]: value for name, value in values_by_id.items()}
         parts = {part["id"]: part["props"].get("value") for part in self._config["components"]}
         body = {
-            "data": [values.get(number, parts[number]) for number in found["inputs"]],
-            "fn_index": found["id"],
+            "data": [values.get(number, parts[number]) for number in dependency["inputs"]],
+            "fn_index": dependency["id"],
             "session_hash": self._session,
         }
-        self._ask("POST", f"{self._prefix}/queue/join", body)
-        told = self._awaited(f"{self._prefix}/queue/data?session_hash={self._session}")
-        return str(told[found["outputs"].index(wanted)])
+        self._request("POST", f"{self._prefix}/queue/join", body)
+        outputs = self._queue_outputs(f"{self._prefix}/queue/data?session_hash={self._session}")
+        return str(outputs[dependency["outputs"].index(output_id)])
 
-    def _awaited(self, path: str) -> list[Any]:
-        """The outputs of the event that the page has been told of, once it is through."""
+    def _queue_outputs(self, path: str) -> list[Any]:
+        """Outputs of the queued event, once it has been processed."""
         try:
             self._connection.request("GET", self._path + path)
             reply = self._connection.getresponse()
             outputs: list[Any] | None = None
             while line := reply.readline():
-                told = json.loads(line[5:]) if line.startswith(b"data:") else {}
-                if not told.get("success", True):
+                message = json.loads(line[5:]) if line.startswith(b"data:") else {}
+                if not message.get("success", True):
                     raise SerdemoError(f"{self._url} answers with an error.")
-                outputs = told.get("output", {}).get("data") or outputs
-                if told.get("msg") == "close_stream":
+                outputs = message.get("output", {}).get("data") or outputs
+                if message.get("msg") == "close_stream":
                     break
             self._connection.close()
         except (OSError, http.client.HTTPException, ValueError) as problem:
@@ -104,13 +107,13 @@ class Page:
         """Close the connection."""
         self._connection.close()
 
-    def _ask(self, method: str, path: str, body: Any) -> Any:
+    def _request(self, method: str, path: str, body: Any) -> Any:
         text = None if body is None else json.dumps(body)
         headers = {"Content-Type": "application/json", "Origin": self._origin}
         try:
             self._connection.request(method, self._path + path, text, headers)
             reply = self._connection.getresponse()
-            told = reply.read()
+            content = reply.read()
         except (OSError, http.client.HTTPException) as problem:
             self._connection.close()
             raise SerdemoError(
@@ -121,7 +124,7 @@ class Page:
                 f"{self._url} answers with the error {reply.status}: is it serdemo's page?"
             )
         try:
-            return json.loads(told)
+            return json.loads(content)
         except ValueError as problem:
             raise SerdemoError(
                 f"{self._url} is no page of serdemo: give the address of one."
@@ -132,9 +135,9 @@ class Page:
 def served(
     url: str | None = None, checkpoint: Path | None = None, **environment: str
 ) -> Iterator[tuple[str, int | None]]:
-    """The address of the page, and the number of its process if it was started here.
+    """Address of the page, and its process id if it is started here.
 
-    `environment` adds to that of the process. Raises SerdemoError when it does not start.
+    `environment` adds to that of the process. Raises SerdemoError when the page does not start.
     """
     if url is not None:
         yield url, None
@@ -143,13 +146,13 @@ def served(
     command = [sys.executable, "-m", "serdemo", "app", "--port", str(port)]
     command += ["--checkpoint", str(checkpoint)] if checkpoint else []
     environment = {**os.environ, "GRADIO_SERVER_NAME": "127.0.0.1", **environment}
-    with tempfile.TemporaryFile() as told:
-        app = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=told)
+    with tempfile.TemporaryFile() as stderr:
+        app = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=stderr)
         try:
             address = f"http://127.0.0.1:{port}"
             if not _is_served(address, app):
-                told.seek(0)
-                reason = told.read().decode(errors="replace").strip().splitlines()[-1:]
+                stderr.seek(0)
+                reason = stderr.read().decode(errors="replace").strip().splitlines()[-1:]
                 raise SerdemoError(
                     f"The page did not start: {''.join(reason) or 'it is too slow.'}"
                 )
@@ -160,14 +163,14 @@ def served(
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens at."""
+    """A free port of this machine."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def _is_served(address: str, app: subprocess.Popen[bytes]) -> bool:
-    until = time.monotonic() + START_S
+    until = time.monotonic() + TIMEOUT_S
     while time.monotonic() < until and app.poll() is None:
         with suppress(SerdemoError):
             Page(address).close()

@@ -1,4 +1,4 @@
-"""How fast the models answer, measured side by side with a peer in one run."""
+"""Prediction speed beside a peer's, measured in turn."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from serdemo.inference.speed import CLIP_S, memory_mb, speech_samples
 def predict(clips: int, rounds: int, threads: int, peer: bool = True) -> dict[str, Any]:
     """Times real time of the shipped model on `clips` clips of 10 s, the median of `rounds`.
 
-    The whole way from samples to answer is timed: speech detection, windows, sums. The peer is
-    transformers' audio-classification pipeline with a WavLM-base of random weights, on the same
-    clips and threads; the two take turns, and the ratio is the median of the turns' ratios.
+    Timed are speech detection, windows, model and aggregation. The peer is transformers'
+    audio-classification pipeline with a WavLM-base of random weights, on the same clips and threads;
+    the two take turns, and `ratio` is the median of the rounds' ratios.
     """
     torch.set_num_threads(threads)
     sources = speech_samples(clips)
@@ -35,7 +35,7 @@ def predict(clips: int, rounds: int, threads: int, peer: bool = True) -> dict[st
             pass
 
     ours()
-    rss_mb = round(memory_mb())  # before the peer takes its share
+    rss_mb = round(memory_mb())  # before the peer allocates memory
     theirs = _peer([clip.samples for clip in sources]) if peer else None
     if theirs:
         theirs()

@@ -1,4 +1,4 @@
-"""How good a checkpoint is: its card's figures measured anew, on whole clips and on short ones."""
+"""Scores of a checkpoint beside those of its card, on whole clips and on short ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 import numpy as np
 
 from serdemo.audio import waveform
-from serdemo.cli.options import CHECKPOINT, JSON, ROOT, checkpoint_folder, number_option, print_json
+from serdemo.cli.options import CHECKPOINT, JSON, ROOT, number_option, print_json
 from serdemo.data import corpora
 from serdemo.evaluation import speaker_verification
 from serdemo.evaluation.predictions import PredictionSet, concat, predict_dataset, score
@@ -25,32 +25,33 @@ from serdemo.schema.types import Utterance
 
 
 def measure(folder: Path, root: Path | None, names: str | None, cut: float) -> dict[str, Any]:
-    """Figures of a checkpoint on speakers it has neither been trained nor chosen on, as fractions.
+    """Scores (fractions) of a checkpoint on speakers it was neither trained nor selected on.
 
-    For each corpus, and for all together: UAR with its interval and calibration error, the UAR of the middle `cut`
-    seconds of the same clips, and how often it is sure and right; of a checkpoint that only embeds
-    voices the equal error rate. `card` says whether the rate is the one of the checkpoint's report. `names` are the corpora, those of the report where None.
+    For each corpus, and for all together: UAR with its interval, calibration error, UAR of the middle
+    `cut` seconds, and accuracy by confidence; for a speaker encoder the equal error rate. `card` tells
+    whether the rate equals that of the checkpoint's report. `names` are the corpora, None for those of
+    the report.
 
     Raises UsageError when there is no report and no corpus is named, SerdemoError when a corpus
     cannot be read.
     """
     description = read_description(folder)
-    heard = Predictor(folder) if description.labels else Embedder(folder)
+    predictor = Predictor(folder) if description.labels else Embedder(folder)
     reported = _reported(folder, "uar" if description.labels else "eer")
-    wanted = names or ",".join(reported)
-    if not wanted:
+    corpus_names = names or ",".join(reported)
+    if not corpus_names:
         raise UsageError(f"{folder.name} has no report.json: name the corpora with --corpus.")
-    everyone, rows, said = corpora.load_many(wanted, root), [], []
-    for name in dict.fromkeys(clip.corpus for clip in everyone):
+    utterances, rows, predictions = corpora.load_many(corpus_names, root), [], []
+    for name in dict.fromkeys(clip.corpus for clip in utterances):
         clips = select_test_clips(
-            [clip for clip in everyone if clip.corpus == name], "unseen", description
+            [clip for clip in utterances if clip.corpus == name], "unseen", description
         )
-        if isinstance(heard, Predictor):
-            whole = predict_dataset(heard, clips)
-            rows.append(_row(heard, name, clips, whole, cut, reported))
-            said.append(whole)
+        if isinstance(predictor, Predictor):
+            whole = predict_dataset(predictor, clips)
+            rows.append(_row(predictor, name, clips, whole, cut, reported))
+            predictions.append(whole)
         else:
-            rows.append(_verified(heard, name, clips, reported))
+            rows.append(_verification_row(predictor, name, clips, reported))
     weights = folder / checkpoint_files.WEIGHTS
     return {
         "checkpoint": description.name,
@@ -58,13 +59,15 @@ def measure(folder: Path, root: Path | None, names: str | None, cut: float) -> d
         "megabytes": weights.stat().st_size / 1e6,
         "cut_s": cut,
         "corpora": rows,
-        "together": _together(rows, said),
+        "together": _overall(rows, predictions),
     }
 
 
-def _together(rows: list[dict[str, Any]], said: list[PredictionSet]) -> dict[str, float] | None:
-    """The corpora's mean UAR, and the calibration error of all clips at once; None without answers."""
-    scores = score(concat(said)) if said else None
+def _overall(
+    rows: list[dict[str, Any]], predictions: list[PredictionSet]
+) -> dict[str, float] | None:
+    """Mean UAR over corpora and calibration error over all clips; None without predictions."""
+    scores = score(concat(predictions)) if predictions else None
     if scores is None:
         return None
     means = {name: float(np.mean([row[name] for row in rows])) for name in ("uar", "uar_cut")}
@@ -100,24 +103,24 @@ def _row(
         "uar": scores.uar,
         "uar_ci95": list(scores.uar_ci95),
         "ece": scores.ece,
-        "card": _beside(reported, name, scores.uar),
+        "card": _card_note(reported, name, scores.uar),
         "uar_cut": scores_cut.uar,
         "uar_lost": scores.uar - scores_cut.uar,
-        **_sureness(whole, predictor.description.unsure_below),
+        **_confidence(whole, predictor.description.unsure_below),
     }
 
 
-def _verified(
+def _verification_row(
     embedder: Embedder, name: str, clips: tuple[Utterance, ...], reported: dict[str, float]
 ) -> dict[str, Any]:
     limit = embedder.description.options.get("trials", MAX_TRIALS)
-    found = speaker_verification.verify(embedder, name, clips, limit)
-    if found is None:
+    result = speaker_verification.verify(embedder, name, clips, limit)
+    if result is None:
         raise UsageError(f"The unseen speakers of {name} make no trials: two are needed.")
-    return {**found.to_json(), "card": _beside(reported, name, found.eer)}
+    return {**result.to_json(), "card": _card_note(reported, name, result.eer)}
 
 
-def _beside(reported: dict[str, float], name: str, rate: float) -> str:
+def _card_note(reported: dict[str, float], name: str, rate: float) -> str:
     if name not in reported:
         return "not in its report"
     same = abs(reported[name] - rate) < 5e-4
@@ -125,15 +128,15 @@ def _beside(reported: dict[str, float], name: str, rate: float) -> str:
 
 
 def middle(clip: Utterance, seconds: float) -> waveform.Clip:
-    """The middle of a clip."""
+    """The middle `seconds` of a clip."""
     wave = waveform.decode(clip.path).samples
     size = round(seconds * waveform.SAMPLE_RATE)
     start = max(0, (len(wave) - size) // 2)
     return waveform.from_array(wave[start : start + size], waveform.SAMPLE_RATE, clip.path.name)
 
 
-def _sureness(answers: PredictionSet, below: float) -> dict[str, float | None]:
-    """The share of clips answered with confidence, and how often either kind is right."""
+def _confidence(answers: PredictionSet, below: float) -> dict[str, float | None]:
+    """Share of confident predictions, and the accuracy of these and of the others."""
     rows = np.array(answers.probabilities)
     right = np.array(answers.labels)[rows.argmax(1)] == np.array(answers.truth)
     sure = rows.max(1) >= below
@@ -154,7 +157,7 @@ def command(
     checkpoint: Path | None, root: Path | None, corpus: str | None, cut: float, as_json: bool
 ) -> None:
     """Score a checkpoint's test speakers anew, beside its card; whole clips and short ones."""
-    folder = checkpoint_folder(checkpoint) if checkpoint else checkpoint_files.bundled_checkpoint()
+    folder = checkpoint or checkpoint_files.bundled_checkpoint()
     figures = measure(folder, data_root(root), corpus, cut)
     if as_json:
         print_json(figures)

@@ -1,4 +1,4 @@
-"""Start-up time of the page, beside that of a bare `gr.Interface`."""
+"""Start-up time of the page beside that of a bare `gr.Interface`."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from serdemo.cli.options import JSON, number_option, print_figures
 from serdemo.schema.errors import SerdemoError
 
 BARE = "import gradio as gr; gr.Interface(lambda text: text, 'text', 'text').launch()"
-PATIENCE_S = 120.0
+TIMEOUT_S = 120.0
 
 
 def start(rounds: int) -> dict[str, Any]:
-    """Start both pages in turn, each `rounds` times after once unmeasured: the median seconds from
-    the start of the process until the page is sent, and their ratio.
+    """Median seconds from the start of a process until its page is sent, for both pages, and the ratio.
+
+    The pages are started in turn, `rounds` times each after a warm-up.
 
     Raises SerdemoError where one of them is not served.
     """
@@ -57,7 +58,7 @@ def _served_after(arguments: Sequence[str]) -> float:
         stderr=subprocess.DEVNULL,
     )
     try:
-        while process.poll() is None and time.monotonic() - began < PATIENCE_S:
+        while process.poll() is None and time.monotonic() - began < TIMEOUT_S:
             try:
                 with urllib.request.urlopen(f"http://127.0.0.1:{port}", timeout=5) as page:
                     page.read()

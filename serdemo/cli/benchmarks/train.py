@@ -1,4 +1,4 @@
-"""How fast training is, beside transformers' own Trainer on the same model, clips and device."""
+"""Training speed beside transformers' Trainer on the same model, clips and device."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from serdemo.training.options import TrainOptions
 from serdemo.training.recipes.base import Recipe
 from serdemo.training.recipes.supervised import Supervised, SupervisedOptions
 
-WARM_UP = 3  # steps before the clock starts
-STILL = dict(speed=0.0, noise=0.0, reverberation=0.0, bandlimit=0.0, gain=0.0)
+WARM_UP = 3  # untimed steps
+NO_AUGMENTATION = dict(speed=0.0, noise=0.0, reverberation=0.0, bandlimit=0.0, gain=0.0)
 
 
 def train(
@@ -47,14 +47,14 @@ def train(
     """Clips per second of our loop and of a plain `transformers.Trainer`, in turn in one run.
 
     Both train the recipe `supervised` on the same clips of `seconds` s from the same weights, with
-    the same optimiser, loss, precision, batch size and device, without augmentation; ours besides
-    keeps the average of the weights. Each round times `steps` steps of each; the ratio is the
+    the same optimiser, loss, precision, batch size and device, without augmentation; ours also
+    keeps the EMA of the weights. Each round times `steps` steps of each; the ratio is the
     median of the rounds' ratios. Raises UsageError when there are too few steps to time.
     """
     if steps <= WARM_UP:
         raise UsageError(f"--steps must be more than the {WARM_UP} that warm up.")
     torch.set_num_threads(threads)
-    values = dict(STILL, encoder=encoder, source=source, batch_size=batch_size, workers=0)
+    values = dict(NO_AUGMENTATION, encoder=encoder, source=source, batch_size=batch_size, workers=0)
     values |= dict(min_crop=seconds, max_crop=seconds, epochs=1)
     options = TrainOptions(threads=threads)
     recipe = Supervised.from_values(values)
@@ -80,14 +80,14 @@ def train(
 
 
 def _corpus(folder: Path, count: int, seconds: float) -> tuple[Utterance, ...]:
-    """`count` clips cut from the example voices; their emotions are dealt out in turn."""
+    """`count` clips cut from the examples, with labels in rotation."""
     size = round(seconds * waveform.SAMPLE_RATE)
-    found = []
+    clips = []
     for number, clip in enumerate(speech_samples(count)):
         path, emotion = folder / f"{number}.wav", EMOTIONS[number % len(EMOTIONS)]
         soundfile.write(path, np.resize(clip.samples, size), waveform.SAMPLE_RATE)
-        found.append(Utterance(path, "bench", str(number % 8), emotion, emotion, "", "", seconds))
-    return tuple(found)
+        clips.append(Utterance(path, "bench", str(number % 8), emotion, emotion, "", "", seconds))
+    return tuple(clips)
 
 
 def _ours(recipe: Recipe, options: TrainOptions, split: Split, run: Path) -> float:
@@ -100,7 +100,7 @@ def _batch(recipe: Recipe) -> int:
 
 
 class _Wrapped(nn.Module):
-    """The model with its loss, as a Trainer wants it."""
+    """The model with its loss, as Trainer expects it."""
 
     def __init__(self, recipe: Recipe, split: Split) -> None:
         super().__init__()
@@ -125,7 +125,7 @@ def _theirs(recipe: Recipe, options: TrainOptions, split: Split, folder: Path) -
     times: list[float] = []
 
     class Clock(TrainerCallback):
-        def on_step_end(self, *given: Any, **named: Any) -> None:
+        def on_step_end(self, *args: Any, **named: Any) -> None:
             times.append(time.perf_counter())
 
     def batched(items: list[tuple[np.ndarray, int]]) -> dict[str, Tensor]:
@@ -160,8 +160,8 @@ def _theirs(recipe: Recipe, options: TrainOptions, split: Split, folder: Path) -
         data_collator=batched,
         callbacks=[Clock()],
     )
-    trainer.remove_callback(PrinterCallback)  # standard output is for our figures
-    with flushed_denormals():  # so that the two differ in the loop alone
+    trainer.remove_callback(PrinterCallback)  # it writes to stdout
+    with flushed_denormals():  # as in our own loop
         trainer.train()
     return _batch(recipe) * (len(times) - WARM_UP) / (times[-1] - times[WARM_UP - 1])
 

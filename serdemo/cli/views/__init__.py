@@ -1,1 +1,1 @@
-"""Results printed to the terminal."""
+"""Terminal output of the commands."""

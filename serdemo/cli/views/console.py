@@ -1,4 +1,4 @@
-"""What the command line shows on a terminal: answers as bars, tables, and progress with time left."""
+"""Terminal output: predictions as bars, tables, and progress bars."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ BAR = 24
 
 
 def show_prediction(answer: Prediction, file: str) -> None:
-    """The answer first, then a bar for each emotion, the course over time, and the warnings."""
+    """Print the prediction, a bar for each emotion, the segments, and the warnings."""
     out = Console(highlight=False, markup=False)
     out.print(Text(f"{file}  ({answer.duration_s:.1f} s)", style="bold"), soft_wrap=True)
     out.print(f"  {palette.sentence(answer)}")
@@ -58,7 +58,7 @@ def show_prediction(answer: Prediction, file: str) -> None:
 
 
 def show_corpora(rows: Sequence[Status]) -> None:
-    """What is found of each known corpus; below, its licence, how to test on it and to get it."""
+    """Print how much of each corpus is present, then its licence, protocol and source."""
     table = Table("corpus", "language", "clips", "speakers", "state", box=None)
     for row in rows:
         state = "complete" if row.complete else "in part" if row.clips else "not found"
@@ -81,7 +81,7 @@ def show_corpora(rows: Sequence[Status]) -> None:
 
 
 def show_report(report: Report) -> None:
-    """Scores in percent, with the interval and the confusion matrix."""
+    """Print scores in percent with the interval, and the confusion matrix."""
     scores, out = report.scores, Console(highlight=False, markup=False)
     who = "unseen speakers" if report.unseen_speakers else "speakers it was trained or selected on"
     title = f"{report.checkpoint} on {report.corpus}: {scores.n} clips, {scores.speakers} {who}"
@@ -97,11 +97,11 @@ def show_report(report: Report) -> None:
         if sum(row):
             table.add_row(label, *(str(count) if count else "·" for count in row))
     out.print(table)
-    for one in report.by_corpus:
+    for part in report.by_corpus:
         out.print(
-            f"  {one.corpus}: UAR {one.scores.uar:.1%}, WA {one.scores.wa:.1%}, macro F1"
-            f" {one.scores.macro_f1:.1%}, calibration error {one.scores.ece:.3f},"
-            f" {one.scores.n} clips, {one.scores.speakers} speakers",
+            f"  {part.corpus}: UAR {part.scores.uar:.1%}, WA {part.scores.wa:.1%}, macro F1"
+            f" {part.scores.macro_f1:.1%}, calibration error {part.scores.ece:.3f},"
+            f" {part.scores.n} clips, {part.scores.speakers} speakers",
             soft_wrap=True,
         )
     for sentence in report.refused:
@@ -110,17 +110,17 @@ def show_report(report: Report) -> None:
 
 @contextmanager
 def progress(title: str, total: int, *, hidden: bool = False) -> Iterator[Callable[[int], None]]:
-    """A bar with time left on stderr; the function yielded is told the number done."""
+    """Show a progress bar on stderr; yields a function of the number done."""
     with _bar(hidden) as bar:
         task = bar.add_task(title, total=total)
         yield lambda done: bar.update(task, completed=done)
 
 
-def show_training(happening: Iterable[Event]) -> None:
-    """Follow a run: a bar with loss, speed and time left, and a line for each epoch."""
+def show_training(events: Iterable[Event]) -> None:
+    """Show a training run: a bar with loss, speed and time left, and a line for each epoch."""
     with _bar(False) as bar:
         task = bar.add_task("Starting", total=None)
-        for event in happening:
+        for event in events:
             if isinstance(event, Started):
                 bar.console.print(
                     f"{event.recipe}: {event.train_clips} clips to train on, {event.valid_clips} to"
@@ -130,8 +130,8 @@ def show_training(happening: Iterable[Event]) -> None:
                 )
                 bar.update(task, total=event.steps, completed=event.resumed_step)
             elif isinstance(event, Step):
-                said = f"{event.stage} {event.epoch + 1}: loss {event.loss:.3f}, {event.clips_per_s:.0f} clips/s"
-                bar.update(task, completed=event.step, description=said)
+                text = f"{event.stage} {event.epoch + 1}: loss {event.loss:.3f}, {event.clips_per_s:.0f} clips/s"
+                bar.update(task, completed=event.step, description=text)
             elif isinstance(event, EpochEnd):
                 figures = ", ".join(f"{k} {v:.1%}" for k, v in event.metrics.items())
                 best = " (best so far)" if event.best else ""
@@ -143,7 +143,7 @@ def show_training(happening: Iterable[Event]) -> None:
                 if event.verdict is not None:
                     bar.console.print(verdict_sentence(event.verdict))
             else:
-                assert isinstance(event, Saved | Failed)  # told by the bar's lines and the error
+                assert isinstance(event, Saved | Failed)  # shown by the bar and the error
 
 
 def verdict_sentence(verdict: Verdict) -> str:
@@ -160,7 +160,7 @@ def verdict_sentence(verdict: Verdict) -> str:
 
 
 def _bar(hidden: bool) -> Progress:
-    """A bar that leaves nothing behind; in a log, where it cannot move, only the lines are told."""
+    """A transient bar, disabled where stderr is no terminal."""
     console = Console(stderr=True, highlight=False)
     return Progress(
         TextColumn("{task.description}"),

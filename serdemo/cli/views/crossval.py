@@ -1,4 +1,4 @@
-"""What a protocol found, as tables on a terminal."""
+"""Terminal output of `crossval`."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from serdemo.evaluation.report import Found, leakage, tables
 WIDTH = 110  # columns; a cell broken over lines cannot be read
 
 
-def show_protocol(found: Found, folder: Path) -> None:
-    """Every table of a document, what sharing speakers is worth, and where the report lies."""
+def show_protocol(document: Found, folder: Path) -> None:
+    """Print the tables of a report, the effect of leakage, and the path of the report."""
     out = Console(highlight=False, markup=False)
     out.width = max(out.width, WIDTH)
-    out.print(found["protocol"], soft_wrap=True)
-    for title, (head, *rows) in tables(found):
+    out.print(document["protocol"], soft_wrap=True)
+    for title, (head, *rows) in tables(document):
         table = Table(*head, box=None, title=title, title_justify="left", title_style="bold")
         for row in rows:
             table.add_row(*row)
         out.print()
         out.print(table)
-    if told := leakage(found):
-        out.print(f"\n{told}", soft_wrap=True)
+    if sentence := leakage(document):
+        out.print(f"\n{sentence}", soft_wrap=True)
     out.print(f"\nThe report: {folder / 'report.md'}", soft_wrap=True)

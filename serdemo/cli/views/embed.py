@@ -1,4 +1,4 @@
-"""What `clusters` shows on a terminal."""
+"""Terminal output of `clusters`."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ PROBES = {
 }
 
 
-def show_clusters(name: str, found: Analysis, read_off: Mapping[str, Probe | None]) -> None:
-    """A row for each way of looking, chance below each, and what they mean; then the probes."""
+def show_clusters(name: str, analysis: Analysis, probe_results: Mapping[str, Probe | None]) -> None:
+    """Print the agreement of clusters and emotions, with chance levels, and the probes."""
     out = Console(highlight=False, markup=False)
     out.print(
-        f"{name}: {found.n} clips of {found.speakers} speakers, {found.scored_speakers} of them with"
-        f" two emotions or more ({', '.join(found.emotions)}); {found.clusters:.1f} clusters to a"
+        f"{name}: {analysis.n} clips of {analysis.speakers} speakers, {analysis.scored_speakers} of them with"
+        f" two emotions or more ({', '.join(analysis.emotions)}); {analysis.clusters:.1f} clusters to a"
         " speaker.",
         soft_wrap=True,
     )
     table = Table("clusters against emotions", "NMI", "ARI", "purity", "silhouette", box=None)
-    for title, one in (
-        ("each speaker by itself, averaged", found.per_speaker),
-        ("  by chance (emotions shuffled)", found.shuffled),
-        ("all speakers pooled", found.pooled),
-        ("  by chance (emotions shuffled)", found.pooled_shuffled),
+    for title, agreement in (
+        ("within each speaker, averaged", analysis.per_speaker),
+        ("  by chance (emotions shuffled)", analysis.shuffled),
+        ("all speakers pooled", analysis.pooled),
+        ("  by chance (emotions shuffled)", analysis.pooled_shuffled),
     ):
-        table.add_row(title, *_cells(one))
+        table.add_row(title, *_cells(agreement))
     out.print(table)
     out.print(
         "  NMI and ARI: 1 where clusters are emotions, ARI 0 by chance. Purity: clips whose emotion is"
@@ -41,9 +41,11 @@ def show_clusters(name: str, found: Analysis, read_off: Mapping[str, Probe | Non
         " -1 to 1.",
         soft_wrap=True,
     )
-    table = Table("read off an embedding", "accuracy", "UAR", "by chance", "classes", box=None)
+    table = Table(
+        "linear probe of the embedding", "accuracy", "UAR", "by chance", "classes", box=None
+    )
     for key, title in PROBES.items():
-        probe = read_off[key]
+        probe = probe_results[key]
         if probe is None:
             table.add_row(title, "not defined here", "", "", "")
         else:
@@ -54,6 +56,6 @@ def show_clusters(name: str, found: Analysis, read_off: Mapping[str, Probe | Non
     out.print(table)
 
 
-def _cells(one: Agreement) -> list[str]:
-    values = (one.nmi, one.ari, one.purity, one.silhouette)
+def _cells(agreement: Agreement) -> list[str]:
+    values = (agreement.nmi, agreement.ari, agreement.purity, agreement.silhouette)
     return ["-" if value is None else f"{value:.3f}" for value in values]

@@ -1,4 +1,4 @@
-"""What `listen` shows: bars that move on a terminal, or a line of JSON for each answer."""
+"""Output of `listen`: live bars on a terminal, or a line of JSON for each window."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from serdemo.schema import palette
 from serdemo.schema.types import Prediction, Segment
 
 BAR = 30
-COURSE = 60  # answers
-LOWEST_DBFS = -60.0  # the left end of the level's bar
+MAX_GLYPHS = 60  # half a minute
+MIN_DBFS = -60.0  # the left end of the level's bar
 
 
 class Screen:
-    """Bars that move, or JSON lines: an `answer` for each window, a `summary` at the end."""
+    """Live bars, or JSON lines: an `answer` for each window, a `summary` at the end."""
 
     def __init__(self, name: str, as_json: bool, unsure_below: float) -> None:
         self._name, self._json, self._unsure_below = name, as_json, unsure_below
-        self._seen_s = 0.0
-        self._heard = False
+        self._shown_until_s = 0.0
+        self._has_speech = False
         self._warnings: tuple[str, ...] = ()
         self._console = Console(highlight=False, markup=False)
         self._live: Live | None = None
@@ -44,8 +44,8 @@ class Screen:
             self._live.stop()
 
     def state(self, state: LiveState) -> None:
-        """Show what is known now."""
-        self._answers(state.segments, state.delay_s)
+        """Show the present state."""
+        self._new_segments(state.segments, state.delay_s)
         if self._live:
             self._live.update(picture(self._name, state))
         elif state.warnings != self._warnings:
@@ -54,8 +54,8 @@ class Screen:
                 click.echo(f"serdemo: {sentence}", err=True)
 
     def end(self, state: LiveState, whole: Prediction) -> None:
-        """Show the answer for all that was heard."""
-        self._answers(whole.segments, None)
+        """Show the prediction for the whole sound."""
+        self._new_segments(whole.segments, None)
         if self._live is None:
             values = {"event": "summary", **whole.to_json(), "warnings": state.warnings}
             del values["segments"]  # each was an answer
@@ -64,21 +64,23 @@ class Screen:
             )
             return
         self._live.stop()
-        # The kept segments may be a last minute of silence: one stands for the whole.
-        one = Segment(0.0, whole.duration_s, whole.label, whole.confidence, {}, float(self._heard))
-        answer = replace(whole, segments=(one,))
+        # The segments may only cover a last minute of silence; one of the whole replaces them.
+        summary = Segment(
+            0.0, whole.duration_s, whole.label, whole.confidence, {}, float(self._has_speech)
+        )
+        answer = replace(whole, segments=(summary,))
         text = Text(no_wrap=True).append(f"{whole.file}  {whole.duration_s:.1f} s\n", style="bold")
         text.append(f"  {palette.sentence(answer)}\n", style="bold")
         if answer.has_speech:
             text.append_text(bars(whole.probabilities))
-        self._console.print(text, _course(whole.segments), _notes(state.warnings), sep="")
+        self._console.print(text, _glyphs(whole.segments), _notes(state.warnings), sep="")
 
-    def _answers(self, segments: Iterable[Segment], delay_s: float | None) -> None:
+    def _new_segments(self, segments: Iterable[Segment], delay_s: float | None) -> None:
         for segment in segments:
-            if segment.end_s <= self._seen_s:
+            if segment.end_s <= self._shown_until_s:
                 continue
-            self._seen_s = segment.end_s
-            self._heard |= segment.speech_ratio > 0
+            self._shown_until_s = segment.end_s
+            self._has_speech |= segment.speech_ratio > 0
             if self._json:
                 unsure = not segment.speech_ratio or segment.confidence < self._unsure_below
                 _line(
@@ -91,20 +93,20 @@ def _line(values: dict[str, Any]) -> None:
 
 
 def picture(name: str, state: LiveState) -> Text:
-    """Answer, a bar for each emotion, level, the last minute, and what is wrong."""
+    """Prediction, a bar for each emotion, level, the last segments, and warnings."""
     heading = palette.sentence(state.prediction()) if state.label else "Listening"
     text = Text(no_wrap=True)
     text.append(f"{name}  {state.received_s:.1f} s\n", style="bold")
     text.append(f"  {heading}\n", style="bold")
     if state.probabilities:
         text.append_text(bars(state.probabilities))
-    share = 1 - max(LOWEST_DBFS, min(0.0, state.level_dbfs)) / LOWEST_DBFS
+    share = 1 - max(MIN_DBFS, min(0.0, state.level_dbfs)) / MIN_DBFS
     full = round(BAR * share)
     text.append(f"\n    {'level':<10} {'█' * full}{'░' * (BAR - full)} {state.level_dbfs:.0f} dBFS")
     text.append("  speech" if state.is_speaking else "")
     if state.delay_s is not None:
         text.append(f"  {state.delay_s:.2f} s behind")
-    text.append_text(_course(state.segments))
+    text.append_text(_glyphs(state.segments))
     return text.append_text(_notes(state.warnings))
 
 
@@ -112,22 +114,22 @@ def _notes(warnings: Iterable[str]) -> Text:
     return Text("".join(f"\n  Note: {sentence}" for sentence in warnings))
 
 
-def _course(segments: Sequence[Segment]) -> Text:
-    """The last half minute, a mark for each answer."""
+def _glyphs(segments: Sequence[Segment]) -> Text:
+    """A glyph for each of the last segments."""
     text = Text("\n    ")
-    for segment in segments[-COURSE:]:
-        shown = palette.style_of(segment.label)
-        text.append(shown.glyph if segment.speech_ratio else "·", style=shown.colour)
+    for segment in segments[-MAX_GLYPHS:]:
+        style = palette.style_of(segment.label)
+        text.append(style.glyph if segment.speech_ratio else "·", style=style.colour)
     return text
 
 
 def bars(probabilities: dict[str, float]) -> Text:
-    """A line for each label, always in the same place."""
+    """A bar for each label, in the order of the labels."""
     text = Text(no_wrap=True)
     for label, share in probabilities.items():
-        shown = palette.style_of(label)
+        style = palette.style_of(label)
         full = round(BAR * share)
-        text.append(f"  {shown.glyph} {label:<10} ", style=shown.colour)
-        text.append("█" * full, style=shown.colour).append("░" * (BAR - full), style="dim")
+        text.append(f"  {style.glyph} {label:<10} ", style=style.colour)
+        text.append("█" * full, style=style.colour).append("░" * (BAR - full), style="dim")
         text.append(f" {share:>4.0%}\n")
     return text

@@ -1,4 +1,4 @@
-"""What `models` shows on a terminal: the list, a card, two models beside each other."""
+"""Terminal output of `models`: the list, a card, and comparisons."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from serdemo.schema.types import Prediction
 
 
 def show_list(rows: Sequence[Summary], speed: bool) -> None:
-    """A line of facts for each model; below it, its figures, data and licence."""
+    """Print each model's architecture, labels, scores, data and licence."""
     out = _console()
     for row in rows:
         out.print(Text(row.key, style="bold"), soft_wrap=True)
@@ -28,33 +28,33 @@ def show_list(rows: Sequence[Summary], speed: bool) -> None:
         if speed and not row.times_real_time:
             fast = ", speed not measured"
         out.print(
-            f"  {row.recipe or 'no recipe told'}, encoder {row.encoder},"
+            f"  {row.recipe or 'recipe unknown'}, encoder {row.encoder},"
             f" {row.parameters / 1e6:.2f} M parameters, {row.size_mb:.1f} MB{fast}",
             soft_wrap=True,
         )
         out.print(f"  labels: {labels}", soft_wrap=True)
         out.print(f"  {figures_line(row.figures or {})}", soft_wrap=True)
         out.print(f"  trained on: {data_line(row)}", soft_wrap=True)
-        out.print(f"  licence: {row.licence or 'not told'}", soft_wrap=True)
+        out.print(f"  licence: {row.licence or 'unknown'}", soft_wrap=True)
 
 
 def figures_line(figures: Mapping[str, Figure]) -> str:
-    """All figures in one line; those on speakers that it has heard are marked."""
-    told = [
-        f"{name} {figure.metric.upper()} {figure.value:.1%}{'' if figure.unseen else ' (heard)'}"
+    """Scores in one line; those on speakers of its training data are marked."""
+    figure_list = [
+        f"{name} {figure.metric.upper()} {figure.value:.1%}{'' if figure.unseen else ' (seen speakers)'}"
         for name, figure in figures.items()
     ]
-    return "tested on unseen speakers: " + (", ".join(told) or "not measured")
+    return "tested on unseen speakers: " + (", ".join(figure_list) or "not measured")
 
 
 def data_line(row: Summary) -> str:
-    """The corpora with the number of speakers trained on."""
-    found = (row.trained_on or {}).items()
-    return ", ".join(f"{name} ({count} speakers)" for name, count in found) or "not told"
+    """Training corpora with their numbers of speakers."""
+    corpora = (row.trained_on or {}).items()
+    return ", ".join(f"{name} ({count} speakers)" for name, count in corpora) or "unknown"
 
 
 def show_card(row: Summary, card: str) -> None:
-    """The model card, else the facts that the checkpoint itself tells."""
+    """Print the model card, or the summary where there is none."""
     out = _console()
     if not card:
         show_list([row], False)
@@ -66,7 +66,7 @@ def show_card(row: Summary, card: str) -> None:
 
 
 def show_pairs(names: tuple[str, str], pairs: Iterable[ClipComparison]) -> None:
-    """A row for each file: what either says to it; and how often they agree."""
+    """Print both predictions for each file, and how often they agree."""
     out = _console()
     table = Table("file", *names, "", box=None)
     count = agreed = 0
@@ -77,7 +77,7 @@ def show_pairs(names: tuple[str, str], pairs: Iterable[ClipComparison]) -> None:
             continue
         assert pair.a and pair.b
         count, agreed = count + 1, agreed + pair.agree
-        table.add_row(pair.file, _said(pair.a), _said(pair.b), "" if pair.agree else "differ")
+        table.add_row(pair.file, _label(pair.a), _label(pair.b), "" if pair.agree else "differ")
     out.print(table)
     if count:
         out.print(f"They agree on {agreed} of {count}.")
@@ -85,29 +85,29 @@ def show_pairs(names: tuple[str, str], pairs: Iterable[ClipComparison]) -> None:
         out.print(f"Left out: {sentence}", soft_wrap=True)
 
 
-def show_comparisons(found: Sequence[Comparison]) -> None:
-    """UAR of both, their difference and the verdict, for each corpus."""
+def show_comparisons(comparisons: Sequence[Comparison]) -> None:
+    """Print both UARs, their difference and the verdict, for each corpus."""
     out = _console()
-    a, b = found[0].a, found[0].b
+    a, b = comparisons[0].a, comparisons[0].b
     table = Table("corpus", "clips", "speakers", a, b, "difference", "95 % interval", box=None)
-    for one in found:
-        figures = one.found
+    for comparison in comparisons:
+        figures = comparison.found
         low, high = figures.ci95
         table.add_row(
-            one.corpus,
+            comparison.corpus,
             str(figures.n),
-            str(one.speakers),
+            str(comparison.speakers),
             f"{figures.uar_a:.1%}",
             f"{figures.uar_b:.1%}",
             f"{100 * figures.difference:+.1f}",
             f"{100 * low:+.1f} to {100 * high:+.1f}",
         )
     out.print(table)
-    for one in found:
-        out.print(f"{one.corpus}: {one.sentence}", soft_wrap=True)
+    for comparison in comparisons:
+        out.print(f"{comparison.corpus}: {comparison.sentence}", soft_wrap=True)
 
 
-def _said(answer: Prediction) -> str:
+def _label(answer: Prediction) -> str:
     share = f" {answer.confidence:.0%}" if answer.has_speech else ""
     return f"{palette.sentence(answer)}{share}"
 

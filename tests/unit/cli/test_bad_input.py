@@ -36,7 +36,7 @@ BAD_CHECKPOINTS: dict[str, str] = {
     "weights-pickled": "model.safetensors is not a safetensors file or is damaged",
     "not-json": "model.json cannot be read as JSON",
     "json-list": "json-list is not a checkpoint: its model.json is no JSON table",
-    "later-format": "checkpoint format 99; this version reads 1, so update",
+    "later-format": "checkpoint format 99; this version reads 1 and 2, so update",
     "no-labels": "model.json has no 'labels'",
     "doubled-labels": "its labels must be different words",
     "strange-entry": "model.json has an unknown entry 'surprise_me'",
@@ -208,14 +208,14 @@ def workshop(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) ->
     return folder
 
 
-def spoken(line: str, folder: Path, port: int = 0) -> list[str]:
+def arguments(line: str, folder: Path, port: int = 0) -> list[str]:
     """The arguments of a row; each `{}` becomes one argument, whatever the path holds."""
     named = {name: folder / name for name in ("data", "new", "nowhere", "run", "hollow")}
     named |= {"unsorted": folder / "unsorted", "angry": folder / "anger", "voice": Path(VOICE)}
     return [word.format(port=port, **named) for word in line.split()]
 
 
-def told(ran: Ran, code: int, pattern: str) -> None:
+def check_refusal(ran: Ran, code: int, pattern: str) -> None:
     """One sentence on stderr that matches, that exit code, and nothing like an answer."""
     assert ran.code == code, ran.err
     assert ran.err.startswith("serdemo: ")
@@ -233,18 +233,20 @@ def test_bad_audio(workshop: Path) -> None:
         if name == "folder.wav":  # a folder is searched, and this one is empty
             pattern = "There is no sound file in the folder"
         for more in ((), ("--json",)):
-            told(here("predict", path, "--checkpoint", workshop / "good", *more), 1, pattern)
+            check_refusal(
+                here("predict", path, "--checkpoint", workshop / "good", *more), 1, pattern
+            )
 
 
 @pytest.mark.parametrize("name", list(BAD_CHECKPOINTS))
 def test_bad_checkpoint(workshop: Path, name: str) -> None:
-    told(here("predict", VOICE, "--checkpoint", workshop / name), 1, BAD_CHECKPOINTS[name])
+    check_refusal(here("predict", VOICE, "--checkpoint", workshop / name), 1, BAD_CHECKPOINTS[name])
 
 
 @pytest.mark.parametrize("name", list(BAD_TABLES))
 def test_bad_table(workshop: Path, name: str) -> None:
     path = workshop / "tables" / name
-    told(here("evaluate", workshop / "good", "--corpus", path), 1, BAD_TABLES[name][1])
+    check_refusal(here("evaluate", workshop / "good", "--corpus", path), 1, BAD_TABLES[name][1])
 
 
 @pytest.mark.slow
@@ -256,7 +258,7 @@ def test_bad_arguments(workshop: Path, row: Row, monkeypatch: pytest.MonkeyPatch
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        told(here(*spoken(line, workshop, port)), code, pattern)
+        check_refusal(here(*arguments(line, workshop, port)), code, pattern)
     assert not (workshop / "new" / "checkpoint").exists()
 
 
@@ -272,7 +274,7 @@ def test_bad_arguments(workshop: Path, row: Row, monkeypatch: pytest.MonkeyPatch
 def test_a_process_of_its_own_tells_the_same(
     workshop: Path, line: str, code: int, pattern: str
 ) -> None:
-    told(there(*spoken(line, workshop), cwd=workshop), code, pattern)
+    check_refusal(there(*arguments(line, workshop), cwd=workshop), code, pattern)
 
 
 def test_the_table_is_as_long_as_it_should_be() -> None:

@@ -69,10 +69,10 @@ def test_a_file_is_answered_at_the_pace_of_speech(tiny_checkpoint: Path, voice: 
     assert time.monotonic() - began > 2.4
     *answers, summary = lines(ran)
     assert ran.err == ""
-    assert all(list(one) == ANSWER_KEYS and one["event"] == "answer" for one in answers)
-    assert [one["end_s"] for one in answers] == [0.95, 1.45, 1.95, 2.4]
-    assert all(one["label"] in one["probabilities"] and one["speech"] > 0.5 for one in answers)
-    assert all(0.04 < one["delay_s"] < 2 for one in answers[1:3])
+    assert all(list(row) == ANSWER_KEYS and row["event"] == "answer" for row in answers)
+    assert [row["end_s"] for row in answers] == [0.95, 1.45, 1.95, 2.4]
+    assert all(row["label"] in row["probabilities"] and row["speech"] > 0.5 for row in answers)
+    assert all(0.04 < row["delay_s"] < 2 for row in answers[1:3])
     assert list(summary) == SUMMARY_KEYS
     assert (summary["event"], summary["file"]) == ("summary", "voice.wav")
     assert (summary["duration_s"], summary["received_samples"]) == (2.4, 38_400)
@@ -90,12 +90,12 @@ def test_it_stops_after_the_seconds_given(tiny_checkpoint: Path, voice: Path) ->
 def test_without_a_terminal_the_end_is_shown(tiny_checkpoint: Path, voice: Path) -> None:
     ran = listen(tiny_checkpoint, "--file", voice, "--seconds", 1.5)
     assert ran.code == 0, ran.err
-    shown = ran.out.splitlines()
-    assert shown[0] == "voice.wav  1.5 s"
-    assert shown[1].startswith(("  Sounds ", "  Not sure: "))
-    assert [line.split()[1] for line in shown[2:5]] == ["angry", "happy", "sad"]
-    assert all(line.endswith("%") for line in shown[2:5])
-    assert len(shown[6].strip()) == 3  # a mark for each answer
+    output = ran.out.splitlines()
+    assert output[0] == "voice.wav  1.5 s"
+    assert output[1].startswith(("  Sounds ", "  Not sure: "))
+    assert [line.split()[1] for line in output[2:5]] == ["angry", "happy", "sad"]
+    assert all(line.endswith("%") for line in output[2:5])
+    assert len(output[6].strip()) == 3  # a mark for each answer
 
 
 @pytest.mark.slow
@@ -107,7 +107,7 @@ def test_silence_is_called_silence(tiny_checkpoint: Path, tmp_path: Path) -> Non
     assert ran.out.splitlines()[1] == "  No speech found"
     assert "Note: The microphone is silent: check that it is on and not muted." in ran.out
     ran = listen(tiny_checkpoint, "--file", path, "--json")
-    assert {one["label"] for one in lines(ran)[:-1]} == {"no speech"}
+    assert {device["label"] for device in lines(ran)[:-1]} == {"no speech"}
     assert ran.err == "serdemo: The microphone is silent: check that it is on and not muted.\n"
 
 
@@ -131,10 +131,10 @@ class Desk:
 
 @pytest.fixture
 def desk(monkeypatch: pytest.MonkeyPatch) -> Desk:
-    found = Desk()
+    matches = Desk()
     monkeypatch.setattr(microphone, "find", lambda device: None)
-    monkeypatch.setattr(microphone, "Microphone", lambda device: found)
-    return found
+    monkeypatch.setattr(microphone, "Microphone", lambda device: matches)
+    return matches
 
 
 def test_ctrl_c_ends_with_the_summary(tiny_checkpoint: Path, desk: Desk) -> None:
@@ -164,9 +164,9 @@ def test_a_microphone_that_sends_nothing(tiny_checkpoint: Path, desk: Desk) -> N
 
 
 def test_a_list_of_microphones(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = [microphone.Device(1, "Webcam", 1, 16_000, False)]
-    found.append(microphone.Device(2, "Interface", 8, 44_100, True))
-    monkeypatch.setattr(microphone, "devices", lambda: found)
+    matches = [microphone.Device(1, "Webcam", 1, 16_000, False)]
+    matches.append(microphone.Device(2, "Interface", 8, 44_100, True))
+    monkeypatch.setattr(microphone, "devices", lambda: matches)
     assert here("listen", "--list").out.splitlines() == [
         "  1  Webcam, 16000 Hz, 1 channels",
         "  2  Interface, 44100 Hz, 8 channels  (default)",
@@ -227,12 +227,14 @@ def test_a_real_ctrl_c(tiny_checkpoint: Path, tmp_path: Path) -> None:
 
 def test_bench_live_shows_its_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     figures = {"streams": 3, "delay_s": {"p50": 0.1, "p99": 0.2}, "lost_samples": 0}
-    asked = []
-    monkeypatch.setattr(live_bench, "live", lambda *given: asked.append(given) or figures)
+    command_line = []
+    monkeypatch.setattr(
+        live_bench, "live", lambda *arguments: command_line.append(arguments) or figures
+    )
     assert here("bench", "live", "--streams", 3, "--seconds", 5, "--json").json() == figures
-    assert asked == [(3, 5, 0.5, 2)]
-    shown = here("bench", "live").out.splitlines()
-    assert [" ".join(line.split()) for line in shown] == [
+    assert command_line == [(3, 5, 0.5, 2)]
+    output = here("bench", "live").out.splitlines()
+    assert [" ".join(line.split()) for line in output] == [
         "streams 3",
         "delay_s p50 0.1, p99 0.2",
         "lost_samples 0",

@@ -92,8 +92,8 @@ def test_predict_takes_a_folder(tmp_path: Path) -> None:
     shutil.copy(voices()[0], tmp_path / "deeper" / "a.ogg")
     (tmp_path / "notes.txt").write_text("no sound", encoding="utf-8")
     answers = here("predict", tmp_path, "--json").json()
-    found = [Path(answer["file"]).relative_to(tmp_path).as_posix() for answer in answers]
-    assert found == ["b.ogg", "deeper/a.ogg"]
+    result = [Path(answer["file"]).relative_to(tmp_path).as_posix() for answer in answers]
+    assert result == ["b.ogg", "deeper/a.ogg"]
     assert answers[0]["probabilities"] == answers[1]["probabilities"]
 
 
@@ -154,9 +154,9 @@ def test_corpora_counts_what_is_found(tmp_path: Path) -> None:
     assert not rows["ravdess"]["complete"] and "http" in rows["ravdess"]["missing"]
     assert (rows["emodb"]["clips"], rows["emodb"]["speakers"]) == (1, 1)
     assert rows["urdu"]["clips"] == 0
-    told = here("corpora", "--root", tmp_path)
-    assert told.code == 0
-    assert "1 of 1440" in told.out and "in part" in told.out and "not found" in told.out
+    listing = here("corpora", "--root", tmp_path)
+    assert listing.code == 0
+    assert "1 of 1440" in listing.out and "in part" in listing.out and "not found" in listing.out
 
 
 def test_corpora_reads_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,12 +258,12 @@ def test_the_shipped_model_is_as_good_as_its_report(
 ) -> None:
     folder = ROOT / "checkpoints" / "compact"
     reports = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-    (told,) = (report["uar"] for report in reports if report["corpus"] == corpus)
+    (reported_uar,) = (report["uar"] for report in reports if report["corpus"] == corpus)
     line = ("evaluate", "compact", "--corpus", corpus, "--speakers", speakers, "--json")
     scored = here(*line).json()
     assert scored["unseen_speakers"] is True
     assert scored["speakers"] == len(speakers.split(","))
-    assert scored["uar"] > told - 0.02
+    assert scored["uar"] > reported_uar - 0.02
     assert scored["uar"] >= least
 
 
@@ -312,15 +312,15 @@ def test_bench_predict_measures() -> None:
 
 
 def commands(table: dict[str, click.Command], *before: str) -> list[tuple[str, ...]]:
-    found: list[tuple[str, ...]] = []
+    result: list[tuple[str, ...]] = []
     for name, command in table.items():
-        found.append((*before, name))
+        result.append((*before, name))
         if isinstance(command, click.Group):
             context = click.Context(command)
             inner = {n: command.get_command(context, n) for n in command.list_commands(context)}
             assert inner
-            found += commands({n: c for n, c in inner.items() if c}, *before, name)
-    return found
+            result += commands({n: c for n, c in inner.items() if c}, *before, name)
+    return result
 
 
 @pytest.mark.parametrize("line", [(), *commands(COMMANDS)], ids=" ".join)

@@ -37,10 +37,12 @@ def parse(group: str, recipe: str, flags: str) -> dict[str, Any]:
     command = COMMANDS[group]
     assert isinstance(command, click.Group)
     context = click.Context(command)
-    found = command.get_command(context, recipe)
-    assert found is not None
+    command_of_recipe = command.get_command(context, recipe)
+    assert command_of_recipe is not None
     required = ["--corpus", "x", *(["--run", "x"] if group == "train" else ["--by", "speaker"])]
-    values = found.make_context(recipe, [*required, *flags.split()], parent=context).params
+    values = command_of_recipe.make_context(
+        recipe, [*required, *flags.split()], parent=context
+    ).params
     names = {name for names in (RENAMED, REMOVED) for name in names}
     names |= {*RENAMED.values(), "freeze"}
     return given_options({name: value for name, value in values.items() if name in names})

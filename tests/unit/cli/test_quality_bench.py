@@ -23,24 +23,24 @@ def reported(tiny_checkpoint: Path, corpus_root: Path, tmp_path: Path) -> Path:
     folder = tmp_path / "tiny"
     shutil.copytree(tiny_checkpoint, folder)
     dora = [u for u in corpora.load(str(corpus_root)) if u.speaker == "dora"]
-    found = evaluate(Predictor(folder), dora[0].corpus, dora).to_json()
-    (folder / "report.json").write_text(json.dumps([found]), encoding="utf-8")
+    scores = evaluate(Predictor(folder), dora[0].corpus, dora).to_json()
+    (folder / "report.json").write_text(json.dumps([scores]), encoding="utf-8")
     return folder
 
 
 def test_what_the_card_says_is_found_again(reported: Path, corpus_root: Path) -> None:
-    found = quality_bench.measure(reported, corpus_root.parent, None, 0.3)
-    (row,) = found["corpora"]
-    (told,) = json.loads((reported / "report.json").read_text(encoding="utf-8"))
+    scores = quality_bench.measure(reported, corpus_root.parent, None, 0.3)
+    (row,) = scores["corpora"]
+    (report,) = json.loads((reported / "report.json").read_text(encoding="utf-8"))
     assert row["card"] == "as in its card"
     for name in ("n", "speakers", "uar", "ece"):
-        assert row[name] == told[name]
+        assert row[name] == report[name]
     assert row["uar_lost"] == pytest.approx(row["uar"] - row["uar_cut"])
-    whole = found["together"]
+    whole = scores["together"]
     assert (whole["n"], whole["uar"], whole["ece"]) == (row["n"], row["uar"], row["ece"])
-    assert found["megabytes"] == (reported / "model.safetensors").stat().st_size / 1e6
-    told["uar"] = 0.987
-    (reported / "report.json").write_text(json.dumps([told]), encoding="utf-8")
+    assert scores["megabytes"] == (reported / "model.safetensors").stat().st_size / 1e6
+    report["uar"] = 0.987
+    (reported / "report.json").write_text(json.dumps([report]), encoding="utf-8")
     (row,) = quality_bench.measure(reported, corpus_root.parent, None, 0.3)["corpora"]
     assert row["card"] == "its card says 98.7%"
 

@@ -16,11 +16,11 @@ from serdemo.cli.benchmarks import start as start_bench
 @pytest.mark.real_time
 def test_the_page_is_served_soon_after_a_bare_one() -> None:
     ran = here("bench", "start", "--rounds", "3", "--json")
-    told = ran.json()
-    assert list(told) == ["page_s", "gradio_s", "ratio", "rounds"]
-    assert told["ratio"] == pytest.approx(told["page_s"] / told["gradio_s"], abs=0.01)
-    assert told["gradio_s"] > 0 and told["rounds"] == 3
-    assert told["ratio"] < 1.5  # README tells it as measured with nothing else to do
+    figures = ran.json()
+    assert list(figures) == ["page_s", "gradio_s", "ratio", "rounds"]
+    assert figures["ratio"] == pytest.approx(figures["page_s"] / figures["gradio_s"], abs=0.01)
+    assert figures["gradio_s"] > 0 and figures["rounds"] == 3
+    assert figures["ratio"] < 1.5  # README tells it as measured with nothing else to do
 
 
 @pytest.mark.slow
@@ -32,6 +32,6 @@ def test_a_page_that_is_not_served_is_told(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_fast_test_starts_no_process_and_does_not_wait() -> None:
-    for what in (lambda: subprocess.run([sys.executable, "-c", ""]), lambda: time.sleep(1)):
+    for command in (lambda: subprocess.run([sys.executable, "-c", ""]), lambda: time.sleep(1)):
         with pytest.raises(pytest.fail.Exception, match="mark it slow"):
-            what()
+            command()

@@ -40,13 +40,13 @@ def table(rows: np.ndarray, speakers: int = 6, folds: int = 0, emotions: int = 3
 def coded(speaker: float, emotion: float, speakers: int = 6) -> np.ndarray:
     """Rows in which speaker and emotion are told apart by so much, with noise of 0.1."""
     rng = np.random.default_rng(0)
-    who = np.repeat(rng.normal(size=(speakers, 8)), 3 * TAKES, axis=0)
-    what = np.tile(np.repeat(rng.normal(size=(3, 8)), TAKES, axis=0), (speakers, 1))
-    noise = rng.normal(scale=0.1, size=(len(who), 8))
-    return np.concatenate((speaker * who, emotion * what + noise), axis=1)
+    speaker_rows = np.repeat(rng.normal(size=(speakers, 8)), 3 * TAKES, axis=0)
+    emotion_rows = np.tile(np.repeat(rng.normal(size=(3, 8)), TAKES, axis=0), (speakers, 1))
+    noise = rng.normal(scale=0.1, size=(len(speaker_rows), 8))
+    return np.concatenate((speaker * speaker_rows, emotion * emotion_rows + noise), axis=1)
 
 
-METHODS = [field._regression, field._machine]
+METHODS = [field.probe, field.svm]
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -86,21 +86,21 @@ def test_the_mean_of_folds_counts_the_classes_a_fold_holds() -> None:
     """One speaker has but one emotion; of two folds with everything right and one wrong, 2 / 3."""
     whole = table(coded(0, 3, speakers=3), speakers=3)
     lone = [at for at, c in enumerate(whole.clips) if c.speaker == "s2" and c.emotion != "sad"]
-    kept = [at for at in range(len(whole.clips)) if at not in lone]
+    remaining = [at for at in range(len(whole.clips)) if at not in lone]
 
     def answer(train: Table, test: Table) -> list[str]:
         return ["angry" if c.speaker == "s2" else c.emotion for c in test.clips]
 
-    row = field.by_protocol(field._take(whole, kept), "", answer)
+    row = field.by_protocol(field.take(whole, remaining), "", answer)
     assert row.uar_folds == pytest.approx(2 / 3)
     assert row.uar == pytest.approx((1 + 1 + 8 / 12) / 3)
 
 
 def test_nothing_to_tell_apart_is_one_sentence() -> None:
     with pytest.raises(UsageError, match="two emotions or more"):
-        field.by_protocol(table(coded(1, 1)[:24], speakers=6, emotions=1), "", field._regression)
+        field.by_protocol(table(coded(1, 1)[:24], speakers=6, emotions=1), "", field.probe)
     with pytest.raises(UsageError, match="cannot be made of 1"):
-        field.by_protocol(table(coded(1, 1)[:12], speakers=1), "", field._regression)
+        field.by_protocol(table(coded(1, 1)[:12], speakers=1), "", field.probe)
 
 
 def test_the_command_scores_an_svm_on_a_folder(corpus_root: Path) -> None:
@@ -131,12 +131,21 @@ def test_an_encoder_that_has_heard_them_is_refused(tmp_path: Path) -> None:
 def test_a_pretrained_encoder_is_scored_beside_the_svm(corpus_root: Path, tmp_path: Path) -> None:
     source = small_encoders.save("whisper", tmp_path / "whisper")
     cache = ("--cache", tmp_path / "cache")
-    asked = ("bench", "field", "whisper", "--source", source, "--corpus", corpus_root, *cache)
-    svm, linear = here(*asked, "--json").json()
+    command_line = (
+        "bench",
+        "field",
+        "whisper",
+        "--source",
+        source,
+        "--corpus",
+        corpus_root,
+        *cache,
+    )
+    svm, linear = here(*command_line, "--json").json()
     assert svm["method"].startswith("SVM on ")
     assert linear["method"] == "linear classifier on whisper"
     assert linear["clips"] == svm["clips"] == 24
-    assert here(*asked).out.count("(4 folds, 4 speakers, 24 clips)") == 2
+    assert here(*command_line).out.count("(4 folds, 4 speakers, 24 clips)") == 2
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from support.command import here
 
 from serdemo.evaluation.predictions import PredictionSet
 from serdemo.experiments import unseen
-from serdemo.experiments.paired import pair
+from serdemo.experiments.paired import uar_difference
 from serdemo.inference.predictor import Predictor
 from serdemo.metrics.bootstrap import percentile_interval
 from serdemo.nn import description
@@ -24,7 +24,7 @@ from serdemo.runs.crossval import PREDICTIONS, PROTOCOL
 from serdemo.schema.errors import SerdemoError, UsageError
 
 
-def said(corpus: str, guesses: str, truth: str, speakers: str) -> PredictionSet:
+def predictions(corpus: str, guesses: str, truth: str, speakers: str) -> PredictionSet:
     """Answers to clips CORPUS/0, CORPUS/1, ..., a letter each."""
     return PredictionSet(
         ("a", "b"),
@@ -50,9 +50,9 @@ def run(place: Path, folds: dict[str, Sequence[PredictionSet]], by: str = "one-c
 @pytest.fixture
 def runs(tmp_path: Path) -> tuple[Path, Path]:
     """The second is right on one clip more of four in corpus c, and as good in d."""
-    d = said("d", "abab", "aabb", "1122")
-    base = {"c": [said("c", "abbb", "aabb", "1122")] * 2, "d": [d, d]}
-    other = {"c": [said("c", "aabb", "aabb", "1122")] * 2, "d": [d, d]}
+    d = predictions("d", "abab", "aabb", "1122")
+    base = {"c": [predictions("c", "abbb", "aabb", "1122")] * 2, "d": [d, d]}
+    other = {"c": [predictions("c", "aabb", "aabb", "1122")] * 2, "d": [d, d]}
     return run(tmp_path / "base", base), run(tmp_path / "other", other)
 
 
@@ -72,19 +72,21 @@ def test_an_interval_of_speakers_holds_the_difference() -> None:
     truth = "".join(rng.choice(list("ab"), 200))
     speakers = "".join(str(at // 20) for at in range(200))
     noisy = ["".join(t if rng.random() < p else "a" for t in truth) for p in (0.4, 0.8)]
-    found = pair(
-        "c", [said("c", noisy[0], truth, speakers)], [said("c", noisy[1], truth, speakers)]
+    result = uar_difference(
+        "c",
+        [predictions("c", noisy[0], truth, speakers)],
+        [predictions("c", noisy[1], truth, speakers)],
     )
-    assert found is not None
-    assert found.ci95[0] < found.difference < found.ci95[1]
-    assert percentile_interval(found.drawn) == found.ci95
-    assert found.speakers == 10 and found.clips == 200
+    assert result is not None
+    assert result.ci95[0] < result.difference < result.ci95[1]
+    assert percentile_interval(result.draws) == result.ci95
+    assert result.speakers == 10 and result.clips == 200
 
 
 def test_what_is_no_such_run_is_one_sentence(runs: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds no cross-validation"):
         unseen.measure([tmp_path / "nothing"])
-    d = [said("d", "abab", "aabb", "1122")] * 2
+    d = [predictions("d", "abab", "aabb", "1122")] * 2
     with pytest.raises(UsageError, match="not made with --by one-corpus-out"):
         unseen.measure([run(tmp_path / "folds", {"d": d}, "fold")])
     with pytest.raises(SerdemoError, match="has not left out c"):
@@ -129,24 +131,24 @@ def test_neutral_seconds_are_taken_from_each_speaker_and_not_scored(
     (place / PREDICTIONS).write_text(json.dumps(answers.to_json()), encoding="utf-8")
     (tmp_path / "run" / PROTOCOL).write_text(json.dumps({"by": "one-corpus-out"}), "utf-8")
 
-    told: list[str] = []
-    plain, calibrated = unseen.measure([tmp_path / "run"], neutral=True, progress=told.append)
-    assert told == ["run: 001-unseen-left, seed-0"]
+    titles: list[str] = []
+    plain, calibrated = unseen.measure([tmp_path / "run"], neutral=True, progress=titles.append)
+    assert titles == ["run: 001-unseen-left, seed-0"]
     assert (plain.neutral, calibrated.neutral) == (False, True)
-    kept: dict[str, Any] = json.loads((place / unseen.CALIBRATED).read_text(encoding="utf-8"))
-    said_after = PredictionSet.from_json(kept["answers"])
-    gone = set(answers.files) - set(said_after.files)
+    saved: dict[str, Any] = json.loads((place / unseen.CALIBRATED).read_text(encoding="utf-8"))
+    calibrated_set = PredictionSet.from_json(saved["answers"])
+    gone = set(answers.files) - set(calibrated_set.files)
     assert len(gone) == 2  # twice 3 s are 6 s
     assert all("/anna/neutral/" in file for file in gone)
     before = dict(zip(answers.files, answers.probabilities, strict=True))
-    for file, row in zip(said_after.files, said_after.probabilities, strict=True):
+    for file, row in zip(calibrated_set.files, calibrated_set.probabilities, strict=True):
         if "/dora/" in file:  # who has no neutral speech is answered as before
             assert row == pytest.approx(before[file], abs=1e-5)
         else:
             assert row != pytest.approx(before[file], abs=1e-3)
-    told.clear()
-    again = unseen.measure([tmp_path / "run"], neutral=True, progress=told.append)
-    assert told == [] and again == [plain, calibrated]
+    titles.clear()
+    again = unseen.measure([tmp_path / "run"], neutral=True, progress=titles.append)
+    assert titles == [] and again == [plain, calibrated]
     ran = here("bench", "unseen", tmp_path / "run", "--neutral")
     assert ran.code == 0 and "run with neutral seconds: UAR" in ran.out
     rows = here("bench", "unseen", tmp_path / "run", "--json").json()
