@@ -1,5 +1,5 @@
-"""The slow parts of a map, made one after another in a process of their own, so that whoever asked
-for them goes on meanwhile: `python -m serdemo.embeddings.background FOLDER`."""
+"""Background computation of the slow parts of a map, in a process of its own:
+`python -m serdemo.embeddings.background FOLDER`."""
 
 from __future__ import annotations
 
@@ -19,45 +19,45 @@ from serdemo.schema.errors import SerdemoError
 from serdemo.schema.files import atomic, write_text
 
 TABLE, LOG = "table.parquet", "log.txt"
-PARTS = ("umap2", "study", "own", "umap3")  # in the order in which they are waited for
+PARTS = ("umap2", "study", "own", "umap3")  # the most wanted first
 SEED = 0
 
 
 def start(folder: Path, clips: Table) -> subprocess.Popen[bytes]:
-    """Start making the parts of a map of `clips` in an empty folder.
+    """Start a process that computes the parts of a map of `clips` in an empty folder.
 
-    Raises SerdemoError where the process cannot be started.
+    Raises SerdemoError when it cannot be started.
     """
     table.write(folder / TABLE, clips)
     try:
-        with (folder / LOG).open("wb") as said:
+        with (folder / LOG).open("wb") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", "serdemo.embeddings.background", str(folder)],
                 stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=said,
+                stdout=log,
+                stderr=log,
             )
     except OSError as problem:
         raise SerdemoError(f"The map could not be made: {problem.strerror}.") from problem
 
 
 def load_positions(folder: Path, name: str) -> Points | None:
-    """The places (N, 2 or 3) of a projection that is ready, else None."""
+    """Positions (N, 2 or 3) of a projection, None while they are not ready."""
     path = folder / f"{name}.npy"
     return np.load(path, allow_pickle=False) if path.exists() else None
 
 
 def load_study(folder: Path) -> tuple[Codes, Figures] | None:
-    """What `study` gives, once it is ready."""
+    """Clusters and figures of `cluster_study.study`, None while they are not ready."""
     path = folder / "study.json"
     if not path.exists():
         return None
-    said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return np.array(said["clusters"], np.int32), said["figures"]
+    result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return np.array(result["clusters"], np.int32), result["figures"]
 
 
 def main(folder: Path) -> None:
-    """Make each part and put it down whole; ends early where the folder is no more."""
+    """Compute the parts one by one; each file appears when complete. Fails if the folder is deleted."""
     clips = table.read(folder / TABLE)
     for name in PARTS:
         if name == "study":

@@ -1,7 +1,6 @@
-"""Make the map that comes with a checkpoint: `python -m serdemo.embeddings.build_shipped compact`.
+"""Build the map shipped with a checkpoint: `python -m serdemo.embeddings.build_shipped compact`.
 
-It holds numbers only, no sound, and lies beside this file, under 3 MB. To be made anew whenever the
-checkpoint is trained anew.
+It holds no sound, lies in `shipped/`, and must be rebuilt whenever the checkpoint is retrained.
 """
 
 from __future__ import annotations
@@ -26,27 +25,27 @@ MAX_CLIPS = 12_000
 MAX_BYTES = 3_000_000
 
 
-def subsample(table: Table, most: int = MAX_CLIPS) -> Table:
-    """At most so many clips, of every speaker the same share, each of their emotions among them."""
-    if len(table) <= most:
+def subsample(table: Table, limit: int = MAX_CLIPS) -> Table:
+    """Random subset of at most `limit` clips, stratified by speaker and emotion."""
+    if len(table) <= limit:
         return table
     rng = np.random.default_rng(0)
     order = np.lexsort((rng.random(len(table)), np.array(table.emotions), np.array(table.speakers)))
-    rows = np.sort(order[np.linspace(0, len(table) - 1, most).astype(int)])
-    words = {name: tuple(values[row] for row in rows) for name, values in table.text.items()}
+    rows = np.sort(order[np.linspace(0, len(table) - 1, limit).astype(int)])
+    text = {name: tuple(values[row] for row in rows) for name, values in table.text.items()}
     return replace(
         table,
-        text=words,
+        text=text,
         embedding=table.embedding[rows],
         probabilities=table.probabilities[rows],
     )
 
 
 def build_map(table: Table) -> EmbeddingMap:
-    """The map of a table with all its parts."""
+    """Complete map of a table."""
     clusters, figures = study(table)
-    places = {name: embedding_map.project(table, name) for name in PROJECTIONS}
-    return EmbeddingMap(table, places, clusters, figures)
+    positions = {name: embedding_map.project(table, name) for name in PROJECTIONS}
+    return EmbeddingMap(table, positions, clusters, figures)
 
 
 @click.command()
@@ -57,14 +56,14 @@ def build_map(table: Table) -> EmbeddingMap:
 )
 def main(checkpoint: str, root: Path, cache: str) -> None:
     """Map the clips of all known corpora under --root (or SERDEMO_DATA) by a shipped CHECKPOINT."""
-    here = [name for name in corpora.CORPORA if corpora.find(root, name)]
-    clips = corpora.load_many(",".join(here), root)
-    click.echo(f"{len(clips)} clips of {', '.join(here)}", err=True)
+    names = [name for name in corpora.CORPORA if corpora.find(root, name)]
+    clips = corpora.load_many(",".join(names), root)
+    click.echo(f"{len(clips)} clips of {', '.join(names)}", err=True)
     folder = bundled_checkpoint(checkpoint)
-    found = embed(folder, clips, root.absolute(), CacheOptions(cache=cache))
+    table = embed(folder, clips, root.absolute(), CacheOptions(cache=cache)).table
     path = MAPS / f"{folder.name}.parquet"
     path.parent.mkdir(exist_ok=True)
-    embedding_map.write(path, embedding_map.compress(build_map(subsample(found.table))))
+    embedding_map.write(path, embedding_map.compress(build_map(subsample(table))))
     size = path.stat().st_size
     click.echo(f"{path}: {size / 1e6:.2f} MB", err=True)
     if size > MAX_BYTES:

@@ -1,8 +1,6 @@
-"""Embeddings on a plane or in a cube: PCA at once, UMAP when it is ready, newcomers beside the
-points they are nearest to.
+"""Projections of embeddings to two or three dimensions by PCA and UMAP, and placement of new clips.
 
-Distances on a UMAP map are not distances between embeddings: who is near whom is kept, how far
-apart groups lie is not.
+UMAP preserves neighbourhoods, not distances: how far apart groups lie on a map says nothing.
 """
 
 from __future__ import annotations
@@ -18,72 +16,67 @@ from serdemo.schema.errors import SerdemoError, UsageError
 
 Points = NDArray[np.float32]
 
-UMAP_COMPONENTS = 50  # UMAP is given these many: the rest is noise to it, and time
+UMAP_COMPONENTS = 50  # principal components that UMAP starts from; more add noise and time
 NEIGHBOURS = 15
-MIN_POINTS = 4  # points that make a map
+MIN_POINTS = 4  # for UMAP
 
 
 def pca(embeddings: Points, dimensions: int = 2) -> Points:
-    """Principal components (N, dimensions) of embeddings (N, D), the widest first.
+    """Principal components (N, `dimensions`) of `embeddings` (N, D), by decreasing variance.
 
-    Signs are fixed (the largest weight of a component is positive), so that the same embeddings
-    always give the same map; missing dimensions are 0. Raises SerdemoError for no points or
-    numbers that are not finite, UsageError for dimensions below 1.
+    Signs are fixed (the largest weight of a component is positive), so that a map is reproducible;
+    missing dimensions are 0. Raises SerdemoError for no points or values that are not finite,
+    UsageError for dimensions below 1.
     """
     from sklearn.decomposition import PCA
 
     embeddings = check_points(embeddings)
     if dimensions < 1:
         raise UsageError(f"A map has 1 dimension or more, not {dimensions}.")
-    kept = min(dimensions, *embeddings.shape)
-    found = np.zeros((len(embeddings), dimensions), np.float32)
+    count = min(dimensions, *embeddings.shape)
+    points = np.zeros((len(embeddings), dimensions), np.float32)
     if np.ptp(embeddings, axis=0).any():
-        fitted = PCA(
-            kept, svd_solver="full" if kept == min(embeddings.shape) else "auto", random_state=0
-        )
-        values = fitted.fit_transform(embeddings)
-        rows = np.arange(kept)
-        signs = np.sign(fitted.components_[rows, np.abs(fitted.components_).argmax(1)])
-        found[:, :kept] = values * np.where(signs == 0, 1, signs)
-    return found
+        solver = "full" if count == min(embeddings.shape) else "auto"
+        fitted = PCA(count, svd_solver=solver, random_state=0)
+        scores = fitted.fit_transform(embeddings)
+        largest = np.abs(fitted.components_).argmax(1)
+        signs = np.sign(fitted.components_[np.arange(count), largest])
+        points[:, :count] = scores * np.where(signs == 0, 1, signs)
+    return points
 
 
 def umap(embeddings: Points, dimensions: int = 2, seed: int = 0) -> Points:
-    """UMAP (McInnes et al., arXiv 1802.03426) on the first principal components, (N, dimensions).
+    """UMAP (McInnes et al., arXiv 1802.03426) of the first principal components, (N, `dimensions`).
 
-    Cosine distance, 15 neighbours, the same for the same seed. Raises SerdemoError for fewer than
-    four points or numbers that are not finite.
+    Cosine distance, 15 neighbours; deterministic for a seed. Raises SerdemoError for fewer than
+    four points or values that are not finite.
     """
     embeddings = check_points(embeddings)
     if len(embeddings) < MIN_POINTS:
         raise SerdemoError(
             f"A map needs {MIN_POINTS} clips or more, and there are {len(embeddings)}: add some."
         )
-    with warnings.catch_warnings(action="ignore"):  # of a start at random, which is as good here
-        return _umap(embeddings, dimensions, seed)
-
-
-def _umap(embeddings: Points, dimensions: int, seed: int) -> Points:
     from umap import UMAP
 
     reduced = pca(embeddings, min(UMAP_COMPONENTS, *embeddings.shape))
-    # A spectral start asks for more points than dimensions by some.
-    start = "spectral" if len(embeddings) > dimensions + 2 else "random"
-    made = UMAP(
+    # Spectral initialisation needs a few more points than dimensions.
+    init = "spectral" if len(embeddings) > dimensions + 2 else "random"
+    model = UMAP(
         n_components=dimensions,
         n_neighbors=min(NEIGHBOURS, len(embeddings) - 1),
         metric="cosine",
-        init=start,
+        init=init,
         random_state=seed,
-        n_jobs=1,  # with a seed there is only one, and it says so otherwise
-    ).fit_transform(reduced)
-    return np.asarray(made, np.float32)
+        n_jobs=1,  # the only choice with a seed
+    )
+    with warnings.catch_warnings(action="ignore"):  # about random initialisation
+        return np.asarray(model.fit_transform(reduced), np.float32)
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where a newcomer lies: `position` (dimensions,), and the `rows` of its nearest neighbours
-    with their cosine `similarities`, nearest first."""
+    """Position (dimensions,) of a new clip, and the `rows` and cosine `similarities` of its nearest
+    neighbours, nearest first."""
 
     position: Points
     rows: tuple[int, ...]
@@ -91,14 +84,14 @@ class Placement:
 
 
 class ReferenceMap:
-    """A frozen map that newcomers are placed on, by the neighbours they have among its points."""
+    """Fixed map on which new clips are placed by their nearest neighbours among its points."""
 
     def __init__(self, embeddings: Points, positions: Points) -> None:
-        """`embeddings` (N, D) and their `positions` (N, dimensions).
+        """Build from `embeddings` (N, D) and their `positions` (N, dimensions).
 
-        Raises SerdemoError where the two do not fit or hold numbers that are not finite.
+        Raises SerdemoError for different lengths or values that are not finite.
         """
-        self.embeddings = _normalised(check_points(embeddings))
+        self.embeddings = _unit_rows(check_points(embeddings))
         self.positions = check_points(positions)
         if len(self.embeddings) != len(self.positions):
             raise SerdemoError(
@@ -107,34 +100,34 @@ class ReferenceMap:
             )
 
     def place(self, embedding: Sequence[float] | Points, neighbours: int = NEIGHBOURS) -> Placement:
-        """Put an embedding (D,) among its nearest neighbours, the nearer ones counting more.
+        """Place an `embedding` (D,) at the weighted mean position of its nearest neighbours.
 
-        The weights fall to zero at the last neighbour, so that the place moves without a jump as
-        the embedding does. Raises SerdemoError for an embedding of another size.
+        The weights fall to zero at the last neighbour, so that the position is continuous in the
+        embedding. Raises SerdemoError for an embedding of another size.
         """
-        own = check_points(np.asarray(embedding, np.float32)[None])
-        if own.shape[1] != self.embeddings.shape[1]:
+        points = check_points(np.asarray(embedding, np.float32)[None])
+        if points.shape[1] != self.embeddings.shape[1]:
             raise SerdemoError(
-                f"This embedding has {own.shape[1]} numbers, the map's {self.embeddings.shape[1]}:"
+                f"This embedding has {points.shape[1]} numbers, the map's {self.embeddings.shape[1]}:"
                 " they are of two models."
             )
-        near = self.embeddings @ _normalised(own)[0]
-        count = min(neighbours, len(near))
-        rows = np.argpartition(-near, count - 1)[:count]
-        rows = rows[np.argsort(-near[rows], kind="stable")]
-        weights = near[rows] - near[rows[-1]]
-        if weights[0] <= 1e-9:  # all alike, or only one
+        cosines = self.embeddings @ _unit_rows(points)[0]
+        count = min(neighbours, len(cosines))
+        rows = np.argpartition(-cosines, count - 1)[:count]
+        rows = rows[np.argsort(-cosines[rows], kind="stable")]
+        weights = cosines[rows] - cosines[rows[-1]]
+        if weights[0] <= 1e-9:  # all equal, or a single neighbour
             weights = np.ones(count, np.float32)
         position = (weights / weights.sum()) @ self.positions[rows]
         return Placement(
             position.astype(np.float32),
             tuple(int(row) for row in rows),
-            tuple(float(value) for value in near[rows]),
+            tuple(float(value) for value in cosines[rows]),
         )
 
 
 def check_points(values: Points) -> Points:
-    """The same as a float32 table of finite numbers; raises SerdemoError when it is none."""
+    """`values` as a float32 table (N, D) of finite numbers; raises SerdemoError for anything else."""
     try:
         table = np.asarray(values, np.float32)
     except (TypeError, ValueError) as problem:
@@ -146,7 +139,8 @@ def check_points(values: Points) -> Points:
     return table
 
 
-def _normalised(table: Points) -> Points:
-    size = np.linalg.norm(table, axis=1, keepdims=True)
-    least: Points = np.maximum(size, 1e-12).astype(np.float32)
-    return table / least
+def _unit_rows(table: Points) -> Points:
+    norms: Points = np.maximum(np.linalg.norm(table, axis=1, keepdims=True), 1e-12).astype(
+        np.float32
+    )
+    return table / norms

@@ -1,4 +1,4 @@
-"""A pretrained encoder as it is, made a checkpoint that embeds: the mean of its frames."""
+"""Untrained checkpoint of a pretrained encoder, whose embedding is the mean of its frames."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ from serdemo.nn.model import HeadOptions
 
 
 def raw_encoder_embeddings(kind: str, source: str, folder: Path) -> Path:
-    """The checkpoint folder, under `folder`, of a pretrained encoder of a kind.
+    """Write a checkpoint of a pretrained encoder under `folder` and return its folder.
 
-    An embedding is the mean over time of the plain mean of all its layers, (E,) as wide as the
-    encoder. `source` is a hub id, a folder or a file, the kind's usual id where empty. Raises
-    SerdemoError when it cannot be read or the folder cannot be written.
+    The embedding (E,), as wide as the encoder, is the mean over time and layers. `source` is a hub
+    id, a folder or a file; empty for the default of the `kind`. Raises SerdemoError when it cannot
+    be read or the checkpoint cannot be written.
     """
-    options = {EncoderOptions: EncoderOptions(encoder=kind), PretrainedOptions: _read(source)}
+    options: dict[type[Any], Any] = {
+        EncoderOptions: EncoderOptions(encoder=kind),
+        PretrainedOptions: PretrainedOptions(source=source, layer_pooling="weighted", freeze="all"),
+    }
     encoder, encoder_options, config = encoders.describe(lambda group: options[group])
     network = encoders.build(encoder, encoder_options, config)
     encoders.load_pretrained(network)
@@ -37,16 +40,11 @@ def raw_encoder_embeddings(kind: str, source: str, folder: Path) -> Path:
     )
     model = checkpoint.build(description)
     model.encoder.load_state_dict(network.state_dict())
-    with torch.no_grad():  # nothing stands between the mean and who asks for it
+    with torch.no_grad():  # identity: the embedding is the pooled mean itself
         nn.init.eye_(model.embedding.weight)
         nn.init.zeros_(model.embedding.bias)
         for parameter in model.projection.parameters():
             nn.init.zeros_(parameter)
-    made = folder / f"encoder-{kind}-{digest(source)[:16]}"
-    checkpoint.save(made, model, strip_folders(description))
-    return made
-
-
-def _read(source: str) -> Any:
-    """Every layer alike, nothing trained."""
-    return PretrainedOptions(source=source, layer_pooling="weighted", freeze="all")
+    path = folder / f"encoder-{kind}-{digest(source)[:16]}"
+    checkpoint.save(path, model, strip_folders(description))
+    return path

@@ -1,4 +1,4 @@
-"""Where to compute, and in which number format."""
+"""Choice of the device and the number format of computations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from serdemo.schema.errors import UsageError
 
 
 def pick_device(name: str) -> torch.device:
-    """The device of that name, `auto` for the best there is; raises UsageError for no such one."""
+    """Device by name, or the fastest one for `auto`; raises UsageError for a missing device."""
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda", settings.local_rank())
@@ -29,7 +29,7 @@ def pick_device(name: str) -> torch.device:
 
 
 def device_name(device: torch.device) -> str:
-    """A device as a person knows it, such as a GPU by its maker's name."""
+    """Name of a device for people, such as the product name of a GPU."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     if device.type == "cpu":
@@ -40,10 +40,10 @@ def device_name(device: torch.device) -> str:
 
 @contextmanager
 def flushed_denormals() -> Iterator[None]:
-    """While inside, numbers too small for full precision count as zero.
+    """Context manager that flushes denormal numbers to zero.
 
-    As training goes on, moments and activations shrink to such numbers, with which a CPU is many
-    times slower. Threads that torch starts meanwhile inherit it.
+    During training, moments and activations become denormal, with which a CPU is many times slower.
+    Threads that torch starts inside inherit the setting.
     """
     torch.set_flush_denormal(True)
     try:
@@ -53,10 +53,10 @@ def flushed_denormals() -> Iterator[None]:
 
 
 def pick_precision(name: str, device: torch.device) -> torch.dtype:
-    """The format called fp32, bf16 or fp16; `auto` is the half format the device is fast in."""
-    named = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    """Number format by name (fp32, bf16, fp16), or the fastest one of the device for `auto`."""
+    formats = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
     if name != "auto":
-        return named[name]
+        return formats[name]
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
     fast = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()

@@ -1,4 +1,4 @@
-"""Losses as pure functions of tensors. Each is finite for every batch, however degenerate."""
+"""Losses as pure functions of tensors. Each is finite for every batch, even without valid pairs."""
 
 from __future__ import annotations
 
@@ -12,61 +12,65 @@ def supervised_contrastive(
 ) -> Tensor:
     """Supervised contrastive loss (Khosla et al., arXiv 2004.11362, equation 2, "out").
 
-    `embeddings` (B, D) any scale, normalised here; `labels` (B,). With `groups` (B,), positives
-    are taken across groups only (same label, other group), as the cross-corpus method does; clips
-    of one label and one group are then neither positive nor negative to each other.
-    Label -1 means unknown and is nobody's positive. Anchors without a positive are left out of the
-    mean; a batch without any gives 0.
+    `embeddings` (B, D) of any scale are normalised; `labels` (B,) are integers, -1 for unknown,
+    which is never a positive. With `groups` (B,), positives are taken across groups only (same
+    label, other group), as in the cross-corpus method; pairs of one label and one group are then
+    neither positive nor negative. Anchors without a positive are left out of the mean; a batch
+    without anchors gives 0.
     """
-    itself = torch.eye(len(embeddings), dtype=torch.bool, device=embeddings.device)
-    alike = (labels[:, None] == labels[None, :]) & (labels >= 0) & ~itself
-    positive, left_out = alike, itself
+    diagonal = torch.eye(len(embeddings), dtype=torch.bool, device=embeddings.device)
+    same_label = (labels[:, None] == labels[None, :]) & (labels >= 0) & ~diagonal
+    positive, ignored = same_label, diagonal
     if groups is not None:
         across = groups[:, None] != groups[None, :]
-        positive, left_out = alike & across, itself | (alike & ~across)
-    return _contrast(embeddings, positive, left_out, positive.any(1), temperature)
+        positive, ignored = same_label & across, diagonal | (same_label & ~across)
+    return _contrast(embeddings, positive, ignored, positive.any(1), temperature)
 
 
 def cluster_contrastive(
     embeddings: Tensor, clusters: Tensor, speakers: Tensor, temperature: float = 0.1
 ) -> Tensor:
-    """InfoNCE within speakers: a clip's positives are those of its cluster, its negatives those of
-    the speaker's other clusters (the batch form of arXiv 2004.11362, equation 2).
+    """InfoNCE within speakers (in the batch form of arXiv 2004.11362, equation 2).
 
-    `embeddings` (B, D) any scale, normalised here; `clusters` and `speakers` (B,) whole numbers.
-    Clips of other speakers are in no denominator, as they would be told apart by the voice. Anchors
-    without a positive or without a negative are left out of the mean; none left gives 0.
+    A clip's positives are the clips of its speaker and cluster, its negatives those of the
+    speaker's other clusters. `embeddings` (B, D) of any scale are normalised; `clusters` and
+    `speakers` (B,) are integers. Clips of other speakers are in no denominator, since the voice
+    alone would separate them. Anchors without a positive or without a negative are left out of the
+    mean; a batch without anchors gives 0.
     """
-    itself = torch.eye(len(embeddings), dtype=torch.bool, device=embeddings.device)
-    voice = speakers[:, None] == speakers[None, :]
-    alike = clusters[:, None] == clusters[None, :]
-    positive, negative = voice & alike & ~itself, voice & ~alike
+    diagonal = torch.eye(len(embeddings), dtype=torch.bool, device=embeddings.device)
+    same_speaker = speakers[:, None] == speakers[None, :]
+    same_cluster = clusters[:, None] == clusters[None, :]
+    positive, negative = same_speaker & same_cluster & ~diagonal, same_speaker & ~same_cluster
     anchors = positive.any(1) & negative.any(1)
     return _contrast(embeddings, positive, ~(positive | negative), anchors, temperature)
 
 
 def _contrast(
-    embeddings: Tensor, positive: Tensor, left_out: Tensor, anchors: Tensor, temperature: float
+    embeddings: Tensor, positive: Tensor, ignored: Tensor, anchors: Tensor, temperature: float
 ) -> Tensor:
-    """Mean over `anchors` (B,), and over each one's `positive` pairs (B, B), of the negative log of
-    its share among all that is not `left_out`; 0 without an anchor."""
+    """Contrastive loss: mean over `anchors` (B,) and their `positive` pairs (B, B) of -log softmax.
+
+    The softmax of an anchor's similarities is over all pairs that are not `ignored` (B, B). 0
+    without anchors.
+    """
     if not anchors.any():
         return embeddings.sum() * 0.0
     z = F.normalize(embeddings.float(), dim=1)
     with torch.autocast(z.device.type, enabled=False):  # 8 bits of mantissa rank too coarsely
-        similarity = (z @ z.T / temperature)[anchors]  # the others may have nobody to compare with
+        similarity = (z @ z.T / temperature)[anchors]  # other rows may have no pair at all
     positive = positive[anchors]
     log_probability = similarity - torch.logsumexp(
-        similarity.masked_fill(left_out[anchors], float("-inf")), dim=1, keepdim=True
+        similarity.masked_fill(ignored[anchors], float("-inf")), dim=1, keepdim=True
     )
     per_anchor = -log_probability.masked_fill(~positive, 0.0).sum(1) / positive.sum(1)
     return per_anchor.mean()
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
-    """Mean cross-entropy of (B, C) logits in float32.
+    """Mean cross-entropy of `logits` (B, C), computed in float32.
 
-    `labels` (B,) integers, of which -1 is ignored; none left gives 0.
+    `labels` (B,) are integers, of which -1 is ignored. A batch without labels gives 0.
     """
     if not (labels >= 0).any():
         return logits.sum() * 0.0
@@ -78,9 +82,9 @@ def margin_softmax(
 ) -> Tensor:
     """Additive-margin softmax (Wang et al., arXiv 1801.05599, equation 6).
 
-    `embeddings` (B, D) and class `prototypes` (C, D), both of any scale, normalised here; `labels`
-    (B,), -1 is ignored, none left gives 0. The cosine to the own class must exceed the others by
-    `margin`.
+    `embeddings` (B, D) and class `prototypes` (C, D) of any scale are normalised; `labels` (B,), of
+    which -1 is ignored; a batch without labels gives 0. The cosine to the own class must exceed
+    the others by `margin`.
     """
     cosine = cosines(embeddings, prototypes)
     own = F.one_hot(labels.clamp_min(0), len(prototypes)).to(cosine.dtype)
@@ -88,7 +92,7 @@ def margin_softmax(
 
 
 def cosines(first: Tensor, second: Tensor) -> Tensor:
-    """Cosines (B, C) of every row of (B, D) with every row of (C, D), float32."""
+    """Cosine similarities (B, C), float32, of the rows of `first` (B, D) and `second` (C, D)."""
     with torch.autocast(first.device.type, enabled=False):
         return F.normalize(first.float(), dim=1) @ F.normalize(second.float(), dim=1).T
 
@@ -96,52 +100,49 @@ def cosines(first: Tensor, second: Tensor) -> Tensor:
 def cosine_pairs(embeddings: Tensor, labels: Tensor, margin: float = 0.2) -> Tensor:
     """Cosine embedding loss over all pairs of a batch.
 
-    `embeddings` (B, D), `labels` (B,); a pair of one label costs 1 - cosine, one of two labels what
-    its cosine exceeds `margin` by. The two kinds of pairs weigh alike, however many there are; clips
+    `embeddings` (B, D), `labels` (B,). A pair of one label costs 1 - cosine, a pair of two labels
+    max(0, cosine - `margin`). Both kinds of pairs have equal weight, however many there are; clips
     of label -1 are in no pair, and a batch without pairs gives 0.
     """
     known = labels >= 0
-    cosine, names = cosines(embeddings[known], embeddings[known]), labels[known]
-    alike = names[:, None] == names[None, :]
-    first = torch.ones_like(alike).triu(1)
-    kinds = ((1 - cosine)[alike & first], (cosine - margin).clamp_min(0)[~alike & first])
+    cosine, labels = cosines(embeddings[known], embeddings[known]), labels[known]
+    same = labels[:, None] == labels[None, :]
+    upper = torch.ones_like(same).triu(1)  # each pair once
+    kinds = ((1 - cosine)[same & upper], (cosine - margin).clamp_min(0)[~same & upper])
     means = [costs.mean() for costs in kinds if len(costs)]
     return torch.stack(means).mean() if means else embeddings.sum() * 0.0
 
 
-def kd_loss(logits: Tensor, taught: Tensor, temperature: float = 2.0) -> Tensor:
-    """Distillation from softened answers (Hinton et al., arXiv 1503.02531), one value a clip.
+def kd_loss(logits: Tensor, teacher_probs: Tensor, temperature: float = 2.0) -> Tensor:
+    """Knowledge distillation loss (Hinton et al., arXiv 1503.02531) of each clip, (B,).
 
-    `logits` (B, C) of the student, `taught` (B, C) probabilities of the teacher that are softened
-    already. Returns temperature squared times the divergence KL(taught || student), (B,), so that
-    gradients stay as large at any temperature.
+    `logits` (B, C) of the student; `teacher_probs` (B, C), already softened by `temperature`. Returns
+    temperature^2 KL(teacher || student): the factor keeps the gradient's scale at any temperature.
     """
     log_student = F.log_softmax(logits.float() / temperature, dim=1)
-    taught = taught.float()
-    return temperature**2 * (torch.xlogy(taught, taught) - taught * log_student).sum(1)
+    teacher = teacher_probs.float()
+    return temperature**2 * (torch.xlogy(teacher, teacher) - teacher * log_student).sum(1)
 
 
-def feature_distillation(frames: Tensor, taught: Tensor, mask: Tensor) -> Tensor:
-    """How far frames are from a teacher's, one value a clip.
+def feature_distillation(frames: Tensor, teacher_frames: Tensor, mask: Tensor) -> Tensor:
+    """Feature distillation loss of each clip, (B,): mean squared error of the frames in `mask` (B, F).
 
-    `frames` and `taught` (B, F, D); each teacher's frame is centred and scaled to variance 1 over
-    its D numbers. Returns (B,): the mean squared difference over the frames of `mask` (B, F); a clip
-    without frames gives 0.
+    `frames` and `teacher_frames` (B, F, D); each frame of the teacher is normalised to mean 0 and
+    variance 1. A clip without frames gives 0.
     """
-    wanted = F.layer_norm(taught.float(), taught.shape[-1:])
-    distance = (frames.float() - wanted).square().mean(2) * mask
+    target = F.layer_norm(teacher_frames.float(), teacher_frames.shape[-1:])
+    distance = (frames.float() - target).square().mean(2) * mask
     return distance.sum(1) / mask.sum(1).clamp_min(1)
 
 
-def similarity_preserving(embeddings: Tensor, taught: Tensor) -> Tensor:
-    """How differently two sets of embeddings of the same clips lie to each other.
+def similarity_preserving(embeddings: Tensor, teacher_embeddings: Tensor) -> Tensor:
+    """Similarity-preserving distillation loss (Tung and Mori, arXiv 1907.09682), with cosines.
 
-    `embeddings` (B, D) and `taught` (B, E), any scale; each set is centred on its mean. Returns the
-    mean squared difference of the cosines of all pairs (similarity-preserving distillation, Tung
-    and Mori, arXiv 1907.09682, with cosines); fewer than two clips give 0.
+    `embeddings` (B, D) and `teacher_embeddings` (B, E) of any scale are each centred on their mean.
+    Returns the mean squared difference of the cosines of all pairs; fewer than two clips give 0.
     """
     if len(embeddings) < 2:
         return embeddings.sum() * 0.0
-    own, other = (x.float() - x.float().mean(0) for x in (embeddings, taught))
-    pairs = ~torch.eye(len(own), dtype=torch.bool, device=own.device)
-    return (cosines(own, own) - cosines(other, other)).square()[pairs].mean()
+    student, teacher = (x.float() - x.float().mean(0) for x in (embeddings, teacher_embeddings))
+    pairs = ~torch.eye(len(student), dtype=torch.bool, device=student.device)
+    return (cosines(student, student) - cosines(teacher, teacher)).square()[pairs].mean()

@@ -1,9 +1,8 @@
-"""An encoder with what stands on it: attention pooling, embedding, projection, classifier."""
+"""Model: an encoder with pooling, embedding, classifier and contrastive projection."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -23,35 +22,29 @@ from serdemo.schema.errors import UsageError
 from serdemo.schema.options import Options, option
 
 
-class Encoder(Protocol):
-    """The contract: (B, T) waveform at 16 kHz and (B,) lengths -> (B, F, D) frames, (B, F) mask."""
-
-    width: int
-
-    def __call__(self, wave: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]: ...
-
-
 @dataclass(frozen=True)
 class HeadOptions(Options):
-    """Size of what stands on the encoder."""
+    """Options of the layers after the encoder."""
 
     attention: int = option(128, "hidden width of the attention pooling", low=8, high=1024)
-    embedding: int = option(192, "numbers in an utterance's embedding", low=8, high=1024)
-    projection: int = option(128, "width of the contrastive projection", low=8, high=1024)
+    embedding: int = option(192, "width of a clip's embedding", low=8, high=1024)
+    projection: int = option(
+        128, "width of the projection for contrastive losses", low=8, high=1024
+    )
     pooling: str = option(
         "statistics",
         "how frames become one vector: attentive mean and deviation, self-attention's mean, the plain"
-        " mean, or a network that sees them as an image",
+        " mean, or a network on the frames as an image",
         choices=("statistics", "attention", "mean", "cnn", "efficientnet"),
     )
     classifier_width: int = option(
         0, "width of a classifier of two layers with ReLU; 0 for one layer", low=0, high=4096
     )
     image_seconds: float = option(
-        7.0, "length that clips are cut or padded to for an image", low=0.1, high=60.0
+        7.0, "length of clips for an image, cut or padded", low=0.1, high=60.0
     )
     image_side: int = option(300, "height and width of that image", low=16, high=1024)
-    image_dropout: float = option(0.2, "dropout behind its layers", low=0.0, high=0.9)
+    image_dropout: float = option(0.2, "dropout in the image network", low=0.0, high=0.9)
     cnn_layers: int = option(7, "convolutions of the pooling cnn: 3, 5 or 7", low=3, high=7)
 
     def __post_init__(self) -> None:
@@ -66,19 +59,22 @@ class HeadOptions(Options):
 
     @property
     def image(self) -> bool:
-        """Whether frames are seen as an image."""
+        """Whether pooling is by an image network."""
         return self.pooling in ("cnn", "efficientnet")
 
     @property
     def image_samples(self) -> int:
-        """Its length in samples."""
+        """Length of clips for an image, in samples."""
         return round(self.image_seconds * SAMPLE_RATE)
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One forward pass: `frames` (B, F, D) and their `mask` (B, F), `embedding` (B, E), `logits`
-    (B, C), `projection` (B, P)."""
+    """Outputs of a forward pass for a batch of B clips.
+
+    `frames` (B, F, D) of the encoder with their `mask` (B, F), `embedding` (B, E), `logits` (B, C)
+    and `projection` (B, P).
+    """
 
     frames: Tensor
     mask: Tensor
@@ -88,7 +84,7 @@ class Output:
 
 
 class Model(nn.Module):
-    """Waveform to emotion. `labels` name the columns of the logits; without any it only embeds."""
+    """Network from waveform to emotion; `labels` name the logits. Without labels it only embeds."""
 
     def __init__(self, encoder: nn.Module, labels: tuple[str, ...], options: HeadOptions) -> None:
         super().__init__()
@@ -115,53 +111,56 @@ class Model(nn.Module):
         )
 
     def forward(self, wave: Tensor, lengths: Tensor) -> Output:
-        """`wave` (B, T) float32 at 16 kHz, zero-padded; `lengths` (B,) valid samples."""
+        """Run the model on `wave` (B, T) float32 at 16 kHz, zero-padded, of `lengths` (B,) samples."""
         return self.forward_frames(*self.encode(wave, lengths))
 
     def forward_frames(self, frames: Tensor, mask: Tensor) -> Output:
-        """All that stands on the encoder: (B, F, D) `frames` and their (B, F) `mask`."""
+        """Run the layers after the encoder on `frames` (B, F, D) with `mask` (B, F)."""
         embedding = self.pool(frames, mask)
         projection = self.projection(F.silu(embedding))
         return Output(frames, mask, embedding, self.classify(embedding), projection)
 
     def embed(self, wave: Tensor, lengths: Tensor) -> Tensor:
-        """The (B, E) embeddings of a batch of clips."""
+        """Embeddings (B, E) of `wave` (B, T) with `lengths` (B,)."""
         return self.pool(*self.encode(wave, lengths))
 
     def encode(self, wave: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """The encoder's (B, F, D) frames and their (B, F) mask; for an image, of one length."""
+        """Frames (B, F, D) of the encoder and their mask (B, F).
+
+        For image pooling clips are first cut or padded to one length.
+        """
         if self.options.image:
             wave, lengths = pad_or_trim(wave, lengths, self.options.image_samples)
         frames, mask = self.encoder(wave, lengths)
         return frames, mask
 
     def encode_batch(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The (B, F, D) frames of a batch and their (B, F) mask: its cached ones where it has them."""
+        """Frames (B, F, D) of a batch and their mask (B, F); cached frames are used as they are."""
         if batch.frames is None:
             return self.encode(batch.wave, batch.lengths)
         return batch.frames, length_mask(batch.lengths, batch.frames.shape[1])
 
     def embed_batch(self, batch: Batch) -> Tensor:
-        """The (B, E) embeddings of a batch, of its cached frames where it has them."""
+        """Embeddings (B, E) of a batch, from its cached frames where it has them."""
         return self.pool(*self.encode_batch(batch))
 
     def pool(self, frames: Tensor, mask: Tensor) -> Tensor:
-        """(B, F, D) frames of the encoder and their (B, F) mask -> (B, E) embeddings."""
+        """Embeddings (B, E) of encoder `frames` (B, F, D) with `mask` (B, F)."""
         embedding: Tensor = self.embedding(self.pooling(frames, mask))
         return embedding
 
     def logits(self, wave: Tensor, lengths: Tensor) -> Tensor:
-        """The (B, C) logits of a batch of clips, float32."""
+        """Logits (B, C), float32, of `wave` (B, T) with `lengths` (B,)."""
         return self.classify(self.embed(wave, lengths))
 
     def classify(self, embedding: Tensor) -> Tensor:
-        """(B, E) embeddings -> (B, C) logits, float32."""
+        """Logits (B, C), float32, of `embedding` (B, E)."""
         logits: Tensor = self.classifier(F.silu(embedding)).float()
         return logits
 
 
 class _NoClassifier(nn.Module):
-    """(B, E) -> (B, 0): nothing to train or to keep."""
+    """Stand-in without parameters: (B, E) -> (B, 0)."""
 
     def forward(self, embedding: Tensor) -> Tensor:
         return embedding[:, :0]

@@ -65,36 +65,40 @@ KINDS = {
 
 
 def save_all(folder: Path) -> dict[str, Path]:
-    """A folder for each of the kinds."""
+    """Save all of `KINDS`, each in a folder of its name."""
     return {name: save(name, folder / name) for name in KINDS}
 
 
 def save(name: str, folder: Path) -> Path:
-    """One of the kinds, as `save_pretrained` writes it."""
+    """Save one of `KINDS` by `save_pretrained`."""
     _, kind, values = KINDS[name]
     torch.manual_seed(0)
     kind(kind.config_class(**values)).save_pretrained(folder)
     return folder
 
 
-def described(source: Path, name: str, **more: Any) -> tuple[str, dict[str, Any], dict[str, Any]]:
+def describe(source: Path, name: str, **options: Any) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """Name, options and configuration of one of `KINDS`, read from `source`."""
     kind = KINDS[name][0]
-    options = PretrainedOptions(source=str(source), **more)
-    return kind, options.to_json(), encoders.ENCODERS[kind].configure(options)
+    values = PretrainedOptions(source=str(source), **options)
+    return kind, values.to_json(), encoders.ENCODERS[kind].configure(values)
 
 
-def built(sources: dict[str, Path], name: str, **more: Any) -> Any:
+def make_encoder(sources: dict[str, Path], name: str, **options: Any) -> Any:
+    """Encoder of one of `KINDS` with the weights of its source, in evaluation mode."""
     torch.manual_seed(1)
-    encoder = encoders.build(*described(sources[name], name, **more))
+    encoder = encoders.build(*describe(sources[name], name, **options))
     encoders.load_pretrained(encoder)
     return encoder.eval()
 
 
 def noise(*sizes: int) -> list[torch.Tensor]:
+    """Clips of white noise of these lengths, the same each time."""
     return [torch.randn(n, generator=torch.Generator().manual_seed(n)) * 0.1 for n in sizes]
 
 
 def run(encoder: Any, waves: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Frames and mask of clips as one padded batch."""
     padded = torch.nn.utils.rnn.pad_sequence(waves, batch_first=True)
     frames, mask = encoder(padded, torch.tensor([len(wave) for wave in waves]))
     return frames, mask

@@ -1,4 +1,9 @@
-"""Table of encoders: name -> options and constructor. Heavy libraries are imported when one is built."""
+"""Table of encoders: name -> options, constructor, configuration.
+
+An encoder is a module with a `width` D whose `forward(wave, lengths)` maps samples (B, T) at 16 kHz
+of `lengths` (B,) to frames (B, F, D) and their mask (B, F), and whose `trainable()` lists the
+parameters that training updates. Heavy libraries are imported when an encoder is built.
+"""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from support.command import ROOT, here
-from support.small_encoders import built, run, save
+from support.small_encoders import make_encoder, run, save
 
 from serdemo.audio import waveform
 from serdemo.data import corpora
@@ -237,7 +237,7 @@ def test_a_pretrained_encoder_embeds_as_it_is(clips: Path, tmp_path: Path) -> No
     found = table.read(out)
     assert (len(found), found.about["checkpoint"], found.embedding.shape[1]) == (24, "wavlm", 24)
     assert set(found.text["prediction"]) == {""}
-    encoder = built({"wavlm": source}, "wavlm")
+    encoder = make_encoder({"wavlm": source}, "wavlm")
     row = found.text["clip"].index("bert/sad/bert-sad-1.wav")
     wave = torch.from_numpy(waveform.decode(clips / "bert" / "sad" / "bert-sad-1.wav").samples)
     with torch.no_grad():

@@ -19,7 +19,7 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 from support.command import here
-from support.small_encoders import KINDS, SMALL, built, described, noise, run
+from support.small_encoders import KINDS, SMALL, describe, make_encoder, noise, run
 from torch.nn import functional as F
 
 from serdemo.data import corpora
@@ -35,22 +35,9 @@ from serdemo.schema.options import specs
 from serdemo.training.events import Finished
 
 
-@pytest.mark.parametrize("name", KINDS)
-def test_a_clip_is_what_it_is_alone(sources: dict[str, Path], name: str) -> None:
-    encoder = built(sources, name)
-    waves = noise(9000, 16000, 40, 1)
-    frames, mask = run(encoder, waves)
-    assert frames.shape[2] == encoder.width
-    for row, kept, wave in zip(frames, mask, waves, strict=True):
-        alone, whole = run(encoder, [wave])
-        assert whole.all()
-        assert kept.sum() == alone.shape[1]
-        torch.testing.assert_close(row[kept], alone[0], atol=2e-4, rtol=1e-3)
-
-
 @pytest.mark.parametrize("name", ["wavlm", "hubert", "hubert-large", "wav2vec2", "xlsr"])
 def test_the_last_layer_is_what_transformers_gives(sources: dict[str, Path], name: str) -> None:
-    encoder = built(sources, name, layer_pooling="last")
+    encoder = make_encoder(sources, name, layer_pooling="last")
     theirs = KINDS[name][1].from_pretrained(sources[name]).eval()
     (wave,) = noise(12000)
     given = wave[None]
@@ -62,7 +49,7 @@ def test_the_last_layer_is_what_transformers_gives(sources: dict[str, Path], nam
 
 @pytest.mark.parametrize("name", ["wavlm", "hubert", "xlsr", "xvector"])
 def test_every_layer_is_what_transformers_gives(sources: dict[str, Path], name: str) -> None:
-    encoder = built(sources, name)
+    encoder = make_encoder(sources, name)
     theirs = KINDS[name][1].from_pretrained(sources[name]).eval()
     body = theirs.wavlm if name == "xvector" else theirs
     wave = noise(12000)[0][None]
@@ -78,14 +65,14 @@ def test_every_layer_is_what_transformers_gives(sources: dict[str, Path], name: 
 @pytest.mark.parametrize("name", ["hubert", "xlsr", "whisper"])
 def test_the_kernels_of_attention_agree(sources: dict[str, Path], name: str) -> None:
     waves = noise(9000, 16000)
-    slow, mask = run(built(sources, name, attention_kernel="eager"), waves)
-    fast, _ = run(built(sources, name, attention_kernel="sdpa"), waves)
+    slow, mask = run(make_encoder(sources, name, attention_kernel="eager"), waves)
+    fast, _ = run(make_encoder(sources, name, attention_kernel="sdpa"), waves)
     torch.testing.assert_close(fast[mask], slow[mask], atol=1e-5, rtol=1e-4)
 
 
 def test_a_kernel_that_an_encoder_lacks_is_refused(sources: dict[str, Path]) -> None:
     with pytest.raises(UsageError, match="--attention-kernel sdpa: wavlm does not have it"):
-        built(sources, "wavlm", attention_kernel="sdpa")
+        make_encoder(sources, "wavlm", attention_kernel="sdpa")
 
 
 @pytest.mark.parametrize("name", ["wavlm", "xlsr", "whisper"])
@@ -95,7 +82,7 @@ def test_gradient_checkpointing_changes_nothing_but_memory(
     waves = noise(9000, 12000)
     slopes, losses = [], []
     for wanted in (False, True):
-        encoder = built(sources, name, gradient_checkpointing=wanted).train()
+        encoder = make_encoder(sources, name, gradient_checkpointing=wanted).train()
         frames, mask = run(encoder, waves)
         loss = frames[mask].square().mean()
         loss.backward()
@@ -111,7 +98,7 @@ def test_gradient_checkpointing_changes_nothing_but_memory(
 def test_what_is_frozen(sources: dict[str, Path], name: str) -> None:
     counts = {}
     for part in ("none", "features", "lower-half", "all"):
-        encoder = built(sources, name, freeze=part)
+        encoder = make_encoder(sources, name, freeze=part)
         trained = {n for n, p in encoder.named_parameters() if p.requires_grad}
         counts[part] = len(trained)
         layers = {n.split("layers.")[1].split(".")[0] for n in trained if "layers." in n}
@@ -130,7 +117,7 @@ def test_what_is_frozen(sources: dict[str, Path], name: str) -> None:
 
 @pytest.mark.parametrize("name", ["wavlm", "hubert", "whisper"])
 def test_adapters_alone_are_trained(sources: dict[str, Path], name: str) -> None:
-    plain, adapted = built(sources, name), built(sources, name, lora_rank=2).train()
+    plain, adapted = make_encoder(sources, name), make_encoder(sources, name, lora_rank=2).train()
     waves = noise(9000)
     torch.testing.assert_close(run(adapted, waves)[0], run(plain, waves)[0], atol=1e-5, rtol=1e-4)
     before = copy.deepcopy(adapted.state_dict())
@@ -147,7 +134,7 @@ def test_adapters_alone_are_trained(sources: dict[str, Path], name: str) -> None
 def test_adapters_train_with_mix_and_heads_and_are_kept(
     sources: dict[str, Path], tmp_path: Path
 ) -> None:
-    kind, options, config = described(sources["hubert"], "hubert", lora_rank=2)
+    kind, options, config = describe(sources["hubert"], "hubert", lora_rank=2)
     heads = HeadOptions().to_json()
     told = Description(("angry", "sad"), kind, options, heads, encoder_config=config)
     model = checkpoint.build(told).train()
@@ -172,7 +159,7 @@ def test_adapters_train_with_mix_and_heads_and_are_kept(
 
 
 def test_the_mix_is_a_weighted_mean_of_the_layers(sources: dict[str, Path]) -> None:
-    encoder = built(sources, "hubert")
+    encoder = make_encoder(sources, "hubert")
     (wave,) = noise(9000)
     states, _ = encoder.hidden(wave[None], torch.tensor([9000]))
     with torch.no_grad():
@@ -182,22 +169,6 @@ def test_the_mix_is_a_weighted_mean_of_the_layers(sources: dict[str, Path]) -> N
     normalised = encoder.config["normalise"]
     assert not normalised
     torch.testing.assert_close(frames, states[2], atol=1e-4, rtol=1e-3)
-
-
-@pytest.mark.parametrize("name", ["wavlm", "whisper", "xvector"])
-def test_a_checkpoint_needs_no_source(sources: dict[str, Path], tmp_path: Path, name: str) -> None:
-    shutil.copytree(sources[name], tmp_path / "source")
-    kind, options, config = described(tmp_path / "source", name)
-    told = Description(
-        ("angry", "sad"), kind, options, HeadOptions().to_json(), encoder_config=config
-    )
-    model = checkpoint.build(told).eval()
-    encoders.load_pretrained(model.encoder)
-    checkpoint.save(tmp_path / "kept", model, told, half=False)
-    shutil.rmtree(tmp_path / "source")
-    again, _ = checkpoint.load(tmp_path / "kept")
-    wave, lengths = noise(9000)[0][None], torch.tensor([9000])
-    torch.testing.assert_close(again.logits(wave, lengths), model.logits(wave, lengths))
 
 
 def test_from_folders_of_clips_to_an_answer(
@@ -225,7 +196,7 @@ def test_the_command_with_a_bare_file_and_adapters(
     sources: dict[str, Path], corpus_root: Path, tmp_path: Path, tiny_values: dict[str, Any]
 ) -> None:
     source = tmp_path / "whisper-tiny.safetensors"
-    save_file(built(sources, "whisper").model.state_dict(), source)
+    save_file(make_encoder(sources, "whisper").model.state_dict(), source)
     values = {**tiny_values, "encoder": "whisper", "source": source, "epochs": 1, "lora_rank": 2}
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in values.items()]
     chosen = ["--corpus", str(corpus_root), "--valid", "cleo", "--test", "dora"]
@@ -364,7 +335,7 @@ def test_a_spoilt_source_is_one_sentence(
 ) -> None:
     folder = spoilt(sources[name], tmp_path / "spoilt", how)
     with pytest.raises(SerdemoError) as told:
-        built({name: folder}, name)
+        make_encoder({name: folder}, name)
     assert "\n" not in str(told.value)
     assert re.match(f"The encoder {re.escape(str(folder))} {SPOILT[how]}", str(told.value))
 
@@ -381,7 +352,7 @@ def test_what_stands_beside_an_encoder_is_left_out(
         (tmp_path / "ctc", whole.wavlm),
         (sources["xvector"], transformers.WavLMModel.from_pretrained(sources["xvector"]).eval()),
     ):
-        found, _ = run(built({"wavlm": source}, "wavlm", layer_pooling="last"), [wave])
+        found, _ = run(make_encoder({"wavlm": source}, "wavlm", layer_pooling="last"), [wave])
         torch.testing.assert_close(found, body(wave[None]).last_hidden_state, atol=1e-4, rtol=1e-3)
 
 
@@ -408,7 +379,7 @@ def test_a_configuration_that_makes_no_model_is_one_sentence(architecture: Any) 
 
 def test_another_kind_of_model_is_refused(sources: dict[str, Path]) -> None:
     with pytest.raises(UsageError, match="holds a model of type hubert, not wavlm"):
-        built({"wavlm": sources["hubert"]}, "wavlm")
+        make_encoder({"wavlm": sources["hubert"]}, "wavlm")
 
 
 @pytest.mark.parametrize("kind", PRETRAINED)

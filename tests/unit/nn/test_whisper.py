@@ -9,13 +9,13 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import save_file
-from support.small_encoders import built, noise, run
+from support.small_encoders import make_encoder, noise, run
 
 from serdemo.schema.errors import SerdemoError
 
 
 def test_whispers_features_are_those_of_its_extractor(sources: dict[str, Path]) -> None:
-    encoder = built(sources, "whisper")
+    encoder = make_encoder(sources, "whisper")
     (wave,) = noise(30 * 16000)
     theirs = transformers.WhisperFeatureExtractor(feature_size=20)
     expected = theirs(wave.numpy(), sampling_rate=16000, return_tensors="pt").input_features
@@ -28,7 +28,7 @@ def test_whispers_features_are_those_of_its_extractor(sources: dict[str, Path]) 
 def test_a_short_clip_has_the_features_of_its_extractor_to_its_end(
     sources: dict[str, Path],
 ) -> None:
-    encoder = built(sources, "whisper")
+    encoder = make_encoder(sources, "whisper")
     waves = noise(20_000, 48_000)
     theirs = transformers.WhisperFeatureExtractor(feature_size=20)
     padded = torch.nn.utils.rnn.pad_sequence(waves, batch_first=True)
@@ -41,7 +41,7 @@ def test_a_short_clip_has_the_features_of_its_extractor_to_its_end(
 
 
 def test_a_whole_piece_gives_what_transformers_gives(sources: dict[str, Path]) -> None:
-    encoder = built(sources, "whisper")  # with 50 positions a piece is 1 s
+    encoder = make_encoder(sources, "whisper")  # with 50 positions a piece is 1 s
     theirs = transformers.WhisperModel.from_pretrained(sources["whisper"]).eval().encoder
     (wave,) = noise(16_000)
     mel, _ = encoder.log_mel(wave[None], torch.tensor([16_000]))
@@ -54,7 +54,7 @@ def test_a_whole_piece_gives_what_transformers_gives(sources: dict[str, Path]) -
 
 
 def test_whisper_reads_a_long_clip_in_pieces(sources: dict[str, Path]) -> None:
-    encoder = built(sources, "whisper")  # with 50 positions a piece is 1 s
+    encoder = make_encoder(sources, "whisper")  # with 50 positions a piece is 1 s
     waves = noise(16000 * 3 + 5000, 20000)
     frames, mask = run(encoder, waves)
     assert mask.sum(1).tolist() == [150 + 16, 50 + 13]
@@ -64,9 +64,9 @@ def test_whisper_reads_a_long_clip_in_pieces(sources: dict[str, Path]) -> None:
 
 
 def test_a_bare_file_of_whispers_encoder(sources: dict[str, Path], tmp_path: Path) -> None:
-    whole = built(sources, "whisper")
+    whole = make_encoder(sources, "whisper")
     save_file(whole.model.state_dict(), tmp_path / "encoder.safetensors")
-    bare = built({"whisper": tmp_path / "encoder.safetensors"}, "whisper")
+    bare = make_encoder({"whisper": tmp_path / "encoder.safetensors"}, "whisper")
     (wave,) = noise(8000)
     torch.testing.assert_close(run(bare, [wave])[0], run(whole, [wave])[0])
 
@@ -87,14 +87,14 @@ WRONG = {
 def test_a_bare_file_must_fit_to_the_last_tensor(
     sources: dict[str, Path], tmp_path: Path, name: str
 ) -> None:
-    state = dict(built(sources, "whisper").model.state_dict())
+    state = dict(make_encoder(sources, "whisper").model.state_dict())
     value, words = WRONG[name]
     state.pop(name, None)
     if value is not None:
         state[name] = value
     save_file(state, tmp_path / "encoder.safetensors")
     with pytest.raises(SerdemoError, match=words):
-        built({"whisper": tmp_path / "encoder.safetensors"}, "whisper")
+        make_encoder({"whisper": tmp_path / "encoder.safetensors"}, "whisper")
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\x89PNG\r\n\x1a\n" + bytes(100)])
@@ -105,7 +105,7 @@ def test_a_bare_file_that_is_none_is_one_sentence(tmp_path: Path, content: bytes
     with pytest.raises(
         SerdemoError, match=r"encoder\.safetensors is not a safetensors file"
     ) as told:
-        built({"whisper": path}, "whisper")
+        make_encoder({"whisper": path}, "whisper")
     assert "\n" not in str(told.value)
 
 
@@ -118,5 +118,7 @@ def weights() -> Path:
 
 @pytest.mark.slow
 def test_the_real_whisper_base_is_read_to_the_last_tensor() -> None:
-    encoder = built({"whisper": weights() / "whisper-base-encoder-fp16.safetensors"}, "whisper")
+    encoder = make_encoder(
+        {"whisper": weights() / "whisper-base-encoder-fp16.safetensors"}, "whisper"
+    )
     assert sum(p.numel() for p in encoder.model.parameters()) == 20_590_592
