@@ -1,4 +1,4 @@
-"""Rooms, noise, microphones and telephones for training clips, each drawn at random."""
+"""Random augmentation of training clips: speed, reverberation, noise, band limit, gain, codec."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CODECS = (("MP3", "MPEG_LAYER_III"), ("OGG", "VORBIS"), ("WAV", "GSM610"), ("WAV
 
 @dataclass(frozen=True)
 class AugmentOptions(Options):
-    """How often each change is made to a training clip (probabilities)."""
+    """Probability of each augmentation of a training clip."""
 
     speed: float = option(0.4, "speed and pitch changed by up to 12 %", low=0.0, high=1.0)
     noise: float = option(0.3, "noise of a random colour at 3 to 35 dB", low=0.0, high=1.0)
@@ -32,14 +32,16 @@ class AugmentOptions(Options):
 def augment(
     wave: np.ndarray, options: AugmentOptions, rng: np.random.Generator
 ) -> tuple[np.ndarray, float]:
-    """(N,) float32 samples at 16 kHz -> (M,) float32 samples, and how many seconds of the clip one
-    second of them holds; silence stays as it is."""
+    """Augment samples (N,) at 16 kHz; returns float32 samples (M,) and the speed factor N / M.
+
+    Digital silence is returned unchanged.
+    """
     if not np.any(wave):
         return wave, 1.0
-    pace = 1.0
+    factor = 1.0
     if rng.random() < options.speed:
-        pace = rng.uniform(0.88, 1.12)
-        wave = speed(wave, pace)
+        factor = rng.uniform(0.88, 1.12)
+        wave = speed(wave, factor)
     if rng.random() < options.reverberation:
         wave = reverberate(wave, rng.uniform(0.1, 0.8), rng)
     if rng.random() < options.noise:
@@ -50,16 +52,16 @@ def augment(
         wave = np.clip(wave * 10 ** (rng.uniform(-15, 15) / 20), -1, 1)
     if rng.random() < options.codec:
         wave = code(wave, CODECS[rng.integers(len(CODECS))], rng.uniform(0.5, 0.99))
-    return np.ascontiguousarray(wave, dtype=np.float32), pace
+    return np.ascontiguousarray(wave, dtype=np.float32), factor
 
 
 def speed(wave: np.ndarray, factor: float) -> np.ndarray:
-    """Played `factor` times as fast, the pitch with it."""
+    """Play `factor` times as fast, which raises the pitch by the same factor."""
     return soxr.resample(wave, SAMPLE_RATE * factor, SAMPLE_RATE, quality="MQ")
 
 
 def reverberate(wave: np.ndarray, seconds: float, rng: np.random.Generator) -> np.ndarray:
-    """A room whose echoes fall by 60 dB in `seconds`: the direct sound, then decaying noise."""
+    """Reverberate with T60 = `seconds`: the direct sound, then exponentially decaying noise."""
     size = int(seconds * SAMPLE_RATE)
     tail = rng.standard_normal(size, dtype=np.float32) * 10 ** (-3 * np.arange(size) / size)
     tail *= 10 ** (-rng.uniform(0, 12) / 20) / np.sqrt(np.square(tail).sum())
@@ -72,7 +74,7 @@ def reverberate(wave: np.ndarray, seconds: float, rng: np.random.Generator) -> n
 def add_noise(
     wave: np.ndarray, snr_db: float, slope: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Noise whose power falls as 1 / f ** slope (0 white, 1 pink, 2 brown), `snr_db` below."""
+    """Add noise at `snr_db` whose power falls as 1 / f ** slope (0 white, 1 pink, 2 brown)."""
     length = _fast_length(len(wave))
     frequency = np.fft.rfftfreq(length, 1 / SAMPLE_RATE).clip(min=40.0)
     spectrum = np.fft.rfft(rng.standard_normal(length, dtype=np.float32)) * frequency ** (
@@ -84,7 +86,7 @@ def add_noise(
 
 
 def limit_band(wave: np.ndarray, low_hz: float, high_hz: float) -> np.ndarray:
-    """Only what lies between two frequencies, with edges of a sixth-order Butterworth's slope."""
+    """Band-pass filter with the edges of a sixth-order Butterworth filter."""
     length = _fast_length(len(wave))
     frequency = np.fft.rfftfreq(length, 1 / SAMPLE_RATE).clip(min=1.0)
     response = 1 / np.sqrt((1 + (low_hz / frequency) ** 12) * (1 + (frequency / high_hz) ** 12))
@@ -92,15 +94,15 @@ def limit_band(wave: np.ndarray, low_hz: float, high_hz: float) -> np.ndarray:
 
 
 def code(wave: np.ndarray, codec: tuple[str, str], coarseness: float) -> np.ndarray:
-    """What a codec leaves of it; `coarseness` (0 to 1) counts for those that can be set."""
+    """Encode and decode by `codec` (format, subtype); `coarseness` in [0, 1] sets MP3 and Vorbis."""
     coded = io.BytesIO()
     setting = {} if codec[0] == "WAV" else {"compression_level": coarseness}
     soundfile.write(coded, wave, SAMPLE_RATE, format=codec[0], subtype=codec[1], **setting)
     coded.seek(0)
-    heard: np.ndarray = soundfile.read(coded, dtype="float32")[0]
-    return np.pad(heard[: len(wave)], (0, max(0, len(wave) - len(heard))))
+    decoded: np.ndarray = soundfile.read(coded, dtype="float32")[0]
+    return np.pad(decoded[: len(wave)], (0, max(0, len(wave) - len(decoded))))
 
 
 def _fast_length(size: int) -> int:
-    """A little over `size`, with small prime factors, for which the FFT is fast."""
+    """Next multiple of 1000, whose small prime factors make the FFT fast."""
     return -(-size // 1000) * 1000

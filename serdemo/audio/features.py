@@ -9,12 +9,12 @@ from serdemo.audio.waveform import SAMPLE_RATE
 
 
 class LogMel(torch.nn.Module):
-    """Log-mel features at 100 frames a second, each clip freed of its overall gain."""
+    """Log-mel features at 100 frames per second, normalised by each clip's mean power."""
 
     MELS = 80
     WINDOW = 400
     HOP = 160
-    FLOOR = 1e-6  # of the clip's own mean power, 60 dB below it
+    FLOOR = 1e-6  # relative to the clip's mean power: 60 dB below it
     CENTRE = -7.0
     SCALE = 4.0
 
@@ -22,7 +22,7 @@ class LogMel(torch.nn.Module):
         super().__init__()
         n_fft = 512
         # This padding puts the window, centred in the FFT, exactly on its own 400 samples.
-        with torch.device("cpu"):  # tables of numbers, even where a model is made of shapes alone
+        with torch.device("cpu"):  # real tables even for a model on the meta device
             self.mel = torchaudio.transforms.MelSpectrogram(
                 sample_rate=SAMPLE_RATE,
                 n_fft=n_fft,
@@ -35,19 +35,19 @@ class LogMel(torch.nn.Module):
                 power=2.0,
                 center=False,
             )
-        # Made anew, in full precision, wherever a model is built: no checkpoint holds them.
+        # Computed in full precision whenever a model is built, so no checkpoint holds them.
         for part, name in ((self.mel.spectrogram, "window"), (self.mel.mel_scale, "fb")):
             part.register_buffer(name, getattr(part, name), persistent=False)
 
     def forward(
         self, wave: torch.Tensor, lengths: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Turn `wave` (B, T) float32 with `lengths` (B,) into features and frame counts.
+        """Features and frame counts of `wave` (B, T) float32 with `lengths` (B,) valid samples.
 
-        Returns features (B, F, 80) float32 around unit scale, zero beyond each clip's end, and
-        frames (B,) int64. What lies in `wave` beyond a clip's length does not count, so a
-        clip's features do not depend on its batch mates. Each clip is set to the same mean
-        power: loudness goes, the shape of the spectrum and of the course over time stays.
+        Returns features (B, F, 80) float32 of about unit scale, zero beyond each clip's end, and
+        frame counts (B,) int64. Samples beyond a clip's length are ignored, so its features do not
+        depend on the rest of the batch. Mean power is normalised per clip, which removes loudness
+        and keeps the spectrum and its course over time.
         """
         with torch.autocast(device_type=wave.device.type, enabled=False):
             wave = wave.float()
@@ -59,8 +59,8 @@ class LogMel(torch.nn.Module):
             valid = torch.arange(power.shape[1], device=wave.device) < frames[:, None]
             valid = valid[:, :, None]
             count = frames[:, None, None] * self.MELS
-            # Both the level and the floor are set by the clip's mean power. (A mean of logarithms
-            # would move by tens of dB with the share of silence.)
+            # Level and floor follow the clip's mean power: a mean of logarithms would move by tens
+            # of dB with the share of silence.
             mean = ((power * valid).sum(dim=(1, 2), keepdim=True) / count).clamp(min=1e-20)
             features = torch.log(power / mean + self.FLOOR)
             return (features - self.CENTRE) / self.SCALE * valid, frames

@@ -1,4 +1,4 @@
-"""The desk's own microphone, through sounddevice: a source of samples like any other."""
+"""Microphones of this machine, through sounddevice, as iterators over blocks of samples."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.libraries import install_command
 
 BLOCK_S = 0.1
-WAITING_BLOCKS = 100  # what a slow reader may leave lying before samples are lost
-SILENT_S = 3.0  # a microphone that sends nothing for so long is gone
+MAX_WAITING_BLOCKS = 100  # unread ones, before samples are lost
+TIMEOUT_S = 3.0  # a microphone that sends nothing for so long is gone
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """An input of this machine. `rate` in Hz is its own; `number` is what to open it by."""
+    """Audio input of this machine: its `number` for opening it and its native `rate` in Hz."""
 
     number: int
     name: str
@@ -31,67 +31,66 @@ class Device:
 
 
 def devices() -> list[Device]:
-    """All inputs of this machine; raises SerdemoError where sounddevice or PortAudio is missing."""
-    with _hushed():
+    """All audio inputs of this machine; raises SerdemoError without sounddevice or PortAudio."""
+    with _silenced_stderr():
         sound = _sounddevice()
-        default, found_devices = sound.default.device[0], sound.query_devices()
+        default, descriptions = sound.default.device[0], sound.query_devices()
     return [
         Device(
             number,
-            str(found["name"]),
-            int(found["max_input_channels"]),
-            int(found["default_samplerate"]),
+            str(description["name"]),
+            int(description["max_input_channels"]),
+            int(description["default_samplerate"]),
             number == default,
         )
-        for number, found in enumerate(found_devices)
-        if found["max_input_channels"] > 0
+        for number, description in enumerate(descriptions)
+        if description["max_input_channels"] > 0
     ]
 
 
 def open_microphone(device: int | str | None = None, rate: int | None = None) -> Microphone:
-    """Listen to the input that `find` finds; `rate` in Hz is its own unless given.
+    """Open the input that `find(device)` selects, at `rate` Hz (default: its native rate).
 
-    Raises what `find` and `Microphone.open` raise.
+    Raises the errors of `find` and `Microphone.open`.
     """
     return Microphone(find(device), rate).open()
 
 
-def find(wanted: int | str | None = None) -> Device:
-    """An input by its number or a part of its name, None for the default one.
+def find(selector: int | str | None = None) -> Device:
+    """Select an input by its number or a part of its name; None for the default one.
 
-    Raises SerdemoError when there is none at all or sounddevice or PortAudio is missing,
-    UsageError for one that is not there.
+    Raises SerdemoError without any input, sounddevice or PortAudio, UsageError if none matches.
     """
-    found = devices()
-    if not found:
+    inputs = devices()
+    if not inputs:
         raise SerdemoError(
             "There is no microphone on this machine: plug one in, or give a sound file with --file."
         )
-    if wanted is None:
-        return next((one for one in found if one.default), found[0])
-    if isinstance(wanted, int) or wanted.isdecimal():
-        fits = [one for one in found if one.number == int(wanted)]
+    if selector is None:
+        return next((device for device in inputs if device.default), inputs[0])
+    if isinstance(selector, int) or selector.isdecimal():
+        matches = [device for device in inputs if device.number == int(selector)]
     else:
-        fits = [one for one in found if wanted.lower() in one.name.lower()]
-    if not fits:
-        known = ", ".join(f"{one.number} ({one.name})" for one in found)
-        raise UsageError(f"There is no microphone {wanted!r}; there are {known}.")
-    return fits[0]
+        matches = [device for device in inputs if selector.lower() in device.name.lower()]
+    if not matches:
+        known = ", ".join(f"{device.number} ({device.name})" for device in inputs)
+        raise UsageError(f"There is no microphone {selector!r}; there are {known}.")
+    return matches[0]
 
 
 class Microphone:
-    """An input. Once open, iterate over it for its sound: mono float32 blocks (n,).
+    """Audio input as a context manager and, once open, an iterator of mono float32 blocks (n,).
 
-    `rate` is that of the blocks in Hz. `lost_samples` counts what the reader was too slow for,
-    `overflows` how often the system said that it lost some itself. `with` opens and closes it.
-    Iterating raises SerdemoError when it is unplugged.
+    `rate` is the sample rate of the blocks in Hz. `lost_samples` counts samples dropped because the
+    reader was too slow, `overflows` the losses that the system reported. Iterating raises
+    SerdemoError when the device is unplugged.
     """
 
     def __init__(self, device: Device, rate: int | None = None) -> None:
         self.name, self.rate = device.name, rate or device.rate
         self.lost_samples = self.overflows = 0
         self._device = device
-        self._blocks: queue.Queue[Samples | None] = queue.Queue(WAITING_BLOCKS)
+        self._blocks: queue.Queue[Samples | None] = queue.Queue(MAX_WAITING_BLOCKS)
         self._stream: Any = None
 
     def __enter__(self) -> Microphone:
@@ -101,12 +100,12 @@ class Microphone:
         self.close()
 
     def open(self) -> Microphone:
-        """Begin to listen; raises SerdemoError when the input cannot be opened."""
+        """Start recording; raises SerdemoError when the input cannot be opened."""
         if self._stream:
             return self
         sound = _sounddevice()
         try:
-            with _hushed():
+            with _silenced_stderr():
                 self._stream = sound.InputStream(
                     samplerate=self.rate,
                     blocksize=round(BLOCK_S * self.rate),
@@ -120,7 +119,7 @@ class Microphone:
         except (sound.PortAudioError, ValueError) as problem:
             self.close()
             raise SerdemoError(
-                f"The microphone {self.name!r} cannot be opened ({_short(problem)}): close other"
+                f"The microphone {self.name!r} cannot be opened ({_first_line(problem)}): close other"
                 " programs that use it, allow the microphone, or choose another with --device."
             ) from problem
         return self
@@ -128,7 +127,7 @@ class Microphone:
     def __iter__(self) -> Iterator[Samples]:
         while self._stream:
             try:
-                block = self._blocks.get(timeout=SILENT_S)
+                block = self._blocks.get(timeout=TIMEOUT_S)
             except queue.Empty:
                 block = None
             if block is not None:
@@ -141,12 +140,12 @@ class Microphone:
                 )
 
     def close(self) -> None:
-        """Stop listening; iterating ends."""
+        """Stop recording; iterating ends."""
         stream, self._stream = self._stream, None
         if stream:
             stream.abort()
             stream.close()
-            self._end()  # a reader in another thread need not wait to find out
+            self._end()  # wakes a reader in another thread
 
     # Both run in a thread of PortAudio, which must never wait.
 
@@ -161,7 +160,7 @@ class Microphone:
         try:
             self._blocks.put_nowait(None)
         except queue.Full:
-            return  # the reader will find out by waiting in vain
+            return  # the reader will time out
 
 
 def _sounddevice() -> Any:
@@ -180,19 +179,19 @@ def _sounddevice() -> Any:
 
 
 @contextmanager
-def _hushed() -> Iterator[None]:
-    """Keep the system's sound libraries from writing about every device they try to stderr."""
+def _silenced_stderr() -> Iterator[None]:
+    """Silence stderr, to which the system's sound libraries write about every device they try."""
     sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    stderr, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
-        os.dup2(nowhere, 2)
+        os.dup2(null, 2)
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(null)
 
 
-def _short(problem: Exception) -> str:
+def _first_line(problem: Exception) -> str:
     text = str(problem.args[0]) if problem.args else ""
     return text.partition("\n")[0].strip().rstrip(".") or "for no stated reason"

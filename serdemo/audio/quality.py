@@ -10,8 +10,8 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from serdemo.audio.vad import _MIN_CHUNKS, _PAUSE, CHUNK, VAD_THRESHOLD, Samples, speech_duration_s
-from serdemo.audio.waveform import Clip
+from serdemo.audio.vad import CHUNK, PAUSE_THRESHOLD, VAD_THRESHOLD, speech_duration_s
+from serdemo.audio.waveform import Clip, Samples
 
 SILENT_DBFS = -70.0
 QUIET_DBFS = -50.0
@@ -23,18 +23,19 @@ SHORT_CLIP_S = 1.0
 LONG_CLIP_S = 600.0
 TELEPHONE_RATE = 8_000
 MAX_WARNINGS = 3
+MIN_CHUNKS = 5  # of speech and of pauses, for an estimate of the SNR
 
-# Over how long a meter looks back.
+# Time constants of `LevelMeter`.
 LEVEL_S = 0.3
 CLIPPING_S = 3.0
 
 
 @dataclass(slots=True)
 class LevelMeter:
-    """What sound that arrives in pieces is like now; the older it is, the less it counts.
+    """Exponentially decaying level statistics of a sound that arrives in pieces.
 
-    `power` is the mean square, `peak` the largest value as a share of full scale, `clipped` the
-    share in [0, 1] of values at full scale.
+    `power` is the mean square, `peak` the largest absolute value, `clipped` the share in [0, 1] of
+    values at full scale.
     """
 
     power: float = 0.0
@@ -42,7 +43,7 @@ class LevelMeter:
     clipped: float = 0.0
 
     def update(self, mono: Samples, clipped: float, rate: int) -> None:
-        """Take the newest sound (N,) at `rate` Hz, of which the share `clipped` is clipped."""
+        """Add samples (N,) at `rate` Hz; `clipped` is the share of them at full scale."""
         seconds = len(mono) / rate
         recent = mono[-max(1, round(LEVEL_S * rate)) :]
         fade, slow = math.exp(-seconds / LEVEL_S), math.exp(-seconds / CLIPPING_S)
@@ -52,38 +53,38 @@ class LevelMeter:
 
     @property
     def level_dbfs(self) -> float:
-        """The RMS level in dB relative to full scale, -120 for digital silence."""
+        """RMS level in dB relative to full scale, -120 for digital silence."""
         return _decibels(self.power)
 
 
 def level_dbfs(samples: Samples) -> float:
     """RMS level of `samples` (N,) in dB relative to full scale (a square wave at 1.0 is 0 dB).
 
-    Digital silence and no samples at all give -120.
+    Digital silence and an empty array give -120.
     """
     return _decibels(float(np.dot(samples, samples)) / max(len(samples), 1))
 
 
 def snr_db(samples: Samples, probabilities: NDArray[np.float32]) -> float | None:
-    """Estimate the signal-to-noise ratio in dB from speech against the pauses around it.
+    """Signal-to-noise ratio in dB, from the power of speech and of pauses.
 
-    The noise is taken from the quieter pauses, since a voice the detector missed may fill the
-    others. None where the recording has too little speech or too few pauses to tell.
+    `probabilities` (ceil(N / 512),) are of `samples` (N,). The noise is estimated from the quieter
+    pauses, as others may hold speech that the detector missed. None with too little speech or
+    pauses.
     """
     power = _chunk_power(samples)
     speech = power[probabilities >= VAD_THRESHOLD]
-    pauses = power[probabilities < _PAUSE]
-    if min(len(speech), len(pauses)) < _MIN_CHUNKS:
+    pauses = power[probabilities < PAUSE_THRESHOLD]
+    if min(len(speech), len(pauses)) < MIN_CHUNKS:
         return None
     noise = float(np.percentile(pauses, 20))
     return _decibels(float(speech.mean()) - noise) - _decibels(noise)
 
 
 def warnings(clip: Clip, probabilities: NDArray[np.float32]) -> tuple[str, ...]:
-    """Say what about the recording may spoil the answer, and what to do about it.
+    """At most three sentences about faults of the recording and their remedies, worst first.
 
-    `probabilities` are `SpeechDetector.probabilities(clip.samples)`. At most three sentences,
-    the most important first; none for a good recording.
+    `probabilities` are `SpeechDetector.probabilities(clip.samples)`. Empty for a good recording.
     """
     return tuple(islice(_warnings(clip, probabilities), MAX_WARNINGS))
 

@@ -1,4 +1,4 @@
-"""What a recording is like, in plain words: is there speech, is it loud and clean enough."""
+"""Voice activity detection by silero-vad, for whole clips and streams."""
 
 from __future__ import annotations
 
@@ -9,32 +9,30 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from serdemo.audio.waveform import SAMPLE_RATE
+from serdemo.audio.waveform import SAMPLE_RATE, Samples
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.libraries import install_command
 
-CHUNK = 512  # samples (32 ms) that each get one speech probability
-# A chunk at or above this probability counts as speech. Detectors are trained on plain speech
-# and find sobbing and shouting doubtful; at the usual 0.5 they would be taken for noise.
+CHUNK = 512  # samples (32 ms) per speech probability
+# A chunk at or above this probability counts as speech. Detectors are trained on calm speech, and
+# sobbing and shouting score low; at the usual 0.5 they would count as noise.
 VAD_THRESHOLD = 0.3
 
-_CONTEXT = 64  # samples of the past that the detector sees before each chunk
-_BATCH = 1024  # chunks computed at once, which bounds the memory for long recordings
-_PAUSE = 0.2  # below this probability a chunk is surely no speech
-_MIN_CHUNKS = 5
+_CONTEXT = 64  # samples before each chunk that the network reads too
+_BATCH = 1024  # chunks per call of the network, which bounds the memory for long recordings
+PAUSE_THRESHOLD = 0.2  # a chunk below this probability is a pause
 
 _NETWORK = "silero_vad_16k_sequence.onnx"
 
-Samples = NDArray[np.float32]
 _State = tuple[Samples, Samples] | None  # of the recurrent cell
 
 
 class SpeechDetector:
-    """Speech probabilities by silero-vad, computed for many chunks at once.
+    """Speech probabilities by silero-vad, many chunks per call.
 
-    The package's own network for sequences runs in ONNX Runtime, chunks as one batch and its
-    recurrent cell over them; of the package only that file is read. Calls keep no state: use it from
-    any thread. Raises SerdemoError where the package is missing or holds no such network.
+    ONNX Runtime runs the package's network for sequences: chunks as one batch, then the recurrent
+    cell over them. Of the package only that file is read. Stateless, so usable from any thread.
+    Raises SerdemoError where the package is missing or lacks that network.
     """
 
     def __init__(self) -> None:
@@ -52,17 +50,18 @@ class SpeechDetector:
             ) from problem
 
     def probabilities(self, samples: Samples) -> NDArray[np.float32]:
-        """Give each 32 ms of 16 kHz `samples` (N,) a speech probability in [0, 1].
+        """Speech probabilities in [0, 1] of 16 kHz `samples` (N,), as float32 (ceil(N / 512),).
 
-        Returns float32 (ceil(N / 512),); the last chunk is filled up with zeros.
+        The last chunk is padded with zeros.
         """
         session = SpeechSession(self)
         return np.concatenate([session.push(samples), session.finish()])
 
     def score(self, samples: Samples, state: _State) -> tuple[NDArray[np.float32], _State]:
-        """Probabilities (n,) of `samples` (64 + 512 n,), which begin with 64 of the past.
+        """Probabilities (n,) of `samples` (64 + 512 n,), and the recurrent state after them.
 
-        `state` is what the call before returned, None at the beginning of a sound.
+        The first 64 samples are the end of the previous call's. `state` is what that call returned,
+        None at the beginning of a sound.
         """
         chunks = np.lib.stride_tricks.sliding_window_view(samples, _CONTEXT + CHUNK)[::CHUNK]
         hidden, cell = state or (np.zeros((1, 1, 128), np.float32),) * 2
@@ -73,9 +72,9 @@ class SpeechDetector:
 
 
 class SpeechSession:
-    """The detector on one sound that arrives in pieces; the cuts do not change its numbers.
+    """Speech detection on a sound that arrives in pieces; the cuts do not change the result.
 
-    Each sound needs its own, used from one thread at a time.
+    One session per sound, used from one thread at a time.
     """
 
     def __init__(self, detector: SpeechDetector) -> None:
@@ -85,7 +84,7 @@ class SpeechSession:
         self._state: _State = None
 
     def push(self, samples: Samples) -> NDArray[np.float32]:
-        """Take 16 kHz samples (N,); return the probabilities of the 32 ms completed by them."""
+        """Append 16 kHz samples (N,); returns the probabilities of the chunks now complete."""
         sound = np.concatenate([self._rest, samples]) if len(self._rest) else samples
         n_chunks = len(sound) // CHUNK
         result = np.zeros(n_chunks, np.float32)
@@ -98,16 +97,16 @@ class SpeechSession:
         return result
 
     def finish(self) -> NDArray[np.float32]:
-        """The probability of an unfinished last chunk, filled up with zeros: (1,) or (0,)."""
+        """Probability of an incomplete last chunk, padded with zeros: (1,), or (0,) without one."""
         return self.push(np.zeros(-len(self._rest) % CHUNK, np.float32))
 
 
 def speech_share(probabilities: NDArray[np.float32], start: int, stop: int) -> float:
-    """Share in [0, 1] of the chunks touching samples [start, stop) that are speech."""
+    """Share in [0, 1] of speech among the chunks that overlap samples [start, stop)."""
     chunks = probabilities[start // CHUNK : -(-stop // CHUNK)]
     return float(np.mean(chunks >= VAD_THRESHOLD)) if len(chunks) else 0.0
 
 
 def speech_duration_s(probabilities: NDArray[np.float32]) -> float:
-    """Seconds of speech; below `NO_SPEECH_S` a recording should count as holding none."""
+    """Seconds of speech; below `quality.NO_SPEECH_S` a recording counts as silent."""
     return float(np.count_nonzero(probabilities >= VAD_THRESHOLD)) * CHUNK / SAMPLE_RATE

@@ -1,7 +1,4 @@
-"""Clips to batches: decoded once, cropped, padded and masked, drawn in balance.
-
-What an epoch holds is a function of (seed, epoch) alone, so a resumed run sees the same clips.
-"""
+"""Dataset of decoded clips, and padded batches of them."""
 
 from __future__ import annotations
 
@@ -56,9 +53,9 @@ def collate(waves: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
 
 
 class ClipDataset(Dataset[tuple[np.ndarray, int]]):
-    """Utterances with their decoded samples, kept as 16-bit integers up to a memory bound.
+    """Utterances with their decoded samples, held in memory as 16-bit integers up to `memory_gb`.
 
-    Clips beyond the bound are decoded again each time. Worker processes share the samples' one tensor.
+    Further clips are decoded again at each access. Worker processes share the tensor of samples.
     """
 
     def __init__(
@@ -69,16 +66,16 @@ class ClipDataset(Dataset[tuple[np.ndarray, int]]):
         self.emotion = torch.tensor([order.get(u.emotion, -1) for u in utterances])
         self.corpus = _codes(u.corpus for u in utterances)
         self.speaker = _codes(u.speaker_key for u in utterances)
-        bound, kept, scales, ends = int(memory_gb * 1e9), bytearray(), [], [0]
+        max_bytes, buffer, scales, ends = int(memory_gb * 1e9), bytearray(), [], [0]
         with ThreadPoolExecutor(4) as pool:
-            for clip in pool.map(self._decode, utterances[: _prefix(utterances, bound // 2)]):
-                if len(kept) + 2 * len(clip) > bound:
+            for clip in pool.map(self._decode, utterances[: _prefix(utterances, max_bytes // 2)]):
+                if len(buffer) + 2 * len(clip) > max_bytes:
                     break
                 stored, scale = waveform.to_scaled_int16(clip)
-                kept += stored.tobytes()
+                buffer += stored.tobytes()
                 scales.append(scale)
-                ends.append(len(kept) // 2)
-        self.samples = torch.from_numpy(np.frombuffer(kept, dtype=np.int16))
+                ends.append(len(buffer) // 2)
+        self.samples = torch.from_numpy(np.frombuffer(buffer, dtype=np.int16))
         self.scales = np.array(scales, np.float32)
         self.ends = np.array(ends)
 
@@ -87,14 +84,14 @@ class ClipDataset(Dataset[tuple[np.ndarray, int]]):
         return waveform.decode(utterance.path).samples
 
     def wave(self, index: int) -> np.ndarray:
-        """The (N,) float32 samples of one clip."""
+        """Samples (N,) float32 of a clip."""
         if index < len(self.ends) - 1:
             stored = self.samples[self.ends[index] : self.ends[index + 1]].numpy()
             return stored * self.scales[index]
         return self._decode(self.utterances[index])
 
     def seconds(self, index: int) -> float:
-        """The length of one clip."""
+        """Duration of a clip in seconds."""
         return max(1, len(self.wave(index))) / waveform.SAMPLE_RATE
 
     def __len__(self) -> int:
@@ -132,12 +129,12 @@ class ClipDataset(Dataset[tuple[np.ndarray, int]]):
         return Batch(wave, lengths, *codes, at, torch.tensor(spans, dtype=torch.float32), frames)
 
 
-def _prefix(utterances: Sequence[Utterance], bound: int) -> int:
-    """How many clips to try to keep: all, unless their known durations already pass the bound."""
-    known = np.cumsum([(u.duration_s or 0.0) * waveform.SAMPLE_RATE for u in utterances])
-    return int(np.searchsorted(known, bound, side="right"))
+def _prefix(utterances: Sequence[Utterance], max_samples: int) -> int:
+    """Number of leading clips that fit in `max_samples`; unknown durations count as zero."""
+    ends = np.cumsum([(u.duration_s or 0.0) * waveform.SAMPLE_RATE for u in utterances])
+    return int(np.searchsorted(ends, max_samples, side="right"))
 
 
 def _codes(names: Iterable[str]) -> Tensor:
-    """Names as whole numbers, numbered in sorted order."""
+    """Names (N,) as int64 codes, numbered in sorted order."""
     return torch.from_numpy(np.unique(list(names), return_inverse=True)[1].astype(np.int64))

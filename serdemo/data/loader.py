@@ -1,4 +1,4 @@
-"""Batches prepared ahead by worker processes."""
+"""Data loading: batches decoded, augmented and cropped by worker processes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from serdemo.schema.errors import SerdemoError
 
 
 class _Prepared(Dataset[Batch | SerdemoError]):
-    """Batches by number, cropped and augmented, for a DataLoader's workers."""
+    """Augmented and cropped batches by number, for the workers of a DataLoader."""
 
     def __init__(
         self, clips: ClipDataset, plan: list[list[SampledCrop]], options: AugmentOptions
@@ -33,25 +33,25 @@ class _Prepared(Dataset[Batch | SerdemoError]):
         for index, seconds, seed in self.plan[number]:
             rng = np.random.default_rng(seed)
             try:
-                wave, pace = augment(self.clips.wave(index), self.options, rng)
+                wave, speed = augment(self.clips.wave(index), self.options, rng)
             except SerdemoError as problem:  # raised in a worker, it would become a traceback
                 return problem
             cut, start = crop(wave, math.ceil(seconds * waveform.SAMPLE_RATE), rng)
             waves.append(cut)
-            scale = pace / waveform.SAMPLE_RATE
+            scale = speed / waveform.SAMPLE_RATE
             spans.append((start * scale, (start + len(cut)) * scale))
         return self.clips.batch([draw[0] for draw in self.plan[number]], waves, spans)
 
 
 def _ignore_interrupts(worker: int) -> None:
-    """Ctrl-C reaches every process of a terminal; the run's own decides what becomes of it."""
+    """Ignore Ctrl-C, which reaches every process of a terminal; the main process handles it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def training_batches(
     clips: ClipDataset, plan: list[list[SampledCrop]], workers: int, options: AugmentOptions
 ) -> Iterator[Batch]:
-    """The planned batches in order, prepared ahead by `workers` processes.
+    """The batches of `plan` in order, prepared ahead by `workers` processes.
 
     With several training processes, `plan` holds this process's share of each batch. Raises
     SerdemoError when a clip cannot be decoded.
@@ -62,8 +62,8 @@ def training_batches(
         num_workers=workers,
         prefetch_factor=4 if workers else None,
         worker_init_fn=_ignore_interrupts,
-        # Its own, as a DataLoader draws a seed from torch's generator, which a resumed epoch
-        # would then draw once more than an unbroken one.
+        # By default a DataLoader draws from torch's global generator, once more in a resumed epoch
+        # than in an uninterrupted one.
         generator=torch.Generator(),
     )
     for batch in loader:
@@ -75,8 +75,8 @@ def training_batches(
 def scoring_batches(
     clips: ClipDataset, batch_size: int, max_seconds: float | None = None
 ) -> Iterator[Batch]:
-    """Every clip once, whole or its first `max_seconds`, in batches of like length."""
-    known = np.diff(clips.ends)  # clips not kept come last, in their own order
-    order = [*np.argsort(known, kind="stable"), *range(len(known), len(clips))]
+    """Every clip once, whole or its first `max_seconds`, in batches of similar length."""
+    lengths = np.diff(clips.ends)  # of the clips in memory; the others come last
+    order = [*np.argsort(lengths, kind="stable"), *range(len(lengths), len(clips))]
     for start in range(0, len(order), batch_size):
         yield clips.starts([int(i) for i in order[start : start + batch_size]], max_seconds)

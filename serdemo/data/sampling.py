@@ -1,4 +1,4 @@
-"""Which clips, and which crops of them, make up an epoch."""
+"""Balanced sampling of the clips and crops of an epoch."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import numpy as np
 from serdemo.schema.options import Options, option
 from serdemo.schema.types import Utterance
 
-SampledCrop = tuple[int, float, int]  # clip, longest length in seconds, seed
+SampledCrop = tuple[int, float, int]  # index of the clip, maximum length in seconds, seed
 
 
 @dataclass(frozen=True)
 class BatchOptions(Options):
-    """How clips become batches."""
+    """Size, crops and balance of training batches."""
 
     batch_size: int = option(48, "clips in a batch", low=1, high=4096)
     min_crop: float = option(1.5, "shortest crop, in seconds", low=0.1, high=60.0)
     max_crop: float = option(4.0, "longest crop, in seconds", low=0.1, high=60.0)
     balance: float = option(
         0.5,
-        "how far rare corpora are lifted: 0 draws clips as they come, 1 every corpus of an"
-        " emotion alike; emotions are always alike",
+        "oversampling of small corpora within an emotion: 0 none, 1 all corpora equally often;"
+        " emotions are always equally frequent",
         low=0.0,
         high=1.0,
     )
@@ -34,8 +34,10 @@ class BatchOptions(Options):
 
 
 def sampling_weights(utterances: Sequence[Utterance], balance: float) -> np.ndarray:
-    """How often each clip is drawn, summing to 1: every emotion alike; within an emotion a corpus
-    of n clips counts as n ** (1 - balance).
+    """Sampling probabilities (N,) of the clips.
+
+    All emotions are equally probable; within an emotion, a corpus of n clips has a probability
+    proportional to n ** (1 - balance).
     """
     cells = Counter((u.emotion, u.corpus) for u in utterances)
     share = {cell: count ** (1 - balance) for cell, count in cells.items()}
@@ -54,7 +56,7 @@ def sampling_weights(utterances: Sequence[Utterance], balance: float) -> np.ndar
 def sample_epoch(
     weights: np.ndarray, options: BatchOptions, seed: int, epoch: int
 ) -> list[list[SampledCrop]]:
-    """An epoch's batches: as many clips as there are, drawn by weight with the least repetition.
+    """The batches of an epoch: N draws by `weights` (N,), a function of `seed` and `epoch` alone.
 
     Systematic sampling: a clip of expected count c is drawn floor(c) or ceil(c) times.
     """
@@ -68,7 +70,7 @@ def sample_epoch(
 def make_batches(
     chosen: np.ndarray, options: BatchOptions, rng: np.random.Generator
 ) -> list[list[SampledCrop]]:
-    """Clips (N,) in order as batches of one crop length each, so that little of them is padding."""
+    """Cut clip indices (N,) into batches, each of one random crop length to reduce padding."""
     batches = []
     for part in np.array_split(chosen, math.ceil(len(chosen) / options.batch_size)):
         crop = float(rng.uniform(options.min_crop, max(options.min_crop, options.max_crop)))
@@ -77,6 +79,6 @@ def make_batches(
 
 
 def crop(wave: np.ndarray, size: int, rng: np.random.Generator) -> tuple[np.ndarray, int]:
-    """At most `size` samples of a clip, from a random place, and the first one's number."""
+    """Random crop of at most `size` samples of a clip, and the index of its first sample."""
     start = int(rng.integers(max(1, len(wave) - size + 1)))
     return wave[start : start + size], start

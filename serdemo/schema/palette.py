@@ -1,7 +1,6 @@
-"""How an emotion looks and reads, everywhere: bars, timelines, maps and the terminal.
+"""Colours, markers and words for emotions, on the page, in plots and in the terminal.
 
-The seven colours stay apart for colour-blind eyes. Colour is never the only sign: a name or a
-marker shape goes with it.
+The seven colours differ for colour-blind people too, and a name or marker goes with each colour.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from serdemo.schema.types import Prediction
 
 @dataclass(frozen=True, slots=True)
 class EmotionStyle:
-    """`colour` is `#RRGGBB`, `symbol` the marker's name in plots, `glyph` the same in text."""
+    """Style of an emotion: `colour` as `#RRGGBB`, `symbol` the marker's name in plots, `glyph` in text."""
 
     colour: str
     symbol: str
@@ -34,7 +33,7 @@ OTHER_STYLE = EmotionStyle("#A3A08F", "x", "✖")
 
 
 def style_of(label: str) -> EmotionStyle:
-    """The look of any label, known to the palette or not."""
+    """Style of any label; unknown ones share `OTHER_STYLE`."""
     return EMOTION_STYLES.get(label, OTHER_STYLE)
 
 
@@ -48,7 +47,7 @@ def certainty(confidence: float) -> str:
 
 
 def sentence(prediction: Prediction) -> str:
-    """The answer as a person would say it, such as "Sounds angry, fairly sure"."""
+    """A prediction as a sentence, such as "Sounds angry, fairly sure"."""
     if not prediction.has_speech:
         return "No speech found"
     if prediction.unsure:

@@ -1,8 +1,8 @@
-"""English words for numbers."""
+"""English plurals."""
 
 from __future__ import annotations
 
 
-def counted(number: int, what: str) -> str:
-    """A number of things, such as `1 clip` or `40 clips`."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
+def counted(number: int, noun: str) -> str:
+    """A number with its noun in singular or plural: `1 clip`, `40 clips`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""The words of the project: emotions, utterances, predictions and the two kinds of error.
+"""Data types of the whole project: utterances, predictions and their segments.
 
 Times are in seconds, probabilities and confidences in [0, 1].
 """
@@ -11,7 +11,7 @@ from typing import Any
 
 EMOTIONS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 
-# Where a figure says seven classes, calm counts as neutral and boredom is left out.
+# For seven-class figures calm counts as neutral, and boredom is left out.
 SEVEN_CLASSES: dict[str, str] = {**{emotion: emotion for emotion in EMOTIONS}, "calm": "neutral"}
 
 
@@ -19,9 +19,9 @@ SEVEN_CLASSES: dict[str, str] = {**{emotion: emotion for emotion in EMOTIONS}, "
 class Utterance:
     """One clip of a corpus.
 
-    `emotion` is in our words (`EMOTIONS`, or one more such as calm or boredom), empty where it is
-    not known; `native_label` is what the corpus itself says. Speaker ids are unique per corpus only, so group by
-    `speaker_key`. `fold` is the corpus's published fold or session where it has one.
+    `emotion` is one of `EMOTIONS`, "calm" or "boredom", or empty if unknown; `native_label` is the
+    corpus's own label. Speaker ids are unique within a corpus only: group by `speaker_key`. `fold`
+    is the corpus's published fold or session, if it has them.
     """
 
     path: Path
@@ -60,11 +60,11 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """The answer for one recording.
+    """Prediction for one recording.
 
-    `confidence` is the probability of `label`; `unsure` says that it lies below the
-    checkpoint's threshold, so that a face should say "not sure" and name the two nearest.
-    `warnings` are plain sentences about the recording (too quiet, clipped, no speech, ...).
+    `confidence` is the probability of `label`; `unsure` is whether it is below the checkpoint's
+    threshold, so that the page says "not sure" and names the two most probable labels. `warnings`
+    are sentences for the user about the recording (too quiet, clipped, no speech, ...).
     """
 
     file: str
@@ -78,7 +78,7 @@ class Prediction:
 
     @property
     def has_speech(self) -> bool:
-        """Whether speech was found at all; without any, `label` means nothing."""
+        """Whether any segment holds speech; without speech, `label` means nothing."""
         return any(segment.speech_ratio > 0 for segment in self.segments)
 
     def nearest(self, count: int = 2) -> list[str]:
@@ -87,6 +87,6 @@ class Prediction:
         return ranked[:count]
 
     def to_json(self) -> dict[str, Any]:
-        """A plain dictionary with the keys in the order the command line documents."""
+        """A dictionary for JSON, with the keys in the order of the fields."""
         segments = tuple(segment.to_json() for segment in self.segments)
         return {**asdict(self), "segments": segments}

@@ -1,4 +1,4 @@
-"""Zip files from strangers: unpacked within bounds, into one folder, whole or not at all."""
+"""Zip files: untrusted ones unpacked within bounds and atomically, own ones packed reproducibly."""
 
 from __future__ import annotations
 
@@ -13,53 +13,44 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.files import atomic, replace_folder
 
-MOST_FILES = 20_000
-MOST_BYTES = 2_000_000_000
-MOST_TIMES, FREE_BYTES = 20, 20_000_000  # how far a zip may unpack beyond its own size
-MOST_DEEP = 20  # folders in folders; Python itself gives up at some hundreds
+MAX_FILES = 20_000
+MAX_BYTES = 2_000_000_000
+# A zip may unpack to at most so many times its own size, plus so many bytes.
+MAX_RATIO, FREE_BYTES = 20, 20_000_000
+MAX_DEPTH = 20  # nested folders; Python's own limit is some hundreds
 CHUNK = 1 << 20
-WINDOWS_DEVICES = {
-    "con",
-    "prn",
-    "aux",
-    "nul",
-    *(f"{p}{n}" for p in ("com", "lpt") for n in "123456789"),
+DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, OSError)
+WINDOWS_DEVICES = {"con", "prn", "aux", "nul"} | {
+    f"{port}{number}" for port in ("com", "lpt") for number in "123456789"
 }
 
 
 def unpack(
-    archive: Path, folder: Path, suffixes: Collection[str], most_bytes: int = MOST_BYTES
+    archive: Path, folder: Path, suffixes: Collection[str], max_bytes: int = MAX_BYTES
 ) -> int:
-    """Put the files of a zip with one of `suffixes` (lower case) into `folder`, which it replaces.
+    """Replace `folder` by the files of a zip that have one of `suffixes` (lower case).
 
-    Other files, hidden ones and those that macOS adds are left out. Returns how many were unpacked.
-    Raises SerdemoError, with the folder as it was, for what is no zip or is damaged or locked, for
-    a path that leads out or too deep, a link, two files of one name, far more than its own size, more
-    than `most_bytes` or MOST_FILES, or no file at all.
+    Other files, hidden ones and those that macOS adds are skipped. Returns the number of files.
+    Raises SerdemoError and leaves the folder unchanged for a file that is no zip, damaged or
+    encrypted, for a path that leaves the folder or nests too deep, a link, two files of one name,
+    an implausible compression ratio, more than `max_bytes` or MAX_FILES, and for no file at all.
     """
     try:
-        most_bytes = min(most_bytes, MOST_TIMES * archive.stat().st_size + FREE_BYTES)
+        max_bytes = min(max_bytes, MAX_RATIO * archive.stat().st_size + FREE_BYTES)
         with zipfile.ZipFile(archive) as opened:
-            members = _members(opened, archive.name, suffixes, most_bytes)
+            members = _members(opened, archive.name, suffixes, max_bytes)
             if not members:
                 named = ", ".join(sorted(suffixes))
                 raise SerdemoError(f"{archive.name} holds no file that counts here ({named}).")
 
             def write(target: Path) -> None:
-                left = most_bytes
+                remaining = max_bytes
                 for path, member in members.items():
                     (target / path).parent.mkdir(parents=True, exist_ok=True)
-                    left -= _copy(opened, member, target / path, left, archive.name)
+                    remaining -= _copy(opened, member, target / path, remaining, archive.name)
 
             replace_folder(folder, write)
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-        NotImplementedError,
-        ValueError,
-        OSError,
-    ) as problem:
+    except DAMAGE as problem:
         raise SerdemoError(
             f"{archive.name} is not a zip file or is damaged: {problem}."
         ) from problem
@@ -71,11 +62,11 @@ def unpack(
 
 
 def _members(
-    opened: zipfile.ZipFile, name: str, suffixes: Collection[str], most_bytes: int
+    opened: zipfile.ZipFile, name: str, suffixes: Collection[str], max_bytes: int
 ) -> dict[PurePosixPath, zipfile.ZipInfo]:
-    """The files to unpack, each with its place; what they say of their size is not yet trusted."""
-    found: dict[PurePosixPath, zipfile.ZipInfo] = {}
-    taken: set[str] = set()
+    """The files to unpack by path; the sizes that the zip states are checked, but not relied on."""
+    members: dict[PurePosixPath, zipfile.ZipInfo] = {}
+    seen: set[str] = set()
     for member in opened.infolist():
         path = PurePosixPath(member.filename.replace("\\", "/"))
         windows = PureWindowsPath(member.filename)
@@ -86,42 +77,42 @@ def _members(
         hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
         if member.is_dir() or hidden or path.suffix.lower() not in suffixes:
             continue
-        if len(path.parts) > MOST_DEEP or any(
+        if len(path.parts) > MAX_DEPTH or any(
             part.split(".")[0].lower() in WINDOWS_DEVICES or len(part) > 150 for part in path.parts
         ):
             raise SerdemoError(
                 f"{name} is refused: {member.filename[:80]!r} is no name for a file."
             )
-        # One name on disks that know no capitals, or write accents another way
+        # The same name on file systems that ignore case or normalise accents
         key = unicodedata.normalize("NFC", str(path)).casefold()
-        if key in taken:
+        if key in seen:
             raise SerdemoError(f"{name} holds {path} twice: keep one of them.")
-        taken.add(key)
-        found[path] = member
-    if len(found) > MOST_FILES:
-        raise SerdemoError(f"{name} holds more than {MOST_FILES} files: send fewer at once.")
-    if sum(member.file_size for member in found.values()) > most_bytes:
-        raise _too_large(name, most_bytes)
-    return found
+        seen.add(key)
+        members[path] = member
+    if len(members) > MAX_FILES:
+        raise SerdemoError(f"{name} holds more than {MAX_FILES} files: send fewer at once.")
+    if sum(member.file_size for member in members.values()) > max_bytes:
+        raise _too_large(name, max_bytes)
+    return members
 
 
 def _copy(
-    opened: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, left: int, name: str
+    opened: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, remaining: int, name: str
 ) -> int:
-    """Unpack one file of at most `left` bytes, whatever it says of itself; returns its size."""
+    """Unpack a file of at most `remaining` bytes, whatever size the zip states; returns its size."""
     size = 0
     with opened.open(member) as source, target.open("wb") as sink:
         while piece := source.read(CHUNK):
             size += len(piece)
-            if size > left:
-                raise _too_large(name, left)
+            if size > remaining:
+                raise _too_large(name, remaining)
             sink.write(piece)
     return size
 
 
-def _too_large(name: str, most_bytes: int) -> SerdemoError:
+def _too_large(name: str, max_bytes: int) -> SerdemoError:
     return SerdemoError(
-        f"{name} unpacks to more than {most_bytes / 1e6:.0f} MB: send it in smaller parts."
+        f"{name} unpacks to more than {max_bytes / 1e6:.0f} MB: send it in smaller parts."
     )
 
 

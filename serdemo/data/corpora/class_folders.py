@@ -1,4 +1,4 @@
-"""Plain folders of clips, the class names as folder names."""
+"""Corpora as folders of clips, with emotions as folder names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ UNKNOWN = "unknown"
 
 
 def audio_files(root: Path) -> Iterator[Path]:
-    """All files under `root` with an audio suffix we decode, hidden ones left out, sorted."""
+    """All files under `root` with a known audio suffix, sorted; hidden ones are left out."""
     for folder, subfolders, names in os.walk(root):
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         for name in sorted(names):
@@ -26,11 +26,10 @@ def audio_files(root: Path) -> Iterator[Path]:
 def read(root: Path) -> list[Utterance]:
     """Read `root/angry/x.wav`, `root/speaker/angry/x.wav` or `root/angry/speaker/x.wav`.
 
-    The class is the nearest folder above the clip whose name is an emotion (see `words`). The
-    speaker is the folder between class and clip, else the folder above the class. Where neither
-    exists the speaker is `unknown`, one for all such clips: nothing then proves that two clips
-    come from two people, so no speaker-independent split can be made of them. Clips outside a
-    class folder are left out; without any class folder the list is empty.
+    The class is the nearest folder above the clip whose name is an emotion (`emotion_word`). The
+    speaker is the folder between class and clip, else the one above the class, else `unknown`. All
+    clips of an `unknown` speaker count as one person's, so that no split takes them for different
+    speakers. Clips outside a class folder are left out.
     """
     utterances = []
     for path in audio_files(root):

@@ -1,4 +1,4 @@
-"""What one corpus is: its official file names, labels, licence and size."""
+"""Description of a corpus: official file names, labels, licence and size."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from serdemo.schema.types import Utterance
 
-# What `audio.decode` reads, through soundfile or the ffmpeg program.
+# Formats that `waveform.decode` reads, through soundfile or the ffmpeg program.
 AUDIO_SUFFIXES = frozenset(
     {".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".m4a", ".webm"}
 )
@@ -20,7 +20,7 @@ Annotations = Mapping[str, Mapping[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """One emotion of a corpus: what the corpus calls it, what we call it, its official count."""
+    """An emotion of a corpus: its native label, our label, and its official number of clips."""
 
     native: str
     emotion: str
@@ -29,21 +29,20 @@ class Label:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Corpus:
-    """Knowledge about one corpus, and nothing else; no corpus is downloaded for the user.
+    """Description of one corpus; no corpus is downloaded for the user.
 
-    `pattern` (see `stem_pattern`) matches an official file name and names the groups `speaker`,
-    `label` and, where the name or a folder says it, `fold`. Where labels lie in files of their
-    own, `annotate` reads all of them below a folder: lower-case file stem -> the same fields (also
-    `gender`), which then count before those of the name. `labels` is keyed by the label code in
-    upper case; clips of other codes are no clips of the corpus.
+    `pattern` (see `stem_pattern`) matches an official file name, with the groups `speaker`, `label`
+    and, if the name or a folder has it, `fold`. Where labels lie in separate files, `annotate`
+    reads all of them below a folder: lower-case file stem -> the same fields (and `gender`), which
+    take precedence over the name. `labels` is keyed by label code in upper case; clips with other
+    codes are ignored.
 
-    `folders` are the folder names, in lower case, under which the corpus is usually unpacked.
-    `clips` and `speakers` are the official counts, 0 where they differ by release. Speakers that
-    are mere numbers are written `speaker_prefix` plus the number padded to `speaker_digits`; with
-    0 digits they are names, some of them misspelt (`speaker_aliases`). `females` and `males` list
-    speakers whose gender the corpus itself states, `languages` what each speaks where that differs;
-    `folds` maps a speaker to its fold in a published speaker-independent benchmark. `protocol` says
-    how to test on it.
+    `folders` are the usual folder names of the unpacked corpus, in lower case. `clips` and
+    `speakers` are the official counts, 0 where they differ by release. Numeric speaker ids are
+    `speaker_prefix` plus the number padded to `speaker_digits`; with 0 digits ids are names, some
+    of them misspelt (`speaker_aliases`). `females` and `males` list speakers whose gender the corpus
+    states, `languages` maps speakers to their language where they differ, `folds` speakers to their
+    fold in a published speaker-independent benchmark. `protocol` describes the usual test.
     """
 
     name: str
@@ -70,18 +69,18 @@ class Corpus:
 
     @property
     def emotion_counts(self) -> dict[str, int]:
-        """Official clips per emotion, in our words."""
+        """Official number of clips by our emotion labels."""
         counts: Counter[str] = Counter()
         for label in self.labels.values():
             counts[label.emotion] += label.clips
         return dict(counts)
 
     def annotations(self, folders: Iterable[Path]) -> dict[str, Mapping[str, str]]:
-        """What the label files below all these folders say, empty where the names say it all."""
+        """Fields from the label files below `folders` by file stem; empty if there are no such files."""
         return {stem: fields for top in folders for stem, fields in self.annotate(top).items()}
 
     def listed(self, folders: Iterable[Path]) -> tuple[int, int, dict[str, int]]:
-        """Clips, speakers and clips per emotion that the label files list, with audio or not."""
+        """Numbers of clips, of speakers and of clips per emotion in the label files, audio or not."""
         known = [
             fields
             for fields in self.annotations(folders).values()
@@ -93,7 +92,7 @@ class Corpus:
     def normalise_speaker(self, text: str) -> str:
         """The canonical id of a speaker: `Actor_07`, `7` and `07` are all RAVDESS's `07`.
 
-        Text that looks like no speaker of this corpus comes back as it is, only stripped.
+        Text that does not look like a speaker of this corpus is only stripped.
         """
         text = text.strip()
         if not self.speaker_digits:
@@ -102,15 +101,15 @@ class Corpus:
         return self.speaker_prefix + number[1].zfill(self.speaker_digits) if number else text
 
     def parse(self, path: Path, annotations: Annotations | None = None) -> Utterance | None:
-        """Read what the official name (and `annotations`) say; None when `path` is no clip of this."""
+        """Utterance from an official file name and `annotations`; None for a file that is no clip."""
         match = self.pattern.fullmatch((path.parent / path.stem).as_posix())
         if match is None:
             return None
-        said = {**match.groupdict(), **(annotations or {}).get(path.stem.lower(), {})}
-        label = self.labels.get((said.get("label") or "").upper())
+        fields = {**match.groupdict(), **(annotations or {}).get(path.stem.lower(), {})}
+        label = self.labels.get((fields.get("label") or "").upper())
         if label is None:
             return None
-        speaker = self.normalise_speaker(said["speaker"])
+        speaker = self.normalise_speaker(fields["speaker"])
         by_speaker = "f" if speaker in self.females else "m" if speaker in self.males else ""
         return Utterance(
             path=path,
@@ -119,14 +118,14 @@ class Corpus:
             emotion=label.emotion,
             native_label=label.native,
             language=self.languages.get(speaker, self.language),
-            gender=said.get("gender") or by_speaker,
-            fold=said.get("fold") or self.folds.get(speaker, ""),
+            gender=fields.get("gender") or by_speaker,
+            fold=fields.get("fold") or self.folds.get(speaker, ""),
         )
 
 
 def stem_pattern(text: str) -> re.Pattern[str]:
     """Compile the pattern of a file stem, or of the last folders and the stem (`angry/201`).
 
-    Copies of a corpus differ in letter case, so that does not count.
+    Letter case is ignored, as copies of a corpus differ in it.
     """
     return re.compile(f"(?:.*/)?(?:{text})", re.IGNORECASE | re.ASCII | re.DOTALL)

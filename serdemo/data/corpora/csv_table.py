@@ -16,13 +16,13 @@ MAX_FIELD = 10_000
 
 
 def read(path: Path) -> list[Utterance]:
-    """Read a CSV of clips; `path` in it is relative to the CSV's folder and may not leave it.
+    """Read a CSV of clips; its column `path` is relative to the CSV's folder and may not leave it.
 
-    Further columns are optional: corpus (else the file's name), language, gender, duration_s
-    (seconds), fold (also a session); others are passed over. Emotions may be in any form that
-    `words.emotion_word` knows, or empty where a clip has none. Text is UTF-8, with or without a byte order mark.
+    Optional columns are corpus (default: the file's name), language, gender, duration_s (seconds)
+    and fold (or session); others are ignored. Emotions may be in any form that `emotion_word` knows,
+    or empty for unlabelled clips. The text is UTF-8, with or without a byte order mark.
 
-    Raises SerdemoError with the line number for whatever is wrong.
+    Raises SerdemoError with the line number of a fault.
     """
     utterances: list[Utterance] = []
     lines: dict[str, int] = {}
@@ -64,7 +64,7 @@ def read(path: Path) -> list[Utterance]:
 
 
 def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
-    """(line number, column -> stripped text) of each row that is not blank."""
+    """(line number, stripped text by column) of each row that is not blank."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -122,7 +122,7 @@ def _check_header(path: Path, header: list[str]) -> None:
 
 
 def _clip(folder: Path, text: str, where: str) -> Path:
-    """The clip's path; backslashes count as slashes, so a table made on Windows works anywhere."""
+    """Path of a clip; backslashes count as slashes, so that tables from Windows work anywhere."""
     relative = os.path.normpath(text.replace("\\", "/"))
     windows = PureWindowsPath(relative)
     if windows.drive or windows.root or windows.parts[:1] == ("..",):

@@ -1,4 +1,4 @@
-"""The many words for one emotion: class names of folders and tables -> our words."""
+"""Emotion names in eight languages -> our labels."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ EMOTION_OF = {_folded(word): ours for ours, words in SYNONYMS.items() for word i
 
 
 def emotion_word(text: str) -> str | None:
-    """Our word for an emotion named in any of the known forms, or None.
+    """Our label for an emotion name in any known form, or None.
 
-    Letter case, accents, digits, spaces, hyphens and underscores do not count, so `05-Anger` is
+    Letter case, accents, digits, spaces, hyphens and underscores are ignored: `05-Anger` is
     `angry`.
     """
     return EMOTION_OF.get(_folded(text))

@@ -1,7 +1,7 @@
-"""Datasets of the Hugging Face hub, or saved by its library, by id and column names.
+"""Corpora from datasets of the Hugging Face hub, or saved by its library, by id and column names.
 
-Rows hold sound as bytes; the rest of the project reads files. So each clip is written once, under
-the hash of its bytes, to the user's cache folder, which may be deleted at any time.
+Rows hold sound as bytes, while the rest of the project reads files. So each clip is written once,
+named by the hash of its bytes, to the cache folder, which may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from serdemo.schema.libraries import install_command
 from serdemo.schema.settings import cache_root
 from serdemo.schema.types import Utterance
 
-MOST_BYTES = 50_000_000_000  # of clips written for one dataset
+MAX_BYTES = 50_000_000_000  # of clips written per dataset
 
 
 def read(identifier: str, options: SpecOptions) -> list[Utterance]:
-    """The clips of a dataset: an id on the hub, or a folder that `datasets` can load.
+    """The clips of a dataset; `identifier` is an id on the hub or a folder that `datasets` can load.
 
-    The columns of `options` are taken: `audio` (an Audio feature, its bytes, or paths), `emotion`
-    (names of classes or words, see `words`), `speaker` (empty: all are the speaker `unknown`) and,
-    where named, `gender`, `language` and `fold`. `name` is the configuration, `split` may be a
-    slice such as `train[:1000]`. Emotions we have no word for must be in `drop`.
+    `options` names the columns: `audio` (an Audio feature, its bytes, or paths), `emotion` (class
+    names or words that `emotion_word` knows), `speaker` (empty: all are `unknown`) and optionally
+    `gender`, `language` and `fold`; `name` is the configuration, and `split` may be a slice such as
+    `train[:1000]`. Unknown emotions must be in `drop`.
 
     Raises SerdemoError when the library is missing, or the dataset is not as described.
     """
@@ -50,9 +50,9 @@ def read(identifier: str, options: SpecOptions) -> list[Utterance]:
             )
         path, size = _clip(row[options.audio], f"{identifier}, row {number}")
         written += size
-        if written > MOST_BYTES:
+        if written > MAX_BYTES:
             raise SerdemoError(
-                f"{identifier} holds more than {MOST_BYTES // 10**9} GB of sound: take a part of it,"
+                f"{identifier} holds more than {MAX_BYTES // 10**9} GB of sound: take a part of it,"
                 f" as in split={options.split}[:1000]."
             )
         gender = _text(rows, row, options.gender)[:1].lower()
@@ -74,7 +74,7 @@ def read(identifier: str, options: SpecOptions) -> list[Utterance]:
 
 
 def _rows(identifier: str, options: SpecOptions) -> Any:
-    """The dataset with only the columns asked for, sound as it is stored."""
+    """The dataset with only the columns of `options`, sound undecoded."""
     try:
         import datasets
     except ImportError:
@@ -85,33 +85,33 @@ def _rows(identifier: str, options: SpecOptions) -> Any:
     saved = any((folder / name).is_file() for name in ("dataset_dict.json", "state.json"))
     try:
         if saved:
-            found = datasets.load_from_disk(identifier)
-            if isinstance(found, datasets.DatasetDict):
-                found = found[options.split]
+            dataset = datasets.load_from_disk(identifier)
+            if isinstance(dataset, datasets.DatasetDict):
+                dataset = dataset[options.split]
         else:
-            found = datasets.load_dataset(
+            dataset = datasets.load_dataset(
                 identifier,
                 options.name or None,
                 split=options.split,
                 revision=options.revision or None,
             )
     except Exception as problem:  # of many kinds, some of packages below it
-        said = (str(problem).strip() or type(problem).__name__).splitlines()[0]
-        raise SerdemoError(f"The dataset {identifier} cannot be loaded: {said}") from problem
-    columns = ("audio", "emotion", "speaker", "gender", "language", "fold")
-    wanted = {field: column for field in columns if (column := getattr(options, field))}
-    for field, column in wanted.items():
-        if column not in found.column_names:
+        reason = (str(problem).strip() or type(problem).__name__).splitlines()[0]
+        raise SerdemoError(f"The dataset {identifier} cannot be loaded: {reason}") from problem
+    fields = ("audio", "emotion", "speaker", "gender", "language", "fold")
+    columns = {field: column for field in fields if (column := getattr(options, field))}
+    for field, column in columns.items():
+        if column not in dataset.column_names:
             raise UsageError(
                 f"{identifier} has no column {column!r}: name one by {field}=COLUMN; it has"
-                f" {', '.join(found.column_names)}."
+                f" {', '.join(dataset.column_names)}."
             )
-    found = found.select_columns(list(dict.fromkeys(wanted.values())))
-    return found.cast_column(options.audio, datasets.Audio(decode=False))
+    dataset = dataset.select_columns(list(dict.fromkeys(columns.values())))
+    return dataset.cast_column(options.audio, datasets.Audio(decode=False))
 
 
 def _text(rows: Any, row: dict[str, Any], column: str) -> str:
-    """A value in words: a class by its name; empty for no value, or no such column asked for."""
+    """A value as text, a class by its name; empty without a value or a `column`."""
     if not column:
         return ""
     names, value = getattr(rows.features[column], "names", None), row[column]
@@ -121,7 +121,7 @@ def _text(rows: Any, row: dict[str, Any], column: str) -> str:
 
 
 def _clip(sound: Any, where: str) -> tuple[Path, int]:
-    """A file with the sound of a row, and how many bytes of it are in the cache."""
+    """The file of a row's sound, and the number of its bytes in the cache."""
     named = Path(sound.get("path") or "")
     content = sound.get("bytes")
     if content is None:

@@ -12,7 +12,7 @@ LINE = re.compile(r"^\[[0-9. -]+\]\s+(Ses0[1-5]\w+_([FM])[0-9]+)\s+([a-z]{3})\b"
 
 
 def annotate(top: Path) -> Annotations:
-    """The label on which most raters agreed, and who of the two speaks: the last letter."""
+    """Majority label and speaker of each clip; the last letter says which of the two speaks."""
     return {
         stem.lower(): {"label": label, "speaker": stem[:5] + actor}
         for path in sorted(top.rglob("EmoEvaluation/Ses*.txt"))

@@ -1,4 +1,4 @@
-"""MSP-Podcast: who speaks, how, and in which official part all stand in Labels/labels_consensus."""
+"""MSP-Podcast: label, speaker, gender and official part are in Labels/labels_consensus.csv."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ COLUMNS = ("FileName", "EmoClass", "SpkrID", "Gender", "Split_Set")
 def annotate(top: Path) -> Annotations:
     """Label, speaker, gender and part of each clip; releases spell the file's name in two ways.
 
-    Clips whose speaker is unknown are left out: nothing proves that no other part holds him too.
-    Raises SerdemoError when the file is not as its releases have it.
+    Clips of unknown speakers are left out, as the same speaker may be in another part.
+    Raises SerdemoError when the file differs from the official releases.
     """
-    said: dict[str, dict[str, str]] = {}
+    fields: dict[str, dict[str, str]] = {}
     for path in sorted(top.rglob("labels_con[sc]ensus.csv")):
         try:
             with path.open(encoding="utf-8-sig", newline="") as file:
@@ -33,13 +33,13 @@ def annotate(top: Path) -> Annotations:
             name, label, speaker, gender, part = (row[column] or "" for column in COLUMNS)
             if speaker.lower() in ("", "unknown"):
                 continue
-            said[Path(name).stem.lower()] = {
+            fields[Path(name).stem.lower()] = {
                 "label": label,
                 "speaker": speaker,
                 "gender": {"female": "f", "male": "m"}.get(gender.lower(), ""),
                 "fold": part,
             }
-    return said
+    return fields
 
 
 CORPUS = Corpus(

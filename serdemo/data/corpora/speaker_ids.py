@@ -12,13 +12,12 @@ Speakers = str | Iterable[str] | Mapping[str, Iterable[str]]
 
 
 def speaker_keys(utterances: Sequence[Utterance], speakers: Speakers) -> frozenset[str]:
-    """The `corpus/speaker` keys that `speakers` means among the speakers of `utterances`.
+    """The `corpus/speaker` keys of `speakers` among the speakers of `utterances`.
 
-    `speakers` holds `corpus/speaker` keys, or bare ids where only one corpus has such a speaker
-    (also as one text, separated by commas), or maps a corpus to its ids. `07` and `Actor_07` are
-    the same.
+    `speakers` holds `corpus/speaker` keys, or bare ids that only one corpus has, as an iterable or
+    a comma-separated text; or it maps corpora to ids. `07` and `Actor_07` are the same.
 
-    Raises UsageError when a speaker is not there, or a bare id could be of two corpora.
+    Raises UsageError for an unknown speaker, or a bare id that two corpora have.
     """
     if isinstance(speakers, Mapping):
         speakers = [f"{corpus}/{speaker}" for corpus in speakers for speaker in speakers[corpus]]

@@ -1,4 +1,4 @@
-"""What may follow a corpus on the command line: `shemo?drop=fear&labels=modified_shemo.json`."""
+"""Options of a corpus on the command line: `shemo?drop=fear&labels=modified_shemo.json`."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ MAX_LABEL_BYTES = 100_000_000
 class SpecOptions:
     """Options of one `--corpus` item, as texts.
 
-    `drop` names emotions to leave out, in the corpus's words or ours, with `+` between. `labels`
-    is a file of corrected labels, see `corrected`. The others are for `hf:ID` alone: the columns
-    of a dataset, its configuration, revision and split, see `hub.read`.
+    `drop` names emotions to leave out, by native label or ours, with `+` between. `labels` is a
+    file of corrected labels (`corrected`). The others are for `hf:ID` only: the columns of a
+    dataset, its configuration, revision and split (`hf_dataset.read`).
     """
 
     drop: str = ""
@@ -41,26 +41,25 @@ class SpecOptions:
     split: str = "train"
 
     def refuse_columns(self) -> None:
-        """Raise UsageError when an option is given that only a dataset of the hub has."""
+        """Raise UsageError for an option that only a dataset of the hub has."""
         for option in fields(self):
-            given = getattr(self, option.name) != option.default
-            if given and option.name not in ("drop", "labels"):
+            changed = getattr(self, option.name) != option.default
+            if changed and option.name not in ("drop", "labels"):
                 raise UsageError(f"The option {option.name} is for a corpus as hf:ID only.")
 
     def apply(self, clips: list[Utterance], root: Path | None) -> list[Utterance]:
-        """Correct labels, then drop emotions; raises when that changes or leaves nothing."""
+        """Correct labels, then drop emotions; raises if no label matches or no clip is left."""
         if self.labels:
             clips = _relabel(clips, _label_file(self.labels, root))
         for word in self.drop.replace("+", " ").split():
-            kept = [clip for clip in clips if not is_called(word, clip.native_label, clip.emotion)]
-            if not kept:
+            clips = [clip for clip in clips if not is_called(word, clip.native_label, clip.emotion)]
+            if not clips:
                 raise UsageError(f"Without {word} no clip is left: drop fewer emotions.")
-            clips = kept
         return clips
 
 
 def is_called(word: str, native: str, emotion: str | None) -> bool:
-    """Whether `word` names this label, as the corpus calls it or as we do."""
+    """Whether `word` names a label, given as native label and as our emotion."""
     return word.casefold() == native.casefold() or (bool(emotion) and emotion_word(word) == emotion)
 
 
@@ -81,9 +80,9 @@ def split_spec(spec: str) -> tuple[str, SpecOptions]:
 
 
 def corrected(path: Path) -> dict[str, str]:
-    """Read corrected labels: lower-case file stem -> emotion, in any of the known words.
+    """Read corrected labels: lower-case file stem -> emotion, in any form `emotion_word` knows.
 
-    JSON maps file names to an emotion, or to an object with `emotion` and perhaps `speech_name`
+    JSON maps file names to an emotion, or to an object with `emotion` and optionally `speech_name`
     (the file's name, if it is not the key), as ShEMO's public correction does. CSV has the columns
     `path` and `emotion`. Raises SerdemoError for anything else.
     """
@@ -104,10 +103,12 @@ def corrected(path: Path) -> dict[str, str]:
 
 
 def _json_rows(text: str) -> list[tuple[str, str]]:
-    said: dict[str, Any] = json.loads(text)
+    entries: dict[str, Any] = json.loads(text)
     return [
-        (name, said) if isinstance(said, str) else (said.get("speech_name", name), said["emotion"])
-        for name, said in said.items()
+        (name, entry)
+        if isinstance(entry, str)
+        else (entry.get("speech_name", name), entry["emotion"])
+        for name, entry in entries.items()
     ]
 
 

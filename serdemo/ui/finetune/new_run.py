@@ -19,7 +19,7 @@ from serdemo.runs.request import HELD_OUT, SplitChoice, TrainingRequest, require
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.options import Value
 from serdemo.schema.types import Utterance
-from serdemo.schema.zipfiles import MOST_BYTES, unpack
+from serdemo.schema.zipfiles import MAX_BYTES, unpack
 from serdemo.ui.shell import visitor_store, zerogpu
 from serdemo.ui.shell.zerogpu import GpuTrain
 
@@ -86,7 +86,7 @@ def receive_zip(archive: Path, uploads: Path, owner: str | None) -> Path:
     when the visitors' quota is spent.
     """
     folder = uploads / uuid.uuid4().hex / _slug(archive.stem)
-    max_bytes = MOST_BYTES
+    max_bytes = MAX_BYTES
     try:
         if owner is not None:
             visitor_store.require_token(owner)

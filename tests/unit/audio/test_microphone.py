@@ -140,13 +140,13 @@ def test_closing_from_another_thread_ends_the_reader(portaudio: type[FakeInput])
     closer.start()
     began = time.monotonic()
     assert [len(block) for block in source] == [10]
-    assert time.monotonic() - began < microphone.SILENT_S / 2
+    assert time.monotonic() - began < microphone.TIMEOUT_S / 2
 
 
 def test_a_slow_reader_is_told_what_was_lost(
     portaudio: type[FakeInput], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(microphone, "WAITING_BLOCKS", 5)
+    monkeypatch.setattr(microphone, "MAX_WAITING_BLOCKS", 5)
     portaudio.blocks = [np.zeros((10, 1))] * 8
     portaudio.overflow = True
     with microphone.open_microphone(1) as source:
@@ -164,7 +164,7 @@ def test_unplugging_ends_in_one_sentence(
     )
     for told in (True, False):  # PortAudio says so, or simply calls no more
         portaudio.unplugged = told
-        monkeypatch.setattr(microphone, "SILENT_S", 0.2)
+        monkeypatch.setattr(microphone, "TIMEOUT_S", 0.2)
         heard: list[int] = []
         with microphone.open_microphone() as source:
             with pytest.raises(SerdemoError, match=sentence):

@@ -167,7 +167,7 @@ def test_without_the_library_one_sentence_says_how_to_get_it(
 
 def test_the_cache_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset().save_to_disk(tmp_path / "set")
-    monkeypatch.setattr(hf_dataset, "MOST_BYTES", len(SOUNDS[0]) + 1)
+    monkeypatch.setattr(hf_dataset, "MAX_BYTES", len(SOUNDS[0]) + 1)
     with pytest.raises(SerdemoError, match="take a part of it"):
         load(f"hf:{tmp_path / 'set'}?speaker=speaker_id")
 

@@ -136,7 +136,7 @@ def test_a_small_zip_does_not_become_a_large_folder(tmp_path: Path) -> None:
 
 
 def test_too_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zipfiles, "MOST_FILES", 3)
+    monkeypatch.setattr(zipfiles, "MAX_FILES", 3)
     archive = made(tmp_path / "a.zip", {f"{n}.wav": b"" for n in range(4)})
     with pytest.raises(SerdemoError, match="more than 3 files"):
         unpack(archive, tmp_path / "clips", WAV)
