@@ -1,92 +1,131 @@
-"""Official file names, folders and tables of clips -> utterances."""
+"""The contract of every known corpus: file names, labels, sizes, speakers and how to get it."""
 
 from __future__ import annotations
 
 import csv
 import os
+from collections import Counter
+from itertools import product
 from pathlib import Path
 
 import pytest
 
-from serdemo.data import corpora
-from serdemo.data.corpora import CORPORA, csv_table, find, load, load_many, same_speaker, status
+from serdemo.data import corpora, splits
+from serdemo.data.corpora import CORPORA, find, load, same_speaker, status
+from serdemo.data.corpora.corpus import Corpus
 from serdemo.data.corpora.emotion_names import emotion_word
-from serdemo.schema.errors import SerdemoError, UsageError
+from serdemo.data.corpora.registry import Status
+from serdemo.schema.errors import SerdemoError
 from serdemo.schema.types import EMOTIONS
+from tests.support.corpora import touch
 
 DATA = os.environ.get("SERDEMO_DATA")
 needs_data = pytest.mark.skipif(not DATA, reason="SERDEMO_DATA names no folder with corpora")
 
-# stem -> corpus, speaker, emotion, gender
-NAMES = [
-    ("03-01-05-01-01-01-07", "ravdess", "07", "angry", "m"),
-    ("03-01-02-02-02-02-24", "ravdess", "24", "calm", "f"),
-    ("1001_DFA_HAP_XX", "cremad", "1001", "happy", "m"),
-    ("1040_ITH_SAD_X", "cremad", "1040", "sad", "m"),
-    ("1091_WSI_ANG_HI", "cremad", "1091", "angry", "f"),
-    ("03a01Fa", "emodb", "03", "happy", "m"),
-    ("16b10Lb", "emodb", "16", "boredom", "f"),
-    ("IC0_anger_1", "nemo", "IC0", "angry", "f"),
-    ("WR0_surprised_90", "nemo", "WR0", "surprise", "m"),
-    ("a5-01-01-01-01", "ased", "01", "angry", ""),
-    ("N1-07-02-02-65", "ased", "65", "neutral", ""),
-    ("a01 (1)", "aesdd", "spk1", "angry", ""),
-    ("a01-1", "aesdd", "spk1", "angry", ""),
-    ("s01-5b", "aesdd", "spk5", "sad", ""),
-    ("d03-01", "aesdd", "spk1", "disgust", ""),
-    ("SM7_F9_H081", "urdu", "SM7", "happy", "m"),
-    ("SF10_F1_S01", "urdu", "SF10", "sad", "f"),
-]
+# path -> speaker, emotion, native label, gender, language, fold
+NAMES = {
+    "ravdess/03-01-05-01-01-01-07.wav": ("07", "angry", "angry", "m", "en", "4"),
+    "ravdess/03-01-02-02-02-02-24.wav": ("24", "calm", "calm", "f", "en", "4"),
+    "cremad/1001_DFA_HAP_XX.wav": ("1001", "happy", "happy", "m", "en", ""),
+    "cremad/1040_ITH_SAD_X.wav": ("1040", "sad", "sad", "m", "en", ""),
+    "cremad/1091_WSI_ANG_HI.wav": ("1091", "angry", "anger", "f", "en", ""),
+    "emodb/03a01Fa.wav": ("03", "happy", "Freude", "m", "de", ""),
+    "emodb/16b10Lb.wav": ("16", "boredom", "Langeweile", "f", "de", ""),
+    "nemo/IC0_anger_1.wav": ("IC0", "angry", "anger", "f", "pl", ""),
+    "nemo/WR0_surprised_90.wav": ("WR0", "surprise", "surprised", "m", "pl", ""),
+    "ased/a5-01-01-01-01.wav": ("01", "angry", "angry", "", "am", ""),
+    "ased/N1-07-02-02-65.wav": ("65", "neutral", "neutral", "", "am", ""),
+    "aesdd/a01 (1).wav": ("spk1", "angry", "anger", "", "el", ""),
+    "aesdd/a01-1.wav": ("spk1", "angry", "anger", "", "el", ""),
+    "aesdd/s01-5b.wav": ("spk5", "sad", "sadness", "", "el", ""),
+    "aesdd/d03-01.wav": ("spk1", "disgust", "disgust", "", "el", ""),
+    "urdu/SM7_F9_H081.wav": ("SM7", "happy", "happy", "m", "ur", ""),
+    "urdu/SF10_F1_S01.wav": ("SF10", "sad", "sad", "f", "ur", ""),
+    "emodb/03a01Wa.wav": ("03", "angry", "Wut", "m", "de", ""),
+    "ravdess/03-01-06-01-01-01-01.wav": ("01", "fear", "fearful", "m", "en", "1"),
+    "casia/liuchanhg/angry/201.wav": ("LIUCHANHG", "angry", "angry", "", "zh", ""),
+    "casia/ZhaoZuoxiang/surprise/250.wav": ("ZHAOZUOXIANG", "surprise", "surprise", "", "zh", ""),
+    "shemo/female/F01A01.wav": ("F01", "angry", "anger", "f", "fa", ""),
+    "shemo/male/M56W02.wav": ("M56", "surprise", "surprise", "m", "fa", ""),
+    "shemo/male/M02F01.wav": ("M02", "fear", "fear", "m", "fa", ""),
+    "esd/0001/Angry/train/0001_000401.wav": ("0001", "angry", "Angry", "f", "zh", "train"),
+    "esd/0011/Sad/evaluation/0011_001051.wav": ("0011", "sad", "Sad", "m", "en", "evaluation"),
+    "esd/0020/Surprise/0020_001401.wav": ("0020", "surprise", "Surprise", "m", "en", ""),
+    "savee/AudioData/DC/a01.wav": ("DC", "angry", "anger", "m", "en", ""),
+    "savee/KL_su15.wav": ("KL", "surprise", "surprise", "m", "en", ""),
+    "savee/AudioData/JE/sa02.wav": ("JE", "sad", "sadness", "m", "en", ""),
+    "tess/OAF_angry/OAF_back_angry.wav": ("OAF", "angry", "anger", "f", "en", ""),
+    "tess/YAF_ps/YAF_youth_ps.wav": ("YAF", "surprise", "pleasant surprise", "f", "en", ""),
+    "tess/OAF_neutral/OA_bite_neutral.wav": ("OAF", "neutral", "neutral", "f", "en", ""),
+    "emovo/f1/dis-f1-b1.wav": ("F1", "disgust", "disgusto", "f", "it", ""),
+    "emovo/m3/gio-m3-n5.wav": ("M3", "happy", "gioia", "m", "it", ""),
+    "turevdb/Sound Source/Calm/1984_sk_eger.wav": ("1984", "calm", "Calm", "", "tr", ""),
+    "turevdb/Sound Source/Angry/1234_kz_acik.wav": ("1234", "angry", "Angry", "", "tr", ""),
+    "cremad/1091_WSI_FEA_HI.wav": ("1091", "fear", "fear", "f", "en", ""),
+    "cremad/1001_IEO_DIS_LO.wav": ("1001", "disgust", "disgust", "m", "en", ""),
+}
 NOT_CLIPS = [
-    "03-02-05-01-01-01-07",  # RAVDESS song
-    "01-01-05-01-01-01-07",  # RAVDESS video
-    "03-01-09-01-01-01-07",
-    "1001_DFA_JOY_XX",
-    "03a01Xa",
-    "IC0_calm_1",
-    "b5-01-01-01-01",
-    "SM7_F9_X081",
-    "x01 (1)",
-    "a01",
-    "notes",
-    "",
+    "03-02-05-01-01-01-07.wav",  # RAVDESS song
+    "01-01-05-01-01-01-07.wav",  # RAVDESS video
+    "03-01-09-01-01-01-07.wav",
+    "1001_DFA_JOY_XX.wav",
+    "03a01Xa.wav",
+    "IC0_calm_1.wav",
+    "b5-01-01-01-01.wav",
+    "SM7_F9_X081.wav",
+    "x01 (1).wav",
+    "a01.wav",
+    "notes.wav",
+    ".wav",
+    "casia/liuchanhg/bored/201.wav",
+    "casia/somebody/angry/201.wav",
+    "casia/angry/201.wav",
+    "cremad/1001_DFA_SUR_XX.wav",
+    "shemo/F01X01.wav",
+    "shemo/X01A01.wav",
+    "esd/0021/Angry/0021_000351.wav",
+    "esd/0011/Angry/0012_000351.wav",
+    "esd/0011_000351.wav",
+    "savee/a01.wav",
+    "savee/DC/x01.wav",
+    "tess/OAF_back_bored.wav",
+    "tess/MAF_back_angry.wav",
+    "emovo/dis-f4-b1.wav",
+    "emovo/xxx-f1-b1.wav",
+    "turevdb/Bored/1984_sk_eger.wav",
+    "turevdb/1984_sk_eger.wav",
+    "iemocap/Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.wav",
+    "msppodcast/Audios/MSP-PODCAST_0001_0008.wav",
 ]
 
 
-def touch(root: Path, *names: str) -> Path:
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    return root
+def status_of(root: Path, name: str) -> Status:
+    return next(row for row in status(root) if row.name == name)
 
 
-@pytest.mark.parametrize(("stem", "name", "speaker", "emotion", "gender"), NAMES)
-def test_official_name_is_read_by_its_own_corpus_alone(stem, name, speaker, emotion, gender):
-    read = {known: corpus.parse(Path(f"{stem}.wav")) for known, corpus in CORPORA.items()}
-    assert [known for known, clip in read.items() if clip] == [name]
-    clip = read[name]
-    assert (clip.corpus, clip.speaker, clip.emotion, clip.gender) == (
-        name,
-        speaker,
-        emotion,
-        gender,
-    )
-    assert clip.language == CORPORA[name].language
+@pytest.mark.parametrize("name", NAMES)
+def test_an_official_name_is_read_by_its_own_corpus_only(tmp_path: Path, name: str) -> None:
+    path = touch(tmp_path, name) / name
+    assert [known for known, corpus in CORPORA.items() if corpus.parse(path)] == [
+        name.split("/")[0]
+    ]
+    by_corpus = {known: find(tmp_path, known) for known in CORPORA}
+    (clip,) = by_corpus.pop(name.split("/")[0])
+    assert not any(by_corpus.values())
+    assert (clip.path, clip.corpus) == (path, name.split("/")[0])
+    fields = (clip.speaker, clip.emotion, clip.native_label, clip.gender, clip.language, clip.fold)
+    assert fields == NAMES[name]
 
 
-@pytest.mark.parametrize("stem", NOT_CLIPS)
-def test_other_names_are_passed_over(stem):
-    assert [name for name, corpus in CORPORA.items() if corpus.parse(Path(f"{stem}.wav"))] == []
-
-
-def test_native_label_is_the_corpus_own_word():
-    assert CORPORA["emodb"].parse(Path("03a01Wa.wav")).native_label == "Wut"
-    assert CORPORA["ravdess"].parse(Path("03-01-06-01-01-01-01.wav")).native_label == "fearful"
+@pytest.mark.parametrize("name", NOT_CLIPS)
+def test_other_names_are_ignored(tmp_path: Path, name: str) -> None:
+    touch(tmp_path, name)
+    assert [known for known in CORPORA if find(tmp_path, known)] == []
+    assert not any(corpus.parse(Path(name)) for corpus in CORPORA.values())
 
 
 @pytest.mark.parametrize("corpus", CORPORA.values(), ids=CORPORA)
-def test_a_corpus_states_all_a_user_needs(corpus):
+def test_a_corpus_states_all_a_user_needs(corpus: Corpus) -> None:
     assert sum(corpus.emotion_counts.values()) == corpus.clips
     assert corpus.protocol and "--by " in corpus.protocol
     assert set(corpus.emotion_counts) <= {*EMOTIONS, "calm", "boredom"}
@@ -95,6 +134,114 @@ def test_a_corpus_states_all_a_user_needs(corpus):
     assert not corpus.females & corpus.males
     assert corpus.homepage.startswith("http") and corpus.obtain.endswith(".")
     assert corpus.licence and corpus.citation and corpus.title
+
+
+COUNTS = {
+    "iemocap": {"angry": 1103, "happy": 1636, "neutral": 1708, "sad": 1084},
+    "casia": dict.fromkeys(("angry", "fear", "happy", "neutral", "sad", "surprise"), 200),
+    "cremad": {
+        **dict.fromkeys(("angry", "disgust", "fear", "happy", "sad"), 1271),
+        "neutral": 1087,
+    },
+    "shemo": {
+        **{"angry": 1059, "fear": 38, "happy": 201},
+        **{"neutral": 1028, "sad": 449, "surprise": 225},
+    },
+    "esd": dict.fromkeys(("angry", "happy", "neutral", "sad", "surprise"), 7000),
+    "savee": {
+        **dict.fromkeys(("angry", "disgust", "fear", "happy", "sad", "surprise"), 60),
+        "neutral": 120,
+    },
+    "tess": dict.fromkeys(EMOTIONS, 400),
+    "emovo": dict.fromkeys(EMOTIONS, 84),
+    "turevdb": {"angry": 487, "calm": 408, "happy": 357, "sad": 483},
+}
+SIZES = {
+    **{"iemocap": (5531, 10), "casia": (1200, 4), "cremad": (7442, 91), "shemo": (3000, 87)},
+    **{"esd": (35000, 20), "savee": (480, 4), "tess": (2800, 2), "emovo": (588, 6)},
+    "turevdb": (1735, 6),
+}
+
+
+@pytest.mark.parametrize(("name", "size"), SIZES.items(), ids=SIZES)
+def test_official_counts_add_up_and_genders_are_of_all_or_none(
+    name: str, size: tuple[int, int]
+) -> None:
+    corpus = CORPORA[name]
+    assert (corpus.clips, corpus.speakers) == size
+    assert sum(corpus.emotion_counts.values()) == corpus.clips
+    assert corpus.emotion_counts == COUNTS[name]
+    assert len(corpus.females | corpus.males) in (0, corpus.speakers)
+
+
+WHOLE = {
+    "casia": [
+        f"{speaker}/{emotion}/{sentence}.wav"
+        for speaker in ("liuchanhg", "wangzhe", "zhaoquanyin", "ZhaoZuoxiang")
+        for emotion in ("angry", "fear", "happy", "neutral", "sad", "surprise")
+        for sentence in range(201, 251)
+    ],
+    "savee": [
+        f"{speaker}/{letters}{number:02d}.wav"
+        for speaker in ("DC", "JE", "JK", "KL")
+        for letters in ("a", "d", "f", "h", "n", "sa", "su")
+        for number in range(1, 31 if letters == "n" else 16)
+    ],
+    "tess": [
+        f"{who}_{emotion}/{who}_{first}{second}_{emotion}.wav"
+        for who in ("OAF", "YAF")
+        for emotion in ("angry", "disgust", "fear", "happy", "neutral", "ps", "sad")
+        for first, second in product("abcdefghij", "abcdefghijklmnopqrst")
+    ],
+    "emovo": [
+        f"{who}/{emotion}-{who}-{kind}{number}.wav"
+        for who in ("f1", "f2", "f3", "m1", "m2", "m3")
+        for emotion in ("dis", "gio", "neu", "pau", "rab", "sor", "tri")
+        for kind, count in (("b", 3), ("l", 4), ("n", 5), ("d", 2))
+        for number in range(1, count + 1)
+    ],
+    "urdu": [
+        *(
+            f"{'SM' if n < 20 else 'SF'}{n % 20 + 1}_F1_{letter}{n}.wav"
+            for letter in "AHNS"
+            for n in range(29)
+        ),
+        *(f"SM1_F2_{letter}{n}.wav" for letter in "AHNS" for n in range(71)),
+    ],
+}
+FOLDERS = {"casia": "CASIA", "urdu": "URDU-Dataset"}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_whole_corpus_is_complete_and_leaves_one_speaker_out(tmp_path: Path, name: str) -> None:
+    touch(tmp_path / FOLDERS.get(name, name), *WHOLE[name])
+    row = status_of(tmp_path, name)
+    assert (row.clips, row.complete, row.missing) == (CORPORA[name].clips, True, "")
+    assert row.emotions == row.expected_emotions
+    folds = dict(splits.folds(find(tmp_path, name), by="speaker"))
+    assert len(folds) == row.speakers == row.expected_speakers == CORPORA[name].speakers
+    if name != "urdu":  # whose speakers say different numbers of clips
+        assert {len(split.test) for split in folds.values()} == {row.clips // row.speakers}
+
+
+def test_a_missing_corpus_says_how_to_get_it_and_how_to_test_on_it(tmp_path: Path) -> None:
+    rows = {row.name: row for row in status(tmp_path)}
+    assert list(rows) == list(CORPORA)
+    for name, row in rows.items():
+        assert (row.clips, row.speakers, row.complete) == (0, 0, False)
+        assert row.missing == f"{CORPORA[name].obtain} ({row.homepage})"
+        assert any(f"--by {by}" in row.protocol for by in ("speaker", "session", "fold"))
+
+
+def test_status_counts_what_is_there_and_says_how_to_get_the_rest(tmp_path: Path) -> None:
+    touch(tmp_path, "ravdess/03-01-01-01-01-01-01.wav", "ravdess/03-01-02-01-01-01-01.wav")
+    rows = {row.name: row for row in status(tmp_path)}
+    assert list(rows) == list(CORPORA)
+    row = rows["ravdess"]
+    assert (row.clips, row.expected_clips, row.speakers, row.expected_speakers) == (2, 1440, 1, 24)
+    assert row.emotions == {"neutral": 1, "calm": 1}
+    assert not row.complete and "zenodo" in row.missing
+    assert [row.clips for row in status(None)] == [0] * len(CORPORA)
 
 
 @pytest.mark.parametrize(
@@ -119,32 +266,6 @@ def test_ids_of_other_corpora_are_not_touched():
     assert not same_speaker("elsewhere", "07", "Actor_07")
 
 
-def test_find_searches_the_usual_folders_to_any_depth(tmp_path):
-    touch(
-        tmp_path,
-        "RAVDESS/Actor_01/03-01-01-01-01-01-01.wav",
-        "RAVDESS/deep/er/Actor_02/03-01-08-02-01-01-02.FLAC",
-        "RAVDESS/copy/03-01-01-01-01-01-01.ogg",
-        "RAVDESS/03-02-01-01-01-01-01.wav",
-        "RAVDESS/readme.txt",
-        "RAVDESS/03-01-01-01-01-01-03.txt",
-        "RAVDESS/.cache/03-01-01-01-01-01-04.wav",
-        "RAVDESS/._03-01-01-01-01-01-05.wav",
-        "elsewhere/03-01-01-01-01-01-06.wav",
-    )
-    clips = find(tmp_path, "ravdess")
-    assert [(clip.path.name, clip.speaker, clip.fold) for clip in clips] == [
-        ("03-01-01-01-01-01-01.wav", "01", "1"),
-        ("03-01-08-02-01-01-02.FLAC", "02", "5"),
-    ]
-    assert find(tmp_path, "emodb") == []
-
-
-def test_find_takes_the_root_itself_for_the_corpus(tmp_path):
-    touch(tmp_path, "wav/03a01Fa.wav", "wav/16b10Lb.wav")
-    assert [clip.speaker for clip in find(tmp_path, "EmoDB")] == ["03", "16"]
-
-
 def test_a_sentence_counts_for_each_speaker_and_emotion_and_a_copy_once(tmp_path):
     folders = [f"{who}/{mood}" for who in ("wangzhe", "liuchanhg") for mood in ("sad", "fear")]
     touch(tmp_path / "CASIA", *(f"{name}/201.wav" for name in folders))
@@ -155,226 +276,115 @@ def test_a_sentence_counts_for_each_speaker_and_emotion_and_a_copy_once(tmp_path
     assert len(find(tmp_path, "casia")) == 4
 
 
-def test_many_corpora_in_one_folder_are_told_apart(tmp_path):
-    names = ["DC/a01.wav", "dis-f1-b1.wav", "Calm/1984_sk_eger.wav", "F01A01.wav", "03a01Fa.wav"]
-    touch(tmp_path / "all", *names)
-    assert {clip.corpus: clip.path.name for clip in load("all", tmp_path)} == {
-        "savee": "a01.wav",
-        "emovo": "dis-f1-b1.wav",
-        "turevdb": "1984_sk_eger.wav",
-        "shemo": "F01A01.wav",
-        "emodb": "03a01Fa.wav",
+def test_iemocap_has_four_classes_and_leaves_each_of_five_sessions_out(tmp_path: Path) -> None:
+    labels = ["ang", "hap", "exc", "neu", "sad", "fru", "xxx"]
+    for session in range(1, 6):
+        dialogue = f"Ses0{session}M_script01_1"
+        # The prefix says who wore the sensors; the speaker is the letter before the number.
+        stems = [f"{dialogue}_{actor}{n:03d}" for actor in "FM" for n in range(len(labels))]
+        base = tmp_path / "IEMOCAP_full_release" / f"Session{session}"
+        touch(base / "sentences/wav" / dialogue, *(f"{stem}.wav" for stem in stems))
+        touch(base / "sentences/wav" / dialogue, f"{dialogue}_M999.wav")  # has no label
+        touch(base / "dialog/wav", f"{dialogue}.wav")
+        lines = ["% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]"]
+        for n, (stem, label) in enumerate(zip(stems, labels * 2, strict=True)):
+            lines.append(f"\n[{n}.2901 - {n + 1}.2357]\t{stem}\t{label}\t[2.5000, 2.5000, 2.5000]")
+            lines += ["C-E2:\tNeutral;\t()", "A-E3:\tval 3; act 2; dom  2;\t()"]
+        folder = base / "dialog/EmoEvaluation"
+        (folder / "Categorical").mkdir(parents=True)
+        (folder / f"{dialogue}.txt").write_text("\n".join(lines))
+        (folder / f"._{dialogue}.txt").write_bytes(b"\0\5\x16\xff")
+        (folder / f"Categorical/{dialogue}_e2_cat.txt").write_text(f"{stems[0]} :Sadness; ()\n")
+    clips = find(tmp_path, "iemocap")
+    assert {clip.native_label for clip in clips if clip.emotion == "happy"} == {
+        *("happiness", "excited"),
     }
+    folds = dict(splits.folds(clips, by="session"))
+    assert list(folds) == [f"iemocap/{session}" for session in range(1, 6)]
+    for name, split in folds.items():
+        prefix = f"iemocap/SES0{name[-1]}"
+        assert split.speakers("test") == (f"{prefix}F", f"{prefix}M")
+        assert Counter(clip.emotion for clip in split.test) == {
+            **{"angry": 2, "happy": 4, "neutral": 2, "sad": 2}
+        }
+        assert Counter((clip.speaker[-1], clip.gender) for clip in split.test) == {
+            **{("F", "f"): 5, ("M", "m"): 5}
+        }
+        assert len(split.train) == 40
 
 
-@pytest.mark.parametrize("words", ["fear", "FEAR", "afraid", "fear+happiness"])
-def test_emotions_are_dropped_in_any_words(tmp_path, words):
-    touch(tmp_path / "shemo", "F01A01.wav", "F01F01.wav", "M01N01.wav")
-    clips = load(f"shemo?drop={words}", tmp_path)
-    assert [clip.path.stem for clip in clips] == ["F01A01", "M01N01"]
+def test_iemocap_without_its_labels_says_where_they_are(tmp_path: Path) -> None:
+    touch(tmp_path / "iemocap/sentences/wav/Ses01F_impro01", "Ses01F_impro01_F000.wav")
+    with pytest.raises(SerdemoError, match=r"No clip of IEMOCAP .* dialog/EmoEvaluation"):
+        load("iemocap", tmp_path)
 
 
-def test_find_refuses_what_cannot_be(tmp_path):
-    with pytest.raises(UsageError, match="no corpus called 'nosuch'; the known ones are ravdess"):
-        find(tmp_path, "nosuch")
-    with pytest.raises(UsageError, match=r"does not exist: check --root"):
-        find(tmp_path / "nowhere", "ravdess")
-
-
-def test_load_takes_a_name_a_folder_or_a_table(tmp_path):
-    touch(tmp_path, "emodb/03a01Fa.wav", "mine/angry/a.wav", "mine/happy/b.wav")
-    (tmp_path / "mine.csv").write_text("path,speaker,emotion\nmine/angry/a.wav,Anna,anger\n")
-    assert [clip.corpus for clip in load("EMODB", tmp_path)] == ["emodb"]
-    assert [clip.emotion for clip in load("mine", tmp_path)] == ["angry", "happy"]
-    assert [clip.emotion for clip in load(str(tmp_path / "mine"))] == ["angry", "happy"]
-    assert [clip.speaker for clip in load("mine.csv", tmp_path)] == ["Anna"]
-    # a.wav is named by the folder and by the table, and counts once
-    assert len(load_many(" mine, mine.csv ,emodb", tmp_path)) == 3
-
-
-def test_load_falls_back_to_the_table_of_a_known_corpus(tmp_path):
-    touch(tmp_path, "audio/one.wav")
-    (tmp_path / "ravdess.csv").write_text(
-        "path,speaker,emotion\naudio/one.wav,Actor_07,surprised\n"
-    )
-    (clip,) = load("ravdess", tmp_path)
-    assert (clip.corpus, clip.speaker, clip.emotion) == ("ravdess", "07", "surprise")
-
-
-@pytest.mark.parametrize(
-    ("spec", "error", "words"),
-    [
-        ("nothing-here", UsageError, "no corpus, folder or CSV file called 'nothing-here'"),
-        ("", UsageError, "no corpus, folder or CSV file called ''"),
-        ("x" * 5000, UsageError, "no corpus, folder or CSV file"),
-        ("a\0b", UsageError, "no corpus, folder or CSV file"),
-        ("ravdess", SerdemoError, "No clip of RAVDESS .* Download Audio_Speech_Actors"),
-        ("plain", SerdemoError, "named after an emotion"),
-    ],
-)
-def test_load_refuses_what_holds_no_clips(tmp_path, spec, error, words):
-    touch(tmp_path, "plain/holiday/one.wav")
-    with pytest.raises(error, match=words) as raised:
-        load(spec, tmp_path)
-    assert "\n" not in str(raised.value)
-
-
-def test_a_name_without_a_root_asks_for_one():
-    with pytest.raises(UsageError, match="give --root or set SERDEMO_DATA"):
-        load("ravdess")
-    with pytest.raises(UsageError, match="No corpus is named"):
-        load_many(" , ")
-
-
-def test_class_folders_and_their_speakers(tmp_path):
-    touch(
-        tmp_path,
-        "voices/Anger/one.wav",
-        "voices/05-Tristesse/two.mp3",
-        "voices/Anna/joy/three.wav",
-        "voices/Freude/Bert/four.flac",
-        "voices/loose.wav",
-        "voices/Anna/notes/five.wav",
-    )
-    clips = {clip.path.stem: clip for clip in load("voices", tmp_path)}
-    assert {stem: (clip.emotion, clip.speaker) for stem, clip in clips.items()} == {
-        "one": ("angry", "unknown"),
-        "two": ("sad", "unknown"),
-        "three": ("happy", "Anna"),
-        "four": ("happy", "Bert"),
-    }
-    assert {clip.corpus for clip in clips.values()} == {"voices"}
-    assert clips["four"].native_label == "Freude"
-
-
-def test_official_names_beat_class_folders_unless_they_are_few(tmp_path):
-    touch(tmp_path, "talk/Angry/SM1_F10_A010.wav", "talk/Sad/SF1_F1_S01.wav")
-    assert [clip.speaker for clip in load("talk", tmp_path)] == ["SF1", "SM1"]
-    touch(tmp_path, "own/angry/a01-1.wav", "own/angry/first.wav", "own/sad/second.wav")
-    assert [clip.corpus for clip in load("own", tmp_path)] == ["own"] * 3
-
-
-@pytest.mark.parametrize(
-    ("text", "emotion"),
-    [
-        ("Happiness", "happy"),
-        ("WÜTEND", "angry"),
-        ("dégoût", "disgust"),
-        ("Φόβος", "fear"),
-        ("pleasant_surprise", "surprise"),
-        ("smutek", "sad"),
-        ("01 - Neutral", "neutral"),
-        ("bored", "boredom"),
-        ("recordings", None),
-        ("", None),
-        ("123", None),
-    ],
-)
-def test_words_for_emotions(text, emotion):
-    assert emotion_word(text) == emotion
-
-
-HEADER = "path,speaker,emotion\n"
-BAD_TABLES = {
-    "empty": (b"", "t.csv is empty"),
-    "blank": (b"\n \n", "t.csv is empty"),
-    "header only": (HEADER.encode(), "lists no clips"),
-    "no emotion": (b"path,speaker\na.wav,1\n", "no column emotion"),
-    "no header": (b"a.wav,1,angry\n", "no column path and no column speaker"),
-    "semicolons": (b"path;speaker;emotion\na.wav;1;angry\n", "separates its columns by semicolons"),
-    "tabs": (b"path\tspeaker\temotion\na.wav\t1\tangry\n", "separates its columns by tabs"),
-    "column twice": (
-        b"path,speaker,emotion,emotion\na.wav,1,sad,sad\n",
-        "the column emotion twice",
-    ),
-    "unknown emotion": (
-        (HEADER + "a.wav,1,angry\nb.wav,1,hungry\n").encode(),
-        "line 3: 'hungry' is no emotion we know",
-    ),
-    "empty speaker": ((HEADER + "a.wav, ,angry\n").encode(), "line 2: the speaker is empty"),
-    "no file": ((HEADER + "c.wav,1,angry\n").encode(), "line 2: there is no file 'c.wav'"),
-    "a folder": ((HEADER + "sub,1,angry\n").encode(), "line 2: there is no file 'sub'"),
-    "long path": ((HEADER + "c" * 5000 + ",1,angry\n").encode(), "line 2: there is no file 'ccc"),
-    "climbs out": ((HEADER + "../t.csv,1,angry\n").encode(), "line 2: '../t.csv' leads out"),
-    "climbs deep": ((HEADER + "sub/../../a.wav,1,sad\n").encode(), "leads out"),
-    "climbs on Windows": ((HEADER + "..\\a.wav,1,sad\n").encode(), "leads out"),
-    "absolute": ((HEADER + "/etc/hostname,1,sad\n").encode(), "leads out"),
-    "a drive": ((HEADER + "C:\\a.wav,1,sad\n").encode(), "leads out"),
-    "same clip twice": (
-        (HEADER + "a.wav,1,sad\nsub/../a.wav,1,sad\n").encode(),
-        "line 3: sub/../a.wav was already given in line 2",
-    ),
-    "Latin-1": ((HEADER + "a.wav,Jürgen,sad\n").encode("latin-1"), "is not UTF-8"),
-    "UTF-16": ((HEADER + "a.wav,1,sad\n").encode("utf-16"), "is not UTF-8"),
-    "NUL bytes": ((HEADER + "a.wav,1\0,sad\n").encode(), "holds NUL bytes"),
-    "huge field": ((HEADER + "a.wav," + "1" * 20_000 + ",sad\n").encode(), "longer than 10000"),
-    "monstrous field": ((HEADER + "a.wav," + "1" * 200_000 + ",sad\n").encode(), "not valid CSV"),
-    "open quote": ((HEADER + 'a.wav,"1,sad\n').encode(), "not valid CSV"),
-    "too many fields": (
-        (HEADER + "a.wav,1,sad,more\n").encode(),
-        "line 2: 4 fields where .* has 3",
-    ),
-    "too few fields": ((HEADER + "a.wav,1\n").encode(), "line 2: 2 fields where .* has 3"),
-    "no duration": (b"path,speaker,emotion,duration_s\na.wav,1,sad,long\n", "no number of seconds"),
-    "negative duration": (b"path,speaker,emotion,duration_s\na.wav,1,sad,-1\n", "no number of sec"),
-    "nan duration": (b"path,speaker,emotion,duration_s\na.wav,1,sad,nan\n", "no number of seconds"),
+PODCAST_HEADER = "FileName,EmoClass,EmoAct,SpkrID,Gender,Split_Set"
+PODCAST = {
+    "0001_0008": "A,4.2,127,Female,Train",
+    "0001_0019_0001": "H,4.2,127,Female,Train",
+    "0002_0001": "N,4.2,127,Female,Train",
+    "0003_0001": "U,4.2,98,Male,Development",
+    "0004_0001": "S,4.2,7,Male,Test1",
+    "0004_0002": "S,4.2,Unknown,Male,Test1",
+    "0005_0001": "C,4.2,5,Male,Test1",
+    "0006_0001": "X,4.2,5,Male,Test1",
 }
 
 
-@pytest.mark.parametrize(("content", "words"), BAD_TABLES.values(), ids=BAD_TABLES)
-def test_bad_tables_end_in_one_sentence(tmp_path, content, words):
-    folder = touch(tmp_path / "set", "a.wav", "b.wav", "sub/d.wav")
-    touch(tmp_path, "a.wav")
-    (folder / "t.csv").write_bytes(content)
-    with pytest.raises(SerdemoError, match=words) as raised:
-        csv_table.read(folder / "t.csv")
-    assert "\n" not in str(raised.value) and len(str(raised.value)) < 400
+def msp_podcast(root: Path) -> Path:
+    lines = [
+        PODCAST_HEADER,
+        *(f"MSP-PODCAST_{stem}.wav,{fields}" for stem, fields in PODCAST.items()),
+    ]
+    (root / "Labels").mkdir(parents=True)
+    (root / "Labels" / "labels_consensus.csv").write_text("\n".join(lines) + "\n")
+    return touch(root, *(f"Audios/MSP-PODCAST_{stem}.wav" for stem in PODCAST))
 
 
-def test_a_missing_table_is_told():
-    with pytest.raises(SerdemoError, match="cannot be read"):
-        csv_table.read(Path("nowhere.csv"))
+def test_msp_podcast_reads_its_labels_speakers_and_parts(tmp_path):
+    missing = msp_podcast(tmp_path / "MSP-Podcast") / "Audios/MSP-PODCAST_0002_0001.wav"
+    missing.unlink()
+    found = {clip.path.stem[12:]: clip for clip in find(tmp_path, "msppodcast")}
+    assert {
+        stem: (clip.speaker, clip.emotion, clip.gender, clip.fold) for stem, clip in found.items()
+    } == {
+        "0001_0008": ("127", "angry", "f", "Train"),
+        "0001_0019_0001": ("127", "happy", "f", "Train"),
+        "0003_0001": ("98", "surprise", "m", "Development"),
+        "0004_0001": ("7", "sad", "m", "Test1"),
+    }
+    folds = dict(splits.folds(list(found.values()), by="fold"))
+    assert Counter({name: len(split.test) for name, split in folds.items()}) == {
+        "msppodcast/Development": 1,
+        "msppodcast/Test1": 1,
+        "msppodcast/Train": 2,
+    }
+    row = status_of(tmp_path, "msppodcast")
+    assert (row.clips, row.expected_clips, row.speakers, row.expected_speakers) == (4, 5, 3, 3)
+    assert row.expected_emotions["neutral"] == 1 and not row.complete
+    missing.touch()
+    row = status_of(tmp_path, "msppodcast")
+    assert row.complete and row.missing == ""
 
 
-def test_a_good_table_with_all_its_columns(tmp_path):
-    touch(tmp_path, "a.wav", "sub/ü b.wav")
-    (tmp_path / "My Set.csv").write_bytes(
-        (
-            "\ufeffEmotion, Path ,speaker,corpus,language,gender,duration_s,fold,comment\r\n"
-            'Trauer,a.wav,Anna,,de,f,2.5,s1,"said ""so"", twice"\r\n'
-            "\r\n"
-            "joy,sub\\ü b.wav,Actor_7,ravdess,en,m,,,\r\n"
-        ).encode()
-    )
-    one, two = load("My Set.csv", tmp_path)
-    assert (one.path, one.corpus, one.speaker) == (tmp_path / "a.wav", "my set", "Anna")
-    assert (one.emotion, one.native_label, one.language, one.gender) == ("sad", "Trauer", "de", "f")
-    assert (one.duration_s, one.fold) == (2.5, "s1")
-    assert two.path == tmp_path / "sub" / "ü b.wav"
-    assert (two.speaker_key, two.emotion, two.duration_s) == ("ravdess/07", "happy", None)
+@pytest.mark.parametrize("content", [b"", b"FileName,EmoClass\na.wav,A\n", b"\xff\xfe\x00"])
+def test_a_damaged_label_file_is_told_in_one_sentence(tmp_path, content):
+    labels = msp_podcast(tmp_path / "msppodcast") / "Labels" / "labels_consensus.csv"
+    labels.write_bytes(content)
+    with pytest.raises(SerdemoError, match=r"labels_consensus\.csv") as raised:
+        find(tmp_path, "msppodcast")
+    assert "\n" not in str(raised.value)
 
 
-def test_status_counts_what_is_there_and_says_how_to_get_the_rest(tmp_path):
-    touch(tmp_path, "ravdess/03-01-01-01-01-01-01.wav", "ravdess/03-01-02-01-01-01-01.wav")
-    rows = {row.name: row for row in status(tmp_path)}
-    assert list(rows) == list(CORPORA)
-    row = rows["ravdess"]
-    assert (row.clips, row.expected_clips, row.speakers, row.expected_speakers) == (2, 1440, 1, 24)
-    assert row.emotions == {"neutral": 1, "calm": 1}
-    assert not row.complete and "zenodo" in row.missing
-    assert [row.clips for row in status(None)] == [0] * len(CORPORA)
-
-
-def test_status_of_a_complete_corpus(tmp_path):
-    stems = [
-        f"{'SM' if n < 20 else 'SF'}{n % 20 + 1}_F1_{letter}{n}"
-        for letter in "AHNS"
-        for n in range(29)
-    ] + [f"SM1_F2_{letter}{n}" for letter in "AHNS" for n in range(71)]
-    touch(tmp_path / "URDU-Dataset", *[f"{stem}.wav" for stem in stems])
-    row = next(row for row in status(tmp_path) if row.name == "urdu")
-    assert (row.clips, row.speakers, row.complete, row.missing) == (400, 29, True, "")
-    assert row.emotions == row.expected_emotions
+def test_the_parts_of_esd_share_speakers_and_are_refused(tmp_path):
+    parts = {"train": "0011_000401", "evaluation": "0011_000351", "test": "0011_000371"}
+    touch(tmp_path / "ESD", *(f"0011/Angry/{part}/{stem}.wav" for part, stem in parts.items()))
+    touch(tmp_path / "ESD", "0001/Happy/0001_000701.wav")
+    found = find(tmp_path, "esd")
+    assert len(dict(splits.folds(found, by="speaker"))) == 2
+    with pytest.raises(SerdemoError, match="speaker esd/0011 stands in both"):
+        list(splits.folds([clip for clip in found if clip.fold], by="fold"))
 
 
 @needs_data

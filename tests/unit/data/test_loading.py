@@ -1,0 +1,232 @@
+"""From a `--corpus` item to clips: data folders, class folders, tables and emotion names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from serdemo.data.corpora import csv_table, find, load, load_many
+from serdemo.data.corpora.emotion_names import emotion_word
+from serdemo.schema.errors import SerdemoError, UsageError
+from tests.support.corpora import touch
+
+
+def test_find_searches_the_usual_folders_to_any_depth(tmp_path):
+    touch(
+        tmp_path,
+        "RAVDESS/Actor_01/03-01-01-01-01-01-01.wav",
+        "RAVDESS/deep/er/Actor_02/03-01-08-02-01-01-02.FLAC",
+        "RAVDESS/copy/03-01-01-01-01-01-01.ogg",
+        "RAVDESS/03-02-01-01-01-01-01.wav",
+        "RAVDESS/readme.txt",
+        "RAVDESS/03-01-01-01-01-01-03.txt",
+        "RAVDESS/.cache/03-01-01-01-01-01-04.wav",
+        "RAVDESS/._03-01-01-01-01-01-05.wav",
+        "elsewhere/03-01-01-01-01-01-06.wav",
+    )
+    clips = find(tmp_path, "ravdess")
+    assert [(clip.path.name, clip.speaker, clip.fold) for clip in clips] == [
+        ("03-01-01-01-01-01-01.wav", "01", "1"),
+        ("03-01-08-02-01-01-02.FLAC", "02", "5"),
+    ]
+    assert find(tmp_path, "emodb") == []
+
+
+def test_find_takes_the_root_itself_for_the_corpus(tmp_path):
+    touch(tmp_path, "wav/03a01Fa.wav", "wav/16b10Lb.wav")
+    assert [clip.speaker for clip in find(tmp_path, "EmoDB")] == ["03", "16"]
+
+
+def test_many_corpora_in_one_folder_are_told_apart(tmp_path):
+    names = ["DC/a01.wav", "dis-f1-b1.wav", "Calm/1984_sk_eger.wav", "F01A01.wav", "03a01Fa.wav"]
+    touch(tmp_path / "all", *names)
+    assert {clip.corpus: clip.path.name for clip in load("all", tmp_path)} == {
+        "savee": "a01.wav",
+        "emovo": "dis-f1-b1.wav",
+        "turevdb": "1984_sk_eger.wav",
+        "shemo": "F01A01.wav",
+        "emodb": "03a01Fa.wav",
+    }
+
+
+def test_find_refuses_what_cannot_be(tmp_path):
+    with pytest.raises(UsageError, match="no corpus called 'nosuch'; the known ones are ravdess"):
+        find(tmp_path, "nosuch")
+    with pytest.raises(UsageError, match=r"does not exist: check --root"):
+        find(tmp_path / "nowhere", "ravdess")
+
+
+def test_load_takes_a_name_a_folder_or_a_table(tmp_path):
+    touch(tmp_path, "emodb/03a01Fa.wav", "mine/angry/a.wav", "mine/happy/b.wav")
+    (tmp_path / "mine.csv").write_text("path,speaker,emotion\nmine/angry/a.wav,Anna,anger\n")
+    assert [clip.corpus for clip in load("EMODB", tmp_path)] == ["emodb"]
+    assert [clip.emotion for clip in load("mine", tmp_path)] == ["angry", "happy"]
+    assert [clip.emotion for clip in load(str(tmp_path / "mine"))] == ["angry", "happy"]
+    assert [clip.speaker for clip in load("mine.csv", tmp_path)] == ["Anna"]
+    # a.wav is named by the folder and by the table, and counts once
+    assert len(load_many(" mine, mine.csv ,emodb", tmp_path)) == 3
+
+
+def test_load_falls_back_to_the_table_of_a_known_corpus(tmp_path):
+    touch(tmp_path, "audio/one.wav")
+    (tmp_path / "ravdess.csv").write_text(
+        "path,speaker,emotion\naudio/one.wav,Actor_07,surprised\n"
+    )
+    (clip,) = load("ravdess", tmp_path)
+    assert (clip.corpus, clip.speaker, clip.emotion) == ("ravdess", "07", "surprise")
+
+
+@pytest.mark.parametrize(
+    ("spec", "error", "words"),
+    [
+        ("nothing-here", UsageError, "no corpus, folder or CSV file called 'nothing-here'"),
+        ("", UsageError, "no corpus, folder or CSV file called ''"),
+        ("x" * 5000, UsageError, "no corpus, folder or CSV file"),
+        ("a\0b", UsageError, "no corpus, folder or CSV file"),
+        ("ravdess", SerdemoError, "No clip of RAVDESS .* Download Audio_Speech_Actors"),
+        ("plain", SerdemoError, "named after an emotion"),
+    ],
+)
+def test_load_refuses_what_holds_no_clips(tmp_path, spec, error, words):
+    touch(tmp_path, "plain/holiday/one.wav")
+    with pytest.raises(error, match=words) as raised:
+        load(spec, tmp_path)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_name_without_a_root_asks_for_one():
+    with pytest.raises(UsageError, match="give --root or set SERDEMO_DATA"):
+        load("ravdess")
+    with pytest.raises(UsageError, match="No corpus is named"):
+        load_many(" , ")
+
+
+def test_class_folders_and_their_speakers(tmp_path):
+    touch(
+        tmp_path,
+        "voices/Anger/one.wav",
+        "voices/05-Tristesse/two.mp3",
+        "voices/Anna/joy/three.wav",
+        "voices/Freude/Bert/four.flac",
+        "voices/loose.wav",
+        "voices/Anna/notes/five.wav",
+    )
+    clips = {clip.path.stem: clip for clip in load("voices", tmp_path)}
+    assert {stem: (clip.emotion, clip.speaker) for stem, clip in clips.items()} == {
+        "one": ("angry", "unknown"),
+        "two": ("sad", "unknown"),
+        "three": ("happy", "Anna"),
+        "four": ("happy", "Bert"),
+    }
+    assert {clip.corpus for clip in clips.values()} == {"voices"}
+    assert clips["four"].native_label == "Freude"
+
+
+def test_official_names_beat_class_folders_unless_they_are_few(tmp_path):
+    touch(tmp_path, "talk/Angry/SM1_F10_A010.wav", "talk/Sad/SF1_F1_S01.wav")
+    assert [clip.speaker for clip in load("talk", tmp_path)] == ["SF1", "SM1"]
+    touch(tmp_path, "own/angry/a01-1.wav", "own/angry/first.wav", "own/sad/second.wav")
+    assert [clip.corpus for clip in load("own", tmp_path)] == ["own"] * 3
+
+
+@pytest.mark.parametrize(
+    ("text", "emotion"),
+    [
+        ("Happiness", "happy"),
+        ("WÜTEND", "angry"),
+        ("dégoût", "disgust"),
+        ("Φόβος", "fear"),
+        ("pleasant_surprise", "surprise"),
+        ("smutek", "sad"),
+        ("01 - Neutral", "neutral"),
+        ("bored", "boredom"),
+        ("recordings", None),
+        ("", None),
+        ("123", None),
+    ],
+)
+def test_words_for_emotions(text, emotion):
+    assert emotion_word(text) == emotion
+
+
+HEADER = "path,speaker,emotion\n"
+
+
+BAD_TABLES = {
+    "empty": (b"", "t.csv is empty"),
+    "blank": (b"\n \n", "t.csv is empty"),
+    "header only": (HEADER.encode(), "lists no clips"),
+    "no emotion": (b"path,speaker\na.wav,1\n", "no column emotion"),
+    "no header": (b"a.wav,1,angry\n", "no column path and no column speaker"),
+    "semicolons": (b"path;speaker;emotion\na.wav;1;angry\n", "separates its columns by semicolons"),
+    "tabs": (b"path\tspeaker\temotion\na.wav\t1\tangry\n", "separates its columns by tabs"),
+    "column twice": (
+        b"path,speaker,emotion,emotion\na.wav,1,sad,sad\n",
+        "the column emotion twice",
+    ),
+    "unknown emotion": (
+        (HEADER + "a.wav,1,angry\nb.wav,1,hungry\n").encode(),
+        "line 3: 'hungry' is no emotion we know",
+    ),
+    "empty speaker": ((HEADER + "a.wav, ,angry\n").encode(), "line 2: the speaker is empty"),
+    "no file": ((HEADER + "c.wav,1,angry\n").encode(), "line 2: there is no file 'c.wav'"),
+    "a folder": ((HEADER + "sub,1,angry\n").encode(), "line 2: there is no file 'sub'"),
+    "long path": ((HEADER + "c" * 5000 + ",1,angry\n").encode(), "line 2: there is no file 'ccc"),
+    "climbs out": ((HEADER + "../t.csv,1,angry\n").encode(), "line 2: '../t.csv' leads out"),
+    "climbs deep": ((HEADER + "sub/../../a.wav,1,sad\n").encode(), "leads out"),
+    "climbs on Windows": ((HEADER + "..\\a.wav,1,sad\n").encode(), "leads out"),
+    "absolute": ((HEADER + "/etc/hostname,1,sad\n").encode(), "leads out"),
+    "a drive": ((HEADER + "C:\\a.wav,1,sad\n").encode(), "leads out"),
+    "same clip twice": (
+        (HEADER + "a.wav,1,sad\nsub/../a.wav,1,sad\n").encode(),
+        "line 3: sub/../a.wav was already given in line 2",
+    ),
+    "Latin-1": ((HEADER + "a.wav,Jürgen,sad\n").encode("latin-1"), "is not UTF-8"),
+    "UTF-16": ((HEADER + "a.wav,1,sad\n").encode("utf-16"), "is not UTF-8"),
+    "NUL bytes": ((HEADER + "a.wav,1\0,sad\n").encode(), "holds NUL bytes"),
+    "huge field": ((HEADER + "a.wav," + "1" * 20_000 + ",sad\n").encode(), "longer than 10000"),
+    "monstrous field": ((HEADER + "a.wav," + "1" * 200_000 + ",sad\n").encode(), "not valid CSV"),
+    "open quote": ((HEADER + 'a.wav,"1,sad\n').encode(), "not valid CSV"),
+    "too many fields": (
+        (HEADER + "a.wav,1,sad,more\n").encode(),
+        "line 2: 4 fields where .* has 3",
+    ),
+    "too few fields": ((HEADER + "a.wav,1\n").encode(), "line 2: 2 fields where .* has 3"),
+    "no duration": (b"path,speaker,emotion,duration_s\na.wav,1,sad,long\n", "no number of seconds"),
+    "negative duration": (b"path,speaker,emotion,duration_s\na.wav,1,sad,-1\n", "no number of sec"),
+    "nan duration": (b"path,speaker,emotion,duration_s\na.wav,1,sad,nan\n", "no number of seconds"),
+}
+
+
+@pytest.mark.parametrize(("content", "words"), BAD_TABLES.values(), ids=BAD_TABLES)
+def test_bad_tables_end_in_one_sentence(tmp_path, content, words):
+    folder = touch(tmp_path / "set", "a.wav", "b.wav", "sub/d.wav")
+    touch(tmp_path, "a.wav")
+    (folder / "t.csv").write_bytes(content)
+    with pytest.raises(SerdemoError, match=words) as raised:
+        csv_table.read(folder / "t.csv")
+    assert "\n" not in str(raised.value) and len(str(raised.value)) < 400
+
+
+def test_a_missing_table_is_told():
+    with pytest.raises(SerdemoError, match="cannot be read"):
+        csv_table.read(Path("nowhere.csv"))
+
+
+def test_a_good_table_with_all_its_columns(tmp_path):
+    touch(tmp_path, "a.wav", "sub/ü b.wav")
+    (tmp_path / "My Set.csv").write_bytes(
+        (
+            "\ufeffEmotion, Path ,speaker,corpus,language,gender,duration_s,fold,comment\r\n"
+            'Trauer,a.wav,Anna,,de,f,2.5,s1,"said ""so"", twice"\r\n'
+            "\r\n"
+            "joy,sub\\ü b.wav,Actor_7,ravdess,en,m,,,\r\n"
+        ).encode()
+    )
+    one, two = load("My Set.csv", tmp_path)
+    assert (one.path, one.corpus, one.speaker) == (tmp_path / "a.wav", "my set", "Anna")
+    assert (one.emotion, one.native_label, one.language, one.gender) == ("sad", "Trauer", "de", "f")
+    assert (one.duration_s, one.fold) == (2.5, "s1")
+    assert two.path == tmp_path / "sub" / "ü b.wav"
+    assert (two.speaker_key, two.emotion, two.duration_s) == ("ravdess/07", "happy", None)
