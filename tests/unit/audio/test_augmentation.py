@@ -1,3 +1,5 @@
+"""Each augmentation does to a sound what its name says, by measurement."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -78,11 +80,11 @@ def test_speed_changes_length_and_pitch(factor: float) -> None:
 def test_a_room_decays_as_long_as_asked(seconds: float) -> None:
     click = np.zeros(2 * RATE, np.float32)
     click[1000] = 1.0
-    heard = reverberate(click, seconds, rng())
-    assert heard.shape == click.shape
-    assert np.abs(heard[:1000]).max() < 1e-6  # nothing is heard before it is said
-    assert heard[1000] == pytest.approx(1.0, abs=1e-6)
-    tail = heard[1001:]
+    reverberated = reverberate(click, seconds, rng())
+    assert reverberated.shape == click.shape
+    assert np.abs(reverberated[:1000]).max() < 1e-6  # nothing is heard before it is said
+    assert reverberated[1000] == pytest.approx(1.0, abs=1e-6)
+    tail = reverberated[1001:]
     assert -12.1 <= decibels(np.square(tail).sum()) <= 0.1
     # Schroeder's backward integral, fitted from 5 to 25 dB down as rooms are measured.
     decay = 10 * np.log10(np.cumsum(np.square(tail)[::-1])[::-1] / np.square(tail).sum() + 1e-12)
@@ -120,12 +122,12 @@ def test_nothing_asked_nothing_changed() -> None:
 def test_each_change_alone_changes_and_repeats_by_seed(name: str) -> None:
     options = AugmentOptions(**{**NOTHING.to_json(), name: 1.0})
     wave = bad_audio.voice(0.5)
-    kept = wave.copy()
+    original = wave.copy()
     once, again, other = (augment(wave, options, rng(seed))[0] for seed in (1, 1, 2))
     assert np.array_equal(once, again)
     assert len(once) != len(other) or not np.allclose(once, other, atol=1e-4)
     assert len(once) != len(wave) or not np.allclose(once, wave, atol=1e-4)
-    assert np.array_equal(wave, kept)  # the stored clip itself is never written to
+    assert np.array_equal(wave, original)  # the stored clip itself is never written to
     assert len(once) == len(wave) if name != "speed" else len(once) != len(wave)
 
 

@@ -1,3 +1,5 @@
+"""Log-mel features: padding and loudness do not count, sizes are as stated."""
+
 from __future__ import annotations
 
 import math
@@ -22,9 +24,9 @@ def test_features_do_not_depend_on_batch_mates(log_mel: audio_features.LogMel) -
     assert features.dtype == torch.float32
     assert frames.tolist() == [298, 1, 1, 1, 1, 2, 198]
     for row, length in enumerate(lengths.tolist()):
-        alone, count = log_mel(batch[row : row + 1, :length], lengths[row : row + 1])
+        single, count = log_mel(batch[row : row + 1, :length], lengths[row : row + 1])
         valid = int(count[0])
-        torch.testing.assert_close(features[row, :valid], alone[0, :valid], atol=1e-5, rtol=0)
+        torch.testing.assert_close(features[row, :valid], single[0, :valid], atol=1e-5, rtol=0)
         assert features[row, valid:].abs().sum() == 0
 
 

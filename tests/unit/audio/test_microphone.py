@@ -1,3 +1,5 @@
+"""The microphone through a PortAudio that is made up, and through a real sound system."""
+
 from __future__ import annotations
 
 import json
@@ -85,41 +87,43 @@ def portaudio(monkeypatch: pytest.MonkeyPatch) -> type[FakeInput]:
 
 
 def test_devices_are_those_that_hear(portaudio: type[FakeInput]) -> None:
-    found = microphone.devices()
-    assert [(one.number, one.name, one.channels, one.rate, one.default) for one in found] == [
+    inputs = microphone.devices()
+    assert [
+        (item.number, item.name, item.channels, item.rate, item.default) for item in inputs
+    ] == [
         (1, "Webcam", 1, 16_000, False),
         (2, "Interface", 8, 44_100, True),
     ]
 
 
 @pytest.mark.parametrize(
-    ("wanted", "number"), [(None, 2), (1, 1), ("1", 1), ("webc", 1), ("FACE", 2)]
+    ("selector", "number"), [(None, 2), (1, 1), ("1", 1), ("webc", 1), ("FACE", 2)]
 )
 def test_a_device_goes_by_number_or_name(
-    portaudio: type[FakeInput], wanted: int | str | None, number: int
+    portaudio: type[FakeInput], selector: int | str | None, number: int
 ) -> None:
-    assert microphone.find(wanted).number == number
+    assert microphone.find(selector).number == number
 
 
-@pytest.mark.parametrize("wanted", [0, 7, "0", "-1", "theremin"])
-def test_an_unknown_device(portaudio: type[FakeInput], wanted: int | str) -> None:
-    expected = rf"^There is no microphone {wanted!r}; there are 1 \(Webcam\), 2 \(Interface\)\.$"
+@pytest.mark.parametrize("selector", [0, 7, "0", "-1", "theremin"])
+def test_an_unknown_device(portaudio: type[FakeInput], selector: int | str) -> None:
+    expected = rf"^There is no microphone {selector!r}; there are 1 \(Webcam\), 2 \(Interface\)\.$"
     with pytest.raises(UsageError, match=expected):
-        microphone.find(wanted)
+        microphone.find(selector)
 
 
 def test_sound_comes_as_it_was_and_the_input_is_closed(portaudio: type[FakeInput]) -> None:
     portaudio.blocks = [np.stack([np.full(10, level)] * 2, 1) for level in (0.1, 0.2, 0.3)]
     with microphone.open_microphone(rate=48_000) as source:
         assert (source.name, source.rate) == ("Interface", 48_000)
-        heard = []
+        blocks = []
         for block in source:
-            heard.append(block)
-            if len(heard) == 3:
+            blocks.append(block)
+            if len(blocks) == 3:
                 break
         values = portaudio.opened.values
-    np.testing.assert_allclose(np.concatenate(heard), np.repeat([0.1, 0.2, 0.3], 10), atol=1e-7)
-    assert heard[0].dtype == np.float32
+    np.testing.assert_allclose(np.concatenate(blocks), np.repeat([0.1, 0.2, 0.3], 10), atol=1e-7)
+    assert blocks[0].dtype == np.float32
     assert values == {
         "samplerate": 48_000,
         "blocksize": 4_800,
@@ -162,15 +166,15 @@ def test_unplugging_ends_in_one_sentence(
     sentence = (
         r"^The microphone 'Interface' sends no more sound: plug it in again and start again\.$"
     )
-    for told in (True, False):  # PortAudio says so, or simply calls no more
-        portaudio.unplugged = told
+    for reported in (True, False):  # PortAudio says so, or simply calls no more
+        portaudio.unplugged = reported
         monkeypatch.setattr(microphone, "TIMEOUT_S", 0.2)
-        heard: list[int] = []
+        blocks: list[int] = []
         with microphone.open_microphone() as source:
             with pytest.raises(SerdemoError, match=sentence):
-                heard.extend(map(len, source))
+                blocks.extend(map(len, source))
             assert portaudio.opened.closed
-        assert heard == [10, 10]
+        assert blocks == [10, 10]
 
 
 @pytest.mark.parametrize(
@@ -242,10 +246,10 @@ def pulse(tmp_path: Path) -> Iterator[dict[str, str]]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        told = ["pactl", "info"]
+        command = ["pactl", "info"]
         for _ in range(100):
             if not subprocess.run(
-                told, env={**os.environ, **environment}, capture_output=True
+                command, env={**os.environ, **environment}, capture_output=True
             ).returncode:
                 break
             time.sleep(0.1)
@@ -290,8 +294,8 @@ def test_a_virtual_microphone_is_heard(
         player.wait(10)
     assert done.returncode == 0, done.stderr
     *answers, summary = map(json.loads, done.stdout.splitlines())
-    assert [one["end_s"] for one in answers[:3]] == [0.95, 1.45, 1.95]
-    assert max(one["speech"] for one in answers) > 0.7
+    assert [item["end_s"] for item in answers[:3]] == [0.95, 1.45, 1.95]
+    assert max(item["speech"] for item in answers) > 0.7
     assert summary["event"] == "summary"
     assert summary["duration_s"] == pytest.approx(4, abs=0.01)
     assert summary["label"] in ("angry", "happy", "sad")

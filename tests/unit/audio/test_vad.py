@@ -1,3 +1,5 @@
+"""Speech detection equals the official network; quality and its warnings are measured."""
+
 from __future__ import annotations
 
 import csv
@@ -47,11 +49,11 @@ def test_the_batched_network_equals_the_official_one(
 
 def test_calls_do_not_disturb_each_other(detector: vad.SpeechDetector) -> None:
     sounds = [bad_audio.voice(seconds) for seconds in (1.0, 2.5, 4.0)] * 8
-    alone = [detector.probabilities(sound) for sound in sounds]
+    sequential = [detector.probabilities(sound) for sound in sounds]
     with ThreadPoolExecutor(4) as pool:
-        together = list(pool.map(detector.probabilities, sounds))
-    for one, other in zip(alone, together, strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-6)
+        parallel = list(pool.map(detector.probabilities, sounds))
+    for first, second in zip(sequential, parallel, strict=True):
+        np.testing.assert_allclose(first, second, atol=1e-6)
     assert detector.probabilities(np.zeros(0, np.float32)).shape == (0,)
 
 
@@ -75,16 +77,16 @@ def test_a_missing_or_damaged_network_is_told(
     package = tmp_path / "silero_vad"
     (package / "data").mkdir(parents=True)
     (package / "__init__.py").touch()
-    told = r'cannot be read: python -m pip install -U "silero-vad>=6.2.3,<7"'
+    pattern = r'cannot be read: python -m pip install -U "silero-vad>=6.2.3,<7"'
     for content in (None, b"", b"no network"):
         if content is not None:
             (package / "data" / vad._NETWORK).write_bytes(content)
         spec = importlib.util.spec_from_file_location("silero_vad", package / "__init__.py")
         monkeypatch.setattr(vad, "find_spec", lambda name, spec=spec: spec)
-        with pytest.raises(SerdemoError, match=told):
+        with pytest.raises(SerdemoError, match=pattern):
             vad.SpeechDetector()
     monkeypatch.setattr(vad, "find_spec", lambda name: None)
-    with pytest.raises(SerdemoError, match=told):
+    with pytest.raises(SerdemoError, match=pattern):
         vad.SpeechDetector()
 
 
@@ -97,8 +99,8 @@ def test_speech_is_found_where_it_is(detector: vad.SpeechDetector) -> None:
     assert vad.speech_share(probabilities, 0, len(sound)) == pytest.approx(0.27, abs=0.05)
     assert vad.speech_duration_s(probabilities) == pytest.approx(1.5, abs=0.3)
     noise = np.random.default_rng(0).standard_normal(80_000).astype(np.float32)
-    for other in (0.1 * noise, bad_audio.sine(5.0), np.zeros(80_000, np.float32)):
-        assert vad.speech_duration_s(detector.probabilities(other)) < quality.NO_SPEECH_S
+    for second in (0.1 * noise, bad_audio.sine(5.0), np.zeros(80_000, np.float32)):
+        assert vad.speech_duration_s(detector.probabilities(second)) < quality.NO_SPEECH_S
 
 
 def test_speech_share_counts_chunks() -> None:

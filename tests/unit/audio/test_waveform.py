@@ -1,5 +1,8 @@
+"""Decoding to 16 kHz mono, refusals in one sentence, resampling and windows."""
+
 from __future__ import annotations
 
+import pickle
 import re
 import tracemalloc
 from pathlib import Path
@@ -150,6 +153,28 @@ def test_an_array_gives_what_the_file_gives(tmp_path: Path, dtype: str) -> None:
 def test_bad_arrays_end_in_one_sentence(samples: np.ndarray, rate: int, pattern: str) -> None:
     with pytest.raises(SerdemoError, match=f"^live .*{pattern}"):
         waveform.from_array(samples, rate, "live")
+    if rate == 16_000 and np.size(samples):
+        with pytest.raises(SerdemoError, match=f"^The sound .*{pattern}"):
+            waveform.validate_samples(samples)
+
+
+def test_good_arrays_are_valid() -> None:
+    for samples in (np.zeros(0), np.ones((9, 2), np.float32), np.full(9, 255, np.uint8)):
+        waveform.validate_samples(samples)
+
+
+def test_an_error_keeps_its_sentence_between_processes() -> None:
+    error = decoding.AudioError("is empty: record it again.", "a.wav")
+    assert str(pickle.loads(pickle.dumps(error))) == "a.wav is empty: record it again."
+
+
+def test_sixteen_bit_samples() -> None:
+    wave = np.array([0, 0.5, 1, -1, 3, -3], np.float32)
+    assert waveform.to_int16(wave).tolist() == [0, 16384, 32767, -32767, 32767, -32767]
+    stored, scale = waveform.to_scaled_int16(wave * 1e-4)
+    assert (stored.dtype, stored.max(), stored.min()) == (np.int16, 32767, -32767)
+    np.testing.assert_allclose(stored * scale, wave * 1e-4, atol=1e-8)
+    assert waveform.to_scaled_int16(np.zeros(3, np.float32))[0].tolist() == [0, 0, 0]
 
 
 @settings(deadline=None, max_examples=40)

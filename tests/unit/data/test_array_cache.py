@@ -149,10 +149,10 @@ def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_digests(tmp_path: Path) -> None:
-    one, two = tmp_path / "one", tmp_path / "two"
-    one.write_bytes(b"abc")
-    two.write_bytes(b"abc")
-    assert digest(one, "x") == digest(two, "x") != digest(one, "y")
+    first, second = tmp_path / "one", tmp_path / "two"
+    first.write_bytes(b"abc")
+    second.write_bytes(b"abc")
+    assert digest(first, "x") == digest(second, "x") != digest(first, "y")
     assert digest("a", "b") != digest("ab") != digest("b", "a")
     with pytest.raises(SerdemoError, match="gone could not be read"):
         digest(tmp_path / "gone")

@@ -9,6 +9,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
+from support.corpora import touch
 
 from serdemo.data import corpora, splits
 from serdemo.data.corpora import CORPORA, find, load, same_speaker, status
@@ -17,7 +18,6 @@ from serdemo.data.corpora.emotion_names import emotion_word
 from serdemo.data.corpora.registry import Status
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.types import EMOTIONS
-from tests.support.corpora import touch
 
 DATA = os.environ.get("SERDEMO_DATA")
 needs_data = pytest.mark.skipif(not DATA, reason="SERDEMO_DATA names no folder with corpora")
@@ -188,14 +188,14 @@ WHOLE = {
         for number in range(1, 31 if letters == "n" else 16)
     ],
     "tess": [
-        f"{who}_{emotion}/{who}_{first}{second}_{emotion}.wav"
-        for who in ("OAF", "YAF")
+        f"{speaker}_{emotion}/{speaker}_{first}{second}_{emotion}.wav"
+        for speaker in ("OAF", "YAF")
         for emotion in ("angry", "disgust", "fear", "happy", "neutral", "ps", "sad")
         for first, second in product("abcdefghij", "abcdefghijklmnopqrst")
     ],
     "emovo": [
-        f"{who}/{emotion}-{who}-{kind}{number}.wav"
-        for who in ("f1", "f2", "f3", "m1", "m2", "m3")
+        f"{speaker}/{emotion}-{speaker}-{kind}{number}.wav"
+        for speaker in ("f1", "f2", "f3", "m1", "m2", "m3")
         for emotion in ("dis", "gio", "neu", "pau", "rab", "sor", "tri")
         for kind, count in (("b", 3), ("l", 4), ("n", 5), ("d", 2))
         for number in range(1, count + 1)
@@ -267,11 +267,13 @@ def test_ids_of_other_corpora_are_not_touched():
 
 
 def test_a_sentence_counts_for_each_speaker_and_emotion_and_a_copy_once(tmp_path):
-    folders = [f"{who}/{mood}" for who in ("wangzhe", "liuchanhg") for mood in ("sad", "fear")]
+    folders = [
+        f"{speaker}/{mood}" for speaker in ("wangzhe", "liuchanhg") for mood in ("sad", "fear")
+    ]
     touch(tmp_path / "CASIA", *(f"{name}/201.wav" for name in folders))
     touch(tmp_path / "CASIA", "copy/wangzhe/sad/201.wav")
     assert {(clip.speaker, clip.emotion) for clip in find(tmp_path, "casia")} == {
-        (who, mood) for who in ("WANGZHE", "LIUCHANHG") for mood in ("sad", "fear")
+        (speaker, mood) for speaker in ("WANGZHE", "LIUCHANHG") for mood in ("sad", "fear")
     }
     assert len(find(tmp_path, "casia")) == 4
 
@@ -345,16 +347,17 @@ def msp_podcast(root: Path) -> Path:
 def test_msp_podcast_reads_its_labels_speakers_and_parts(tmp_path):
     missing = msp_podcast(tmp_path / "MSP-Podcast") / "Audios/MSP-PODCAST_0002_0001.wav"
     missing.unlink()
-    found = {clip.path.stem[12:]: clip for clip in find(tmp_path, "msppodcast")}
+    utterances = {clip.path.stem[12:]: clip for clip in find(tmp_path, "msppodcast")}
     assert {
-        stem: (clip.speaker, clip.emotion, clip.gender, clip.fold) for stem, clip in found.items()
+        stem: (clip.speaker, clip.emotion, clip.gender, clip.fold)
+        for stem, clip in utterances.items()
     } == {
         "0001_0008": ("127", "angry", "f", "Train"),
         "0001_0019_0001": ("127", "happy", "f", "Train"),
         "0003_0001": ("98", "surprise", "m", "Development"),
         "0004_0001": ("7", "sad", "m", "Test1"),
     }
-    folds = dict(splits.folds(list(found.values()), by="fold"))
+    folds = dict(splits.folds(list(utterances.values()), by="fold"))
     assert Counter({name: len(split.test) for name, split in folds.items()}) == {
         "msppodcast/Development": 1,
         "msppodcast/Test1": 1,
@@ -381,10 +384,10 @@ def test_the_parts_of_esd_share_speakers_and_are_refused(tmp_path):
     parts = {"train": "0011_000401", "evaluation": "0011_000351", "test": "0011_000371"}
     touch(tmp_path / "ESD", *(f"0011/Angry/{part}/{stem}.wav" for part, stem in parts.items()))
     touch(tmp_path / "ESD", "0001/Happy/0001_000701.wav")
-    found = find(tmp_path, "esd")
-    assert len(dict(splits.folds(found, by="speaker"))) == 2
+    utterances = find(tmp_path, "esd")
+    assert len(dict(splits.folds(utterances, by="speaker"))) == 2
     with pytest.raises(SerdemoError, match="speaker esd/0011 stands in both"):
-        list(splits.folds([clip for clip in found if clip.fold], by="fold"))
+        list(splits.folds([clip for clip in utterances if clip.fold], by="fold"))
 
 
 @needs_data

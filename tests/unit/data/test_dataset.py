@@ -1,3 +1,5 @@
+"""Clips in memory, balanced sampling, crops and batches, with workers and without."""
+
 from __future__ import annotations
 
 import math
@@ -63,14 +65,14 @@ def test_clips_know_who_says_what(some_clips: list[Utterance]) -> None:
     assert torch.equal(moved.speaker, batch.speaker)
 
 
-@pytest.mark.parametrize("kept", [0, 1, 3, 6])
+@pytest.mark.parametrize("n_stored", [0, 1, 3, 6])
 def test_the_memory_bound_changes_nothing_but_memory(
-    some_clips: list[Utterance], kept: int
+    some_clips: list[Utterance], n_stored: int
 ) -> None:
     sizes = [4000 - 500 * number for number in range(6)]
-    clips = ClipDataset(some_clips, LABELS, (sum(sizes[:kept]) + 0.5) / 5e8)
-    assert len(clips.ends) - 1 == kept
-    assert len(clips.samples) == sum(sizes[:kept])
+    clips = ClipDataset(some_clips, LABELS, (sum(sizes[:n_stored]) + 0.5) / 5e8)
+    assert len(clips.ends) - 1 == n_stored
+    assert len(clips.samples) == sum(sizes[:n_stored])
     for index, known in enumerate(some_clips):
         exact = soundfile.read(known.path, dtype="float32")[0]
         wave = clips.wave(index)
@@ -88,7 +90,7 @@ def test_samples_survive_storage_whatever_their_level(peak: float, tmp_path: Pat
 
 
 def test_clips_known_to_be_too_many_are_not_decoded(some_clips: list[Utterance]) -> None:
-    long = [replace(one, duration_s=0.25) for one in some_clips]
+    long = [replace(single, duration_s=0.25) for single in some_clips]
     missing = replace(long[-1], path=Path("missing.wav"))
     clips = ClipDataset([*long, missing], LABELS, 6 * 4000 / 5e8)  # room for six quarter seconds
     assert len(clips.ends) - 1 == 6
@@ -159,8 +161,8 @@ def test_draws_keep_to_the_weights_with_the_least_repetition() -> None:
 def test_even_weights_take_every_clip_once() -> None:
     plan = sample_epoch(np.full(10, 0.1), BatchOptions(batch_size=4), 0, 0)
     assert sorted(index for part in plan for index, _, _ in part) == list(range(10))
-    one = sample_epoch(np.ones(1), BatchOptions(batch_size=4), 0, 0)
-    assert [index for part in one for index, _, _ in part] == [0]
+    single = sample_epoch(np.ones(1), BatchOptions(batch_size=4), 0, 0)
+    assert [index for part in single for index, _, _ in part] == [0]
 
 
 def test_crops() -> None:
@@ -181,8 +183,8 @@ def test_crops() -> None:
         assert start == 0
 
 
-def same(one: Batch, other: Batch) -> bool:
-    return all(torch.equal(getattr(one, n), getattr(other, n)) for n in Batch.__slots__)
+def same(single: Batch, other: Batch) -> bool:
+    return all(torch.equal(getattr(single, n), getattr(other, n)) for n in Batch.__slots__)
 
 
 @pytest.mark.slow
@@ -191,16 +193,16 @@ def test_worker_processes_prepare_the_same_batches(some_clips: list[Utterance]) 
     options = BatchOptions(batch_size=2, min_crop=0.1, max_crop=0.2)
     plan = sample_epoch(sampling_weights(some_clips, 0.5), options, 1, 0)
     state = torch.get_rng_state()
-    alone = list(training_batches(clips, plan, 0, ROUGH))
-    helped = list(training_batches(clips, plan, 2, ROUGH))
+    sequential = list(training_batches(clips, plan, 0, ROUGH))
+    parallel = list(training_batches(clips, plan, 2, ROUGH))
     # A resumed epoch must find torch's generator as an unbroken one would.
     assert torch.equal(torch.get_rng_state(), state)
-    assert len(alone) == len(helped) == len(plan) == 3
-    assert all(same(one, other) for one, other in zip(alone, helped, strict=True))
+    assert len(sequential) == len(parallel) == len(plan) == 3
+    assert all(same(single, other) for single, other in zip(sequential, parallel, strict=True))
     # The rest of an epoch is the same as when it is prepared from the start.
     rest = list(training_batches(clips, plan[2:], 0, ROUGH))
-    assert same(rest[0], alone[2])
-    for batch, part in zip(alone, plan, strict=True):
+    assert same(rest[0], sequential[2])
+    for batch, part in zip(sequential, plan, strict=True):
         assert batch.index.tolist() == [index for index, _, _ in part]
         assert batch.wave.shape[1] <= int(np.ceil(part[0][1] * 16_000))
         assert torch.isfinite(batch.wave).all()

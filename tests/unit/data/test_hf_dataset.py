@@ -118,7 +118,11 @@ def test_sound_in_a_file_of_its_own_is_read_there(tmp_path: Path, cache: Path) -
     sounds = [{"bytes": None, "path": str(tmp_path / "own.wav")}] * 4
     folder = tmp_path / "set"
     datasets.Dataset.from_dict(
-        {"sound": [one["path"] for one in sounds], "emotion": ["sad"] * 4, "speaker": list("abcd")}
+        {
+            "sound": [sound["path"] for sound in sounds],
+            "emotion": ["sad"] * 4,
+            "speaker": list("abcd"),
+        }
     ).to_parquet(folder.with_suffix(".parquet"))
     folder.mkdir()
     folder.with_suffix(".parquet").rename(folder / "train.parquet")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from support.corpora import touch
 
 from serdemo.data.corpora import csv_table, find, load, load_many
 from serdemo.data.corpora.emotion_names import emotion_word
 from serdemo.schema.errors import SerdemoError, UsageError
-from tests.support.corpora import touch
 
 
 def test_find_searches_the_usual_folders_to_any_depth(tmp_path):
@@ -224,9 +224,14 @@ def test_a_good_table_with_all_its_columns(tmp_path):
             "joy,sub\\ü b.wav,Actor_7,ravdess,en,m,,,\r\n"
         ).encode()
     )
-    one, two = load("My Set.csv", tmp_path)
-    assert (one.path, one.corpus, one.speaker) == (tmp_path / "a.wav", "my set", "Anna")
-    assert (one.emotion, one.native_label, one.language, one.gender) == ("sad", "Trauer", "de", "f")
-    assert (one.duration_s, one.fold) == (2.5, "s1")
-    assert two.path == tmp_path / "sub" / "ü b.wav"
-    assert (two.speaker_key, two.emotion, two.duration_s) == ("ravdess/07", "happy", None)
+    first, second = load("My Set.csv", tmp_path)
+    assert (first.path, first.corpus, first.speaker) == (tmp_path / "a.wav", "my set", "Anna")
+    assert (first.emotion, first.native_label, first.language, first.gender) == (
+        "sad",
+        "Trauer",
+        "de",
+        "f",
+    )
+    assert (first.duration_s, first.fold) == (2.5, "s1")
+    assert second.path == tmp_path / "sub" / "ü b.wav"
+    assert (second.speaker_key, second.emotion, second.duration_s) == ("ravdess/07", "happy", None)

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+from support.corpora import touch
 
 from serdemo.data.corpora import load
 from serdemo.schema.errors import SerdemoError, UsageError
-from tests.support.corpora import touch
 
 
 @pytest.mark.parametrize("words", ["fear", "FEAR", "afraid", "fear+happiness"])

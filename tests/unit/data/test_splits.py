@@ -210,11 +210,11 @@ def test_folds_of_nothing():
 
 def test_random_by_speaker_holds_out_a_share_of_each_corpus():
     many = clips("a", {f"{n}": 2 for n in range(20)}) + clips("b", {"1": 2, "2": 2})
-    alone = clips("c", {"only": 5})
-    split = splits.random_by_speaker(many + alone, 0.25, seed=3)
+    single = clips("c", {"only": 5})
+    split = splits.random_by_speaker(many + single, 0.25, seed=3)
     held = Counter(key.split("/")[0] for key in split.speakers("test"))
     assert held == {"a": 5, "b": 1} and not split.valid
-    again = splits.random_by_speaker((many + alone)[::-1], 0.25, seed=3)
+    again = splits.random_by_speaker((many + single)[::-1], 0.25, seed=3)
     assert again.fingerprint == split.fingerprint
     assert splits.random_by_speaker(many, 0.25, seed=4).fingerprint != split.fingerprint
     # the choice in one corpus does not depend on which others there are
@@ -272,12 +272,12 @@ def test_nothing_is_lost_and_no_speaker_crosses(sizes, share, seed):
 )
 def test_shipped_split_of_the_real_corpora():
     root = Path(os.environ["SERDEMO_DATA"])
-    found = [name for name in corpora.CORPORA if corpora.find(root, name)]
-    if not found:
+    names = [name for name in corpora.CORPORA if corpora.find(root, name)]
+    if not names:
         pytest.skip("SERDEMO_DATA holds none of the corpora")
-    utterances = corpora.load_many(",".join(found), root)
+    utterances = corpora.load_many(",".join(names), root)
     split = shipped_split(utterances)
     assert sum(map(len, split.parts.values())) == len(utterances)
-    if set(found) == set(corpora.CORPORA):
+    if set(names) == set(corpora.CORPORA):
         assert set(split.speakers("test")) == held_out("test")
         assert set(split.speakers("valid")) == held_out("selection")

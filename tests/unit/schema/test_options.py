@@ -1,3 +1,5 @@
+"""Options: one declaration for flag, widget and JSON key, checked when built."""
+
 from __future__ import annotations
 
 import json

@@ -38,15 +38,15 @@ def test_what_counts_is_unpacked_and_the_rest_left_out(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "before").write_text("gone")
     assert unpack(made(tmp_path / "a.zip", files), folder, WAV) == 3
-    found = {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*.*")}
-    assert found == {"anna/angry/1.wav": b"one", "anna/sad/2.WAV": b"two", "list.csv": b"three"}
+    contents = {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*.*")}
+    assert contents == {"anna/angry/1.wav": b"one", "anna/sad/2.WAV": b"two", "list.csv": b"three"}
 
 
 def link(path: Path) -> Path:
     with zipfile.ZipFile(path, "w") as archive:
-        told = zipfile.ZipInfo("a.wav")
-        told.external_attr = 0o120777 << 16
-        archive.writestr(told, "/etc/passwd")
+        info = zipfile.ZipInfo("a.wav")
+        info.external_attr = 0o120777 << 16
+        archive.writestr(info, "/etc/passwd")
     return path
 
 
@@ -105,9 +105,9 @@ def test_a_bad_zip_is_one_sentence_and_changes_nothing(
     folder = tmp_path / "clips"
     folder.mkdir()
     (folder / "before").write_text("kept")
-    with pytest.raises(SerdemoError, match=words) as told:
+    with pytest.raises(SerdemoError, match=words) as raised:
         unpack(make(tmp_path / "a.zip"), folder, WAV, 1_000_000)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(raised.value)
     assert [path.name for path in folder.iterdir()] == ["before"]
     assert {path.name for path in tmp_path.iterdir()} <= {"clips", "a.zip"}
 
