@@ -3,7 +3,7 @@
 install_programs() {
     local wanted=() program package
     command -v chromium chromium-browser google-chrome >/dev/null || wanted+=(chromium)
-    for program in ffmpeg:ffmpeg git:git pulseaudio:pulseaudio pactl:pulseaudio-utils; do
+    for program in ffmpeg:ffmpeg git:git pulseaudio:pulseaudio pactl:pulseaudio-utils node:nodejs; do
         command -v "${program%%:*}" >/dev/null || wanted+=("${program##*:}")
     done
     ldconfig -p 2>/dev/null | grep libportaudio.so.2 >/dev/null || wanted+=(libportaudio2)

@@ -1,0 +1,39 @@
+"""The page's scripts that need no browser, run by `node --test`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from serdemo.ui.shell import scripts
+
+HERE = Path(__file__).parent
+
+
+@pytest.mark.slow
+def test_the_scripts_without_a_browser(tmp_path: Path) -> None:
+    node = shutil.which("node")
+    if node is None:
+        if os.environ.get("CI"):
+            pytest.fail("needs node: install nodejs")
+        pytest.skip("needs node: install nodejs")
+    # Node takes a file for a module only below such a package.json.
+    (tmp_path / "package.json").write_text('{ "type": "module" }', encoding="utf-8")
+    for path, content in scripts.modules().items():
+        target = tmp_path / "ui" / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+    tests = [shutil.copy(path, tmp_path) for path in sorted(HERE.glob("*.test.js"))]
+    assert tests
+    done = subprocess.run(
+        [node, "--test", *map(str, tests)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
