@@ -6,6 +6,7 @@ A recipe lays a split out in stages; `training.fit` owns optimiser, precision, c
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 
 from serdemo.schema.errors import UsageError
 from serdemo.training.recipes.base import Recipe
@@ -27,7 +28,7 @@ EXPERIMENTS: dict[str, str] = {
 def get(name: str) -> type[Recipe]:
     """The recipe of that name; raises UsageError for an unknown one."""
     target = RECIPES.get(name) or EXPERIMENTS.get(name)
-    if target is None:
+    if target is None or (name in EXPERIMENTS and find_spec("serdemo.experiments") is None):
         raise UsageError(f"There is no recipe {name!r}; known are {', '.join(RECIPES)}.")
     module, _, attribute = target.partition(":")
     recipe: type[Recipe] = getattr(import_module(module), attribute)
