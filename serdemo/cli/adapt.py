@@ -14,10 +14,10 @@ from serdemo.schema.settings import data_root
 
 def command() -> click.Command:
     """The command with a flag for each of its options."""
-    from serdemo.runs.adaptation.run import NAME, SUMMARY, PersonalOptions
+    from serdemo.runs.adaptation.run import NAME, SUMMARY, AdaptationOptions
 
     command = click.command(NAME, help=SUMMARY)(_run())
-    command.params += option_flags([PersonalOptions])
+    command.params += option_flags([AdaptationOptions])
     return command
 
 

@@ -150,8 +150,10 @@ def _draw(
     report = features.adapt(predictor, [clip_features[i] for i in chosen], truth[chosen].tolist())
     seconds = time.perf_counter() - began + sum(extraction_s[i] for i in chosen)
     before, after = (
-        classifier.recall(np.stack([clip_features[i].answer(head) for i in test]), truth[test])
-        for head in (features.head_of(predictor), report.taught.head)
+        classifier.recall(
+            np.stack([clip_features[i].probabilities(head) for i in test]), truth[test]
+        )
+        for head in (features.head_of(predictor), report.adapted.head)
     )
     return before, after, *report.recalls, seconds
 

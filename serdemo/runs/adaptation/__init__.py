@@ -1,1 +1,1 @@
-"""A model taught one voice by a few clips of it."""
+"""Few-shot speaker adaptation: adapts the classifier to one speaker by a few labelled clips."""

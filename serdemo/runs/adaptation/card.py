@@ -1,4 +1,4 @@
-"""The model card of a model that was taught one voice."""
+"""The model card of a model that was adapted to one speaker."""
 
 from __future__ import annotations
 
@@ -8,46 +8,42 @@ from serdemo.nn.description import Description
 from serdemo.runs.adaptation.features import AdaptationReport
 
 
-def write(description: Description, lesson: AdaptationReport, command: str) -> str:
-    """The model card as Markdown: what the voice taught, and what was there before."""
-    (before, after), (right_before, right) = lesson.recalls, lesson.right
-    start = description.metrics["voice"]["start"]
-    taught = ", ".join(f"{number} {name}" for name, number in lesson.clips.items())
+def write(description: Description, report: AdaptationReport, command: str) -> str:
+    """The model card as Markdown; `command` is the command line that made the model."""
+    (uar_before, uar), (n_before, n_after) = report.recalls, report.n_correct
+    start, n_clips = description.metrics["voice"]["start"], len(report.truth)
+    counts = ", ".join(f"{number} {name}" for name, number in report.clips.items())
     corpora = sorted(set(description.trained_on) & set(CORPORA))
+    licence = description.licence or model_card.licence(corpora)
     lines = [
         *("---", "license: other", "library_name: serdemo", *model_card.EMOTION_TAGS, "---", ""),
         f"# {description.name}",
         "",
-        f"`{start}`, taught one voice by {len(lesson.truth)} clips of it ({taught}): its last layer"
-        " was moved towards them, the rest is as it was.",
+        f"`{start}`, adapted to one speaker by {n_clips} clips ({counts}): the last layer of the"
+        " classifier was refitted, the rest is unchanged.",
         "",
         "## How good it is on this voice",
         "",
-        "Each clip was left out in turn and answered by a model taught without it: an estimate for"
-        " further clips of this voice, spoken alike. Unweighted average recall (UAR) in percent.",
+        "Leave-one-out: each clip is predicted by a model adapted without it, an estimate for further"
+        " clips of this speaker, spoken alike. Unweighted average recall (UAR) in percent.",
         "",
-        "| | UAR | clips heard rightly |",
+        "| | UAR | correct clips |",
         "|---|---|---|",
-        f"| before | {before:.1%} | {right_before} of {len(lesson.truth)} |",
-        f"| after | {after:.1%} | {right} of {len(lesson.truth)} |",
+        f"| before | {uar_before:.1%} | {n_before} of {n_clips} |",
+        f"| after | {uar:.1%} | {n_after} of {n_clips} |",
         "",
-        f"Figures on strangers' voices are those of `{start}`, not of this model: expect it to"
-        " answer other voices no better than that, and often worse.",
+        f"The results on other speakers are those of `{start}`, not of this model: expect it to be no"
+        " better on other voices, and often worse.",
         "",
         "## What it was trained on",
         "",
-        f"The clips of this voice, which are not in this folder, and what `{start}` was trained on:"
+        f"The clips of this speaker, which are not in this folder, and what `{start}` was trained on:"
         f" {', '.join(corpora) or 'not told'}. No audio is shipped with the model.",
         "",
         *("## Made by", "", f"```\n{model_card.strip_local_paths(command)}\n```", ""),
         f"serdemo {description.code_version}.",
         "",
-        *(
-            "## Licence",
-            "",
-            f"The weights: {description.licence or model_card.licence(corpora)}.",
-            "",
-        ),
+        *("## Licence", "", f"The weights: {licence}.", ""),
         *("## Limits", "", model_card.LIMITS, ""),
     ]
     return "\n".join(lines)

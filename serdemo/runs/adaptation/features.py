@@ -1,6 +1,6 @@
-"""One voice and the model it teaches: clips heard once by the frozen network, the last layer moved.
+"""Features of one speaker's clips, the adaptation of a model to them, and the saved checkpoint.
 
-See `personal` for how it is moved. What is heard of a clip here is what `Predictor` answers it by.
+The network stays frozen: each clip goes through it once, by the windows that `Predictor` scores.
 """
 
 from __future__ import annotations
@@ -28,61 +28,68 @@ from serdemo.inference.aggregation import aggregate
 from serdemo.inference.predictor import Predictor
 from serdemo.nn import checkpoint, provenance
 from serdemo.nn.description import Description
-from serdemo.runs.adaptation import classifier as personal
-from serdemo.runs.adaptation.classifier import AdaptedHead, Floats, Head
+from serdemo.runs.adaptation.classifier import (
+    TOO_FEW_CLIPS,
+    AdaptedHead,
+    Floats,
+    Head,
+    adapt_classifier,
+    recall,
+)
 from serdemo.schema.errors import UsageError
 from serdemo.schema.types import Utterance
 
-# How fast a clip is heard once more to learn from, pitch and pace together. Chosen on the selection
-# speakers, where more speeds, noise, rooms and parts of a clip brought nothing beside them.
+# Speed perturbation of the views that are trained on besides the clip, pitch and pace together.
+# Selected on the selection speakers, where further speeds, noise, rooms and crops did not help.
 SPEEDS = (0.86, 1.15)
 BATCH_SIZE = 4  # clips that go through the network together
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClipFeatures:
-    """A clip as the last layer is given it: `rows` (W, E) of its windows, which count by `weights`
-    (W,) summing to 1, and `others` (V, E), of the clip heard faster and slower.
+    """Input of the last layer for a clip: `windows` (W, E), and `perturbed` (V, E) of the clip at
+    other speeds.
 
-    `speech` says whether a voice was found in it at all.
+    `weights` (W,) of the windows sum to 1. `has_speech` says whether speech was found in the clip.
     """
 
-    rows: Floats
+    windows: Floats
     weights: Floats
-    others: Floats
-    speech: bool
+    perturbed: Floats
+    has_speech: bool
 
     @property
-    def ways(self) -> Floats:
-        """(1 + V, E): as it is, then the other ways; what `personal.teach` learns from."""
-        whole: Floats = np.concatenate([(self.weights @ self.rows)[None], self.others])
-        return whole
+    def views(self) -> Floats:
+        """(1 + V, E): the clip, then its perturbed versions; input of `adapt_classifier`."""
+        stacked: Floats = np.concatenate([(self.weights @ self.windows)[None], self.perturbed])
+        return stacked
 
-    def answer(self, head: Head) -> Floats:
-        """The probabilities (C,) that a model with this last layer gives."""
-        shares: Floats = self.weights @ softmax(head.logits(self.rows), axis=1)
-        return shares
+    def probabilities(self, head: Head) -> Floats:
+        """Probabilities (C,) of the clip by a model with this last layer."""
+        mean: Floats = self.weights @ softmax(head.logits(self.windows), axis=1)
+        return mean
 
 
 def extract_features(
     predictor: Predictor, clips: Sequence[waveform.Clip]
 ) -> Iterator[ClipFeatures]:
-    """Each clip as the last layer of this model is given it, some at a time."""
+    """Features of each clip, computed in batches."""
     for start in range(0, len(clips), BATCH_SIZE):
         outputs = predictor.score_clips(clips[start : start + BATCH_SIZE], segments=True)
-        # That with most speech, or that which holds all of a short sound.
+        # The window with most speech, or that which holds all of a short clip.
         fullest = [
             max(output.windows, key=lambda window: (window.whole, window.speech_ratio))
             for output in outputs
         ]
-        perturbed = [wave for window in fullest for wave in _speed_perturbed(window.wave)]
-        others = _hidden(predictor, predictor.embeddings(perturbed))
-        for output, own in zip(outputs, np.split(others, len(outputs)), strict=True):
-            windows = output.windows
-            rows = _hidden(predictor, output.window_embeddings)
-            weights = aggregate(windows, np.eye(len(windows)))
-            has_speech = any(window.speech_ratio > 0 for window in windows)
-            yield ClipFeatures(rows, weights, own, has_speech)
+        waves = [wave for window in fullest for wave in _speed_perturbed(window.wave)]
+        perturbed = _hidden(predictor, predictor.embeddings(waves))
+        for output, views in zip(outputs, np.split(perturbed, len(outputs)), strict=True):
+            yield ClipFeatures(
+                _hidden(predictor, output.window_embeddings),
+                aggregate(output.windows, np.eye(len(output.windows))),
+                views,
+                any(window.speech_ratio > 0 for window in output.windows),
+            )
 
 
 def head_of(predictor: Predictor) -> Head:
@@ -94,85 +101,85 @@ def head_of(predictor: Predictor) -> Head:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AdaptationReport:
-    """What a voice taught a model: `truth` (N,) are the clips' classes among `labels`."""
+    """An adapted model and its leave-one-out evaluation: `truth` (N,) are the clips' classes, as
+    indices into `labels`."""
 
     labels: tuple[str, ...]
     truth: tuple[int, ...]
-    taught: AdaptedHead
+    adapted: AdaptedHead
 
     @property
     def clips(self) -> dict[str, int]:
-        """How many clips of which emotion."""
-        count = Counter(self.truth)
-        return {self.labels[one]: count[one] for one in sorted(count)}
+        """The number of clips of each emotion."""
+        counts = Counter(self.truth)
+        return {self.labels[index]: counts[index] for index in sorted(counts)}
+
+    def _correct(self) -> NDArray[np.bool_]:
+        """(2, N): correct predictions of the original and of the left-out heads."""
+        predicted = [self.adapted.before.argmax(1), self.adapted.after.argmax(1)]
+        correct: NDArray[np.bool_] = np.stack(predicted) == self.truth
+        return correct
 
     @property
-    def right(self) -> tuple[int, int]:
-        """How many clips are answered rightly by the model as it was, and by one taught without
-        the clip in question."""
-        truth = np.array(self.truth)
-        before, after = (
-            int((logits.argmax(1) == truth).sum())
-            for logits in (self.taught.before, self.taught.after)
-        )
-        return before, after
+    def n_correct(self) -> tuple[int, int]:
+        """Correct clips before and after; after means by a head fitted without the clip."""
+        before, after = self._correct().sum(1)
+        return int(before), int(after)
 
     @property
     def recalls(self) -> tuple[float, float]:
-        """The same as unweighted average recalls."""
-        before, after = self.taught.before, self.taught.after
-        return personal.recall(before, self.truth), personal.recall(after, self.truth)
+        """Unweighted average recall before and after."""
+        return recall(self.adapted.before, self.truth), recall(self.adapted.after, self.truth)
 
     @property
-    def sure(self) -> bool:
-        """Whether that is more than chance: an exact sign test of the clips that only one of the
-        two answers rightly, at 5 %."""
-        right = np.stack([self.taught.before.argmax(1), self.taught.after.argmax(1)]) == self.truth
-        lost, gained = (int((right[i] & ~right[1 - i]).sum()) for i in (0, 1))
+    def significant(self) -> bool:
+        """Whether the change is more than chance: exact sign test at 5 % over the clips that only one
+        of the two predicts correctly."""
+        before, after = self._correct()
+        lost, gained = int((before & ~after).sum()), int((after & ~before).sum())
         return bool(gained + lost and binomtest(gained, gained + lost).pvalue < 0.05)
 
     def to_json(self) -> dict[str, Any]:
-        """As `model.json` keeps it."""
-        (before, after), (right_before, right_after) = self.recalls, self.right
+        """The report as stored in `model.json`."""
+        (uar_before, uar_after), (right_before, right_after) = self.recalls, self.n_correct
         return {
             "clips": self.clips,
-            "left_out_uar_before": before,
-            "left_out_uar": after,
+            "left_out_uar_before": uar_before,
+            "left_out_uar": uar_after,
             "right_before": right_before,
             "right": right_after,
-            "sure": self.sure,
+            "sure": self.significant,
             "n": len(self.truth),
-            "heads": self.taught.heads,
+            "heads": self.adapted.n_heads,
         }
 
 
 def adapt(
-    predictor: Predictor, voiced: Sequence[ClipFeatures], truth: Sequence[int]
+    predictor: Predictor, features: Sequence[ClipFeatures], truth: Sequence[int]
 ) -> AdaptationReport:
-    """Teach a model a voice by clips and their classes; raises as `personal.teach`."""
-    if not voiced:
-        raise UsageError(personal.TOO_FEW_CLIPS)
-    ways = np.stack([one.ways for one in voiced])
-    found = personal.adapt_classifier(head_of(predictor), ways, list(truth))
-    return AdaptationReport(predictor.labels, tuple(truth), found)
+    """Adapt a model to clips of one speaker with these classes; raises as `adapt_classifier`."""
+    if not features:
+        raise UsageError(TOO_FEW_CLIPS)
+    views = np.stack([clip.views for clip in features])
+    adapted = adapt_classifier(head_of(predictor), views, list(truth))
+    return AdaptationReport(predictor.labels, tuple(truth), adapted)
 
 
 def save(
-    predictor: Predictor, lesson: AdaptationReport, clips: Sequence[Utterance], folder: Path
+    predictor: Predictor, report: AdaptationReport, clips: Sequence[Utterance], folder: Path
 ) -> Description:
-    """Write the model that was taught as a checkpoint, named after the folder that holds it, and
-    return its description.
+    """Save the adapted model as a checkpoint, named after the parent of `folder`; returns its
+    description.
 
-    Its test figures are not taken over: they are those of another model. Raises SerdemoError when it
-    cannot be written.
+    The test results of the original model are dropped. Raises SerdemoError when it cannot be written.
     """
     model, start = checkpoint.load(predictor.folder)
     _, last = _layers(model.classifier)
-    head = lesson.taught.head
+    head = report.adapted.head
     with torch.no_grad():
         last.weight.copy_(torch.from_numpy(head.weight))
         last.bias.copy_(torch.from_numpy(head.bias))
-    described = replace(
+    description = replace(
         start,
         name=folder.parent.name,
         recipe="personal",
@@ -182,31 +189,31 @@ def save(
         split=Split(train=tuple(clips)).fingerprint,
         metrics={
             "parameters": sum(p.numel() for p in model.parameters()),
-            "voice": {"start": start.name, **lesson.to_json()},
+            "voice": {"start": start.name, **report.to_json()},
         },
         code_version=__version__,
     )
-    checkpoint.save(folder, model, described)
-    return described
+    checkpoint.save(folder, model, description)
+    return description
 
 
 def _speed_perturbed(wave: Samples) -> list[Samples]:
-    return [soxr.resample(wave, SAMPLE_RATE * f, SAMPLE_RATE) for f in SPEEDS]
+    return [soxr.resample(wave, SAMPLE_RATE * factor, SAMPLE_RATE) for factor in SPEEDS]
 
 
 def _hidden(predictor: Predictor, embeddings: NDArray[np.float32]) -> Floats:
     """Input (n, H) of the last linear layer for embeddings (n, E)."""
-    before, _ = _layers(predictor.model.classifier)
+    first_layers, _ = _layers(predictor.model.classifier)
     with torch.inference_mode():
         rows = torch.from_numpy(embeddings).to(predictor.device)
-        found: Floats = before(functional.silu(rows)).cpu().double().numpy()
-    return found
+        hidden: Floats = first_layers(functional.silu(rows)).cpu().double().numpy()
+    return hidden
 
 
 def _layers(classifier: nn.Module) -> tuple[nn.Module, nn.Linear]:
-    """All of a classifier but its last layer, and that."""
-    before: nn.Module = nn.Identity()
+    """All layers of a classifier but the last, and the last."""
+    first_layers: nn.Module = nn.Identity()
     if isinstance(classifier, nn.Sequential):
-        before, classifier = classifier[:-1], classifier[-1]
+        first_layers, classifier = classifier[:-1], classifier[-1]
     assert isinstance(classifier, nn.Linear)
-    return before, classifier
+    return first_layers, classifier

@@ -83,11 +83,13 @@ def test_a_clip_is_answered_as_the_predictor_answers_it(
     clip = waveform.from_array(samples[: round(seconds * SAMPLE_RATE)], SAMPLE_RATE)
     (found,) = features.extract_features(predictor, [clip])
     expected = list(predictor.predict(clip).probabilities.values())
-    np.testing.assert_allclose(found.answer(features.head_of(predictor)), expected, atol=1e-5)
-    assert found.speech
+    np.testing.assert_allclose(
+        found.probabilities(features.head_of(predictor)), expected, atol=1e-5
+    )
+    assert found.has_speech
     assert found.weights.sum() == pytest.approx(1.0)
-    assert found.ways.shape == (1 + len(features.SPEEDS), predictor.model.options.embedding)
-    assert np.abs(np.diff(found.ways, axis=0)).max() > 1e-3  # the ways differ
+    assert found.views.shape == (1 + len(features.SPEEDS), predictor.model.options.embedding)
+    assert np.abs(np.diff(found.views, axis=0)).max() > 1e-3  # the ways differ
 
 
 def test_a_classifier_of_two_layers_is_taught_its_last(
@@ -100,9 +102,9 @@ def test_a_classifier_of_two_layers_is_taught_its_last(
     two = Predictor(tmp_path / "two", device="cpu")
     clip = waveform.decode(EXAMPLES / VOICES["angry"])
     (found,) = features.extract_features(two, [clip])
-    assert found.rows.shape[1] == 5
+    assert found.windows.shape[1] == 5
     expected = list(two.predict(clip).probabilities.values())
-    np.testing.assert_allclose(found.answer(features.head_of(two)), expected, atol=1e-5)
+    np.testing.assert_allclose(found.probabilities(features.head_of(two)), expected, atol=1e-5)
 
 
 def test_a_clip_does_not_depend_on_those_heard_with_it(predictor: Predictor) -> None:
@@ -110,14 +112,14 @@ def test_a_clip_does_not_depend_on_those_heard_with_it(predictor: Predictor) -> 
     together = list(features.extract_features(predictor, clips))
     for clip, found in zip(clips, together, strict=True):
         (alone,) = features.extract_features(predictor, [clip])
-        np.testing.assert_allclose(found.ways, alone.ways, atol=1e-4)
+        np.testing.assert_allclose(found.views, alone.views, atol=1e-4)
 
 
 def test_silence_is_no_voice(predictor: Predictor) -> None:
     (found,) = features.extract_features(
         predictor, [waveform.from_array(np.zeros(SAMPLE_RATE), SAMPLE_RATE)]
     )
-    assert not found.speech
+    assert not found.has_speech
 
 
 def test_how_sure_a_lesson_is() -> None:
@@ -130,8 +132,8 @@ def test_how_sure_a_lesson_is() -> None:
         head = Head(np.zeros((2, 1)), np.zeros(2))
         taught = classifier.AdaptedHead(head, before, after, len(before), 1.0)
         lesson = features.AdaptationReport(("angry", "sad"), (0,) * len(before), taught)
-        assert lesson.right == (lost + alike, gained + alike)
-        return lesson.sure
+        assert lesson.n_correct == (lost + alike, gained + alike)
+        return lesson.significant
 
     assert [sure(5, 0), sure(6, 0), sure(0, 0), sure(9, 1), sure(9, 2), sure(0, 6)] == [
         *(False, True, False, True, False, True)
@@ -194,11 +196,11 @@ def test_the_model_that_is_saved_answers_as_it_was_taught(
     saved = Predictor(tmp_path / "me" / "checkpoint", device="cpu")
     for clip, one in zip(clips, heard, strict=True):
         found = list(saved.predict(clip.path).probabilities.values())
-        np.testing.assert_allclose(found, one.answer(lesson.taught.head), atol=5e-3)
-    assert lesson.taught.before.shape == (12, 3)
+        np.testing.assert_allclose(found, one.probabilities(lesson.adapted.head), atol=5e-3)
+    assert lesson.adapted.before.shape == (12, 3)
     np.testing.assert_allclose(
-        softmax(lesson.taught.before, axis=1)[0],
-        softmax(features.head_of(predictor).logits(heard[0].ways[:1])[0]),
+        softmax(lesson.adapted.before, axis=1)[0],
+        softmax(features.head_of(predictor).logits(heard[0].views[:1])[0]),
     )
 
 
@@ -214,7 +216,7 @@ def test_a_run_that_is_stopped_says_so_and_begins_again(
     os.utime(tmp_path / "my-voice" / STOP_FILE, (1e9, 1e9))  # of an earlier process
     assert isinstance(taught(resume=True)[-1], Finished)
     assert isinstance(taught(resume=True)[-1], Finished)  # taught anew, in the same place
-    assert isinstance(taught(resume=True, asked=lambda: "asked to stop")[-1], Stopped)
+    assert isinstance(taught(resume=True, stop_reason=lambda: "asked to stop")[-1], Stopped)
     assert (tmp_path / "my-voice" / "checkpoint" / "model.json").exists()
 
 

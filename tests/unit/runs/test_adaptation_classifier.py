@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from serdemo.runs.adaptation import classifier as personal
+from serdemo.runs.adaptation import classifier
 from serdemo.runs.adaptation.classifier import Head, adapt_classifier, recall
 from serdemo.schema.errors import SerdemoError
 
@@ -37,8 +37,8 @@ def test_a_voice_that_lies_elsewhere_is_learnt() -> None:
     assert recall(found.before, truth) <= 0.5
     assert recall(found.after, truth) == 1.0
     assert recall(found.head.logits(rows[:, 0]), truth) == 1.0
-    assert found.heads == len(truth)
-    assert np.isfinite(found.penalty)
+    assert found.n_heads == len(truth)
+    assert np.isfinite(found.l2_strength)
     # New clips of that voice, which taught nothing, are understood too.
     others, theirs = clips_of(head, each=40, moved=1.5, seed=2)
     assert recall(head.logits(others[:, 0]), theirs) <= 0.5
@@ -93,7 +93,7 @@ def test_the_axes_of_an_embedding_do_not_matter() -> None:
     np.testing.assert_allclose(other.logits(moved[:, 0]), head.logits(rows[:, 0]))
     first, second = adapt_classifier(head, rows, truth), adapt_classifier(other, moved, truth)
     np.testing.assert_allclose(second.after, first.after, atol=5e-3)
-    assert second.penalty == first.penalty
+    assert second.l2_strength == first.l2_strength
 
 
 def test_a_temperature_that_is_folded_into_the_weights_changes_nothing() -> None:
@@ -129,10 +129,10 @@ def test_leave_one_out_does_not_fool_itself(each: int) -> None:
         found = adapt_classifier(head, rows, truth)
         gains.append(recall(found.after, truth) - recall(found.before, truth))
         by_heart.append(recall(_resubstituted(rows, truth), truth))
-        heads.add(found.heads)
+        heads.add(found.n_heads)
     assert np.mean(by_heart) > 0.7
     assert np.mean(gains) < 0.05
-    assert heads == {min(3 * each, personal.MAX_FOLDS)}
+    assert heads == {min(3 * each, classifier.MAX_FOLDS)}
 
 
 def _resubstituted(rows: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -146,9 +146,9 @@ def _resubstituted(rows: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 def test_many_clips_are_left_out_several_at_a_time_and_evenly() -> None:
     which = np.repeat([0, 1], [60, 40])
-    groups = personal._groups(which)
-    assert groups.max() + 1 == personal.MAX_FOLDS
-    for group in range(personal.MAX_FOLDS):
+    groups = classifier._folds(which)
+    assert groups.max() + 1 == classifier.MAX_FOLDS
+    for group in range(classifier.MAX_FOLDS):
         counts = np.bincount(which[groups == group], minlength=2)
         assert counts.sum() in (2, 3)
         assert counts.max() <= 2
