@@ -1,1 +1,1 @@
-"""Embeddings of whole corpora: made once, kept as tables, looked at."""
+"""Embeddings of corpora: extraction, tables, projections, maps and their export."""

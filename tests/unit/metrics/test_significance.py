@@ -11,7 +11,7 @@ from serdemo.metrics.significance import compare_to_chance, paired_bootstrap
 from serdemo.schema.errors import SerdemoError
 
 
-def answers(rng: np.random.Generator, rate: float, n: int) -> np.ndarray[Any, Any]:
+def random_answers(rng: np.random.Generator, rate: float, n: int) -> np.ndarray[Any, Any]:
     return rng.random(n) < rate
 
 
@@ -19,22 +19,25 @@ def test_a_clear_difference_is_seen_and_none_is_not_invented() -> None:
     rng = np.random.default_rng(0)
     truth = [("angry", "sad")[n % 2] for n in range(400)]
     speakers = [f"s{n % 20}" for n in range(400)]
-    a, b = answers(rng, 0.6, 400), answers(rng, 0.8, 400)
-    found = paired_bootstrap(truth, a, b, speakers)
-    assert found.verdict == "better"
-    assert found.over == "speakers"
-    assert found.ci95[0] < found.uar_b - found.uar_a < found.ci95[1]
+    a, b = random_answers(rng, 0.6, 400), random_answers(rng, 0.8, 400)
+    comparison = paired_bootstrap(truth, a, b, speakers)
+    assert comparison.verdict == "better"
+    assert comparison.over == "speakers"
+    assert comparison.ci95[0] < comparison.uar_b - comparison.uar_a < comparison.ci95[1]
     back = paired_bootstrap(truth, b, a, speakers)
     assert back.verdict == "worse"
-    assert back.ci95 == pytest.approx((-found.ci95[1], -found.ci95[0]))
+    assert back.ci95 == pytest.approx((-comparison.ci95[1], -comparison.ci95[0]))
     same = paired_bootstrap(truth, a, a, speakers)
     assert (same.verdict, same.ci95) == ("no difference", (0.0, 0.0))
     by_hand = [np.mean([r for r, t in zip(a, truth, strict=True) if t == c]) for c in set(truth)]
-    assert found.uar_a == pytest.approx(np.mean(by_hand))
-    assert found.ci95_a == back.ci95_b
-    assert found.ci95_a[0] < found.uar_a < found.ci95_a[1] < found.ci95_b[1]
-    assert found.words == f"better by {100 * (found.uar_b - found.uar_a):.0f} points, sure"
-    assert back.words == found.words.replace("better", "worse")
+    assert comparison.uar_a == pytest.approx(np.mean(by_hand))
+    assert comparison.ci95_a == back.ci95_b
+    assert comparison.ci95_a[0] < comparison.uar_a < comparison.ci95_a[1] < comparison.ci95_b[1]
+    assert (
+        comparison.words
+        == f"better by {100 * (comparison.uar_b - comparison.uar_a):.0f} points, sure"
+    )
+    assert back.words == comparison.words.replace("better", "worse")
     assert same.words == "no difference that 400 clips can show"
 
 
@@ -45,19 +48,19 @@ def test_equal_models_are_rarely_told_apart(count: int, over: str) -> None:
     speakers = [f"s{n % count}" for n in range(60)]
     wrong = 0
     for _ in range(100):
-        found = paired_bootstrap(
-            truth, answers(rng, 0.6, 60), answers(rng, 0.6, 60), speakers, draws=400
+        comparison = paired_bootstrap(
+            truth, random_answers(rng, 0.6, 60), random_answers(rng, 0.6, 60), speakers, draws=400
         )
-        assert found.over == over
-        wrong += found.verdict != "no difference"
+        assert comparison.over == over
+        wrong += comparison.verdict != "no difference"
     assert wrong <= 10  # of 100, where 5 are to be expected
 
 
 def test_a_handful_of_clips_proves_nothing() -> None:
     right = np.ones(5, dtype=bool)
-    found = paired_bootstrap(["sad"] * 5, ~right, right, ["s"] * 5)
-    assert found.difference == 1.0
-    assert found.words == "no difference that 5 clips can show"
+    comparison = paired_bootstrap(["sad"] * 5, ~right, right, ["s"] * 5)
+    assert comparison.difference == 1.0
+    assert comparison.words == "no difference that 5 clips can show"
     assert (
         paired_bootstrap(["sad"] * 6, ~np.ones(6, bool), np.ones(6, bool), ["s"] * 6).verdict
         == "better"
@@ -72,10 +75,14 @@ def test_an_interval_holds_the_truth_about_as_often_as_it_says() -> None:
     speakers = [f"s{n % 12}" for n in range(120)]
     held = 0
     for _ in range(200):
-        found = paired_bootstrap(
-            truth, answers(rng, 0.5, 120), answers(rng, 0.65, 120), speakers, draws=300
+        comparison = paired_bootstrap(
+            truth,
+            random_answers(rng, 0.5, 120),
+            random_answers(rng, 0.65, 120),
+            speakers,
+            draws=300,
         )
-        held += found.ci95[0] <= 0.15 <= found.ci95[1]
+        held += comparison.ci95[0] <= 0.15 <= comparison.ci95[1]
     assert 183 <= held <= 199  # of 200, where 190 are to be expected
 
 
@@ -83,9 +90,9 @@ def test_a_small_step_is_told_to_a_tenth() -> None:
     truth, speakers = ["sad"] * 2000, [f"s{n % 40}" for n in range(2000)]
     a = np.ones(2000, dtype=bool)
     a[: 99 * 20 : 99] = False  # 20 of 2000, of as many speakers
-    found = paired_bootstrap(truth, a, np.ones(2000, dtype=bool), speakers)
-    assert found.words == "better by 1.0 points, sure"
-    assert found.points == "1.0 points"
+    comparison = paired_bootstrap(truth, a, np.ones(2000, dtype=bool), speakers)
+    assert comparison.words == "better by 1.0 points, sure"
+    assert comparison.points == "1.0 points"
 
 
 def report(*rows: tuple[int, ...], **other: Any) -> dict[str, Any]:
@@ -109,11 +116,11 @@ def test_a_result_by_itself_is_told_beside_guessing() -> None:
         ((6, 4), (4, 6)),
         ((10, 0), (0, 0)),  # of one class there is nothing to guess
     ):
-        (found,) = compare_to_chance([report(*rows)])
-        assert not found.better, rows
+        (comparison,) = compare_to_chance([report(*rows)])
+        assert not comparison.better, rows
         clips = sum(map(sum, rows))
-        assert found.verdict == f"no better than guessing, as far as {clips} clips can show"
-        assert f"of {clips} clips of 1 speaker it" in found.why
+        assert comparison.verdict == f"no better than guessing, as far as {clips} clips can show"
+        assert f"of {clips} clips of 1 speaker it" in comparison.why
     assert compare_to_chance([report((70, 30), (30, 70))])[0].better
 
 

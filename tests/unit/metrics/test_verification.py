@@ -71,31 +71,31 @@ def test_trials_are_all_pairs_or_as_many_as_wanted() -> None:
 
 def test_speakers_apart_have_no_errors_and_an_interval_of_none() -> None:
     rows = np.array([[1, 0], [1, 0.1], [0, 1], [0.1, 1], [-1, 0], [-1, 0.1]])
-    found = verification.make_trials(rows, ["a", "a", "b", "b", "c", "c"])
-    assert found is not None
-    assert (len(found.cosines), int(found.same.sum()), found.eer) == (15, 3, 0.0)
-    assert verification.eer_interval(found) == (0.0, 0.0)
-    assert found.cosines[0] == pytest.approx(1 / np.sqrt(1.01))
+    trials = verification.make_trials(rows, ["a", "a", "b", "b", "c", "c"])
+    assert trials is not None
+    assert (len(trials.cosines), int(trials.same.sum()), trials.eer) == (15, 3, 0.0)
+    assert verification.eer_interval(trials) == (0.0, 0.0)
+    assert trials.cosines[0] == pytest.approx(1 / np.sqrt(1.01))
 
 
 def test_two_speakers_have_no_interval() -> None:
-    found = verification.make_trials(
+    trials = verification.make_trials(
         np.random.default_rng(0).standard_normal((8, 3)), ["a", "b"] * 4
     )
-    assert found is not None
-    assert verification.eer_interval(found) is None
+    assert trials is not None
+    assert verification.eer_interval(trials) is None
 
 
 def test_the_interval_holds_the_rate_and_is_drawn_over_speakers() -> None:
     rng = np.random.default_rng(0)
     speakers = np.repeat([f"s{n}" for n in range(12)], 8)
     rows = np.repeat(rng.standard_normal((12, 4)), 8, axis=0) + rng.standard_normal((96, 4))
-    found = verification.make_trials(rows, speakers)
-    assert found is not None
-    interval = verification.eer_interval(found, draws=300)
+    trials = verification.make_trials(rows, speakers)
+    assert trials is not None
+    interval = verification.eer_interval(trials, draws=300)
     assert interval is not None
-    assert interval[0] < found.eer < interval[1]
-    assert interval == verification.eer_interval(found, draws=300)
+    assert interval[0] < trials.eer < interval[1]
+    assert interval == verification.eer_interval(trials, draws=300)
     # Eight copies of each clip add no speaker: the interval hardly narrows.
     again = verification.make_trials(np.repeat(rows, 2, axis=0), np.repeat(speakers, 2))
     assert again is not None
