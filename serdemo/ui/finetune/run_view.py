@@ -35,10 +35,10 @@ def view(jobs: JobStore, job: Job, state: State, position: int = 0) -> Markup:
     steps = [event for event in events if isinstance(event, Step)]
     epochs = [event for event in events if isinstance(event, EpochEnd)]
     best = [event for event in epochs if event.best] or epochs
-    finished = events[-1] if events and isinstance(events[-1], Finished) else None
+    last = events[-1] if events and state == "finished" else None  # with its process gone
     shown |= {
         "sentence": sentence(jobs, job, state, events, position),
-        "verdict": verdict_html(jobs, job, finished) if finished else "",
+        "verdict": verdict_html(jobs, job, last) if isinstance(last, Finished) else "",
         "progress": _progress(state, events),
         "figures": _figures(state, steps, epochs),
         "charts": _charts(steps, epochs),
