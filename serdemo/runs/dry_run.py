@@ -1,7 +1,7 @@
-"""What each part of a training run takes on this machine, measured in a process of its own.
+"""A timed dry run: how long each part of a training run takes on this machine.
 
-A run is a fresh process, so this is one: it begins as slowly, shares the processor as fairly and
-gives all memory back. `python -m serdemo.runs.dry_run` reads what is asked on stdin as JSON.
+It is a process of its own, as a run is: it starts as slowly, shares the processor as fairly and gives all
+memory back. `python -m serdemo.runs.dry_run` reads what to time on stdin as JSON.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Self
@@ -31,88 +31,85 @@ from serdemo.training.options import TrainOptions, resolve_recipe
 from serdemo.training.recipes.base import Stage
 from serdemo.training.stepper import Trainer
 
-PATIENCE_S = 300.0  # a large encoder on a slow processor; nobody waits longer
-STEPPING_S = 3.0  # of steps, once there are enough
-LEAST_LATER = 2  # steps that are timed at least, after those that may be slower
-DECODED, ANSWERED = 24, 6  # clips
-
-Part = tuple[Utterance, ...]
+TIMEOUT_S = 300.0  # a large encoder on a slow processor; nobody waits longer
+MIN_TIMING_S = 3.0  # of steps, once there are enough
+MIN_LATER_STEPS = 2  # after those that may be slower
+DECODE_CLIPS, ANSWER_CLIPS = 24, 6
 
 
 @dataclass(frozen=True)
 class StageTimes:
-    """Seconds of one stage of training, and `epochs`, the passes it makes over its clips.
+    """Seconds that one stage of training takes, per clip but for `first_step_s`.
 
-    Each clip of training costs `each` in every pass, and `once` more in the first; each clip to
-    choose by `check` after every pass, and `check_once` more after the first. `taken` is the share
-    of the training clips that the stage learns from, `warm_up` what its very first step costs more.
+    A training clip takes `train_s` in each of `epochs` passes and `first_pass_s` more in the first, a
+    validation clip `check_s` and `first_check_s` more. `train_share` is the share of the training clips that the
+    stage uses; `first_step_s` is what setting up and the first step take more than a later one.
     """
 
     epochs: int
-    taken: float
-    warm_up: float
-    once: float
-    each: float
-    check_once: float
-    check: float
+    train_share: float
+    first_step_s: float
+    first_pass_s: float
+    train_s: float
+    first_check_s: float
+    check_s: float
 
 
 @dataclass(frozen=True)
 class StepTimings:
-    """Seconds that the parts of a run take: until a process is `ready`, the recipe is `prepared`, a
-    clip is `decoded`, the model is `saved` or `loaded`, the first clip and any later is `answered`.
-    `device` is where it computes, in words."""
+    """Seconds that the parts of a run take: to start the process, to prepare the recipe, to decode a clip, to
+    save or load the model, to answer the first clip or a later one. `device` is in words."""
 
-    ready: float
-    prepared: float
-    decoded: float
-    saved: float
-    loaded: float
-    first_answer: float
-    answered: float
+    start_s: float
+    prepare_s: float
+    decode_s: float
+    save_s: float
+    load_s: float
+    first_answer_s: float
+    answer_s: float
     stages: tuple[StageTimes, ...]
     device: str
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """What `asdict` gave."""
-        stages = tuple(StageTimes(**one) for one in values["stages"])
+        """Read what `asdict` gave."""
+        stages = tuple(StageTimes(**stage) for stage in values["stages"])
         return cls(**{**values, "stages": stages})
 
 
-def in_a_process(recipe_name: str, values: Mapping[str, Any], few: Split) -> StepTimings:
-    """`rehearse` in a process of its own, whose start counts. Raises what that raises."""
+def time_in_subprocess(recipe_name: str, values: Mapping[str, Any], split: Split) -> StepTimings:
+    """Do `time_dry_run` in a process of its own, whose start counts; raises what that raises."""
     parts = {
         name: [{**asdict(clip), "path": str(clip.path.absolute())} for clip in part]
-        for name, part in few.parts.items()
+        for name, part in split.parts.items()
     }
-    asked = {"recipe": recipe_name, "values": dict(values), "parts": parts, "began": time.time()}
+    task = {"recipe": recipe_name, "values": dict(values), "parts": parts, "began": time.time()}
     try:
         done = subprocess.run(
             [sys.executable, "-m", __spec__.name],
-            input=json.dumps(asked),
+            input=json.dumps(task),
             capture_output=True,
             text=True,
             encoding="utf-8",
-            timeout=PATIENCE_S,
+            timeout=TIMEOUT_S,
         )
-        told = json.loads(done.stdout.splitlines()[-1])
+        answer = json.loads(done.stdout.splitlines()[-1])
     except subprocess.TimeoutExpired as problem:
         raise SerdemoError(
-            f"Some steps of this take more than {PATIENCE_S / 60:.0f} minutes here: choose a smaller"
+            f"Some steps of this take more than {TIMEOUT_S / 60:.0f} minutes here: choose a smaller"
             " encoder or batch size."
         ) from problem
     except (OSError, ValueError, IndexError) as problem:
         raise SerdemoError(
             "How long this takes could not be measured: there may be too little memory for it."
         ) from problem
-    if "refused" in told:
-        raise (UsageError if told["usage"] else SerdemoError)(told["refused"])
-    return StepTimings.from_json(told)
+    if "error" in answer:
+        raise (UsageError if answer["usage"] else SerdemoError)(answer["error"])
+    return StepTimings.from_json(answer)
 
 
-def time_dry_run(recipe_name: str, values: Mapping[str, Any], few: Split) -> StepTimings:
-    """Do every part of a run on a few clips, in this process.
+def time_dry_run(recipe_name: str, values: Mapping[str, Any], split: Split) -> StepTimings:
+    """Time every part of a run on the few clips of a split, in this process.
 
     Raises UsageError for bad options, SerdemoError for clips that cannot be read.
     """
@@ -121,114 +118,110 @@ def time_dry_run(recipe_name: str, values: Mapping[str, Any], few: Split) -> Ste
         torch.set_num_threads(options.threads)
     device = pick_device(options.device)
     dtype = pick_precision(options.precision, device)
-    description = recipe.describe(few)
-    some = few.train[:DECODED]
-    decoded = _seconds(lambda: ClipDataset(some, description.labels)) / len(some)
+    description = recipe.describe(split)
+    clips = split.train[:DECODE_CLIPS]
+    decode_s = _seconds(lambda: ClipDataset(clips, description.labels)) / len(clips)
     began = time.perf_counter()
     model = checkpoint.build(description).to(device)
-    stages = recipe.stages(model, few, 0)
-    prepared = time.perf_counter() - began - decoded * (len(few.train) + len(few.valid))
+    stages = recipe.stages(model, split, 0)
+    prepare_s = time.perf_counter() - began - decode_s * (len(split.train) + len(split.valid))
     with flushed_denormals():
-        times = [_stage_times(model, stage, options, dtype, few) for stage in stages]
-    with TemporaryDirectory(ignore_cleanup_errors=True) as place:
-        checkpoint.save(Path(place) / "model", model, description)
-        saved = _seconds(lambda: checkpoint.save(Path(place) / "model", model, description))
-        heard = Embedder(Path(place) / "model", device=options.device)
-        loaded = _seconds(lambda: Embedder(Path(place) / "model", device=options.device))
-        clips = [clip.path for clip in (*few.test, *few.valid, *few.train)][: ANSWERED + 1]
-        first = _seconds(lambda: list(heard.embed_many(clips[:1])))
-        rest = clips[1:] or clips
-        answered = _seconds(lambda: list(heard.embed_many(rest))) / len(rest)
+        times = tuple(_stage_times(model, stage, options, dtype, split) for stage in stages)
+    with TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+        folder = Path(scratch) / "model"
+        checkpoint.save(folder, model, description)
+        save_s = _seconds(lambda: checkpoint.save(folder, model, description))
+        embedder = Embedder(folder, device=options.device)
+        load_s = _seconds(lambda: Embedder(folder, device=options.device))
+        paths = [clip.path for clip in (*split.test, *split.valid, *split.train)]
+        first, rest = paths[:1], paths[1 : ANSWER_CLIPS + 1] or paths[:1]
+        first_answer_s = _seconds(lambda: list(embedder.embed_many(first)))
+        answer_s = _seconds(lambda: list(embedder.embed_many(rest))) / len(rest)
     return StepTimings(
-        ready=0.0,
-        prepared=max(0.0, prepared),
-        decoded=decoded,
-        saved=saved,
-        loaded=loaded,
-        first_answer=max(first, answered),
-        answered=answered,
-        stages=tuple(times),
+        start_s=0.0,
+        prepare_s=max(0.0, prepare_s),
+        decode_s=decode_s,
+        save_s=save_s,
+        load_s=load_s,
+        first_answer_s=max(first_answer_s, answer_s),
+        answer_s=answer_s,
+        stages=times,
         device=device_name(device),
     )
 
 
 def _stage_times(
-    model: Model, stage: Stage, options: TrainOptions, dtype: torch.dtype, few: Split
+    model: Model, stage: Stage, options: TrainOptions, dtype: torch.dtype, split: Split
 ) -> StageTimes:
     began = time.perf_counter()
     trainer = Trainer(model, stage, options, dtype)
-    made = time.perf_counter() - began
-    # A stage that keeps what it hears is slower the first time that it hears a clip.
-    keeps = stage.caches_features
-    first, later, warm_up = _steps(trainer, stage, stage.steps_per_epoch if keeps else 1)
-    check_once = check = 0.0
-    if few.valid:
-        check = _seconds(trainer.validate) / len(few.valid)
-        if keeps:
-            begun, check = check, _seconds(trainer.validate) / len(few.valid)
-            check_once = max(0.0, begun - check)
+    setup_s = time.perf_counter() - began
+    # A stage that caches features is slower the first time that it reads a clip.
+    early = stage.steps_per_epoch if stage.caches_features else 1
+    first, later, first_step_s = _steps(trainer, stage, early)
+    checks = [0.0]
+    if split.valid:
+        passes = 2 if stage.caches_features else 1
+        checks = [_seconds(trainer.validate) / len(split.valid) for _ in range(passes)]
     return StageTimes(
         epochs=stage.epochs,
-        taken=stage.n_clips / len(few.train),
-        warm_up=made + warm_up,
-        once=max(0.0, first - later) if keeps else 0.0,
-        each=later,
-        check_once=check_once,
-        check=check,
+        train_share=stage.n_clips / len(split.train),
+        first_step_s=setup_s + first_step_s,
+        first_pass_s=max(0.0, first - later) if stage.caches_features else 0.0,
+        train_s=later,
+        first_check_s=max(0.0, checks[0] - checks[-1]),
+        check_s=checks[-1],
     )
 
 
 def _steps(trainer: Trainer, stage: Stage, early: int) -> tuple[float, float, float]:
-    """Seconds of a clip in the first `early` steps and in those after them, and what the very first
-    step takes more."""
+    """Seconds per clip in the first `early` steps and in later ones, and what the very first step takes more."""
     trainer.model.train()
     batches = itertools.chain.from_iterable(stage.batches(epoch, 0) for epoch in itertools.count())
-    spent: list[tuple[float, int]] = []
+    steps: list[tuple[float, int]] = []  # seconds and clips
     ended = began = time.perf_counter()
     for batch in batches:
         trainer.step(batch, 1e-3)
         now = time.perf_counter()
-        spent.append((now - ended, len(batch)))
+        steps.append((now - ended, len(batch)))
         ended = now
-        if len(spent) >= early + LEAST_LATER and now - began > STEPPING_S:
+        if len(steps) >= early + MIN_LATER_STEPS and now - began > MIN_TIMING_S:
             break
-    later = _each(spent[early:])
-    first = _each(spent[1:early]) if early > 1 else later
-    return first, later, max(0.0, spent[0][0] - first * spent[0][1])
+    later = _seconds_per_clip(steps[early:])
+    first = _seconds_per_clip(steps[1:early]) if early > 1 else later
+    return first, later, max(0.0, steps[0][0] - first * steps[0][1])
 
 
-def _each(spent: Sequence[tuple[float, int]]) -> float:
-    """Seconds of a clip."""
-    return sum(seconds for seconds, _ in spent) / sum(clips for _, clips in spent)
+def _seconds_per_clip(steps: Sequence[tuple[float, int]]) -> float:
+    return sum(seconds for seconds, _ in steps) / sum(clips for _, clips in steps)
 
 
-def _seconds(do: Callable[[], object]) -> float:
-    """How long it takes to do."""
+def _seconds(action: Callable[[], object]) -> float:
     began = time.perf_counter()
-    do()
+    action()
     return time.perf_counter() - began
 
 
 def main() -> None:
-    """Rehearse what stdin asks for, and tell what came of it on stdout."""
-    import serdemo.runs.training_run  # noqa: F401 (all that a run loads is to be loaded)
+    """Time what stdin holds; print the timings or the error as JSON."""
+    import serdemo.runs.training_run  # noqa: F401 (loads all that a run loads)
 
-    asked = json.load(sys.stdin)
-    ready = time.time() - asked["began"]
+    task = json.load(sys.stdin)
+    start_s = time.time() - task["began"]
     parts = {
         name: tuple(Utterance(**{**clip, "path": Path(clip["path"])}) for clip in part)
-        for name, part in asked["parts"].items()
+        for name, part in task["parts"].items()
     }
-    told: dict[str, Any]
+    answer: dict[str, Any]
     try:
-        found = time_dry_run(asked["recipe"], asked["values"], Split(**parts))
-        told = {**asdict(found), "ready": ready}
+        timings = time_dry_run(task["recipe"], task["values"], Split(**parts))
+        answer = asdict(replace(timings, start_s=start_s))
     except SerdemoError as problem:
-        told = {"refused": str(problem), "usage": isinstance(problem, UsageError)}
+        answer = {"error": str(problem), "usage": isinstance(problem, UsageError)}
     except (MemoryError, torch.OutOfMemoryError):
-        told = {"refused": "There is too little memory for that: choose a smaller batch size."}
-        told["usage"] = False
-    print(json.dumps(told))
+        sentence = "There is too little memory for that: choose a smaller batch size."
+        answer = {"error": sentence, "usage": False}
+    print(json.dumps(answer))
 
 
 if __name__ == "__main__":

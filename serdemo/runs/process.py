@@ -1,4 +1,4 @@
-"""Processes of the command line that outlive the one that began them."""
+"""Child processes of the command line that outlive their parent, and locks on the folders they work in."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from serdemo.schema.errors import SerdemoError
 from serdemo.schema.files import read_json, write_json
 
 TAIL_BYTES = 4000
-PROCESS = "process.json"  # in a folder: whose it is for now
+PROCESS = "process.json"  # in a locked folder: which process holds it
 
 
 def start(arguments: Sequence[str], log: Path) -> tuple[int, float]:
-    """Run `serdemo` with these arguments, its words behind those in `log`.
+    """Start `serdemo` with these arguments, its output appended to `log`.
 
-    Returns the process's number and the time it was born, in seconds since 1970, which together
-    tell it from any later one. Raises SerdemoError when it cannot be started.
+    Returns the process's number and its start in seconds since 1970, which together identify it. Raises
+    SerdemoError when it cannot be started.
     """
-    # Apart from the terminal and the group of this process, whose Ctrl-C is not meant for it.
-    apart: dict[str, Any] = {"start_new_session": True}
+    # Away from this process's terminal and group, whose Ctrl-C is not meant for it.
+    detached: dict[str, Any] = {"start_new_session": True}
     if os.name == "nt":
-        apart = {"creationflags": 0x00000208}  # DETACHED_PROCESS, CREATE_NEW_PROCESS_GROUP
+        detached = {"creationflags": 0x00000208}  # DETACHED_PROCESS, CREATE_NEW_PROCESS_GROUP
     try:
-        with log.open("ab") as said:
+        with log.open("ab") as output:
             child = subprocess.Popen(
                 [sys.executable, "-m", "serdemo", *arguments],
                 stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=said,
-                **apart,
+                stdout=output,
+                stderr=output,
+                **detached,
             )
     except OSError as problem:
         raise SerdemoError(f"The run could not be started: {problem.strerror}.") from problem
@@ -49,7 +49,7 @@ def start(arguments: Sequence[str], log: Path) -> tuple[int, float]:
 
 
 def log_tail(log: Path) -> str:
-    """The end of what a process wrote to its log, "" where there is none."""
+    """The last 4000 bytes of a log as text, "" where there is none."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
@@ -59,15 +59,15 @@ def log_tail(log: Path) -> str:
 
 
 def current_process() -> tuple[int, float]:
-    """This process's number and the time it was born."""
+    """The number and the start of this process."""
     own = psutil.Process()
     return own.pid, own.create_time()
 
 
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
-    """While inside, a folder tells that this process works in it; raises SerdemoError where it cannot
-    be written."""
+    """Context manager: `is_locked(folder)` while inside. Raises SerdemoError where the folder cannot be
+    written."""
     write_json(folder / PROCESS, current_process())
     try:
         yield
@@ -77,7 +77,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
 
 
 def is_locked(folder: Path) -> bool:
-    """Whether a process works in a folder at this moment."""
+    """Whether a living process holds the lock of a folder."""
     with suppress(SerdemoError, TypeError, ValueError):
         pid, born = read_json(folder / PROCESS)
         return alive(pid, born)
@@ -85,12 +85,12 @@ def is_locked(folder: Path) -> bool:
 
 
 def alive(pid: int, born: float) -> bool:
-    """Whether that process still runs."""
+    """Whether the process of that number and start still runs."""
     return _process(pid, born) is not None
 
 
 def kill_tree(pid: int, born: float) -> None:
-    """End it and all its children at once."""
+    """Kill a process and all its children."""
     process = _process(pid, born)
     if process is None:
         return

@@ -1,4 +1,4 @@
-"""A ZeroGPU Space: a GPU is lent to a function for some seconds, and belongs to nothing else."""
+"""ZeroGPU Spaces, which lend a GPU to a single function for some seconds."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ if TYPE_CHECKING:
 # is asked for.
 DEFAULT_S, MIN_S, MAX_S = 60.0, 40.0, 100.0  # seconds to ask for
 SCORING_S = 25.0  # of them, after training
-MIN_BETWEEN_S = 0.5  # of what is told of a run
+MIN_BETWEEN_S = 0.5  # between the steps that reach the page
 
 GpuTrain = Callable[[TrainingRequest, float], "Iterator[Event]"]
 
 
 def is_zerogpu() -> bool:
-    """Whether this is such a Space."""
+    """Whether this process runs in a ZeroGPU Space."""
     return settings.on_zerogpu_space()
 
 
 def page_device() -> str:
-    """Where the page's own models answer: without a loan, a GPU that is lent cannot be used."""
+    """The device of the page's own models: the CPU in a ZeroGPU Space, whose GPU is for training."""
     return "cpu" if is_zerogpu() else "auto"
 
 
 def training_s(seconds: float) -> float:
-    """How much of a loan of so many seconds is for reading clips and training."""
+    """The part of a GPU loan of so many seconds that is for decoding and training."""
     return max(1.0, seconds - SCORING_S)
 
 
 def gpu_train_function() -> GpuTrain | None:
-    """On such a Space, training with a GPU lent to it: the events of `train` with some arguments in
-    at most so many seconds, after which it has stopped and can go on. None elsewhere.
+    """The function that trains on a lent GPU: it carries out a request in at most so many seconds and yields
+    its events. None outside a ZeroGPU Space.
 
-    The Space looks for such a function when it starts, before torch is used.
+    It must be created when the page starts, before torch is used.
     """
     if not is_zerogpu():
         return None
@@ -68,8 +68,10 @@ def gpu_train_function() -> GpuTrain | None:
 
 
 def run_on_gpu(train: GpuTrain, jobs: JobQueue, job: Job, seconds: float) -> Iterator[Event]:
-    """Carry a run out on a GPU lent for so many seconds; its folder tells all of it, as that of any
-    run. Raises SerdemoError for what cannot be trained, and where the Space lends nothing."""
+    """Carry out a job on a GPU lent for so many seconds; its folder is as that of any run.
+
+    Raises SerdemoError for what cannot be trained, and where the Space lends no GPU.
+    """
     with jobs.in_process(job) as request:
         try:
             yield from train(request, min(seconds, MAX_S))

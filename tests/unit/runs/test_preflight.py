@@ -13,7 +13,7 @@ import torch
 from serdemo.data.splits import Split, by_speakers
 from serdemo.nn.device import device_name
 from serdemo.runs import dry_run, estimate, preflight
-from serdemo.runs.dry_run import StageTimes, StepTimings, in_a_process, time_dry_run
+from serdemo.runs.dry_run import StageTimes, StepTimings, time_dry_run, time_in_subprocess
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.types import Utterance
 
@@ -21,7 +21,7 @@ from serdemo.schema.types import Utterance
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A rehearsal in this process takes no more steps than it must."""
-    monkeypatch.setattr(dry_run, "STEPPING_S", 0.05)
+    monkeypatch.setattr(dry_run, "MIN_TIMING_S", 0.05)
 
 
 def test_what_is_wrong_is_pointed_out(clips: list[Utterance], split: Split) -> None:
@@ -60,32 +60,46 @@ def test_it_is_rehearsed_in_a_process_whose_start_counts(
     tiny_values: dict[str, Any], clips: list[Utterance], split: Split, tmp_path: Path
 ) -> None:
     began = time.perf_counter()
-    took = in_a_process("supervised", tiny_values, split)
-    assert 0.2 < took.ready < time.perf_counter() - began
+    took = time_in_subprocess("supervised", tiny_values, split)
+    assert 0.2 < took.start_s < time.perf_counter() - began
     assert took.device.startswith("this machine's processor")
     (stage,) = took.stages
-    assert stage.epochs == tiny_values["epochs"] and stage.taken == 1.0
-    for seconds in (stage.each, stage.check, took.decoded, took.answered, took.saved, took.loaded):
+    assert stage.epochs == tiny_values["epochs"] and stage.train_share == 1.0
+    for seconds in (
+        stage.train_s,
+        stage.check_s,
+        took.decode_s,
+        took.answer_s,
+        took.save_s,
+        took.load_s,
+    ):
         assert 0 < seconds < 5
     gone = [replace(u, path=tmp_path / u.path.name) for u in clips]
     with pytest.raises(SerdemoError, match=r"anna-angry-0\.wav"):
-        in_a_process("supervised", tiny_values, by_speakers(gone, valid=["cleo"]))
+        time_in_subprocess("supervised", tiny_values, by_speakers(gone, valid=["cleo"]))
 
 
 @pytest.mark.slow
 def test_what_cannot_be_rehearsed_is_a_sentence(
     tiny_values: dict[str, Any], split: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dry_run, "PATIENCE_S", 0.01)
+    monkeypatch.setattr(dry_run, "TIMEOUT_S", 0.01)
     with pytest.raises(SerdemoError, match="choose a smaller encoder"):
-        in_a_process("supervised", tiny_values, split)
+        time_in_subprocess("supervised", tiny_values, split)
     monkeypatch.setattr("sys.executable", "/nowhere/python")
     with pytest.raises(SerdemoError, match="could not be measured"):
-        in_a_process("supervised", tiny_values, split)
+        time_in_subprocess("supervised", tiny_values, split)
 
 
 def stages(epochs: int, **seconds: float) -> tuple[StageTimes, ...]:
-    none = dict(taken=1.0, warm_up=0.0, once=0.0, each=0.0, check_once=0.0, check=0.0)
+    none = dict(
+        train_share=1.0,
+        first_step_s=0.0,
+        first_pass_s=0.0,
+        train_s=0.0,
+        first_check_s=0.0,
+        check_s=0.0,
+    )
     return (StageTimes(epochs, **{**none, **seconds}),)
 
 
@@ -95,30 +109,30 @@ NOTHING = StepTimings(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, (), "here")
 @pytest.mark.parametrize(
     ("took", "seconds"),
     [
-        (replace(NOTHING, ready=7.0, prepared=2.0), 9.0),
-        (replace(NOTHING, decoded=1.0), 12 + 6),  # to train on and to choose by
-        (replace(NOTHING, stages=stages(3, each=1.0)), 3 * 12),
-        (replace(NOTHING, stages=stages(3, each=1.0, taken=0.5)), 3 * 6),
-        (replace(NOTHING, stages=stages(3, once=1.0, warm_up=5.0)), 12 + 5),
-        (replace(NOTHING, stages=stages(3, check=1.0, check_once=2.0)), (3 + 2) * 6),
-        (replace(NOTHING, saved=1.0, stages=stages(3)), estimate.SAVED * 3),
-        (replace(NOTHING, answered=1.0), 6 + 6),  # calibrated, then tested
-        (replace(NOTHING, loaded=1.0), 2),
+        (replace(NOTHING, start_s=7.0, prepare_s=2.0), 9.0),
+        (replace(NOTHING, decode_s=1.0), 12 + 6),  # to train on and to choose by
+        (replace(NOTHING, stages=stages(3, train_s=1.0)), 3 * 12),
+        (replace(NOTHING, stages=stages(3, train_s=1.0, train_share=0.5)), 3 * 6),
+        (replace(NOTHING, stages=stages(3, first_pass_s=1.0, first_step_s=5.0)), 12 + 5),
+        (replace(NOTHING, stages=stages(3, check_s=1.0, first_check_s=2.0)), (3 + 2) * 6),
+        (replace(NOTHING, save_s=1.0, stages=stages(3)), estimate.SAVED_COPIES * 3),
+        (replace(NOTHING, answer_s=1.0), 6 + 6),  # calibrated, then tested
+        (replace(NOTHING, load_s=1.0), 2),
     ],
 )
 def test_every_part_of_a_run_counts(
     tiny_values: dict[str, Any], split: Split, took: StepTimings, seconds: float
 ) -> None:
-    found = estimate.estimate_duration("supervised", tiny_values, split, lambda *asked: took)
+    found = estimate.estimate_duration("supervised", tiny_values, split, lambda *_: took)
     assert found.seconds == pytest.approx(seconds)
 
 
 def test_a_time_limit_ends_the_training_but_not_what_surrounds_it(
     tiny_values: dict[str, Any], split: Split
 ) -> None:
-    took = replace(NOTHING, ready=7.0, answered=1.0, stages=stages(100, each=1.0))
+    took = replace(NOTHING, start_s=7.0, answer_s=1.0, stages=stages(100, train_s=1.0))
     values = {**tiny_values, "budget_minutes": 2.0}
-    found = estimate.estimate_duration("supervised", values, split, lambda *asked: took)
+    found = estimate.estimate_duration("supervised", values, split, lambda *_: took)
     assert found.training == pytest.approx(120)
     assert found.seconds == pytest.approx(7 + 120 + 12)
     assert found.epochs == pytest.approx(10)
@@ -137,10 +151,10 @@ def test_a_gpu_is_named_and_a_processor_too(
 def test_with_a_start_the_test_clips_are_heard_thrice(
     tiny_values: dict[str, Any], split: Split, tiny_checkpoint: Path
 ) -> None:
-    took = replace(NOTHING, answered=10.0)
+    took = replace(NOTHING, answer_s=10.0)
     fresh, begun = (
         estimate.estimate_duration(
-            "supervised", {**tiny_values, "init_from": start}, split, lambda *asked: took
+            "supervised", {**tiny_values, "init_from": start}, split, lambda *_: took
         )
         for start in ("", str(tiny_checkpoint))
     )
