@@ -34,8 +34,8 @@ TABS: dict[str, Callable[[Page], None]] = {
     "Models": models_tab.build,
 }
 
-MOST_ZIP_MB = 300  # of clips or of a model
-MOST_WAITING = 1000  # calls of all visitors
+MAX_ZIP_MB = 300  # of clips or of a model
+MAX_WAITING = 1000  # calls of all visitors
 HEADER = """<header class="sd-header"><h1>serdemo</h1>
 <p>Which emotion does a voice carry?</p></header>"""
 
@@ -47,9 +47,9 @@ def build(predictor_factory: Callable[[], Predictor]) -> Page:
     """
     model = WarmPredictor(predictor_factory)
 
-    def on_load(kept: str, token: str, request: gr.Request) -> str:
+    def on_load(chosen: str, token: str, request: gr.Request) -> str:
         try:
-            return footer_html(request.session_hash, page.answering(kept, token, request))
+            return footer_html(request.session_hash, page.answering(chosen, token, request))
         except SerdemoError:
             return footer_html(request.session_hash)
 
@@ -73,7 +73,7 @@ def build(predictor_factory: Callable[[], Predictor]) -> Page:
         )
     if zerogpu.is_zerogpu():
         # There gradio would let a single call wait, and answer all others that the app is busy.
-        page.queue(max_size=MOST_WAITING)
+        page.queue(max_size=MAX_WAITING)
     return page
 
 
@@ -108,7 +108,7 @@ def launch(
         page.launch(
             server_port=port,
             share=share,
-            max_file_size=f"{MOST_ZIP_MB}mb",  # Recognise itself takes less
+            max_file_size=f"{MAX_ZIP_MB}mb",  # Recognise itself takes less
             run_history=False,
             footer_links=[],
             enable_monitoring=False,

@@ -23,16 +23,16 @@ from serdemo.schema.errors import SerdemoError
 if TYPE_CHECKING:
     from serdemo.embeddings.projection import Placement, Points, ReferenceMap
 
-MOST_OPEN = 12  # the latest used; the shipped one beside
-MOST_WORKING = 2
-MOST_WORK_S = 3600.0  # for the parts of one
+MAX_OPEN = 12  # the latest used; the shipped one beside
+MAX_WORKING = 2
+MAX_WORK_S = 3600.0  # for the parts of one
 SHIPPED = "shipped"
 SLOW_FAILED = "UMAP and clusters could not be computed, PCA is shown: see the log."
 
 
 @dataclass(slots=True, eq=False)
 class MapSession:
-    """A map somebody looks at.
+    """A map that is open on the page.
 
     `base` is the folder that its clips' paths are relative to; `codes` keeps for each kind of name
     those there are, the commonest first, and which of them each clip has (N,).
@@ -46,27 +46,27 @@ class MapSession:
     _folder: tempfile.TemporaryDirectory[str] | None = None
     _process: subprocess.Popen[bytes] | None = None
     _began_at: float = 0.0
-    _ground: tuple[tuple[str, ...], ReferenceMap] | None = None
+    _reference: tuple[tuple[str, ...], ReferenceMap] | None = None
     codes: dict[str, tuple[list[str], NDArray[np.int64]]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def missing(self) -> list[str]:
-        """The parts of it that are not made yet."""
-        there = {*self.mapped.positions, *(["study"] if self.mapped.clusters is not None else [])}
-        return [name for name in background.PARTS if name not in there]
+        """The parts that are not computed yet."""
+        ready = {*self.mapped.positions, *(["study"] if self.mapped.clusters is not None else [])}
+        return [name for name in background.PARTS if name not in ready]
 
     @property
     def working(self) -> bool:
-        """Whether its parts are being made."""
+        """Whether parts are being computed."""
         if self._process is None or self._process.poll() is not None:
             return False
-        if time.monotonic() - self._began_at > MOST_WORK_S:
+        if time.monotonic() - self._began_at > MAX_WORK_S:
             self._process.kill()
         return True
 
-    def begin(self) -> None:
-        """Start making what is missing."""
+    def start(self) -> None:
+        """Start to compute what is missing."""
         self._folder = tempfile.TemporaryDirectory(
             prefix="serdemo-map-", ignore_cleanup_errors=True
         )
@@ -74,16 +74,16 @@ class MapSession:
         self._process = background.start(Path(self._folder.name), self.mapped.table)
 
     @property
-    def begun(self) -> bool:
-        """Whether making them was ever started."""
+    def is_started(self) -> bool:
+        """Whether the computation was ever started."""
         return self._process is not None
 
     def waits_for(self, name: str) -> bool:
-        """Whether a part is not made yet and may still come."""
-        return name in self.missing and (self.working or not self.begun)
+        """Whether a part is not ready yet and may still come."""
+        return name in self.missing and (self.working or not self.is_started)
 
     def gather(self) -> list[str]:
-        """Take in what has become ready; returns the names of those parts.
+        """Add the parts that have become ready; returns their names.
 
         Raises SerdemoError when the process ended without them.
         """
@@ -93,9 +93,9 @@ class MapSession:
         with self._lock:
             for name in self.missing:
                 if name == "study":
-                    if (found := background.load_study(folder)) is None:
+                    if (result := background.load_study(folder)) is None:
                         continue
-                    self.mapped = replace(self.mapped, clusters=found[0], figures=found[1])
+                    self.mapped = replace(self.mapped, clusters=result[0], figures=result[1])
                     self.codes.pop("cluster", None)
                 else:
                     if (places := background.load_positions(folder, name)) is None:
@@ -114,16 +114,16 @@ class MapSession:
             names = tuple(
                 name for name in PROJECTIONS if name in self.mapped.positions and name != "own"
             )
-            if self._ground is None or self._ground[0] != names:
-                self._ground = names, self.mapped.reference_map(names)
-        found = self._ground[1].place(self.mapped.compress_embedding(embedding))
-        numbers, at = iter(found.position.tolist()), {}
-        for name in self._ground[0]:
+            if self._reference is None or self._reference[0] != names:
+                self._reference = names, self.mapped.reference_map(names)
+        placement = self._reference[1].place(self.mapped.compress_embedding(embedding))
+        numbers, at = iter(placement.position.tolist()), {}
+        for name in self._reference[0]:
             at[name] = [next(numbers) for _ in PROJECTIONS[name]]
-        return found, at
+        return placement, at
 
     def close(self) -> None:
-        """Stop what is being made and forget it."""
+        """Stop the computation and delete its files."""
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
             self._process.wait()
@@ -157,23 +157,23 @@ class MapSessions:
             return self._open[SHIPPED]
 
     def add(
-        self, title: str, found: EmbeddingMap, base: Path | None, notes: Sequence[str] = ()
+        self, title: str, mapped: EmbeddingMap, base: Path | None, notes: Sequence[str] = ()
     ) -> MapSession:
-        """Keep a map, in the place of the one not used for longest where there are many."""
-        made = MapSession(secrets.token_urlsafe(), title, found, base, tuple(notes))
+        """Open a map. Beyond MAX_OPEN, that not used for longest is closed."""
+        session = MapSession(secrets.token_urlsafe(), title, mapped, base, tuple(notes))
         with self._lock:
-            self._open[made.key] = made
+            self._open[session.key] = session
             own = [key for key in self._open if key != SHIPPED]
-            old = [self._open.pop(key) for key in own[:-MOST_OPEN]]
-        for one in old:
-            one.close()
-        return made
+            old = [self._open.pop(key) for key in own[:-MAX_OPEN]]
+        for closed in old:
+            closed.close()
+        return session
 
-    def progress(self, one: MapSession) -> list[str]:
-        """The parts of a map that have become ready since the last time; the making of them begins
-        as soon as not too many others are made. Raises SerdemoError when it failed."""
+    def progress(self, session: MapSession) -> list[str]:
+        """The parts of a map that have become ready since the last call. Their computation starts as
+        soon as few enough others run. Raises SerdemoError when it failed."""
         with self._lock:
             working = sum(other.working for other in self._open.values())
-            if one.missing and not one.begun and working < MOST_WORKING:
-                one.begin()
-        return one.gather()
+            if session.missing and not session.is_started and working < MAX_WORKING:
+                session.start()
+        return session.gather()

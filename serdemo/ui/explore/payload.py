@@ -1,4 +1,4 @@
-"""A map as the page's scripts take it, what is told of a selection, and the files it is saved as."""
+"""A map as JSON for the page's scripts, counts of a selection, and the files that a map is saved as."""
 
 from __future__ import annotations
 
@@ -37,34 +37,34 @@ SEEN, NEW = "known to the model", "new to the model"
 UNKNOWN = "unknown"
 SAVED_S = 600.0  # how long a file waits to be fetched
 COUNTED = ("emotion", "prediction", "cluster", "speaker")
-MOST_COUNTED = 12  # names of each that a selection tells
+MAX_COUNTED = 12  # names of each that a selection tells
 
-Told = dict[str, Any]
+Json = dict[str, Any]
 
 
-def payload(one: MapSession) -> Told:
+def payload(session: MapSession) -> Json:
     """All of a map: names by number, places as float32, in base64."""
-    clips = one.mapped.table
+    clips = session.mapped.table
     shares = clips.probabilities.max(axis=1) if clips.labels else np.zeros(len(clips))
     return {
-        "map": one.key,
-        "title": one.title,
+        "map": session.key,
+        "title": session.title,
         "model": str(clips.about.get("checkpoint", "")),
         "n": len(clips),
         "clips": "\n".join(name.replace("\n", " ") for name in clips.text["clip"]),
-        "kinds": {kind: _packed_names(one, kind) for kind in KINDS if kind != "cluster"},
+        "kinds": {kind: _packed_names(session, kind) for kind in KINDS if kind != "cluster"},
         "shares": packed(np.round(100 * shares).astype(np.uint8)) if clips.labels else "",
-        "notes": list(one.notes),
+        "notes": list(session.notes),
         "warning": f"Distances on a UMAP map are not distances. {html_map.WARNING}",
-        **parts(one, [*one.mapped.positions, "study"]),
-        "missing": one.missing,
+        **parts(session, [*session.mapped.positions, "study"]),
+        "missing": session.missing,
     }
 
 
-def parts(one: MapSession, wanted: Sequence[str]) -> Told:
-    """Those parts of a map that are made: `places`, and `clusters` with `figures`."""
-    own = one.mapped
-    told: Told = {
+def parts(session: MapSession, wanted: Sequence[str]) -> Json:
+    """The parts in `wanted` that are ready: `places`, and `clusters` with `figures`."""
+    own = session.mapped
+    ready: Json = {
         "places": {
             name: packed(np.ascontiguousarray(own.positions[name], dtype="<f4"))
             for name in wanted
@@ -72,12 +72,12 @@ def parts(one: MapSession, wanted: Sequence[str]) -> Told:
         }
     }
     if "study" in wanted and own.clusters is not None:
-        told |= {"clusters": _packed_names(one, "cluster"), "figures": own.figures}
-    return told
+        ready |= {"clusters": _packed_names(session, "cluster"), "figures": own.figures}
+    return ready
 
 
 def names(own: EmbeddingMap, kind: str) -> list[str]:
-    """What each clip is called in one kind, `unknown` where that is not known."""
+    """The name of each clip in one kind, `unknown` where there is none."""
     clips = own.table
     if kind == "cluster":
         known = [] if own.clusters is None else own.clusters.tolist()
@@ -87,8 +87,8 @@ def names(own: EmbeddingMap, kind: str) -> list[str]:
     if kind == "error":
         pairs = zip(clips.text["prediction"], clips.text["emotion"], strict=True)
         return [
-            (RIGHT if said == meant else WRONG) if said and meant else UNKNOWN
-            for said, meant in pairs
+            (RIGHT if predicted == meant else WRONG) if predicted and meant else UNKNOWN
+            for predicted, meant in pairs
         ]
     if kind == "training":
         seen = clips.about.get("seen")
@@ -99,35 +99,35 @@ def names(own: EmbeddingMap, kind: str) -> list[str]:
     return [name or UNKNOWN for name in clips.text[kind]]
 
 
-def counts(one: MapSession, rows: NDArray[np.int64]) -> Told:
-    """Of a selection: how many of how many of each name it holds, the commonest first."""
-    found: dict[str, list[tuple[str, int, int]]] = {}
+def counts(session: MapSession, rows: NDArray[np.int64]) -> Json:
+    """The commonest names among the selected `rows` (K,), by kind: name, selected clips, all clips."""
+    tables: dict[str, list[tuple[str, int, int]]] = {}
     for kind in COUNTED:
-        there, codes = coded(one, kind)
-        if not there:
+        ranked, codes = coded(session, kind)
+        if not ranked:
             continue
-        whole = np.bincount(codes, minlength=len(there))
-        own = np.bincount(codes[rows], minlength=len(there))
-        best = np.argsort(-own, kind="stable")[:MOST_COUNTED].tolist()
-        found[kind] = [(there[n], int(own[n]), int(whole[n])) for n in best if own[n]]
-    return {"n": len(rows), "counts": found}
+        whole = np.bincount(codes, minlength=len(ranked))
+        selected = np.bincount(codes[rows], minlength=len(ranked))
+        best = np.argsort(-selected, kind="stable")[:MAX_COUNTED].tolist()
+        tables[kind] = [(ranked[n], int(selected[n]), int(whole[n])) for n in best if selected[n]]
+    return {"n": len(rows), "counts": tables}
 
 
-def rows_of(one: MapSession, given: Any) -> NDArray[np.int64]:
-    """The rows a call names, each once; all of them for None. Raises UsageError for others."""
-    count = len(one.mapped.table)
-    if given is None:
+def rows_of(session: MapSession, rows: Any) -> NDArray[np.int64]:
+    """The rows of a request, each once; all of them for None. Raises UsageError for other values."""
+    count = len(session.mapped.table)
+    if rows is None:
         return np.arange(count)
-    if not isinstance(given, list) or not all(type(row) is int for row in given):
+    if not isinstance(rows, list) or not all(type(row) is int for row in rows):
         raise UsageError("A selection is a list of whole numbers: reload the page.")
-    if len(given) > count or any(not 0 <= row < count for row in given):
+    if len(rows) > count or any(not 0 <= row < count for row in rows):
         raise UsageError("This selection is of another map: select once more.")
-    if not given:
+    if not rows:
         raise UsageError("Nothing is selected: draw round some points first.")
-    return np.unique(np.array(given, np.int64))
+    return np.unique(np.array(rows, np.int64))
 
 
-def save(one: MapSession, rows: NDArray[np.int64], ending: str) -> Path:
+def save(session: MapSession, rows: NDArray[np.int64], ending: str) -> Path:
     """Some clips of a map as a file where the page may serve it from, for some minutes: `.parquet`,
     `.csv`, or the page `.html` that stands alone; `x` and `y` are UMAP's, `pca_x` and `pca_y` PCA's.
 
@@ -138,9 +138,9 @@ def save(one: MapSession, rows: NDArray[np.int64], ending: str) -> Path:
         with suppress(OSError):
             if time.time() - old.stat().st_mtime > SAVED_S:
                 shutil.rmtree(old, ignore_errors=True)
-    plain = re.sub(r"[^A-Za-z0-9]+", "-", one.title)[:60].strip("-") or "map"
+    plain = re.sub(r"[^A-Za-z0-9]+", "-", session.title)[:60].strip("-") or "map"
     path = folder / uuid.uuid4().hex / f"{plain}{ending}"
-    own = chosen(one.mapped, rows)
+    own = chosen(session.mapped, rows)
     try:
         path.parent.mkdir(parents=True)
         if ending == ".csv":
@@ -156,12 +156,12 @@ def save(one: MapSession, rows: NDArray[np.int64], ending: str) -> Path:
             if name in own.positions
             for n, axis in enumerate(PROJECTIONS[name][:2])
         }
-        path.write_text(html_map.page_html(own.table, axes, one.title), encoding="utf-8")
+        path.write_text(html_map.page_html(own.table, axes, session.title), encoding="utf-8")
     return path
 
 
 def chosen(own: EmbeddingMap, rows: NDArray[np.int64]) -> EmbeddingMap:
-    """Some rows of a map, with as much of it as is known."""
+    """The map of some rows alone; its figures only where these are all."""
     clips = own.table
     part = replace(
         clips,
@@ -195,26 +195,26 @@ def as_csv(own: EmbeddingMap) -> str:
 
 
 def packed(values: NDArray[Any]) -> str:
-    """Numbers as the bytes that they are, in base64."""
+    """The bytes of an array in base64."""
     return base64.b64encode(values.tobytes()).decode()
 
 
-def coded(one: MapSession, kind: str) -> tuple[list[str], NDArray[np.int64]]:
+def coded(session: MapSession, kind: str) -> tuple[list[str], NDArray[np.int64]]:
     """The names of one kind, the commonest first, and the number of that of each clip (N,)."""
-    if kind not in one.codes:
-        every = names(one.mapped, kind)
+    if kind not in session.codes:
+        every = names(session.mapped, kind)
         ranked = [name for name, _ in Counter(every).most_common()]
         number = {name: n for n, name in enumerate(ranked)}
-        one.codes[kind] = ranked, np.array([number[name] for name in every], np.int64)
-    return one.codes[kind]
+        session.codes[kind] = ranked, np.array([number[name] for name in every], np.int64)
+    return session.codes[kind]
 
 
-def _packed_names(one: MapSession, kind: str) -> Told:
-    """The same for the page, whose numbers are uint16: a name too many counts as the last."""
-    ranked, codes = coded(one, kind)
+def _packed_names(session: MapSession, kind: str) -> Json:
+    """`coded` for the page, with codes as uint16: names beyond that count as the last."""
+    ranked, codes = coded(session, kind)
     return {"names": ranked[:65_536], "codes": packed(np.minimum(codes, 65_535).astype("<u2"))}
 
 
 def _harmless(text: str) -> str:
-    """A text that no spreadsheet takes for a formula."""
+    """The text, quoted where a spreadsheet would take it for a formula."""
     return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

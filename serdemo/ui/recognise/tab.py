@@ -88,10 +88,10 @@ def _wire(
 
     def on_load(request: gr.Request) -> Any:
         run = runs.begin(request.session_hash, yielding=True)
-        shown = first_screen(visitors.own)
+        answer = first_screen(visitors.own)
         run.end()
         # Whoever was quick to ask keeps the answer to that.
-        return gr.skip() if run.replaced else shown
+        return gr.skip() if run.replaced else answer
 
     def on_upload(event: gr.EventData, request: gr.Request) -> Iterator[str]:
         sent = event._data["files"]

@@ -1,4 +1,4 @@
-"""How long the page keeps what visitors send and make: swept when it starts, and again and again."""
+"""Deletion of what visitors send and make, some time after: when the page starts, and regularly."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from serdemo.ui.shell.visitor_store import EXPORTS, VISITORS, VOICE_SESSIONS
 
 HOUR_S = 3600.0
 UPLOAD_S = HOUR_S  # clips that no run was begun with
-VOICE_S = 3 * HOUR_S  # a voice whose session does nothing any more, and whose end nobody told
+VOICE_S = 3 * HOUR_S  # a voice whose session does nothing any more, and whose end was not seen
 MODEL_S = 24 * HOUR_S  # a visitor's model
 EXPORT_S = 600.0  # a zip that waits to be fetched
 EVERY_S = 600.0
 
 
 def begin(visitors: Visitors) -> None:
-    """Keep the queue of runs and what lies about in order, from a thread, as long as the page runs."""
+    """Start a thread that watches the queue of runs and sweeps, as long as the page runs."""
     jobs = JobQueue(runs_root())
 
-    def go() -> None:
+    def run() -> None:
         while True:
             jobs.start_watcher()  # what an earlier page left waiting
             for folder in sweep(jobs):
                 visitors.forget(folder)
             time.sleep(EVERY_S)
 
-    threading.Thread(target=go, name="tidy", daemon=True).start()
+    threading.Thread(target=run, name="cleanup", daemon=True).start()
 
 
 def sweep(jobs: JobQueue) -> list[Path]:
-    """Delete what has lain too long beside the runs and among what is served; returns it."""
+    """Delete what is too old beside the runs and among the served files; returns the deleted paths."""
     served = Path(get_upload_folder())
     due: tuple[tuple[Iterable[Path], float], ...] = (
         (jobs.orphaned_uploads(), UPLOAD_S),
@@ -49,17 +49,17 @@ def sweep(jobs: JobQueue) -> list[Path]:
         ((served / EXPORTS).glob("*"), EXPORT_S),
         ((path for path in served.glob("tmp*") if path.is_file()), UPLOAD_S),  # left by gradio
     )
-    return [path for found, kept_s in due for path in found if _deleted(path, kept_s)]
+    return [path for paths, max_age_s in due for path in paths if _deleted(path, max_age_s)]
 
 
-def _deleted(path: Path, kept_s: float) -> bool:
-    """Whether a folder or an empty file was too old and is gone; others may be deleting it too."""
+def _deleted(path: Path, max_age_s: float) -> bool:
+    """Delete a folder or an empty file that is too old; whether it is gone. Others may delete it too."""
     with suppress(OSError):
-        told = path.stat()
-        if time.time() - told.st_mtime <= kept_s:
+        status = path.stat()
+        if time.time() - status.st_mtime <= max_age_s:
             return False
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
-        elif not told.st_size:
+        elif not status.st_size:
             path.unlink()
     return not path.exists()

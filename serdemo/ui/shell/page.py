@@ -67,12 +67,12 @@ class Page(gr.Blocks):
         folder = self.models(token, request).get(key).folder
         return self.visitors.choose(request.session_hash, folder)
 
-    def answering(self, kept: str, token: str, request: gr.Request) -> Predictor:
-        """The model that answers a visitor who comes: the one kept from an earlier visit, if it is
-        there. Raises SerdemoError when there is none at all."""
-        if kept:
+    def answering(self, key: str, token: str, request: gr.Request) -> Predictor:
+        """The model that answers a new session: that of `key`, chosen on an earlier visit, if it is
+        there, else the page's own. Raises SerdemoError when there is none at all."""
+        if key:
             with suppress(SerdemoError):
-                return self.use(kept, token, request)
+                return self.use(key, token, request)
         return self.model.get()
 
     def answered_by(self, request: gr.Request) -> Path | None:
@@ -82,19 +82,19 @@ class Page(gr.Blocks):
         return None
 
     def foot(self, request: gr.Request) -> str:
-        """The foot of the page as it is now for a visitor."""
+        """The footer as it is now for a visitor."""
         return footer_html(request.session_hash, self.visitors.of(request.session_hash).get())
 
     def owner(self, token: str, request: gr.Request) -> str | None:
-        """Whose things are shown: None, all of them, to whoever sits here; else the visitor's own, and
-        none where the browser sends no token ("")."""
+        """Owner filter for a request: None (no filter) for a local user, otherwise the visitor's token,
+        or "" (matches nothing) without one."""
         if not self.share and session.is_local(request):
             return None
         return token if isinstance(token, str) else ""  # what is sent may be anything, None too
 
 
 def footer_html(visitor: str | None = None, predictor: Predictor | None = None) -> Markup:
-    """The foot of the page: the model that answers, its recall, and what it is not for.
+    """The footer: the model that answers, its recall, and what it is not for.
 
     The page's scripts read the session's hash and a digest of the model's folder from it.
     """

@@ -38,8 +38,7 @@ from serdemo.metrics.clusters import analyse
 from serdemo.nn import checkpoint
 from serdemo.nn.checkpoint_files import bundled_checkpoint
 from serdemo.schema.errors import SerdemoError
-from serdemo.ui.explore import handlers, payload, placement, sources
-from serdemo.ui.explore import open_maps as atlases
+from serdemo.ui.explore import handlers, open_maps, payload, placement, sources
 from serdemo.ui.explore import tab as explore_tab
 from serdemo.ui.explore.handlers import Explore
 from serdemo.ui.explore.open_maps import SHIPPED, MapSessions
@@ -833,11 +832,11 @@ def test_a_map_whose_parts_fail_says_so(
     served: Explore, opened: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(background.sys, "executable", shutil.which("false") or "false")
-    assert fail(served, opened) == {"refused": atlases.SLOW_FAILED}
+    assert fail(served, opened) == {"refused": open_maps.SLOW_FAILED}
 
 
 def test_maps_that_nobody_looks_at_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(atlases, "MOST_OPEN", 2)
+    monkeypatch.setattr(open_maps, "MAX_OPEN", 2)
     maps = MapSessions()
     one, two = (maps.add(name, embedding_map.pca_only(clips(6)), None) for name in ("one", "two"))
     assert maps.get(one.key) is one
@@ -868,7 +867,7 @@ def test_few_are_computed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     opened = [maps.add("one", embedding_map.pca_only(clips(6)), None) for _ in range(3)]
     for one in opened:
         assert maps.progress(one) == []
-    assert len(started) == atlases.MOST_WORKING
+    assert len(started) == open_maps.MAX_WORKING
     opened[0].close()
     assert len(started) == 1
 
