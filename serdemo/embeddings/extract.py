@@ -22,7 +22,7 @@ from serdemo.nn.checkpoint_files import DESCRIPTION, WEIGHTS
 from serdemo.nn.description import read_description
 from serdemo.nn.provenance import seen_speakers
 from serdemo.schema.errors import SerdemoError
-from serdemo.schema.files import read_json, recovered_path, write_json
+from serdemo.schema.files import make_folder, read_json, recovered_path, write_json
 from serdemo.schema.types import Utterance
 
 PROCEDURE = "embedding and probabilities, 1"  # counted up when cached values change their meaning
@@ -123,7 +123,7 @@ def _content_digests(
         except SerdemoError as problem:
             errors.append(str(problem))
     if entries != before:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         write_json(path, entries)
     return keyed_clips, errors
 

@@ -9,8 +9,7 @@ from typing import Any
 from serdemo.evaluation import plots
 from serdemo.evaluation.model_card import strip_local_paths
 from serdemo.evaluation.scoring import Report
-from serdemo.schema.errors import SerdemoError
-from serdemo.schema.files import write_json
+from serdemo.schema.files import make_folder, write_json, write_text
 
 Found = dict[str, Any]
 
@@ -131,12 +130,12 @@ def write(found: Found, folder: Path) -> None:
     if found["command"]:
         lines += [f"```\n{found['command']}\n```", ""]
     lines += [f"Seeds {', '.join(map(str, found['seeds']))}; serdemo {found['code_version']}.", ""]
-    _keep(folder, lines, found)
+    _write(folder, lines, found)
 
 
 def write_evaluation(report: Report, folder: Path, command: str = "") -> None:
     """`report.json`, `report.md` and `confusion.svg` of one scoring of a checkpoint."""
-    _made(folder)
+    make_folder(folder)
     values, scores = report.to_json(), report.scores
     who = "unseen by it" if report.unseen_speakers else "some of whom it was trained or selected on"
     rows = [[one.corpus, *row(one.to_json())] for one in (*report.by_corpus, report)]
@@ -154,7 +153,7 @@ def write_evaluation(report: Report, folder: Path, command: str = "") -> None:
         "",
         *([f"```\n{strip_local_paths(command)}\n```", ""] if command else []),
     ]
-    _keep(folder, lines, values)
+    _write(folder, lines, values)
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -163,16 +162,6 @@ def markdown(rows: Sequence[Sequence[str]]) -> list[str]:
     return ["| " + " | ".join(cell.replace("|", "\\|") for cell in one) + " |" for one in ruled]
 
 
-def _made(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise SerdemoError(f"{folder} could not be made: {problem.strerror}.") from problem
-
-
-def _keep(folder: Path, lines: Sequence[str], values: Found) -> None:
-    try:
-        (folder / "report.md").write_text("\n".join(lines), encoding="utf-8")
-    except OSError as problem:
-        raise SerdemoError(f"report.md could not be written: {problem.strerror}.") from problem
+def _write(folder: Path, lines: Sequence[str], values: Found) -> None:
+    write_text(folder / "report.md", "\n".join(lines))
     write_json(folder / "report.json", values)
