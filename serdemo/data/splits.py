@@ -167,7 +167,8 @@ def random_by_speaker(
 
     Raises UsageError for a share outside (0, 1), SerdemoError when no corpus has two speakers.
     """
-    _check_share(share)
+    if not 0 < share < 1:
+        raise UsageError(f"The share held out is {share}: it must lie between 0 and 1.")
     speakers: dict[str, set[str]] = defaultdict(set)
     for clip in utterances:
         speakers[clip.corpus].add(clip.speaker_key)
@@ -178,34 +179,9 @@ def random_by_speaker(
             chosen.update(random.Random(f"{seed}/{corpus}").sample(sorted(keys), count))
     if not chosen:
         raise SerdemoError(
-            "No corpus here has two speakers, so none can be held out: add speakers, or use a "
-            "speaker-dependent split."
+            "No corpus here has two speakers, so none can be held out: add clips of other speakers."
         )
     return by_speaker_keys(utterances, **{part: frozenset(chosen)})
-
-
-def speaker_dependent(
-    utterances: Sequence[Utterance],
-    share: float = 0.2,
-    seed: int = 0,
-    part: Literal["valid", "test"] = "test",
-) -> LeakySplit:
-    """Hold out about `share` of the clips of each corpus and emotion, regardless of the speaker.
-
-    Raises UsageError for a share outside (0, 1).
-    """
-    _check_share(share)
-    strata: dict[str, list[Utterance]] = defaultdict(list)
-    for clip in sorted(utterances, key=lambda clip: (clip.speaker_key, clip.path.stem)):
-        strata[f"{clip.corpus}/{clip.emotion}"].append(clip)
-    chosen = {
-        clip.path
-        for name, clips in strata.items()
-        for clip in random.Random(f"{seed}/{name}").sample(clips, round(share * len(clips)))
-    }
-    held = tuple(clip for clip in utterances if clip.path in chosen)
-    train = tuple(clip for clip in utterances if clip.path not in chosen)
-    return LeakySplit(train, held) if part == "valid" else LeakySplit(train, (), held)
 
 
 def by_speaker_keys(
@@ -245,8 +221,3 @@ def _share(text: str) -> float | None:
         return None if text.isdecimal() else float(text)  # 14 is a speaker's id, 0.14 a share
     except ValueError:
         return None
-
-
-def _check_share(share: float) -> None:
-    if not 0 < share < 1:
-        raise UsageError(f"The share held out is {share}: it must lie between 0 and 1.")

@@ -231,21 +231,10 @@ def test_a_number_of_digits_alone_is_a_speaker():
         splits.parse_split(many, "99", "none")
 
 
-def test_speaker_dependent_split_is_stratified_and_says_that_it_leaks():
-    many = clips("a", {f"{n}": 30 for n in range(4)})
-    split = splits.speaker_dependent(many, 0.2, seed=1)
-    assert isinstance(split, LeakySplit) and not split.speaker_independent
-    assert Counter(clip.emotion for clip in split.test) == {"angry": 8, "happy": 8, "sad": 8}
-    assert len(split.train) == 96 and set(split.speakers("train")) & set(split.speakers("test"))
-    assert splits.speaker_dependent(many[::-1], 0.2, seed=1).fingerprint == split.fingerprint
-    assert len(splits.speaker_dependent(many, 0.2, part="valid").valid) == 24
-
-
 @pytest.mark.parametrize("share", [0, 1, -0.1, 2, float("nan")])
-@pytest.mark.parametrize("make", [splits.random_by_speaker, splits.speaker_dependent])
-def test_impossible_shares(make, share):
+def test_impossible_shares(share):
     with pytest.raises(UsageError, match="between 0 and 1"):
-        make(BOTH, share)
+        splits.random_by_speaker(BOTH, share)
 
 
 def test_one_speaker_cannot_be_held_out():
