@@ -159,7 +159,7 @@ def test_a_file_that_vanishes_or_cannot_be_read_hides_no_other_model(
     assert card_text(with_all.models / "other") == ""
     row = summarise(with_all.find("models/other"))
     assert (row.problem, row.figures) == ("", {})
-    monkeypatch.setattr("serdemo.runs.registry.summary.count_numbers", gone)
+    monkeypatch.setattr("serdemo.runs.registry.summary.count_parameters", gone)
     assert "No such file" in summarise(with_all.find("models/other")).problem
 
 
