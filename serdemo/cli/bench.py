@@ -17,14 +17,17 @@ TABLE: Mapping[str, tuple[str, str]] = {
     "field": (f"{EXPERIMENTS}.field", "SVM and linear probe by a corpus's own protocol."),
     "kill": (f"{EXPERIMENTS}.kill", "Kill a training run and its page at random moments."),
     "live": (f"{BENCHMARKS}.live", "Delay and losses of many live streams."),
-    "load": (f"{BENCHMARKS}.load", "Delay, losses and memory of the page under load."),
+    "load": (f"{EXPERIMENTS}.page_load", "Delay, losses and memory of the page under load."),
     "neutral": (f"{EXPERIMENTS}.neutral", "UAR with and without speaker normalisation."),
     "papers": (f"{EXPERIMENTS}.papers", "Train and compare what the three papers claim."),
     "personal": (f"{EXPERIMENTS}.adaptation", "UAR before and after few-shot speaker adaptation."),
     "predict": (f"{BENCHMARKS}.predict", "Speed of prediction beside WavLM-base's."),
     "quality": (f"{BENCHMARKS}.quality", "Scores of a checkpoint beside its model card."),
-    "start": (f"{BENCHMARKS}.start", "Start-up time of the page beside a bare Gradio page's."),
-    "train": (f"{BENCHMARKS}.train", "Training speed beside transformers' Trainer."),
+    "start": (
+        f"{EXPERIMENTS}.page_start",
+        "Start-up time of the page beside a bare Gradio page's.",
+    ),
+    "train": (f"{EXPERIMENTS}.training_speed", "Training speed beside transformers' Trainer."),
     "unseen": (f"{EXPERIMENTS}.unseen", "Leave-one-corpus-out runs beside the first of them."),
 }
 

@@ -23,8 +23,8 @@ import psutil
 import soundfile
 
 from serdemo.audio.waveform import SAMPLE_RATE
-from serdemo.cli.benchmarks.page_client import Page, served
 from serdemo.cli.options import JSON, number_option, print_figures
+from serdemo.experiments.page_client import Page, served
 from serdemo.inference.speed import speech_samples
 from serdemo.nn import checkpoint
 from serdemo.nn.checkpoint_files import bundled_checkpoint

@@ -22,7 +22,7 @@ ONLY_IN = {
         "serdemo/nn/encoders/pretrained.py",
         "serdemo/nn/encoders/whisper.py",
         "serdemo/cli/benchmarks/predict.py",
-        "serdemo/cli/benchmarks/train.py",
+        "serdemo/experiments/training_speed.py",
     ),
     "matplotlib": ("serdemo/evaluation/plots.py",),
     "umap": ("serdemo/embeddings/projection.py",),

@@ -19,7 +19,7 @@ import pytest
 from support.command import here
 
 from serdemo.audio import microphone, waveform
-from serdemo.cli.benchmarks import load as load_bench
+from serdemo.experiments import page_load as load_bench
 from serdemo.inference.predictor import Predictor
 from serdemo.nn import description
 from serdemo.schema import palette

@@ -9,7 +9,7 @@ import time
 import pytest
 from support.command import here
 
-from serdemo.cli.benchmarks import start as start_bench
+from serdemo.experiments import page_start as start_bench
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from serdemo.cli.benchmarks import train as train_bench
+from serdemo.experiments import training_speed as train_bench
 from serdemo.schema.errors import UsageError
 
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import click
 
-from serdemo.cli.benchmarks.page_client import free_port
 from serdemo.cli.options import JSON, number_option, print_figures
+from serdemo.experiments.page_client import free_port
 from serdemo.schema.errors import SerdemoError
 
 BARE = "import gradio as gr; gr.Interface(lambda text: text, 'text', 'text').launch()"

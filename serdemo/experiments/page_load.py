@@ -19,8 +19,8 @@ import numpy as np
 import psutil
 
 from serdemo.audio import waveform
-from serdemo.cli.benchmarks.page_client import Page, served
 from serdemo.cli.options import CHECKPOINT, JSON, number_option, print_figures
+from serdemo.experiments.page_client import Page, served
 from serdemo.inference.predictor import Predictor
 from serdemo.inference.speed import speech_samples
 from serdemo.schema.errors import SerdemoError
