@@ -88,12 +88,22 @@ def train(
     recipe, options = resolve_recipe(recipe_name, config["options"])
     if recipe.needs_labels:
         require_labels(list(chain(*split.parts.values())))
-    recipe.describe(split)  # raises for what is plainly wrong, before a folder is made
+    description = recipe.describe(
+        split
+    )  # raises for what is plainly wrong, before a folder is made
     pick_device(options.device)
     with open_run(
         run_dir, config, resume=resume, stop_after=stop_after, stop_reason=stop_reason
     ) as run:
-        events = fit(recipe, options, split, run_dir, run.stop_reason, resume=resume)
+        events = fit(
+            recipe,
+            options,
+            split,
+            run_dir,
+            run.stop_reason,
+            resume=resume,
+            description=description,
+        )
         for event in events:
             if isinstance(event, Finished):
                 events.close()  # the model is on disk: free the memory for what follows

@@ -1,9 +1,9 @@
-"""Several processes that train one model: what they share, and who writes.
+"""Data-parallel training in several processes started by `accelerate launch`.
 
-Started by `accelerate launch`; in a single process nothing here changes anything. Each process
-embeds its share of every batch. What the loss is computed from is gathered, so that every process
-has the loss of the whole batch; as the gradient of a gathered tensor is summed over the processes,
-the mean of their gradients is that of one process with the whole batch.
+Each process embeds its shard of every batch. Losses are computed from gathered embeddings, so that
+every process has the loss of the whole batch; as the gradient of a gathered tensor is summed over
+the processes, the mean of their gradients equals that of one process with the whole batch. In a
+single process every function here is the identity.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ Labels = TypeVar("Labels", bound=Any)
 
 
 def init(*, cpu: bool = False) -> None:
-    """Join the other processes, where `accelerate launch` started several; `cpu` leaves GPUs alone.
+    """Join the process group where `accelerate launch` started several; `cpu` uses no GPU.
 
-    Raises UsageError when it was told to start several and started one, or more than there are GPUs.
+    Raises UsageError where a multi-process launch started a single process, or more than the GPUs.
     """
     n_processes = settings.launched_processes()
     if settings.launched_by_accelerate() and n_processes is None:
@@ -39,120 +39,120 @@ def init(*, cpu: bool = False) -> None:
     if (n_processes or 1) == 1 or running():
         return
     cpu = cpu or not torch.cuda.is_available()
-    here = settings.local_processes()
-    if not cpu and here > torch.cuda.device_count():
+    n_local = settings.local_processes()
+    if not cpu and n_local > torch.cuda.device_count():
         raise UsageError(
-            f"There are {here} processes for {torch.cuda.device_count()} GPUs; start as many as"
+            f"There are {n_local} processes for {torch.cuda.device_count()} GPUs; start as many as"
             " GPUs, or add --device cpu."
         )
     from accelerate import PartialState
 
-    # Imported while there is no group yet: its functions keep the one they find, and a group that
-    # outlives its end leaves threads behind, which abort a process that ends beneath them.
+    # Imported before there is a group: its functions hold on to the group they find, whose threads
+    # would then outlive it and abort the process at its end.
     import_module("torch.distributed.nn.functional")
     PartialState(cpu=cpu)
-    atexit.register(dist.destroy_process_group)  # else a thread of it may outlive what it uses
+    atexit.register(
+        dist.destroy_process_group
+    )  # before the interpreter shuts down under its threads
 
 
 def running() -> bool:
-    """Whether there are several processes."""
+    """Whether several processes train together."""
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
 def rank() -> int:
-    """This process's number from 0."""
+    """Index of this process, from 0."""
     return dist.get_rank() if running() else 0
 
 
 def is_main_process() -> bool:
-    """Whether this is the process that writes and tells."""
+    """Whether this process validates, writes and prints."""
     return rank() == 0
 
 
 def world_size() -> int:
-    """How many processes there are."""
+    """Number of processes."""
     return dist.get_world_size() if running() else 1
 
 
 def shard(size: int) -> slice:
-    """Which of a batch's clips are this process's: every `world`-th."""
+    """This process's part of a batch of `size` clips: every `world_size`-th, from `rank` on."""
     return slice(rank(), size, world_size())
 
 
 def all_gather_with_grad(value: Tensor, batch: Labels) -> tuple[Tensor, Labels]:
-    """(b, ...) rows of this process's clips -> those of the whole batch, and its labels.
+    """Gather rows (b, ...) of all processes, differentiably: (B, ...), and the batch's labels.
 
-    Differentiable. `batch` is a dataclass of tensors of b rows; of what comes back only the whole
-    numbers, one to a clip, are the whole batch's. The order is that of one process.
+    `batch` is a dataclass of tensors of b rows. Only the integer (B,) columns of the returned batch
+    are gathered; the rest still hold this process's rows. Row order equals that of one process.
     """
     if not running():
         return value, batch
     columns = {f.name: getattr(batch, f.name) for f in fields(batch)}
-    whole = {
+    gathered = {
         name: _gather(column)
         for name, column in columns.items()
         if column is not None and column.ndim == 1 and not column.is_floating_point()
     }
-    return _gather(value), replace(batch, **whole)
+    return _gather(value), replace(batch, **gathered)
 
 
 def _gather(value: Tensor) -> Tensor:
-    """Rows of all processes, dealt out in turn; the shares may differ by one."""
+    """Rows of all processes, interleaved; their numbers of rows may differ by one."""
     from torch.distributed.nn.functional import all_gather
 
     counts = [torch.zeros(1, dtype=torch.long, device=value.device) for _ in range(world_size())]
     dist.all_gather(counts, torch.tensor([len(value)], device=value.device))
     sizes = [int(count) for count in counts]
     padded = torch.cat((value, value.new_zeros(max(sizes) - len(value), *value.shape[1:])))
-    parts = all_gather(padded.contiguous()) if value.requires_grad else _plain(padded)
-    whole = torch.stack(list(parts), dim=1).flatten(0, 1)
+    if value.requires_grad:
+        parts = list(all_gather(padded.contiguous()))
+    else:
+        parts = [torch.zeros_like(padded) for _ in sizes]
+        dist.all_gather(parts, padded.contiguous())
     # Only the last round can lack rows, and those of the last processes.
-    return whole[: sum(sizes)]
-
-
-def _plain(value: Tensor) -> list[Tensor]:
-    parts = [torch.zeros_like(value) for _ in range(world_size())]
-    dist.all_gather(parts, value.contiguous())
-    return parts
+    return torch.stack(parts, dim=1).flatten(0, 1)[: sum(sizes)]
 
 
 def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
     """Replace every gradient by its mean over the processes, in one exchange.
 
-    What one process did not touch counts as zero there; what none touched keeps no gradient.
+    A gradient that one process lacks counts as zero there; one that all lack stays None.
     """
     if not running():
         return
-    found = [p for p in parameters if p.requires_grad]
-    touched = torch.tensor([p.grad is not None for p in found]).to(found[0])
-    own = [torch.zeros_like(p) if p.grad is None else p.grad for p in found]
-    flat = torch.cat([*(grad.flatten() for grad in own), touched])
+    trained = [p for p in parameters if p.requires_grad]
+    has_grad = torch.tensor([p.grad is not None for p in trained]).to(trained[0])
+    own = [torch.zeros_like(p) if p.grad is None else p.grad for p in trained]
+    flat = torch.cat([*(grad.flatten() for grad in own), has_grad])
     dist.all_reduce(flat)
-    *parts, touched = (flat / world_size()).split([*(p.numel() for p in found), len(found)])
-    for parameter, part, share in zip(found, parts, touched.tolist(), strict=True):
-        parameter.grad = part.view_as(parameter) if share else None
+    sizes = [*(p.numel() for p in trained), len(trained)]
+    *means, has_grad = (flat / world_size()).split(sizes)
+    for parameter, mean, share in zip(trained, means, has_grad.tolist(), strict=True):
+        parameter.grad = mean.view_as(parameter) if share else None
 
 
 def broadcast_object(value: T) -> T:
-    """The first process's value for all of them; all wait for it."""
+    """The main process's value, in every process."""
     if not running():
         return value
-    told: list[Any] = [value]
-    dist.broadcast_object_list(told, src=0)
-    found: T = told[0]
-    return found
+    values: list[Any] = [value]
+    dist.broadcast_object_list(values, src=0)
+    received: T = values[0]
+    return received
 
 
 def all_gather_object(value: T) -> list[T]:
-    """Every process's value, in their order."""
+    """The values of all processes, by rank."""
     if not running():
         return [value]
-    told: list[Any] = [None] * world_size()
-    dist.all_gather_object(told, value)
-    return told
+    values: list[Any] = [None] * world_size()
+    dist.all_gather_object(values, value)
+    return values
 
 
 def barrier() -> None:
-    """Until every process is here."""
+    """Wait until every process has reached this point."""
     if running():
         dist.barrier()

@@ -1,4 +1,4 @@
-"""What a training run says while it runs, and the JSON lines it is written to.
+"""Events of a training run, and the JSON lines they are written to.
 
 `train.fit` yields these; the command line prints them and appends them to `events.jsonl`; the page
 reads that file. A run's state is the last event: nothing else says whether it finished.
@@ -25,13 +25,15 @@ if TYPE_CHECKING:  # a page that shows a run need not wait for scipy
 EVENTS = "events.jsonl"  # in a run's folder
 STOP_FILE = "stop"  # there too: a run that finds it saves and stops
 TAIL_BYTES = 65_536  # of a file, in which its last event lies
-CLOCKS_S = 2.0  # how far the clocks of processes and of files may be apart
+CLOCK_SKEW_S = 2.0  # between the clocks of processes and of files
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A run began, or went on (`resumed_step` > 0). `steps` counts all optimiser steps; the clips
-    are the split's, of which a recipe may leave some out (those without a class it knows).
+    """A run began or was resumed (`resumed_step` > 0).
+
+    `steps` counts all optimiser steps. Clips are the split's; a recipe may leave out those without
+    a class it knows.
     """
 
     recipe: str
@@ -49,7 +51,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One reported optimiser step; `parts` are the terms of the loss, rates are per second."""
+    """An optimiser step: `parts` are the terms of the loss, `left_s` the estimated seconds left."""
 
     stage: str
     epoch: int
@@ -64,7 +66,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class EpochEnd:
-    """An epoch's validation figures (fractions); `confusion` rows are the true classes."""
+    """Validation scores after an epoch (fractions); `confusion` rows are the true classes."""
 
     stage: str
     epoch: int
@@ -78,7 +80,7 @@ class EpochEnd:
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """A state from which the run can go on is on disk; `best` says the model was replaced too."""
+    """The state to resume from was saved; `best` tells that the model was replaced too."""
 
     step: int
     best: bool
@@ -143,7 +145,7 @@ class Stopped:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The run broke off with an error, told in one sentence."""
+    """The run failed; `message` is one sentence."""
 
     message: str
     time: float = field(default_factory=time.time)
@@ -157,7 +159,7 @@ KINDS: dict[str, type[Any]] = {
 
 
 def to_line(event: Event) -> str:
-    """One JSON line, newline included."""
+    """The JSON line of an event, newline included."""
     return json.dumps({"event": type(event).__name__, **asdict(event)}, allow_nan=False) + "\n"
 
 
@@ -230,5 +232,5 @@ def drop_stale_stop(folder: Path) -> None:
     from before it began to train."""
     path = folder / STOP_FILE
     with suppress(OSError):
-        if path.stat().st_mtime < psutil.Process().create_time() - CLOCKS_S:
+        if path.stat().st_mtime < psutil.Process().create_time() - CLOCK_SKEW_S:
             path.unlink()

@@ -16,7 +16,7 @@ from serdemo.training.recipes.base import Recipe
 
 @dataclass(frozen=True)
 class TrainOptions(Options):
-    """How a run is carried out, whatever the recipe."""
+    """Options of the training loop, whatever the recipe."""
 
     seed: int = option(0, "seed of weights, order and augmentation", low=0, high=2**31 - 1)
     init_from: str = option("", "checkpoint folder whose weights to begin with [default: none]")
@@ -46,25 +46,26 @@ class TrainOptions(Options):
 
 
 def resolve_recipe(name: str, values: Mapping[str, Any]) -> tuple[Recipe, TrainOptions]:
-    """A recipe and how it is carried out, from a flat table of options.
+    """A recipe and the options of the loop, from a flat table of options.
 
-    What is not given is the recipe's own default, and with `init_from` the encoder is that of the
-    checkpoint to begin with. Raises UsageError for a recipe or an option that is not known,
+    Missing options take the recipe's defaults; with `init_from` the encoder is that of the
+    checkpoint. Raises UsageError for a recipe or an option that is not known,
     SerdemoError for a checkpoint that cannot be read.
     """
     kind = recipes.get(name)
     declared = [spec.name for group in (*kind.groups, TrainOptions) for spec in specs(group)]
     values = current_options(values, declared)
-    begun = _encoder_options_of(kind, values["init_from"]) if values.get("init_from") else {}
-    *groups, options = pick((*kind.groups, TrainOptions), {**kind.defaults, **begun, **values})
+    start = values.get("init_from")
+    encoder = _encoder_options_of(kind, start) if start else {}
+    *groups, options = pick((*kind.groups, TrainOptions), {**kind.defaults, **encoder, **values})
     assert isinstance(options, TrainOptions)
     return kind({type(group): group for group in groups}), options
 
 
 def _encoder_options_of(kind: type[Recipe], start: str) -> dict[str, Any]:
-    """The options of the recipe that say which encoder a checkpoint has."""
-    told = read_description(Path(start))
-    source = {"source": start} if told.encoder in kind.source_encoders else {}
-    known = {spec.name for group in kind.groups for spec in specs(group)}
-    options = {"encoder": told.encoder, **told.encoder_options, **source}
-    return {name: value for name, value in options.items() if name in known}
+    """The recipe's options that describe the encoder of the checkpoint `start`."""
+    description = read_description(Path(start))
+    source = {"source": start} if description.encoder in kind.source_encoders else {}
+    declared = {spec.name for group in kind.groups for spec in specs(group)}
+    options = {"encoder": description.encoder, **description.encoder_options, **source}
+    return {name: value for name, value in options.items() if name in declared}

@@ -1,4 +1,4 @@
-"""How fast the steps of a run come, and from that how long the rest of it takes."""
+"""Step times of a run, and the remaining time they predict."""
 
 from __future__ import annotations
 
@@ -6,62 +6,63 @@ import time
 
 
 class StepTimer:
-    """Measured anew in every pass: `begin` it, tell of every batch that `came` and every step that was
-    `taken`, and `end` it.
+    """Times the steps of one epoch.
 
-    A pass's first step, which waits until batches are prepared and the program is ready, is no
-    measure of those after it: what it took more counts once for every pass, with what choosing and
-    saving take.
+    Call `start_epoch`, then `batch_ready` and `step_done` for every step, then `end_epoch`. An epoch's
+    first step waits for batch workers and warm-up, so it is no measure of the later ones: its excess
+    counts once per epoch, as do validation and saving.
     """
 
     def __init__(self) -> None:
-        self.aside = 0.0  # seconds of a pass beside its steps, once one is over
-        self.begin()
+        self.overhead_s = 0.0  # of an epoch besides its steps, known once one has ended
+        self.start_epoch()
 
-    def begin(self, *, fetches: bool = False) -> None:
-        """A pass begins; `fetches` tells that it alone waits for its batches, later ones do not."""
-        self._began = self._mark = time.monotonic()
-        self.steps, self.fetches = 0, fetches
+    def start_epoch(self, *, caches_features: bool = False) -> None:
+        """Start an epoch; with `caches_features` later ones do not wait for their batches."""
+        self._started = self._last = time.monotonic()
+        self.steps, self.caches_features = 0, caches_features
         self._first = (0.0, 0.0)
-        self._waited = self._fetching = self._working = 0.0
+        self._wait = self._total_wait = self._total_work = 0.0
 
-    def came(self) -> None:
-        """A batch is there."""
-        self._waited = self._since()
+    def batch_ready(self) -> None:
+        """Note that the next batch has arrived."""
+        self._wait = self._lap()
 
-    def taken(self) -> None:
-        """The step with it is done."""
-        worked = self._since()
+    def step_done(self) -> None:
+        """Note that the step with it is done."""
+        work = self._lap()
         if self.steps:
-            self._fetching += self._waited
-            self._working += worked
+            self._total_wait += self._wait
+            self._total_work += work
         else:
-            self._first = (self._waited, worked)
+            self._first = (self._wait, work)
         self.steps += 1
 
-    def end(self) -> None:
-        """The pass is over, its model chosen and saved."""
-        whole = time.monotonic() - self._began
-        self.aside = max(0.0, whole - self.steps * sum(self._step()))
+    def end_epoch(self) -> None:
+        """Note that the epoch is over, with validation and saving."""
+        elapsed = time.monotonic() - self._started
+        self.overhead_s = max(0.0, elapsed - self.steps * sum(self._mean_step()))
 
     @property
-    def each(self) -> float:
-        """Seconds from step to step, above 0 even where a coarse clock stands still."""
-        return max(1e-4, sum(self._step()))
+    def step_s(self) -> float:
+        """Seconds per step, above 0 even where a coarse clock stands still."""
+        return max(1e-4, sum(self._mean_step()))
 
-    def left(self, steps: int, later: int, passes: int) -> float:
-        """Seconds until the end: `steps` more of this pass and `later` ones after it, in so many passes
-        with this one."""
-        fetching, working = self._step()
-        after = working if self.fetches else fetching + working
-        return steps * (fetching + working) + later * after + passes * self.aside
+    def eta_s(self, steps: int, later_steps: int, epochs: int) -> float:
+        """Seconds until the end.
 
-    def _step(self) -> tuple[float, float]:
-        """Seconds of waiting for a batch, and of the step with it."""
+        `steps` remain of this epoch and `later_steps` of those after it; `epochs` counts this one too.
+        """
+        wait, work = self._mean_step()
+        later = work if self.caches_features else wait + work
+        return steps * (wait + work) + later_steps * later + epochs * self.overhead_s
+
+    def _mean_step(self) -> tuple[float, float]:
+        """Mean seconds of waiting for a batch, and of the step with it."""
         if self.steps < 2:
             return self._first
-        return self._fetching / (self.steps - 1), self._working / (self.steps - 1)
+        return self._total_wait / (self.steps - 1), self._total_work / (self.steps - 1)
 
-    def _since(self) -> float:
-        before, self._mark = self._mark, time.monotonic()
-        return self._mark - before
+    def _lap(self) -> float:
+        last, self._last = self._last, time.monotonic()
+        return self._last - last

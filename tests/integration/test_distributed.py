@@ -61,9 +61,9 @@ def flags(values: dict[str, Any]) -> list[str]:
 
 
 def state(run: Path) -> dict[str, torch.Tensor]:
-    found = checkpoint.load_state(run / "resume")
-    assert found is not None
-    return found[0]
+    saved = checkpoint.load_state(run / "resume")
+    assert saved is not None
+    return saved[0]
 
 
 @pytest.mark.slow
@@ -90,8 +90,8 @@ def test_two_processes_agree_with_one(
     child = two(*command, *flags(values))
     split = by_speakers(corpora.load(str(corpus_root)), valid=["cleo"], test=[])
     alone = list(training_run.train(recipe, values, split, tmp_path / "1"))
-    told = ended(child)
-    assert child.returncode == 0, told
+    output = ended(child)
+    assert child.returncode == 0, output
     both = list(events.read(tmp_path / "2" / events.EVENTS))
     assert [type(event) for event in both] == [type(event) for event in alone]
     assert isinstance(both[0], Started)
@@ -170,8 +170,8 @@ def test_two_processes_gather_in_order_and_resume_as_if_unbroken(
     script.write_text(CHILD, encoding="utf-8")
     wild = {**tiny_values, "dropout": 0.3, "speed": 0.5, "noise": 0.5}
     child = two(str(script), str(corpus_root), str(tmp_path), json.dumps(wild))
-    told = ended(child)
-    assert child.returncode == 0, told
+    output = ended(child)
+    assert child.returncode == 0, output
     whole, broken = state(tmp_path / "whole"), state(tmp_path / "broken")
     assert whole.keys() == broken.keys()
     assert all(torch.equal(whole[name], broken[name]) for name in whole)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from serdemo.training.fit import fit
 from serdemo.training.options import resolve_recipe
 
 
-def run_recipe(
+def start_recipe(
     name: str,
     run: Path,
     split: Split,
@@ -20,10 +20,15 @@ def run_recipe(
     stop: Callable[[], str | None] = lambda: None,
     resume: bool = False,
     **options: Any,
-) -> list[Event]:
-    """Train a recipe on a split in a run folder with options by name; its events."""
+) -> Iterator[Event]:
+    """Train a recipe on a split in a run folder with options by name; yields its events."""
     recipe, train_options = resolve_recipe(name, options)
-    return list(fit(recipe, train_options, split, run, stop, resume=resume))
+    return fit(recipe, train_options, split, run, stop, resume=resume)
+
+
+def run_recipe(name: str, run: Path, split: Split, **options: Any) -> list[Event]:
+    """Train a recipe to its end as `start_recipe` does; its events."""
+    return list(start_recipe(name, run, split, **options))
 
 
 def losses_of(events: Sequence[Event]) -> list[float]:

@@ -43,7 +43,7 @@ from serdemo.training.recipes.validation import ClassOptions, embed, validation_
 
 @dataclass(frozen=True)
 class CrossCorpusOptions(Options):
-    """What the recipe itself weighs."""
+    """Options of the recipe itself."""
 
     target: str = option("", "corpus of the second stage [default: all of them]", advanced=False)
     contrast_epochs: int = option(

@@ -31,12 +31,12 @@ MAX_CLIP_S = 60.0  # of which frames are cached
 
 @dataclass(frozen=True)
 class FrozenOptions(Options):
-    """How an encoder is heard of which nothing is trained."""
+    """How the features of a frozen encoder are computed."""
 
     cache_features: bool = option(
         False,
         "train on the frames that a frozen encoder (--freeze all --layer-pooling last) gives of whole clips as"
-        " they are, heard once and kept in --cache: no augmentation, and many times faster",
+        " they are, computed once and kept in --cache: no augmentation, and many times faster",
     )
 
     def check(self, options: Callable[[type[Any]], Any]) -> None:

@@ -8,8 +8,8 @@
 | noise and reverberation added (x-vectors) | rooms, noise, bands, levels; never another speed | a voice at another speed and pitch is another voice |
 | equal error rate on pairs of clips of speakers never heard | the same, cosine, every pair of clips of a corpus up to `--trials` | pairs across corpora would be told apart by their rooms |
 
-No emotion is shown to it: there are no labels, so what an embedding still holds of emotion was not
-asked for. The clips of all emotions are used, those without a class in other recipes too.
+It sees no emotion labels, so it is not trained to hold emotion. It uses the clips of all emotions,
+those without a class in other recipes too.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from serdemo.training.recipes.validation import embed
 
 @dataclass(frozen=True)
 class SpeakerOptions(Options):
-    """What the recipe itself weighs."""
+    """Options of the recipe itself."""
 
     epochs: int = option(45, "passes over the training clips", low=1, high=10_000, advanced=False)
     learning_rate: float = option(5e-4, "peak learning rate", low=1e-7, high=1.0, advanced=False)

@@ -10,7 +10,7 @@
 | (how features are scaled is not stated) | each image to mean 0 and variance 1, then each feature by batch norm | encoders' features differ a hundredfold in size |
 | categorical cross-entropy, Adam at 1e-3, batches of 4 | the same; AdamW without decay is Adam. The rate rises over 5 % of the steps and falls as a cosine | the loop of all recipes |
 | batches as they come | emotions in balance | the score is the mean of the recalls |
-| accuracy on 5 emotions of ShEMO, beside SVM and EfficientNet | UAR and accuracy on speakers kept out; `--baselines` trains both, and what answers the commonest emotion, on the same clips | clips of one speaker on both sides flatter |
+| accuracy on 5 emotions of ShEMO, beside SVM and EfficientNet | UAR and accuracy on held-out speakers; `--baselines` trains both, and what answers the commonest emotion, on the same clips | clips of one speaker on both sides flatter |
 
 Its first experiments: `--encoder mfcc`, and `--cnn-layers` 3, 5 or 7.
 """
@@ -179,7 +179,7 @@ class SslCnn(Recipe):
         if not heads.image:
             raise UsageError("--pooling must be cnn or efficientnet for ssl_cnn.")
         if heads.pooling == "efficientnet":
-            torchvision()  # missing: said before anything is begun
+            torchvision()  # where it is missing, raise before a run begins
         if pretrained.freeze != "all" or pretrained.bottleneck or pretrained.lora_rank:
             raise UsageError(
                 "ssl_cnn trains nothing of its encoder: leave --freeze, --bottleneck and --lora-rank"

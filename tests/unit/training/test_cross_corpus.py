@@ -47,9 +47,9 @@ def test_eight_clips_are_learnt_by_heart(
     classify = [e.loss for e in steps(events, "classify")]
     assert classify[-1] < 0.5 * classify[0]
     model, _ = checkpoint.load(run / "checkpoint")
-    found = validate(model, ClipDataset(eight, model.labels), 8)
-    assert found is not None
-    assert found.metrics["uar"] == 1.0
+    scores = validate(model, ClipDataset(eight, model.labels), 8)
+    assert scores is not None
+    assert scores.metrics["uar"] == 1.0
 
 
 def test_both_stages_are_run_and_the_target_chooses(

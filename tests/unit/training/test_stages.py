@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.unbroken import Begin, end_of, goes_on_when_killed, goes_on_when_stopped
+from support.unbroken import Begin, end_of, goes_on_when_stopped
 
 from serdemo.nn import checkpoint
 from serdemo.nn.description import read_description
@@ -15,24 +15,6 @@ from serdemo.training.events import EpochEnd, Finished, Saved
 from serdemo.training.recipes.base import Validation
 from serdemo.training.recipes.cross_corpus import ContrastStage
 from serdemo.training.recipes.stages import ClassifyStage
-
-WILD = dict(dropout=0.3, speed=0.5, noise=0.5)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("at", [2, 5, 6, 7, 9])
-def test_stopped_anywhere_it_goes_on_as_if_unbroken(
-    begin_two: Begin, tmp_path: Path, at: int
-) -> None:
-    goes_on_when_stopped(begin_two, tmp_path, at, **WILD)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("writes", range(8))
-def test_killed_at_any_write_it_goes_on_as_if_unbroken(
-    begin_two: Begin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: int
-) -> None:
-    goes_on_when_killed(begin_two, tmp_path, monkeypatch, writes, **WILD)
 
 
 def test_each_stage_chooses_its_best_and_the_next_begins_from_it(
@@ -44,23 +26,23 @@ def test_each_stage_chooses_its_best_and_the_next_begins_from_it(
         score = next(scores[stage.name])
         return Validation(score, {"uar": score}, temperature=1 + score)
 
-    begun: list[dict[str, torch.Tensor]] = []
+    initial: list[dict[str, torch.Tensor]] = []
 
     def groups(stage: ClassifyStage) -> list[dict[str, Any]]:
-        begun.append({k: v.clone() for k, v in stage.model.state_dict().items()})
+        initial.append({k: v.clone() for k, v in stage.model.state_dict().items()})
         return [stage.group(stage.model.classifier)]
 
     monkeypatch.setattr(ContrastStage, "validate", scored)
     monkeypatch.setattr(ClassifyStage, "validate", scored)
     monkeypatch.setattr(ClassifyStage, "parameter_groups", groups)
-    run, kept = tmp_path / "run", []
+    run, saved = tmp_path / "run", []
     for event in begin_two(run, contrast_epochs=3):
         if isinstance(event, Saved):
-            kept.append(checkpoint.load(run / "checkpoint")[0].state_dict())
-    first, best, third = kept[:3]
+            saved.append(checkpoint.load(run / "checkpoint")[0].state_dict())
+    first, best, third = saved[:3]
     assert not all(torch.equal(first[name], best[name]) for name in best)
     assert all(torch.equal(third[name], best[name]) for name in best)
-    assert all(torch.equal(begun[0][name], best[name]) for name in best)
+    assert all(torch.equal(initial[0][name], best[name]) for name in best)
     description = read_description(run / "checkpoint")
     assert description.metrics["validation"] == {"uar": 0.2}  # its own, lower though it is
     assert description.temperature == pytest.approx(1.2)
