@@ -191,7 +191,7 @@ def test_the_encoder_stays_as_it_was(
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "message"),
     [
         ({"freeze": "lower-half"}, "of which nothing is trained"),
         ({"layer_pooling": "weighted"}, "of which nothing is trained"),
