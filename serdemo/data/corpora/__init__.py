@@ -1,4 +1,4 @@
-"""Speech emotion corpora: one module for each that is known, and readers for all others."""
+"""Speech emotion corpora: a catalogue of the known ones, and readers for all others."""
 
 from __future__ import annotations
 
