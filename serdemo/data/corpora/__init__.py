@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from serdemo.data.corpora.catalogue import CORPORA
 from serdemo.data.corpora.loading import load, load_many, require_labels
 from serdemo.data.corpora.registry import (
-    CORPORA,
     Status,
     available_corpora,
     find,
