@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import click
 
 from serdemo.cli.options import CORPUS, JSON, PATH, ROOT, STOP_AFTER, given_options, print_json
-from serdemo.cli.train import TrainGroup
+from serdemo.cli.train import RecipeGroup
 from serdemo.schema.settings import data_root
 from serdemo.training.events import Event
-
-
-class CrossvalGroup(TrainGroup):
-    """A command for every recipe that cross-validates it."""
-
-    others: ClassVar[Mapping[str, Callable[[], click.Command]]] = {}
-
-    def callback_for(self, name: str) -> Callable[..., None]:
-        """The function of a recipe's command, with the flags that are not the recipe's."""
-        return _run(name)
 
 
 def _run(name: str) -> Callable[..., None]:
@@ -72,8 +62,7 @@ def _run(name: str) -> Callable[..., None]:
         as_json: bool,
         **values: Any,
     ) -> None:
-        from serdemo.cli.views.console import show_training
-        from serdemo.cli.views.crossval import show_protocol
+        from serdemo.cli.views.console import show_protocol, show_training
         from serdemo.data import corpora as known
         from serdemo.data.protocols import plan_folds
         from serdemo.evaluation import report
@@ -87,13 +76,8 @@ def _run(name: str) -> Callable[..., None]:
         protocol = crossval.open_protocol(
             folder, utterances, settings, options, command=command, resume=resume
         )
-        planned = plan_folds(
-            utterances,
-            by,
-            protocol["folds"],
-            leaky=protocol["leaky"],
-            target=protocol["options"].get("target", ""),
-        )
+        target, leaky = protocol["options"].get("target", ""), protocol["leaky"]
+        planned = plan_folds(utterances, by, protocol["folds"], leaky=leaky, target=target)
 
         def show(title: str, events: Iterator[Event]) -> None:
             click.echo(title, err=True)
@@ -116,3 +100,10 @@ def _run(name: str) -> Callable[..., None]:
         print_json({"finished": True, **document}) if as_json else show_protocol(document, folder)
 
     return run
+
+
+crossval = RecipeGroup(
+    "crossval",
+    _run,
+    help="Train RECIPE with each speaker, session, fold or corpus left out in turn.",
+)

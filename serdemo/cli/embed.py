@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,26 +70,16 @@ def embed(
     table.write(out, result.table)
     for sentence in result.errors[:MAX_NAMED]:
         click.echo(f"Left out: {sentence}", err=True)
-    count = len(result.table)
     more = f", {len(result.errors)} left out" if result.errors else ""
-    click.echo(
-        f"{out}: {count} clips, {result.cached} of them from the cache{more}; paths are relative to"
-        f" {base}.",
-        err=True,
-    )
+    counts = f"{len(result.table)} clips, {result.cached} of them from the cache{more}"
+    click.echo(f"{out}: {counts}; paths are relative to {base}.", err=True)
 
 
 def embedder(path: Path, source: str | None, cache: Path) -> Path:
     """Checkpoint folder of a folder, a shipped checkpoint's name, or a pretrained encoder's kind."""
-    if source is None and path.exists():
-        return path
-    from serdemo.nn.checkpoint_files import bundled_checkpoint
-
-    try:
-        if source is None:
-            return bundled_checkpoint(str(path))
-    except SerdemoError:
-        pass  # it may be an encoder
+    if source is None:
+        with suppress(SerdemoError):  # it may be an encoder
+            return checkpoint_folder(path)
     from serdemo.nn.encoders.options import PRETRAINED
 
     if str(path) in PRETRAINED and not path.exists():
@@ -137,19 +128,12 @@ def clusters(table: Path, k: int | None, seed: int, as_json: bool) -> None:
     with progress("Clustering", len(set(speakers)), hidden=as_json) as advance:
         analysis = analyse(rows, speakers, emotions, k or 0, seed=seed, progress=advance)
     probe_results = probes.probes(rows, speakers, emotions, seed)
-    if as_json:
-        print_json(
-            {
-                "table": str(table),
-                "checkpoint": str(clip_table.about.get("checkpoint", "")),
-                **analysis.to_json(),
-                "probes": {
-                    name: probe and probe.to_json() for name, probe in probe_results.items()
-                },
-            }
-        )
-    else:
+    if not as_json:
         show_clusters(table.name, analysis, probe_results)
+        return
+    origin = {"table": str(table), "checkpoint": str(clip_table.about.get("checkpoint", ""))}
+    scores = {name: probe and probe.to_json() for name, probe in probe_results.items()}
+    print_json({**origin, **analysis.to_json(), "probes": scores})
 
 
 def common_folder(utterances: Sequence[Utterance], root: Path | None) -> Path:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
@@ -12,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from serdemo.cli.options import CHECKPOINT, PATH
+from serdemo.cli.options import CHECKPOINT, PATH, check_seconds, print_json
 from serdemo.schema.errors import SerdemoError, UsageError
 
 if TYPE_CHECKING:
@@ -28,7 +26,10 @@ LOST_SOUND = "Some sound was lost, since this machine is too busy: close other p
 @click.option("--list", "only_list", is_flag=True, help="List the microphones and exit.")
 @click.option("--file", type=PATH, help="Sound file to use instead, in real time.")
 @click.option(
-    "--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after so many seconds."
+    "--seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    callback=check_seconds,
+    help="Stop after so many seconds.",
 )
 @CHECKPOINT
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON for each answer.")
@@ -48,8 +49,6 @@ def listen(
 
     if file is not None and (device is not None or only_list):
         raise UsageError("Give --file, or a microphone, not both.")
-    if seconds is not None and math.isnan(seconds):
-        raise UsageError("--seconds must be a number of seconds, not nan.")
     if only_list:
         _list(microphone.devices(), as_json)
         return
@@ -123,7 +122,7 @@ class _Replay:
 
 def _list(devices: list[Device], as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps([asdict(device) for device in devices], indent=1))
+        print_json([asdict(device) for device in devices])
         return
     for device in devices:
         default = "  (default)" if device.default else ""

@@ -17,7 +17,7 @@ import click
 
 from serdemo import __version__
 from serdemo.cli.bench import bench
-from serdemo.cli.crossval import CrossvalGroup
+from serdemo.cli.crossval import crossval
 from serdemo.cli.embed import clusters, embed, map_
 from serdemo.cli.exits import exit_on_error, fail, tell
 from serdemo.cli.listen import listen
@@ -33,7 +33,7 @@ from serdemo.cli.options import (
     SPEAKERS,
     print_json,
 )
-from serdemo.cli.train import TrainGroup
+from serdemo.cli.train import train
 from serdemo.schema import libraries
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.settings import data_root
@@ -147,20 +147,11 @@ def evaluate(
 
 
 COMMANDS: dict[str, click.Command] = {
-    "app": app,
-    "predict": predict,
-    "listen": listen,
-    "corpora": corpora,
-    "train": TrainGroup("train", help="Train RECIPE on labelled clips; speakers are held out."),
-    "evaluate": evaluate,
-    "crossval": CrossvalGroup(
-        "crossval", help="Train RECIPE with each speaker, session, fold or corpus left out in turn."
-    ),
-    "embed": embed,
-    "clusters": clusters,
-    "map": map_,
-    "models": models,
-    "bench": bench,
+    str(command.name): command
+    for command in (
+        *(app, predict, listen, corpora, train, evaluate),
+        *(crossval, embed, clusters, map_, models, bench),
+    )
 }
 
 

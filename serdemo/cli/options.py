@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import click
@@ -14,7 +15,14 @@ import click
 from serdemo.cli.exits import tell
 from serdemo.schema.errors import UsageError
 from serdemo.schema.options import Options, Spec, Value, specs
-from serdemo.schema.renamed_options import REMOVED, RENAMED_VALUES, current_options, flag
+from serdemo.schema.renamed_options import (
+    MOVED,
+    MOVED_TO,
+    REMOVED,
+    RENAMED_VALUES,
+    current_options,
+    flag,
+)
 
 F = TypeVar("F", bound=Callable[..., Any] | click.Command)
 
@@ -61,11 +69,12 @@ SPEAKERS = click.option(
 DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
 
 
-def _seconds(
+def check_seconds(
     context: click.Context, parameter: click.Parameter, value: float | None
 ) -> float | None:
+    """Callback of a flag in seconds: raises UsageError for nan."""
     if value is not None and math.isnan(value):
-        raise UsageError("--stop-after must be a number of seconds, not nan.")
+        raise UsageError(f"{parameter.opts[0]} must be a number of seconds, not nan.")
     return value
 
 
@@ -74,7 +83,7 @@ STOP_AFTER = click.option(
     "--stop-after",
     type=click.FloatRange(min=0),
     metavar="SECONDS",
-    callback=_seconds,
+    callback=check_seconds,
     help="Stop after so many seconds, resumable.",
 )
 JSON = click.option(
@@ -101,7 +110,7 @@ THREADS = number_option("--threads", 2, 1, 256, "CPU threads.")
 
 
 def option_flags(
-    groups: Iterable[type[Options]], presets: Mapping[str, Value] | None = None
+    groups: Iterable[type[Options]], presets: Mapping[str, Value] = MappingProxyType({})
 ) -> list[click.Parameter]:
     """Flags for every option of the groups, None where not given; former flags are hidden.
 
@@ -109,10 +118,7 @@ def option_flags(
     """
     declared = [spec for group in groups for spec in specs(group)]
     return [
-        *(
-            _flag(spec.name, spec.kind, _help(spec, presets or {}), spec.choices)
-            for spec in declared
-        ),
+        *(_flag(spec.name, spec.kind, _help(spec, presets), spec.choices) for spec in declared),
         *(
             _flag(old, str if spec.name in RENAMED_VALUES else spec.kind)
             for spec in declared
@@ -121,10 +127,19 @@ def option_flags(
     ]
 
 
-def removed_flags(declared: Iterable[click.Parameter]) -> list[click.Parameter]:
-    """Hidden flags of the removed options that are not `declared`."""
+def former_flags(recipe: str, declared: Iterable[click.Parameter]) -> list[click.Parameter]:
+    """Hidden flags of the options that a recipe had, apart from those that are `declared`."""
     names = {parameter.name for parameter in declared}
-    return [_flag(name, kind) for name, kind in REMOVED.items() if name not in names]
+    removed = [_flag(name, kind) for name, kind in REMOVED.items() if name not in names]
+    return [*removed, *(_moved_flag(name) for name in MOVED.get(recipe, ()))]
+
+
+def _moved_flag(name: str) -> click.Option:
+    def refuse(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+        if value is not None:
+            raise UsageError(f"{flag(name)} is gone: {MOVED_TO}.")
+
+    return click.Option([flag(name)], callback=refuse, expose_value=False, hidden=True)
 
 
 def _flag(
@@ -159,9 +174,7 @@ def given_options(values: Mapping[str, Any]) -> dict[str, Any]:
     current = current_options(options)
     for name in options:
         if name in REMOVED:
-            tell(
-                f"{flag(name)} was removed in 0.2.0, as it improved no measured result; it is ignored."
-            )
+            tell(f"{flag(name)} was removed in 0.2.0, as it improved no result: it is ignored.")
     return current
 
 

@@ -2,48 +2,51 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from serdemo.cli import adapt as cli_personal
 from serdemo.cli.options import (
     CORPUS,
     PATH,
     ROOT,
     RUN,
     STOP_AFTER,
+    former_flags,
     given_options,
     option_flags,
-    removed_flags,
 )
 from serdemo.schema.errors import UsageError
+from serdemo.schema.settings import data_root
 
 if TYPE_CHECKING:
     from serdemo.runs.request import TrainingRequest
 
 
-def _from_request() -> click.Command:
-    return from_request
+class RecipeGroup(click.Group):
+    """A command for every recipe, whose flags are `callback_for(recipe)`'s and those of the recipe.
 
+    `others` make further commands, with flags of their own.
+    """
 
-class TrainGroup(click.Group):
-    """The recipes of the table, as commands; `others` are those with flags of their own."""
-
-    others: ClassVar[Mapping[str, Callable[[], click.Command]]] = {
-        "personal": cli_personal.command,
-        "from-request": _from_request,
-    }
-
-    def callback_for(self, name: str) -> Callable[..., None]:
-        """The function of a recipe's command, with the flags that are not the recipe's."""
-        return _train(name)
+    def __init__(
+        self,
+        name: str,
+        callback_for: Callable[[str], Callable[..., None]],
+        others: Mapping[str, Callable[[], click.Command]] = MappingProxyType({}),
+        *,
+        help: str,
+    ) -> None:
+        super().__init__(name, help=help)
+        self.callback_for, self.others = callback_for, others
 
     def list_commands(self, context: click.Context) -> list[str]:
-        """Every recipe by name."""
+        """Every recipe by name, then the others."""
         from serdemo.training import recipes
 
         return [*recipes.RECIPES, *self.others]
@@ -58,7 +61,7 @@ class TrainGroup(click.Group):
         recipe = recipes.get(name)
         command = click.command(name, help=recipe.summary)(self.callback_for(name))
         command.params += option_flags((*recipe.groups, TrainOptions), recipe.defaults)
-        command.params += removed_flags(command.params)
+        command.params += former_flags(name, command.params)
         return command
 
 
@@ -132,5 +135,44 @@ def _carry_out(request: TrainingRequest, command: str) -> None:
     if distributed.is_main_process():
         show_training(events)
     else:
-        for _ in events:
-            pass
+        deque(events, maxlen=0)
+
+
+def _personal() -> click.Command:
+    from serdemo.runs.adaptation import run as adaptation
+
+    @click.command(adaptation.NAME, help=adaptation.SUMMARY)
+    @CORPUS
+    @ROOT
+    @RUN
+    @click.option("--resume", is_flag=True, help="Adapt again in a folder that holds such a run.")
+    @STOP_AFTER
+    @click.pass_obj
+    def personal(
+        command: str,
+        corpus: str,
+        root: Path | None,
+        run_dir: Path,
+        resume: bool,
+        stop_after: float | None,
+        **values: Any,
+    ) -> None:
+        from serdemo.cli.views.console import show_training
+        from serdemo.data import corpora
+
+        clips, options = corpora.load_many(corpus, data_root(root)), given_options(values)
+        events = adaptation.train(
+            options, clips, run_dir, command=command, resume=resume, stop_after=stop_after
+        )
+        show_training(events)
+
+    personal.params += option_flags([adaptation.AdaptationOptions])
+    return personal
+
+
+train = RecipeGroup(
+    "train",
+    _train,
+    {"personal": _personal, "from-request": lambda: from_request},
+    help="Train RECIPE on labelled clips; speakers are held out.",
+)

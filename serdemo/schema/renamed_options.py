@@ -38,6 +38,8 @@ REMOVED: Mapping[str, type] = {  # measured and found of no use; the type of the
     "mixup": float,
     "priors": bool,
 }
+MOVED: Mapping[str, tuple[str, ...]] = {"speaker_clusters": ("clusters_from", "corrupt")}
+MOVED_TO = "the comparison of clusters moved to `serdemo bench papers`"  # of MOVED, by recipe
 
 
 def current_options(values: Mapping[str, Any], declared: Collection[str] = ()) -> dict[str, Any]:

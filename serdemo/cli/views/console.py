@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -28,15 +29,22 @@ from serdemo.training.events import (
 )
 
 if TYPE_CHECKING:  # a bar need not wait for torch
+    from serdemo.evaluation.report import Found
     from serdemo.evaluation.scoring import Report
 
 BAR = 24
+MIN_WIDTH = 110  # columns of a wide table, whose cells cannot be read when they are broken
+
+
+def plain_console() -> Console:
+    """The terminal, without markup, on which the terminal itself breaks lines."""
+    return Console(highlight=False, markup=False, soft_wrap=True)
 
 
 def show_prediction(answer: Prediction, file: str) -> None:
     """Print the prediction, a bar for each emotion, the segments, and the warnings."""
-    out = Console(highlight=False, markup=False)
-    out.print(Text(f"{file}  ({answer.duration_s:.1f} s)", style="bold"), soft_wrap=True)
+    out = plain_console()
+    out.print(Text(f"{file}  ({answer.duration_s:.1f} s)", style="bold"))
     out.print(f"  {palette.sentence(answer)}")
     if answer.has_speech:
         for label in answer.nearest(len(answer.probabilities)):
@@ -52,9 +60,9 @@ def show_prediction(answer: Prediction, file: str) -> None:
                     style=palette.style_of(name).colour,
                 )
                 course.append("  ")
-            out.print(course)
+            out.print(course, soft_wrap=False)
     for warning in answer.warnings:
-        out.print(f"  Note: {warning}", soft_wrap=True)
+        out.print(f"  Note: {warning}")
 
 
 def show_corpora(rows: Sequence[Status]) -> None:
@@ -69,43 +77,57 @@ def show_corpora(rows: Sequence[Status]) -> None:
             f"{row.speakers} of {row.expected_speakers or '?'}",
             state,
         )
-    out = Console(highlight=False, markup=False)
-    out.print(table)
+    out = plain_console()
+    out.print(table, soft_wrap=False)
     for row in rows:
-        out.print(Text(f"\n{row.name}: {row.title}", style="bold"), soft_wrap=True)
-        out.print(f"  licence: {row.licence}\n  test: {row.protocol}", soft_wrap=True)
+        out.print(Text(f"\n{row.name}: {row.title}", style="bold"))
+        out.print(f"  licence: {row.licence}\n  test: {row.protocol}")
         if row.missing:
-            out.print(
-                f"  {'the rest' if row.clips else 'to get it'}: {row.missing}", soft_wrap=True
-            )
+            out.print(f"  {'the rest' if row.clips else 'to get it'}: {row.missing}")
 
 
 def show_report(report: Report) -> None:
     """Print scores in percent with the interval, and the confusion matrix."""
-    scores, out = report.scores, Console(highlight=False, markup=False)
+    scores, out = report.scores, plain_console()
     who = "unseen speakers" if report.unseen_speakers else "speakers it was trained or selected on"
     title = f"{report.checkpoint} on {report.corpus}: {scores.n} clips, {scores.speakers} {who}"
-    out.print(title, soft_wrap=True)
+    out.print(title)
     low, high = scores.uar_ci95
     out.print(
         f"  UAR {scores.uar:.1%} (95 % interval over {scores.ci95_over} {low:.1%} to {high:.1%}),"
-        f" WA {scores.wa:.1%}, macro F1 {scores.macro_f1:.1%}, calibration error {scores.ece:.3f}",
-        soft_wrap=True,
+        f" WA {scores.wa:.1%}, macro F1 {scores.macro_f1:.1%}, calibration error {scores.ece:.3f}"
     )
     table = Table("true \\ answer", *scores.labels, box=None)
     for label, row in zip(scores.labels, scores.confusion, strict=True):
         if sum(row):
             table.add_row(label, *(str(count) if count else "·" for count in row))
-    out.print(table)
+    out.print(table, soft_wrap=False)
     for part in report.by_corpus:
         out.print(
             f"  {part.corpus}: UAR {part.scores.uar:.1%}, WA {part.scores.wa:.1%}, macro F1"
             f" {part.scores.macro_f1:.1%}, calibration error {part.scores.ece:.3f},"
-            f" {part.scores.n} clips, {part.scores.speakers} speakers",
-            soft_wrap=True,
+            f" {part.scores.n} clips, {part.scores.speakers} speakers"
         )
     for sentence in report.refused:
-        out.print(f"  Left out: {sentence}", soft_wrap=True)
+        out.print(f"  Left out: {sentence}")
+
+
+def show_protocol(document: Found, folder: Path) -> None:
+    """Print the tables of a cross-validation, the effect of leakage, and the path of the report."""
+    from serdemo.evaluation.report import leakage, tables
+
+    out = plain_console()
+    out.width = max(out.width, MIN_WIDTH)
+    out.print(document["protocol"])
+    for title, (head, *rows) in tables(document):
+        table = Table(*head, box=None, title=title, title_justify="left", title_style="bold")
+        for row in rows:
+            table.add_row(*row)
+        out.print()
+        out.print(table, soft_wrap=False)
+    if sentence := leakage(document):
+        out.print(f"\n{sentence}")
+    out.print(f"\nThe report: {folder / 'report.md'}")
 
 
 @contextmanager

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rich.console import Console
 from rich.table import Table
 
+from serdemo.cli.views.console import plain_console
 from serdemo.metrics.clusters import Agreement, Analysis
 from serdemo.metrics.probes import Probe
 
@@ -19,12 +19,11 @@ PROBES = {
 
 def show_clusters(name: str, analysis: Analysis, probe_results: Mapping[str, Probe | None]) -> None:
     """Print the agreement of clusters and emotions, with chance levels, and the probes."""
-    out = Console(highlight=False, markup=False)
+    out = plain_console()
     out.print(
         f"{name}: {analysis.n} clips of {analysis.speakers} speakers, {analysis.scored_speakers} of them with"
         f" two emotions or more ({', '.join(analysis.emotions)}); {analysis.clusters:.1f} clusters to a"
-        " speaker.",
-        soft_wrap=True,
+        " speaker."
     )
     table = Table("clusters against emotions", "NMI", "ARI", "purity", "silhouette", box=None)
     for title, agreement in (
@@ -34,12 +33,11 @@ def show_clusters(name: str, analysis: Analysis, probe_results: Mapping[str, Pro
         ("  by chance (emotions shuffled)", analysis.pooled_shuffled),
     ):
         table.add_row(title, *_cells(agreement))
-    out.print(table)
+    out.print(table, soft_wrap=False)
     out.print(
         "  NMI and ARI: 1 where clusters are emotions, ARI 0 by chance. Purity: clips whose emotion is"
         " the commonest of their cluster.\n  Silhouette: how far the emotions themselves lie apart,"
-        " -1 to 1.",
-        soft_wrap=True,
+        " -1 to 1."
     )
     table = Table(
         "linear probe of the embedding", "accuracy", "UAR", "by chance", "classes", box=None
@@ -53,7 +51,7 @@ def show_clusters(name: str, analysis: Analysis, probe_results: Mapping[str, Pro
             table.add_row(
                 title, f"{probe.accuracy:.1%}", f"{probe.uar:.1%}", chance, str(probe.classes)
             )
-    out.print(table)
+    out.print(table, soft_wrap=False)
 
 
 def _cells(agreement: Agreement) -> list[str]:

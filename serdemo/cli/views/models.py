@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from rich.console import Console
 from rich.markdown import Markdown
 from rich.table import Table
 from rich.text import Text
 
+from serdemo.cli.views.console import plain_console
 from serdemo.evaluation.comparison import ClipComparison, Comparison
 from serdemo.runs.registry.summary import Figure, Summary
 from serdemo.schema import palette
@@ -17,11 +17,11 @@ from serdemo.schema.types import Prediction
 
 def show_list(rows: Sequence[Summary], speed: bool) -> None:
     """Print each model's architecture, labels, scores, data and licence."""
-    out = _console()
+    out = plain_console()
     for row in rows:
-        out.print(Text(row.key, style="bold"), soft_wrap=True)
+        out.print(Text(row.key, style="bold"))
         if row.problem:
-            out.print(f"  cannot be used: {row.problem}", soft_wrap=True)
+            out.print(f"  cannot be used: {row.problem}")
             continue
         labels = ", ".join(row.labels) or "none: it embeds voices"
         fast = f", {row.times_real_time:g} times real time" if row.times_real_time else ""
@@ -29,13 +29,12 @@ def show_list(rows: Sequence[Summary], speed: bool) -> None:
             fast = ", speed not measured"
         out.print(
             f"  {row.recipe or 'recipe unknown'}, encoder {row.encoder},"
-            f" {row.parameters / 1e6:.2f} M parameters, {row.size_mb:.1f} MB{fast}",
-            soft_wrap=True,
+            f" {row.parameters / 1e6:.2f} M parameters, {row.size_mb:.1f} MB{fast}"
         )
-        out.print(f"  labels: {labels}", soft_wrap=True)
-        out.print(f"  {figures_line(row.figures or {})}", soft_wrap=True)
-        out.print(f"  trained on: {data_line(row)}", soft_wrap=True)
-        out.print(f"  licence: {row.licence or 'unknown'}", soft_wrap=True)
+        out.print(f"  labels: {labels}")
+        out.print(f"  {figures_line(row.figures or {})}")
+        out.print(f"  trained on: {data_line(row)}")
+        out.print(f"  licence: {row.licence or 'unknown'}")
 
 
 def figures_line(figures: Mapping[str, Figure]) -> str:
@@ -55,19 +54,19 @@ def data_line(row: Summary) -> str:
 
 def show_card(row: Summary, card: str) -> None:
     """Print the model card, or the summary where there is none."""
-    out = _console()
+    out = plain_console()
     if not card:
         show_list([row], False)
         out.print("  It has no card.")
     elif out.is_terminal:
-        out.print(Markdown(card, hyperlinks=False))
+        out.print(Markdown(card, hyperlinks=False), soft_wrap=False)
     else:
-        out.print(card, soft_wrap=True)
+        out.print(card)
 
 
 def show_pairs(names: tuple[str, str], pairs: Iterable[ClipComparison]) -> None:
     """Print both predictions for each file, and how often they agree."""
-    out = _console()
+    out = plain_console()
     table = Table("file", *names, "", box=None)
     count = agreed = 0
     refused = []
@@ -78,16 +77,16 @@ def show_pairs(names: tuple[str, str], pairs: Iterable[ClipComparison]) -> None:
         assert pair.a and pair.b
         count, agreed = count + 1, agreed + pair.agree
         table.add_row(pair.file, _label(pair.a), _label(pair.b), "" if pair.agree else "differ")
-    out.print(table)
+    out.print(table, soft_wrap=False)
     if count:
         out.print(f"They agree on {agreed} of {count}.")
     for sentence in refused:
-        out.print(f"Left out: {sentence}", soft_wrap=True)
+        out.print(f"Left out: {sentence}")
 
 
 def show_comparisons(comparisons: Sequence[Comparison]) -> None:
     """Print both UARs, their difference and the verdict, for each corpus."""
-    out = _console()
+    out = plain_console()
     a, b = comparisons[0].a, comparisons[0].b
     table = Table("corpus", "clips", "speakers", a, b, "difference", "95 % interval", box=None)
     for comparison in comparisons:
@@ -102,15 +101,11 @@ def show_comparisons(comparisons: Sequence[Comparison]) -> None:
             f"{100 * figures.difference:+.1f}",
             f"{100 * low:+.1f} to {100 * high:+.1f}",
         )
-    out.print(table)
+    out.print(table, soft_wrap=False)
     for comparison in comparisons:
-        out.print(f"{comparison.corpus}: {comparison.sentence}", soft_wrap=True)
+        out.print(f"{comparison.corpus}: {comparison.sentence}")
 
 
 def _label(answer: Prediction) -> str:
     share = f" {answer.confidence:.0%}" if answer.has_speech else ""
     return f"{palette.sentence(answer)}{share}"
-
-
-def _console() -> Console:
-    return Console(highlight=False, markup=False)

@@ -84,3 +84,12 @@ def test_a_removed_flag_is_no_bool_where_it_took_a_value() -> None:
     ran = here("train", "supervised", "--corpus", "x", "--run", "x", "--mixup", "much")
     assert ran.code == 2
     assert "--mixup" in ran.err
+
+
+@pytest.mark.parametrize("group", ["train", "crossval"])
+@pytest.mark.parametrize("given", ["--clusters-from emotion", "--corrupt 0.4"])
+def test_a_flag_of_a_comparison_that_moved_names_its_new_command(group: str, given: str) -> None:
+    ran = here(group, "speaker_clusters", "--corpus", "x", *given.split())
+    assert ran.code == 2
+    assert ran.err.startswith(f"serdemo: {given.split()[0]} ") and ran.err.count("\n") == 1
+    assert "moved to `serdemo bench papers`" in ran.err
