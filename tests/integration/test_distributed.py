@@ -115,11 +115,12 @@ import atexit, json, os, sys
 from dataclasses import dataclass
 from pathlib import Path
 import torch
-from serdemo import corpora, processes
+from serdemo.data import corpora
+from serdemo.training import distributed
 from serdemo.training.recipes.supervised import Supervised
 from serdemo.data.splits import by_speakers
 from serdemo.training.fit import fit
-from serdemo.training.stepper import TrainOptions
+from serdemo.training.options import TrainOptions
 
 def look():  # last of all: a thread of the group's would abort the process now and then
     threads = [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]
@@ -127,13 +128,13 @@ def look():  # last of all: a thread of the group's would abort the process now 
         os._exit(3)
 
 atexit.register(look)
-processes.begin(cpu=True)
+distributed.init(cpu=True)
 corpus, folder, values = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
 split = by_speakers(corpora.load(corpus), valid=["cleo"], test=["dora"])
 
 def train(run, last, resume=False):
-    asked = iter(range(1, 10_000))
-    stop = lambda: "here" if next(asked) == last else None  # noqa: E731
+    calls = iter(range(1, 10_000))
+    stop = lambda: "here" if next(calls) == last else None  # noqa: E731
     own = {n: values[n] for n in ("device", "precision")}
     recipe = Supervised.from_values({k: v for k, v in values.items() if k not in own})
     for event in fit(recipe, TrainOptions(**own), split, folder / run, stop, resume=resume):
@@ -144,20 +145,20 @@ class Labels:
     index: torch.Tensor
 
 rows = torch.arange(10.0).view(5, 2).requires_grad_()
-own = processes.share(5)
-found, labels = processes.gathered(rows[own], Labels(torch.arange(5)[own]))
-assert torch.equal(found, rows) and torch.equal(labels.index, torch.arange(5))
-(found**2).sum().backward()
+own = distributed.shard(5)
+gathered, labels = distributed.all_gather_with_grad(rows[own], Labels(torch.arange(5)[own]))
+assert torch.equal(gathered, rows) and torch.equal(labels.index, torch.arange(5))
+(gathered**2).sum().backward()
 spare = torch.nn.Parameter(torch.ones(3))
-processes.average_gradients([rows, spare])
+distributed.average_gradients([rows, spare])
 assert torch.allclose(rows.grad, 2 * rows) and spare.grad is None
-if processes.first():
+if distributed.is_main_process():
     spare.grad = torch.ones(3)
-processes.average_gradients([rows, spare])
+distributed.average_gradients([rows, spare])
 assert torch.allclose(spare.grad, torch.full((3,), 0.5))
 
 train("whole", 0)
-train("broken", 4 if processes.first() else 0)  # the others do as the first
+train("broken", 4 if distributed.is_main_process() else 0)  # the others do as the first
 train("broken", 0, resume=True)
 """
 
