@@ -65,32 +65,28 @@ def open_protocol(
         "command": command,
         "options": current_options(options),
     }
-    if (run_dir / PROTOCOL).exists():
-        if not resume:
-            raise UsageError(
-                f"{run_dir} already holds a cross-validation; add --resume, or name another folder."
-            )
-        saved = read_json(run_dir / PROTOCOL)
-        if not isinstance(saved, dict) or not saved.keys() >= protocol.keys():
-            raise SerdemoError(f"{PROTOCOL} in {run_dir} is damaged; begin in another folder.")
-        saved["options"] = current_options(saved["options"])
-        return _resumed(run_dir, saved, protocol, settings)
-    if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
-        raise UsageError(f"{run_dir} holds something else; give --run a new or empty folder.")
-    return protocol
+    if not (run_dir / PROTOCOL).exists():
+        if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
+            raise UsageError(f"{run_dir} holds something else; give --run a new or empty folder.")
+        return protocol
+    if not resume:
+        raise UsageError(
+            f"{run_dir} already holds a cross-validation; add --resume, or name another folder."
+        )
+    saved = read_json(run_dir / PROTOCOL)
+    if not isinstance(saved, dict) or not saved.keys() >= protocol.keys():
+        raise SerdemoError(f"{PROTOCOL} in {run_dir} is damaged; begin in another folder.")
+    return _resumed(run_dir, {**saved, "options": current_options(saved["options"])}, protocol)
 
 
 def _resumed(
-    run_dir: Path,
-    saved: Mapping[str, Any],
-    requested: Mapping[str, Any],
-    settings: Mapping[str, Any],
+    run_dir: Path, saved: Mapping[str, Any], requested: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The saved protocol with the seeds and twins requested; raises UsageError for other changes."""
     for name in ("recipe", "by", "folds"):
-        if settings[name] is not None and settings[name] != saved[name]:
+        if requested[name] not in (None, saved[name]):
             raise UsageError(
-                f"{run_dir} holds another protocol ({name} {saved[name]}, not {settings[name]});"
+                f"{run_dir} holds another protocol ({name} {saved[name]}, not {requested[name]});"
                 " name another folder."
             )
     if saved["clips"] != requested["clips"]:
@@ -119,38 +115,30 @@ def run_protocol(
 ) -> bool:
     """Train and test every fold and seed that is not finished; True when all are.
 
-    `show` receives a title and the events of each run, and need not read them all. Ctrl-C and
-    `stop_after` (seconds for all runs together) leave the rest to be resumed. Raises as
-    `training_run.train` does.
+    `show` receives a title and the events of each run, and need not read them all. Ctrl-C and `stop_after`
+    (seconds in all) leave the rest to be resumed. Raises as `training_run.train` does.
     """
-    start_time, options = time.monotonic(), dict(protocol["options"])
+    start_time, recipe, options = time.monotonic(), protocol["recipe"], protocol["options"]
     _preflight(protocol, folds)
     make_folder(run_dir)
     write_json(run_dir / PROTOCOL, protocol)
     models = [(seed, fold) for seed in seeds(protocol) for fold in folds]
-    unfinished = [
-        (number, seed, fold)
-        for number, (seed, fold) in enumerate(models, start=1)
-        if not (fold_dir(run_dir, fold, seed) / PREDICTIONS).exists()
-    ]
-    for number, seed, fold in unfinished:
-        elapsed = time.monotonic() - start_time
-        if stop_after is not None and elapsed >= stop_after and number > unfinished[0][0]:
-            return False
+    n_trained = 0
+    for number, (seed, fold) in enumerate(models, start=1):
         folder = fold_dir(run_dir, fold, seed)
-        title = f"{number} of {len(models)}: {fold.kind}, {fold.name}, seed {seed}"
-        finished = run_fold(
-            protocol["recipe"],
-            {**options, "seed": seed},
-            fold.split,
-            folder,
-            command=protocol["command"],
-            stop_after=None if stop_after is None else max(stop_after - elapsed, 0.0),
-            show=partial(show, title),
-        )
-        if not finished:
+        if (folder / PREDICTIONS).exists():
+            continue
+        elapsed = time.monotonic() - start_time
+        left_s = None if stop_after is None else max(stop_after - elapsed, 0.0)
+        if left_s == 0.0 and n_trained:
             return False
-        save_predictions(protocol["recipe"], options, fold.split, folder)
+        title = f"{number} of {len(models)}: {fold.kind}, {fold.name}, seed {seed}"
+        train_fold = partial(run_fold, command=protocol["command"], show=partial(show, title))
+        values = {**options, "seed": seed}
+        if not train_fold(recipe, values, fold.split, folder, stop_after=left_s):
+            return False
+        save_predictions(recipe, options, fold.split, folder)
+        n_trained += 1
     return True
 
 
@@ -169,17 +157,12 @@ def run_fold(
     `show` receives its events, and need not read them all. Raises as `training_run.train` does.
     """
     last: Event | None = None
+    resume = (folder / EVENTS).exists()
 
     def events() -> Iterator[Event]:
         nonlocal last
         for event in training_run.train(
-            recipe,
-            options,
-            split,
-            folder,
-            command=command,
-            resume=(folder / EVENTS).exists(),
-            stop_after=stop_after,
+            recipe, options, split, folder, command=command, resume=resume, stop_after=stop_after
         ):
             last = event
             yield event
@@ -229,8 +212,8 @@ def fold_dir(run_dir: Path, fold: Fold, seed: int) -> Path:
 
 def progress(protocol: Mapping[str, Any], folds: Sequence[Fold], run_dir: Path) -> tuple[int, int]:
     """The number of finished models, and of all models of the protocol."""
-    paths = [path for row in _prediction_files(protocol, folds, run_dir) for path in row]
-    return sum(path.exists() for path in paths), len(paths)
+    folders = [fold_dir(run_dir, fold, seed) for fold in folds for seed in seeds(protocol)]
+    return sum((folder / PREDICTIONS).exists() for folder in folders), len(folders)
 
 
 def load_predictions(
@@ -244,12 +227,9 @@ def load_predictions(
             " --resume."
         )
     return [
-        [PredictionSet.from_json(read_json(path)) for path in row]
-        for row in _prediction_files(protocol, folds, run_dir)
+        [
+            PredictionSet.from_json(read_json(fold_dir(run_dir, fold, seed) / PREDICTIONS))
+            for seed in seeds(protocol)
+        ]
+        for fold in folds
     ]
-
-
-def _prediction_files(
-    protocol: Mapping[str, Any], folds: Sequence[Fold], run_dir: Path
-) -> list[list[Path]]:
-    return [[fold_dir(run_dir, fold, s) / PREDICTIONS for s in seeds(protocol)] for fold in folds]

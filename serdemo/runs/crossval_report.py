@@ -20,8 +20,7 @@ def document(
     folds: Sequence[Fold],
     predictions: Sequence[Sequence[PredictionSet]],
 ) -> Document:
-    """The report of a finished protocol, ready for JSON; `predictions` are those of
-    `crossval.load_predictions`.
+    """The report of a finished protocol and its `crossval.load_predictions`, ready for JSON.
 
     Raises SerdemoError when no fold has a clip to score.
     """
@@ -99,14 +98,13 @@ def _shared(by_kind: Mapping[str, Sequence[TestedFold]]) -> Document | None:
     """The score with shared speakers beside the speaker-independent one on as many clips per class."""
     twins = by_kind["shared"]
     dependent = result(_pooled(twins))
-    independent_folds = by_kind.get("unseen")
-    if independent_folds is None:  # the diagonal of the matrix, where a corpus has speakers to test
-        diagonal = [
-            (fold, [part.of(fold.name) for part in of_seeds])
-            for fold, of_seeds in by_kind["one corpus"]
-        ]
-        independent_folds = [(fold, parts) for fold, parts in diagonal if parts[0].files]
-    independent = result(_pooled(independent_folds))
+    # Without unseen speakers the diagonal of the matrix, where a corpus has speakers to test.
+    diagonal = [
+        (fold, [part.of(fold.name) for part in of_seeds])
+        for fold, of_seeds in by_kind.get("one corpus", ())
+    ]
+    diagonal = [(fold, parts) for fold, parts in diagonal if parts[0].files]
+    independent = result(_pooled(by_kind.get("unseen", diagonal)))
     if dependent is None or independent is None:
         return None
     n_clips = sum(len(fold.split.test) for fold, _ in twins)

@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,17 +46,14 @@ def load_config(
     """
     if not resume or not (run_dir / CONFIG).exists():
         return {"recipe": recipe_name, "command": command, "options": dict(values)}
-    saved = read_json(run_dir / CONFIG)
-    types = {"options": dict, "command": str}
-    if not isinstance(saved, dict) or any(
-        not isinstance(saved.get(key), kind) for key, kind in types.items()
-    ):
-        raise SerdemoError(f"{CONFIG} in {run_dir} is damaged; begin a run in another folder.")
-    if saved.get("recipe") != recipe_name:
-        raise UsageError(
-            f"{run_dir.name} was begun with the recipe {saved.get('recipe')}, not {recipe_name}."
-        )
-    return {**saved, "options": {**current_options(saved["options"]), **current_options(values)}}
+    match read_json(run_dir / CONFIG):
+        case {"options": dict(options), "command": str(), **rest} as saved:
+            if rest.get("recipe") != recipe_name:
+                raise UsageError(
+                    f"{run_dir.name} was begun with the recipe {rest.get('recipe')}, not {recipe_name}."
+                )
+            return {**saved, "options": {**current_options(options), **current_options(values)}}
+    raise SerdemoError(f"{CONFIG} in {run_dir} is damaged; begin a run in another folder.")
 
 
 @contextmanager
@@ -74,13 +71,19 @@ def open_run(
     reason. An error is written as the last event. Raises UsageError for a folder that holds another run,
     SerdemoError where the disk or the memory is full.
     """
-    began = time.monotonic()
+    start_time, path = time.monotonic(), Path(os.devnull)
+    lock: AbstractContextManager[None] = nullcontext()
     if distributed.is_main_process():
-        _prepare(run_dir, resume)
+        if run_dir.exists() and not run_dir.is_dir():
+            raise UsageError(f"{run_dir} is a file; --run needs a folder.")
+        path, lock = run_dir / EVENTS, process.lock_folder(run_dir)
+        if path.exists() and not resume:
+            raise UsageError(
+                f"{run_dir} already holds a run; add --resume, or name another folder."
+            )
+        make_folder(run_dir)
         write_json(run_dir / CONFIG, config)
-        events.trim(run_dir / EVENTS)
-    path = run_dir / EVENTS if distributed.is_main_process() else Path(os.devnull)
-    lock = process.lock_folder(run_dir) if distributed.is_main_process() else nullcontext()
+        events.trim(path)
     with interrupts() as interrupted, lock, path.open("a", encoding="utf-8") as log:
 
         def user_stop() -> str | None:
@@ -89,7 +92,7 @@ def open_run(
         def stop() -> str | None:
             if reason := user_stop():
                 return reason
-            late = stop_after is not None and time.monotonic() - began >= stop_after
+            late = stop_after is not None and time.monotonic() - start_time >= stop_after
             return f"after {stop_after:g} s, as asked" if late else None
 
         def write(event: Event) -> None:
@@ -112,14 +115,6 @@ def open_run(
             kind = "" if isinstance(problem, SerdemoError) else f"{type(problem).__name__}: "
             write(Failed(f"{kind}{problem}"))
             raise
-
-
-def _prepare(run_dir: Path, resume: bool) -> None:
-    if run_dir.exists() and not run_dir.is_dir():
-        raise UsageError(f"{run_dir} is a file; --run needs a folder.")
-    if (run_dir / EVENTS).exists() and not resume:
-        raise UsageError(f"{run_dir} already holds a run; add --resume, or name another folder.")
-    make_folder(run_dir)
 
 
 @contextmanager

@@ -34,9 +34,8 @@ def preflight_warnings(split: Split) -> tuple[str, ...]:
         warnings.append(
             "No speaker is kept for testing, so nothing will tell how good the model is."
         )
-    long = sum((clip.duration_s or 0) > MAX_DURATION_S for clip in split.train)
-    if long:
+    if n_long := sum((clip.duration_s or 0) > MAX_DURATION_S for clip in split.train):
         warnings.append(
-            f"{long} clips are longer than {MAX_DURATION_S:.0f} s: of each only a stretch is heard."
+            f"{n_long} clips are longer than {MAX_DURATION_S:.0f} s: an epoch trains on only a part of each."
         )
     return tuple(warnings)

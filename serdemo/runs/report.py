@@ -76,15 +76,14 @@ def score(
         if start is None or not read_description(start).labels:
             return replace(event, verdict=_against_chance([row.to_json() for row in reports]))
         load_predictor = partial(Predictor, **kwargs)
-        comparisons, sentence = before_and_after(start, folder, split.test, run_dir, load_predictor)
+        comparisons, note = before_and_after(start, folder, split.test, run_dir, load_predictor)
         if comparisons:
             return replace(event, verdict=_against_start(comparisons[-1]))
-        return replace(event, note=f"{event.note}{sentence}")
     except ScoringStoppedError as problem:
         return Stopped(event.step, str(problem), event.seconds)
     except SerdemoError as problem:
         note = f"The model is trained and saved, but not scored: {problem}"
-        return replace(event, note=f"{event.note}{note}")
+    return replace(event, note=f"{event.note}{note}")
 
 
 def _against_start(comparison: Comparison) -> Verdict:
@@ -118,9 +117,8 @@ def report(
 ) -> list[Report] | list[Verification]:
     """Score a run's checkpoint on the test speakers and write its report and card.
 
-    Before that, temperature and "not sure" threshold are fitted on the validation speakers, and the neutral
-    reference is computed from the training speakers. A model without a classifier is scored by speaker
-    verification. `kwargs` are those of its `Predictor` or `Embedder`.
+    A classifier is calibrated before; a model without one is scored by speaker verification. `kwargs` are
+    those of its `Predictor` or `Embedder`.
     """
     folder = run_dir / "checkpoint"
     reports: list[Report] | list[Verification]
@@ -133,19 +131,19 @@ def report(
         for corpus, row in figures.items():
             row["baselines"] = [baseline.of(corpus) for baseline in baselines]
     write_json(folder / REPORT, list(figures.values()))
-    test = {
+    description = read_description(folder)
+    description.metrics["test"] = {
         corpus: {key: row[key] for key in REPORTED_KEYS if key in row}
         for corpus, row in figures.items()
     }
-    description = read_description(folder)
-    description = replace(description, metrics={**description.metrics, "test": test})
     write_description(folder, description)
     write_text(folder / "README.md", model_card.write(description, reports, command, baselines))
     return reports
 
 
 def _score_classes(folder: Path, split: Split, kwargs: Mapping[str, Any]) -> list[Report]:
-    """Calibrate a classifier, then score it on each test corpus of which it knows an emotion."""
+    """Fit temperature and "not sure" threshold on the validation speakers, and the neutral reference on the
+    training speakers, then score the classifier on each test corpus of which it knows an emotion."""
     predictor = Predictor(folder, **kwargs)
     calibrated = calibrate(predictor, split.valid)
     neutral = neutral_centroid(predictor, split.train)

@@ -82,7 +82,9 @@ class TrainingRequest:
             words += ["--resume"]
         if self.stop_after is not None:
             words += ["--stop-after", str(self.stop_after)]
-        return shlex.join([*words, *(["--run", str(self.run_dir)] if self.run_dir else [])])
+        if self.run_dir:
+            words += ["--run", str(self.run_dir)]
+        return shlex.join(words)
 
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary, ready for JSON."""
@@ -93,18 +95,13 @@ class TrainingRequest:
     def from_json(cls, values: Any) -> Self:
         """Read what `to_json` wrote; raises SerdemoError for an unknown key or a value of another type."""
         values = _checked(values, cls)
-        paths = {key: Path(values[key]) for key in ("run_dir", "root") if values.get(key)}
-        split = SplitChoice(**_checked(values.get("split", {}), SplitChoice))
-        options = current_options(values.get("options", {}))
-        return cls(
-            **{
-                **values,
-                "corpora": tuple(values["corpora"]),
-                "split": split,
-                "options": options,
-                **paths,
-            }
-        )
+        converted: dict[str, Any] = {
+            "corpora": tuple(values["corpora"]),
+            "split": SplitChoice(**_checked(values.get("split", {}), SplitChoice)),
+            "options": current_options(values.get("options", {})),
+            **{key: Path(values[key]) for key in ("run_dir", "root") if values.get(key)},
+        }
+        return cls(**{**values, **converted})
 
     @classmethod
     def from_arguments(cls, arguments: Sequence[str]) -> Self:
@@ -112,22 +109,22 @@ class TrainingRequest:
 
         Raises SerdemoError for others than the page wrote.
         """
-        found: dict[str, Any] = {}
+        flags: dict[str, Any] = {}
         try:
             _, recipe, *words = arguments
             while words:
                 name = words.pop(0).removeprefix("--").replace("-", "_")
                 if words and not words[0].startswith("--"):
-                    found[name] = words.pop(0)
+                    flags[name] = words.pop(0)
                 else:
-                    found[name.removeprefix("no_")] = not name.startswith("no_")
-            held_out = {name: found.pop(name) for name in ("valid", "test") if name in found}
+                    flags[name.removeprefix("no_")] = not name.startswith("no_")
+            held_out = {name: flags.pop(name) for name in ("valid", "test") if name in flags}
             return cls(
                 recipe,
-                tuple(found.pop("corpus").split(",")),
-                SplitChoice(found.pop("shipped_split", False), **held_out),
-                resume=found.pop("resume", False),
-                options=current_options({name: _literal(value) for name, value in found.items()}),
+                tuple(flags.pop("corpus").split(",")),
+                SplitChoice(flags.pop("shipped_split", False), **held_out),
+                resume=flags.pop("resume", False),
+                options=current_options({name: _literal(value) for name, value in flags.items()}),
             )
         except (ValueError, KeyError, AttributeError, TypeError) as problem:
             raise SerdemoError(f"{shlex.join(arguments)} is no training run.") from problem

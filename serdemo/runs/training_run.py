@@ -13,18 +13,18 @@ from typing import Any
 from serdemo.data.corpora.loading import require_labels
 from serdemo.data.splits import Split
 from serdemo.evaluation import baselines
+from serdemo.evaluation.baselines import REPORT, BaselineResult
 from serdemo.nn.checkpoint_files import DESCRIPTION
 from serdemo.nn.device import pick_device
-from serdemo.runs.baseline_runs import train_baselines
 from serdemo.runs.folder import OpenRun, load_config, open_run
 from serdemo.runs.registry import hub
 from serdemo.runs.registry.store import default_registry
 from serdemo.runs.report import predictor_kwargs, raise_if_stopped, score
 from serdemo.runs.request import TrainingRequest
-from serdemo.schema.errors import UsageError
-from serdemo.schema.files import recovered_path
+from serdemo.schema.errors import SerdemoError, UsageError
+from serdemo.schema.files import read_json, recovered_path
 from serdemo.training import distributed
-from serdemo.training.events import EVENTS, Event, Finished, Stopped
+from serdemo.training.events import EVENTS, Event, Finished, Stopped, clear_stop, stop_requested
 from serdemo.training.fit import fit
 from serdemo.training.options import TrainOptions, resolve_recipe
 from serdemo.training.recipes.base import Recipe
@@ -74,12 +74,11 @@ def train(
     stop_after: float | None = None,
     stop_reason: Callable[[], str | None] = lambda: None,
 ) -> Iterator[Event]:
-    """Train a recipe on a split in a run's folder, then score the test speakers; yields the events and writes
-    them to `events.jsonl`.
+    """Train a recipe on a split in a run's folder, then score the test speakers; yields the events and logs them.
 
     `values` are the options that differ from the recipe's own; `stop_reason` is called at every step and
-    may return why to stop. The runs of a recipe's baselines follow in folders of their own; their events
-    are yielded, but not written to this run's log.
+    may return why to stop. The runs of a recipe's baselines follow in folders inside `run_dir`; their events
+    are yielded, but not logged.
 
     Raises UsageError for bad options or a folder that holds another run, SerdemoError for a failure, which
     is also the last event written.
@@ -88,21 +87,13 @@ def train(
     recipe, options = resolve_recipe(recipe_name, config["options"])
     if recipe.needs_labels:
         require_labels(list(chain(*split.parts.values())))
-    description = recipe.describe(
-        split
-    )  # raises for what is plainly wrong, before a folder is made
+    description = recipe.describe(split)  # raises for what is plainly wrong: no folder is made
     pick_device(options.device)
     with open_run(
         run_dir, config, resume=resume, stop_after=stop_after, stop_reason=stop_reason
     ) as run:
         events = fit(
-            recipe,
-            options,
-            split,
-            run_dir,
-            run.stop_reason,
-            resume=resume,
-            description=description,
+            recipe, options, split, run_dir, run.stop_reason, resume=resume, description=description
         )
         for event in events:
             if isinstance(event, Finished):
@@ -127,12 +118,20 @@ def _complete(
 
     Returns the run's last event.
     """
-    train_one = partial(train, recipe.name, split=split, command=config["command"])
-    results, stopped = yield from train_baselines(
-        train_one, recipe, config["options"], run_dir, run.stop_reason
-    )
-    if stopped is not None:
-        return replace(stopped, step=event.step)
+
+    def stop_reason() -> str | None:
+        return stop_requested(run_dir) or run.stop_reason()
+
+    results, command = [], config["command"]
+    for name, changes in recipe.baseline_runs.items():  # resumed where they were begun
+        values, folder = {**config["options"], **changes}, run_dir / "baselines" / name
+        start = partial(train, command=command, resume=True, stop_reason=stop_reason)
+        events = start(recipe.name, values, split, folder)
+        result = yield from _train_baseline(name, events, folder)
+        if isinstance(result, Stopped):
+            clear_stop(run_dir)
+            return replace(result, step=event.step)
+        results.append(result)
     if not distributed.is_main_process():
         return event
     if recipe.output == "classes" or recipe.is_verification:
@@ -142,8 +141,24 @@ def _complete(
             **predictor_kwargs(recipe, options),
             "check_cancelled": partial(raise_if_stopped, run_dir, run.user_stop),
         }
-        scored = score(event, run_dir, split, config["command"], options, results, kwargs)
+        scored = score(event, run_dir, split, command, options, results, kwargs)
         if isinstance(scored, Stopped):
             return scored
         event = scored
     return replace(event, note=f"{event.note}{recipe.no_classifier_note}")
+
+
+def _train_baseline(
+    name: str, events: Iterator[Event], folder: Path
+) -> Generator[Event, None, BaselineResult | Stopped]:
+    """Yield the events of a baseline's run in `folder`; returns its result, which says why where it fails."""
+    try:
+        for event in events:
+            if isinstance(event, Stopped):
+                return event
+            if not isinstance(event, Finished):
+                yield event
+        rows = read_json(folder / "checkpoint" / REPORT) if distributed.is_main_process() else []
+    except SerdemoError as problem:
+        return BaselineResult(name, not_run=str(problem))
+    return BaselineResult(name, {row["corpus"]: row for row in rows})

@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from serdemo import __version__
 from serdemo.audio import waveform
-from serdemo.audio.waveform import SAMPLE_RATE, Samples
+from serdemo.audio.waveform import SAMPLE_RATE
 from serdemo.data.splits import Split
 from serdemo.inference.aggregation import aggregate
 from serdemo.inference.predictor import Predictor
@@ -81,7 +81,11 @@ def extract_features(
             max(output.windows, key=lambda window: (window.whole, window.speech_ratio))
             for output in outputs
         ]
-        waves = [wave for window in fullest for wave in _speed_perturbed(window.wave)]
+        waves = [
+            soxr.resample(window.wave, SAMPLE_RATE * factor, SAMPLE_RATE)
+            for window in fullest
+            for factor in SPEEDS
+        ]
         perturbed = _hidden(predictor, predictor.embeddings(waves))
         for output, views in zip(outputs, np.split(perturbed, len(outputs)), strict=True):
             yield ClipFeatures(
@@ -141,13 +145,10 @@ class AdaptationReport:
 
     def to_json(self) -> dict[str, Any]:
         """The report as stored in `model.json`."""
-        (uar_before, uar_after), (right_before, right_after) = self.recalls, self.n_correct
         return {
             "clips": self.clips,
-            "left_out_uar_before": uar_before,
-            "left_out_uar": uar_after,
-            "right_before": right_before,
-            "right": right_after,
+            **dict(zip(("left_out_uar_before", "left_out_uar"), self.recalls, strict=True)),
+            **dict(zip(("right_before", "right"), self.n_correct, strict=True)),
             "sure": self.significant,
             "n": len(self.truth),
             "heads": self.adapted.n_heads,
@@ -195,10 +196,6 @@ def save(
     )
     checkpoint.save(folder, model, description)
     return description
-
-
-def _speed_perturbed(wave: Samples) -> list[Samples]:
-    return [soxr.resample(wave, SAMPLE_RATE * factor, SAMPLE_RATE) for factor in SPEEDS]
 
 
 def _hidden(predictor: Predictor, embeddings: NDArray[np.float32]) -> Floats:

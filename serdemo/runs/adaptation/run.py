@@ -10,7 +10,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,10 @@ from serdemo.training.events import (
     drop_stale_stop,
     stop_requested,
 )
+
+Sample = tuple[
+    Utterance, ClipFeatures, int
+]  # a usable clip and its class, an index into the labels
 
 NAME = "personal"
 SUMMARY = (
@@ -135,15 +139,6 @@ def _single_clip_classes(classes: Iterable[str]) -> list[str]:
     return sorted(label for label, count in Counter(classes).items() if count < MIN_CLIPS)
 
 
-@dataclass
-class _Samples:
-    """The usable clips with their features and classes, as indices into the labels."""
-
-    clips: list[Utterance] = field(default_factory=list)
-    features: list[ClipFeatures] = field(default_factory=list)
-    truth: list[int] = field(default_factory=list)
-
-
 def _adaptation_events(
     predictor: Predictor,
     clips: Sequence[Utterance],
@@ -165,7 +160,7 @@ def _adaptation_events(
         device=str(predictor.device),
         precision="float32",
     )
-    samples = _Samples()
+    samples: list[Sample] = []
     for event in _extraction_events(predictor, clips, samples, notes, start_time):
         yield event
         if reason := stop_requested(run_dir) or stop():
@@ -173,29 +168,22 @@ def _adaptation_events(
             seconds = time.monotonic() - start_time
             yield Stopped(event.step, f"{reason}, before the model was adapted", seconds)
             return
-    labels, truth = predictor.labels, samples.truth
-    for label in _single_clip_classes(labels[index] for index in truth):
-        notes.append(f"Only one clip of {label} could be heard, so it was left out.")
-        at = truth.index(labels.index(label))
-        del samples.clips[at], samples.features[at], truth[at]
+    labels = predictor.labels
+    single = _single_clip_classes(labels[index] for *_, index in samples)
+    notes += [f"Only one clip of {label} could be heard, so it was left out." for label in single]
+    samples = [sample for sample in samples if labels[sample[2]] not in single]
+    truth = [index for *_, index in samples]
     try:
-        report = features.adapt(predictor, samples.features, truth)
+        report = features.adapt(predictor, [clip for _, clip, _ in samples], truth)
     except UsageError as problem:  # the first clip left out may be the reason
         raise UsageError(" ".join([str(problem), *notes[:1]])) from problem
-    description = features.save(predictor, report, samples.clips, run_dir / "checkpoint")
-    write_text(run_dir / "checkpoint" / "README.md", card.write(description, report, command))
+    clips_used, folder = [clip for clip, *_ in samples], run_dir / "checkpoint"
+    description = features.save(predictor, report, clips_used, folder)
+    write_text(folder / "README.md", card.write(description, report, command))
     step, (before, after) = len(clips) + 1, report.recalls
     metrics = {"left_out_uar_before": before, "left_out_uar": after}
-    yield Step(
-        stage="adapt",
-        epoch=0,
-        step=step,
-        loss=_loss(report.adapted.after, truth),
-        parts={},
-        learning_rate=0.0,
-        clips_per_s=len(clips) / max(time.monotonic() - start_time, 1e-3),
-        left_s=0.0,
-    )
+    rate = len(clips) / max(time.monotonic() - start_time, 1e-3)
+    yield Step("adapt", 0, step, _loss(report.adapted.after, truth), {}, 0.0, rate, 0.0)
     predicted = [labels[index] for index in report.adapted.after.argmax(1)]
     matrix = classification.confusion([labels[index] for index in truth], predicted, labels)
     rows = tuple(tuple(int(count) for count in row) for row in matrix)
@@ -208,34 +196,33 @@ def _adaptation_events(
 def _extraction_events(
     predictor: Predictor,
     clips: Sequence[Utterance],
-    samples: _Samples,
+    samples: list[Sample],
     notes: list[str],
     start_time: float,
 ) -> Iterator[Step]:
-    """Add the features of the clips to `samples`, with an event after each batch."""
+    """Add the features of the clips to `samples`, with an event after each batch, and a note on each clip that
+    cannot be used."""
     head = features.head_of(predictor)
     for start in range(0, len(clips), features.BATCH_SIZE):
         batch = clips[start : start + features.BATCH_SIZE]
-        for clip, result in _features_of(predictor, batch):
-            if isinstance(result, str):
-                notes.append(result)
+        decoded: list[tuple[Utterance, waveform.Clip]] = []
+        for clip in batch:
+            try:
+                decoded.append((clip, waveform.decode(clip.path)))
+            except SerdemoError as problem:
+                notes.append(f"Left out: {problem}")
+        extracted = features.extract_features(predictor, [recording for _, recording in decoded])
+        for (clip, _), result in zip(decoded, extracted, strict=True):
+            if not result.has_speech:
+                notes.append(f"No speech was found in {clip.path.name}, so it was left out.")
                 continue
             label = classification.class_of(clip.emotion, predictor.labels)
-            samples.clips.append(clip)
-            samples.features.append(result)
-            samples.truth.append(predictor.labels.index(label or ""))
+            samples.append((clip, result, predictor.labels.index(label or "")))
         n_done, seconds = start + len(batch), time.monotonic() - start_time
-        logits = np.array([head.logits(clip.views[0]) for clip in samples.features])
-        yield Step(
-            stage="features",
-            epoch=0,
-            step=n_done,
-            loss=_loss(logits, samples.truth),
-            parts={},
-            learning_rate=0.0,
-            clips_per_s=n_done / max(seconds, 1e-3),
-            left_s=seconds / n_done * (len(clips) - n_done),
-        )
+        logits = np.array([head.logits(clip.views[0]) for _, clip, _ in samples])
+        loss = _loss(logits, [index for *_, index in samples])
+        rate, left_s = n_done / max(seconds, 1e-3), seconds / n_done * (len(clips) - n_done)
+        yield Step("features", 0, n_done, loss, {}, 0.0, rate, left_s)
 
 
 def verdict_sentence(report: AdaptationReport) -> str:
@@ -251,26 +238,6 @@ def _start_folder(name: str) -> Path:
     """The folder of a checkpoint given as a path, or as the name of a shipped one."""
     folder = Path(name).expanduser() if name else bundled_checkpoint()
     return folder if folder.exists() else bundled_checkpoint(name)
-
-
-def _features_of(
-    predictor: Predictor, clips: Sequence[Utterance]
-) -> Iterator[tuple[Utterance, ClipFeatures | str]]:
-    """Each clip with its features, or the sentence why it cannot be used."""
-    decoded: list[waveform.Clip | str] = []
-    for clip in clips:
-        try:
-            decoded.append(waveform.decode(clip.path))
-        except SerdemoError as problem:
-            decoded.append(f"Left out: {problem}")
-    extracted = features.extract_features(
-        predictor, [sound for sound in decoded if isinstance(sound, waveform.Clip)]
-    )
-    for clip, sound in zip(clips, decoded, strict=True):
-        result = sound if isinstance(sound, str) else next(extracted)
-        if isinstance(result, ClipFeatures) and not result.has_speech:
-            result = f"No speech was found in {clip.path.name}, so it was left out."
-        yield clip, result
 
 
 def _loss(logits: NDArray[np.float64], truth: Sequence[int]) -> float:

@@ -64,12 +64,15 @@ def push(folder: Path, repo: str, *, public: bool = False, force: bool = False) 
     """
     description = read_description(folder)
     with _hub_errors(repo):
-        api = HfApi(token=_token(repo))
-        info = _model_info(api, repo)
-        if info is None:
+        if not (token := get_token()):
+            raise UsageError(
+                f"Pushing to {repo} needs a token of the hub that may write: set HF_TOKEN to one."
+            )
+        api = HfApi(token=token)
+        try:
+            _refuse_unconfirmed(api.model_info(repo), repo, public, force)
+        except RepositoryNotFoundError:
             api.create_repo(repo, private=not public, repo_type="model")
-        else:
-            _refuse_unconfirmed(info, repo, public, force)
         source = recovered_path(folder)
         operations = [CommitOperationAdd(name, source / name) for name in files_of(folder)]
         message = f"{description.name}, by serdemo {__version__}"
@@ -95,14 +98,10 @@ def pull(
         api = HfApi(token=(own_token and get_token()) or False)
         info = api.model_info(repo, revision=revision, files_metadata=True)
         commit = info.sha or revision or "main"
-        sizes = {
-            file.rfilename: file.size or 0
-            for file in info.siblings or []
-            if file.rfilename in FILES
-        }
-        for name in (DESCRIPTION, WEIGHTS):
-            if name not in sizes:
-                raise SerdemoError(f"{repo} holds no model of serdemo: it has no {name}.")
+        files = {file.rfilename: file.size or 0 for file in info.siblings or []}
+        sizes = {name: size for name, size in files.items() if name in FILES}
+        if missing := [name for name in (DESCRIPTION, WEIGHTS) if name not in sizes]:
+            raise SerdemoError(f"{repo} holds no model of serdemo: it has no {missing[0]}.")
         if sum(sizes.values()) > max_bytes:
             raise SerdemoError(f"{repo} is larger than {max_bytes / 1e6:.0f} MB.")
         for name in sizes:
@@ -128,22 +127,6 @@ def resolve_checkpoint(name: str, registry: Registry) -> Path:
         pull(name, folder)
 
     return registry.add(local_name, fill).folder
-
-
-def _token(repo: str) -> str:
-    token = get_token()
-    if not token:
-        raise UsageError(
-            f"Pushing to {repo} needs a token of the hub that may write: set HF_TOKEN to one."
-        )
-    return token
-
-
-def _model_info(api: HfApi, repo: str) -> ModelInfo | None:
-    try:
-        return api.model_info(repo)
-    except RepositoryNotFoundError:
-        return None
 
 
 def _refuse_unconfirmed(info: ModelInfo, repo: str, public: bool, force: bool) -> None:
@@ -186,13 +169,12 @@ def _hub_errors(repo: str) -> Iterator[None]:
         ) from problem
     except HfHubHTTPError as problem:
         status = getattr(problem.response, "status_code", None)
-        why = STATUS_REASONS.get(status or 0, f"it answered {status}; try again later")
-        raise SerdemoError(f"The hub refused the request for {repo}: {why}.") from problem
+        reason = STATUS_REASONS.get(status or 0, f"it answered {status}; try again later")
+        raise SerdemoError(f"The hub refused the request for {repo}: {reason}.") from problem
     except CONNECTION_ERRORS as problem:
         if type(problem).__module__ == "builtins" and not isinstance(problem, ConnectionError):
             raise  # an error of the disk, not of the hub
         raise SerdemoError(
             f"The hub at {settings.hub_url()} could not be reached or broke off: check the"
-            " connection, then try"
-            " again."
+            " connection, then try again."
         ) from problem

@@ -10,7 +10,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -44,14 +44,22 @@ class Registry:
 
     def entries(self) -> list[Entry]:
         """All entries: shipped ones (the default first), runs, imported ones, each by name."""
-        return [*self._shipped(), *self._runs(), *self._imported()]
+        names, folders = self.visible_runs, bundled_checkpoint().parent.iterdir()
+        shipped = sorted(folders, key=lambda path: (path.name != SHIPPED, path.name))
+        runs = [path for path in _folders(self.runs) if names is None or path.name in names]
+        entries = [
+            *(Entry(folder.name, "shipped", folder) for folder in shipped),
+            *(Entry(folder.name, "run", folder / "checkpoint") for folder in runs),
+            *(Entry(folder.name, "imported", folder) for folder in _folders(self.models)),
+        ]
+        return [entry for entry in entries if is_checkpoint(entry.folder)]
 
     def get(self, key: str) -> Entry:
         """The entry of a key; raises SerdemoError when there is none."""
-        for entry in self.entries():
-            if entry.key == key:
-                return entry
-        raise SerdemoError(f"There is no model {key!r} any more.")
+        entries = {entry.key: entry for entry in self.entries()}
+        if key not in entries:
+            raise SerdemoError(f"There is no model {key!r} any more.")
+        return entries[key]
 
     def find(self, name: str) -> Entry:
         """The entry that a user names: by key, by a unique name, or by the path of any folder.
@@ -60,8 +68,8 @@ class Registry:
         """
         key = name.replace("\\", "/").rstrip("/")
         entries = self.entries()
-        by_key = [entry for entry in entries if entry.key == key]
-        matches = by_key or [entry for entry in entries if entry.name == key]
+        matches = [entry for entry in entries if entry.key == key]
+        matches = matches or [entry for entry in entries if entry.name == key]
         if len(matches) > 1:
             keys = " or ".join(entry.key for entry in matches)
             raise UsageError(f"{key} is the name of several models: say {keys}.")
@@ -137,21 +145,9 @@ class Registry:
             )
         return target
 
-    def _shipped(self) -> Iterator[Entry]:
-        folders = filter(is_checkpoint, bundled_checkpoint().parent.iterdir())
-        for folder in sorted(folders, key=lambda path: (path.name != SHIPPED, path.name)):
-            yield Entry(folder.name, "shipped", folder)
 
-    def _runs(self) -> Iterator[Entry]:
-        for folder in sorted(self.runs.glob("[!.]*/")):
-            visible = self.visible_runs is None or folder.name in self.visible_runs
-            if visible and is_checkpoint(folder / "checkpoint"):
-                yield Entry(folder.name, "run", folder / "checkpoint")
-
-    def _imported(self) -> Iterator[Entry]:
-        for folder in sorted(self.models.glob("[!.]*/")):
-            if is_checkpoint(folder):
-                yield Entry(folder.name, "imported", folder)
+def _folders(parent: Path) -> list[Path]:
+    return sorted(parent.glob("[!.]*/"))
 
 
 def default_registry(runs: Path | None = None) -> Registry:

@@ -24,9 +24,8 @@ METRICS = ("uar", "eer")
 class Figure:
     """Test result on one corpus: `metric` is `uar` or `eer`, `value` lies in [0, 1].
 
-    `ci95` is the 95 % interval, `n` and `speakers` count the test clips and their speakers, each None
-    where unknown; `unseen` means that the checkpoint was neither trained nor selected on any of these
-    speakers.
+    `ci95` is the 95 % interval, `n` and `speakers` count the test clips and their speakers, each None where
+    unknown; `unseen`: the checkpoint was neither trained nor selected on any of these speakers.
     """
 
     metric: str
@@ -41,9 +40,8 @@ class Figure:
 class Summary:
     """One row of `serdemo models list`.
 
-    `trained_on` counts the speakers of each corpus, `figures` holds the test result on each corpus,
-    `size_mb` is the size of the weights, `times_real_time` is None when not measured. `problem` is
-    the sentence why the checkpoint cannot be used; all other fields are then empty.
+    `trained_on` counts the speakers of each corpus, `size_mb` is that of the weights, `times_real_time` is None
+    when not measured. `problem` says why the checkpoint cannot be used; all other fields are then empty.
     """
 
     key: str
@@ -97,16 +95,14 @@ def figures(folder: Path, metrics: Mapping[str, Any]) -> dict[str, Figure]:
 
     Malformed values are left out: the checkpoint may be a stranger's.
     """
-    rows = metrics.get("test")
-    path = recovered_path(folder) / REPORT
-    if not isinstance(rows, dict) and path.is_file():
-        report = None
+    rows, report = metrics.get("test"), None
+    if not isinstance(rows, dict):
         with suppress(SerdemoError):
-            report = read_json(path)
+            report = read_json(recovered_path(folder) / REPORT)
         reported = report if isinstance(report, list) else []
         rows = {str(row.get("corpus", "")): row for row in reported if isinstance(row, dict)}
-    results = {name: _figure(row) for name, row in rows.items()} if isinstance(rows, dict) else {}
-    return {name: figure for name, figure in sorted(results.items()) if figure is not None}
+    results = {name: _figure(row) for name, row in sorted(rows.items())}
+    return {name: figure for name, figure in results.items() if figure is not None}
 
 
 def _figure(row: Any) -> Figure | None:
@@ -114,14 +110,10 @@ def _figure(row: Any) -> Figure | None:
         if _is_share(row.get(metric)):
             ci95 = row.get(f"{metric}_ci95")
             valid = isinstance(ci95, list) and len(ci95) == 2 and all(map(_is_share, ci95))
-            return Figure(
-                metric,
-                float(row[metric]),
-                (float(ci95[0]), float(ci95[1])) if valid else None,
-                row["n"] if type(row.get("n")) is int else None,
-                row["speakers"] if type(row.get("speakers")) is int else None,
-                row.get("unseen_speakers", metric == "eer") is True,
-            )
+            interval = (float(ci95[0]), float(ci95[1])) if valid else None
+            n, speakers = (row[k] if type(row.get(k)) is int else None for k in ("n", "speakers"))
+            unseen = row.get("unseen_speakers", metric == "eer") is True
+            return Figure(metric, float(row[metric]), interval, n, speakers, unseen)
     return None
 
 

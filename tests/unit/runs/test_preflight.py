@@ -12,8 +12,8 @@ import torch
 
 from serdemo.data.splits import Split, by_speakers
 from serdemo.nn.device import device_name
-from serdemo.runs import dry_run, estimate, preflight
-from serdemo.runs.dry_run import StageTimes, StepTimings, time_dry_run, time_in_subprocess
+from serdemo.runs import estimate, preflight
+from serdemo.runs.estimate import StageTimes, StepTimings, time_dry_run, time_in_subprocess
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.types import Utterance
 
@@ -21,7 +21,7 @@ from serdemo.schema.types import Utterance
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A rehearsal in this process takes no more steps than it must."""
-    monkeypatch.setattr(dry_run, "MIN_TIMING_S", 0.05)
+    monkeypatch.setattr(estimate, "MIN_TIMING_S", 0.05)
 
 
 def test_what_is_wrong_is_pointed_out(clips: list[Utterance], split: Split) -> None:
@@ -83,7 +83,7 @@ def test_it_is_rehearsed_in_a_process_whose_start_counts(
 def test_what_cannot_be_rehearsed_is_a_sentence(
     tiny_values: dict[str, Any], split: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dry_run, "TIMEOUT_S", 0.01)
+    monkeypatch.setattr(estimate, "TIMEOUT_S", 0.01)
     with pytest.raises(SerdemoError, match="choose a smaller encoder"):
         time_in_subprocess("supervised", tiny_values, split)
     monkeypatch.setattr("sys.executable", "/nowhere/python")
@@ -103,7 +103,7 @@ def stages(epochs: int, **seconds: float) -> tuple[StageTimes, ...]:
     return (StageTimes(epochs, **{**none, **seconds}),)
 
 
-NOTHING = StepTimings(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, (), "here")
+NOTHING = StepTimings(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, (), "here")
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from serdemo.nn import checkpoint, checkpoint_files
 from serdemo.nn.encoders.mel import SpectralEncoder
 from serdemo.nn.model import HeadOptions, Model
 from serdemo.runs import crossval, estimate, training_run
-from serdemo.runs.dry_run import time_dry_run
+from serdemo.runs.estimate import time_dry_run
 from serdemo.schema.errors import UsageError
 from serdemo.schema.files import read_json
 from serdemo.schema.types import Utterance

@@ -22,7 +22,7 @@ from serdemo.nn import checkpoint, checkpoint_files
 from serdemo.nn.description import Description, read_description
 from serdemo.nn.encoders.options import PretrainedOptions
 from serdemo.runs import crossval, estimate, training_run
-from serdemo.runs.dry_run import time_dry_run
+from serdemo.runs.estimate import time_dry_run
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.files import read_json
 from serdemo.schema.options import pick
