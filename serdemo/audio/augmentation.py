@@ -77,10 +77,8 @@ def add_noise(
     """Add noise at `snr_db` whose power falls as 1 / f ** slope (0 white, 1 pink, 2 brown)."""
     length = _fast_length(len(wave))
     frequency = np.fft.rfftfreq(length, 1 / SAMPLE_RATE).clip(min=40.0)
-    spectrum = np.fft.rfft(rng.standard_normal(length, dtype=np.float32)) * frequency ** (
-        -slope / 2
-    )
-    noise = np.fft.irfft(spectrum, length)[: len(wave)]
+    white = np.fft.rfft(rng.standard_normal(length, dtype=np.float32))
+    noise = np.fft.irfft(white * frequency ** (-slope / 2), length)[: len(wave)]
     ratio = np.sqrt(np.square(wave).mean() / np.square(noise).mean())
     return wave + noise * ratio * 10 ** (-snr_db / 20)
 

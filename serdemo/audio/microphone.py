@@ -6,7 +6,7 @@ import os
 import queue
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -157,10 +157,8 @@ class Microphone:
             self.lost_samples += frames
 
     def _end(self) -> None:
-        try:
+        with suppress(queue.Full):  # the reader will time out
             self._blocks.put_nowait(None)
-        except queue.Full:
-            return  # the reader will time out
 
 
 def _sounddevice() -> Any:

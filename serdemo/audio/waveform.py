@@ -165,8 +165,7 @@ def windows(
     A clip no longer than one window is a single window of its own length. A longer clip has
     full-length windows only, the last aligned to the end, so that every sample is covered.
     """
-    size = round(window_s * SAMPLE_RATE)
-    hop = round(hop_s * SAMPLE_RATE)
+    size, hop = round(window_s * SAMPLE_RATE), round(hop_s * SAMPLE_RATE)
     if n_samples <= size:
         return [(0, n_samples)]
     starts = list(range(0, n_samples - size + 1, hop))

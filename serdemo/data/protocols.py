@@ -24,10 +24,9 @@ Kind = Literal["unseen", "shared", "one corpus", "other corpora"]
 
 @dataclass(frozen=True)
 class Fold:
-    """A model to train and test, once per seed.
+    """A model to train and test, once per seed, with the kind of its test.
 
-    `kind` is the kind of test: on unseen or shared speakers, trained on one corpus or on all others.
-    `name` is the fold left out, or the corpus; `folder` is the name of the folder of its runs.
+    `name` is the group left out, or the corpus; `folder` is the name of the folder of its runs.
     """
 
     kind: Kind
@@ -59,15 +58,13 @@ def plan_folds(
         if k is not None or target:
             flag = "--target" if target else "--folds"
             raise UsageError(f"{flag} has no meaning with --by corpus, where each is left out.")
-        planned = [
-            ("other corpora", name, _with_validation(split))
-            for name, split in folds(utterances, "corpus")
-        ]
-        within = {name: _within(utterances, name) for _, name, _ in planned}
-        planned += [
-            ("one corpus", name, _with_others(split, utterances, name))
-            for name, split in within.items()
-        ]
+        outer = {name: _with_validation(split) for name, split in folds(utterances, "corpus")}
+        within = {name: _within(utterances, name) for name in outer}
+        planned = [("other corpora", name, split) for name, split in outer.items()]
+        for name, split in within.items():
+            others = tuple(clip for clip in utterances if clip.corpus != name)
+            tested = Split(split.train, split.valid, split.test + others)
+            planned.append(("one corpus", name, tested))
         sources = [(name, split) for name, split in within.items() if split.test]
     elif by == LEAVE_ONE_CORPUS_OUT:
         if k is not None or target or leaky:
@@ -77,14 +74,14 @@ def plan_folds(
         sources = [(name, _with_validation(split)) for name, split in folds(utterances, "corpus")]
         planned = [("unseen", name, split) for name, split in sources]
     else:
-        tested = [u for u in utterances if not target or u.corpus == target.lower()]
-        if not tested:
+        targets = [u for u in utterances if not target or u.corpus == target.lower()]
+        if not targets:
             names = ", ".join(sorted({u.corpus for u in utterances}))
             raise UsageError(f"--target {target} is none of the corpora given ({names}).")
         always = tuple(u for u in utterances if target and u.corpus != target.lower())
         sources = [
             (name, _with_validation(Split(train=split.train + always, test=split.test)))
-            for name, split in folds(tested, cast(By, by), k)
+            for name, split in folds(targets, cast(By, by), k)
         ]
         planned = [("unseen", name, split) for name, split in sources]
     if leaky:
@@ -145,12 +142,6 @@ def _within(utterances: Sequence[Utterance], corpus: str) -> Split:
     if len({u.speaker_key for u in clips}) == 1:
         return Split(train=clips)
     return _with_validation(random_by_speaker(clips, WITHIN_TEST_SHARE))
-
-
-def _with_others(split: Split, utterances: Sequence[Utterance], corpus: str) -> Split:
-    """The split with all clips of other corpora added to `test`."""
-    others = tuple(u for u in utterances if u.corpus != corpus)
-    return Split(split.train, split.valid, split.test + others)
 
 
 def _stratum(clip: Utterance) -> tuple[str, str]:

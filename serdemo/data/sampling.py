@@ -44,12 +44,8 @@ def sampling_weights(utterances: Sequence[Utterance], balance: float) -> np.ndar
     of_emotion: Counter[str] = Counter()
     for (emotion, _), weight in share.items():
         of_emotion[emotion] += weight
-    weights = np.array(
-        [
-            share[u.emotion, u.corpus] / of_emotion[u.emotion] / cells[u.emotion, u.corpus]
-            for u in utterances
-        ]
-    )
+    keys = [(u.emotion, u.corpus) for u in utterances]
+    weights = np.array([share[key] / of_emotion[key[0]] / cells[key] for key in keys])
     return weights / weights.sum()
 
 

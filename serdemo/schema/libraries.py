@@ -73,7 +73,7 @@ def import_failure(problem: BaseException) -> SerdemoError | None:
     name = INSTALLED_AS.get(module, module.replace("_", "-"))
     version = _version(name)
     if version is None:
-        missing = [one for one in requirements(extras=False) if _version(one) is None]
+        missing = [required for required in requirements(extras=False) if not _version(required)]
         if PROJECT.is_file() and len(missing) > 1:
             return SerdemoError(
                 f"serdemo needs {len(missing)} libraries that are missing, {name} first: {INSTALL_ALL}"
@@ -82,10 +82,9 @@ def import_failure(problem: BaseException) -> SerdemoError | None:
     reason = shorten(str(problem).rstrip("."), 160, placeholder=" …") or type(problem).__name__
     beside = ""
     if name in PYTORCH:
-        others = [
-            f"{one} {installed}" for one in PYTORCH if one != name and (installed := _version(one))
-        ]
-        beside = f" beside {' and '.join(others)}" if others else ""
+        versions = {other: _version(other) for other in PYTORCH if other != name}
+        others = " and ".join(f"{other} {number}" for other, number in versions.items() if number)
+        beside = f" beside {others}" if others else ""
     return SerdemoError(
         f"{name} {version} cannot be loaded{beside} ({reason}). This mends it: {_repair_command(name)}"
     )
@@ -144,9 +143,9 @@ def probe(module: str) -> None:
 def _repair_command(name: str) -> str:
     """The command that repairs a distribution which is installed but cannot be imported."""
     specifiers = requirements()
-    together = [one for one in PYTORCH if _version(one)] if name in PYTORCH else [name]
-    if not all(_fits(one, specifiers) for one in together):
-        return install_command(*together)
+    names = [other for other in PYTORCH if _version(other)] if name in PYTORCH else [name]
+    if not all(_fits(installed, specifiers) for installed in names):
+        return install_command(*names)
     if name in PYTORCH and (_version("torch") or "").endswith("+cpu"):
         return install_command(name, options=f"--force-reinstall --no-deps --index-url {CPU_INDEX}")
     return install_command(name, options="--force-reinstall")

@@ -41,9 +41,7 @@ def certainty(confidence: float) -> str:
     """Plain words for a confidence in [0, 1]."""
     if confidence >= 0.85:
         return "very sure"
-    if confidence >= 0.6:
-        return "fairly sure"
-    return "somewhat sure"
+    return "fairly sure" if confidence >= 0.6 else "somewhat sure"
 
 
 def sentence(prediction: Prediction) -> str:

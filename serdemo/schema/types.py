@@ -5,7 +5,7 @@ Times are in seconds, probabilities and confidences in [0, 1].
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +74,7 @@ class Prediction:
     unsure: bool
     probabilities: dict[str, float]
     segments: tuple[Segment, ...] = ()
-    warnings: tuple[str, ...] = field(default=())
+    warnings: tuple[str, ...] = ()
 
     @property
     def has_speech(self) -> bool:
@@ -83,8 +83,7 @@ class Prediction:
 
     def nearest(self, count: int = 2) -> list[str]:
         """The `count` most probable labels, most probable first."""
-        ranked = sorted(self.probabilities, key=lambda name: -self.probabilities[name])
-        return ranked[:count]
+        return sorted(self.probabilities, key=lambda name: -self.probabilities[name])[:count]
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary for JSON, with the keys in the order of the fields."""

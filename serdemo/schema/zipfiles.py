@@ -51,13 +51,11 @@ def unpack(
 
             replace_folder(folder, write)
     except DAMAGE as problem:
-        raise SerdemoError(
-            f"{archive.name} is not a zip file or is damaged: {problem}."
-        ) from problem
+        sentence = f"{archive.name} is not a zip file or is damaged: {problem}."
+        raise SerdemoError(sentence) from problem
     except RuntimeError as problem:  # what zipfile raises for a password
-        raise SerdemoError(
-            f"{archive.name} is locked by a password: pack it without one."
-        ) from problem
+        sentence = f"{archive.name} is locked by a password: pack it without one."
+        raise SerdemoError(sentence) from problem
     return len(members)
 
 
@@ -68,21 +66,20 @@ def _members(
     members: dict[PurePosixPath, zipfile.ZipInfo] = {}
     seen: set[str] = set()
     for member in opened.infolist():
+        quoted = repr(member.filename[:80])
         path = PurePosixPath(member.filename.replace("\\", "/"))
         windows = PureWindowsPath(member.filename)
         if path.is_absolute() or windows.drive or windows.root or ".." in path.parts:
-            raise SerdemoError(f"{name} is refused: {member.filename[:80]!r} leads out of it.")
+            raise SerdemoError(f"{name} is refused: {quoted} leads out of it.")
         if stat.S_ISLNK(member.external_attr >> 16):
-            raise SerdemoError(f"{name} is refused: {member.filename[:80]!r} is a link.")
+            raise SerdemoError(f"{name} is refused: {quoted} is a link.")
         hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
         if member.is_dir() or hidden or path.suffix.lower() not in suffixes:
             continue
         if len(path.parts) > MAX_DEPTH or any(
             part.split(".")[0].lower() in WINDOWS_DEVICES or len(part) > 150 for part in path.parts
         ):
-            raise SerdemoError(
-                f"{name} is refused: {member.filename[:80]!r} is no name for a file."
-            )
+            raise SerdemoError(f"{name} is refused: {quoted} is no name for a file.")
         # The same name on file systems that ignore case or normalise accents
         key = unicodedata.normalize("NFC", str(path)).casefold()
         if key in seen:

@@ -34,21 +34,11 @@ def read(root: Path) -> list[Utterance]:
     utterances = []
     for path in audio_files(root):
         folders = path.relative_to(root).parts[:-1]
-        classes = [
-            (place, emotion)
-            for place, name in enumerate(folders)
-            if (emotion := emotion_word(name)) is not None
-        ]
-        if not classes:
-            continue
-        place, emotion = classes[-1]
-        utterances.append(
-            Utterance(
-                path=path,
-                corpus=root.resolve().name,
-                speaker=(*folders[place + 1 : place + 2], *reversed(folders[:place]), UNKNOWN)[0],
-                emotion=emotion,
-                native_label=folders[place],
-            )
-        )
+        for place in reversed(range(len(folders))):
+            if emotion := emotion_word(folders[place]):
+                speakers = (*folders[place + 1 : place + 2], *reversed(folders[:place]), UNKNOWN)
+                utterances.append(
+                    Utterance(path, root.resolve().name, speakers[0], emotion, folders[place])
+                )
+                break
     return utterances

@@ -44,18 +44,15 @@ def read(path: Path) -> list[Utterance]:
                 f"{where}: {_short(row['emotion'])} is no emotion we know; use angry, disgust, "
                 "fear, happy, neutral, sad, surprise, calm or boredom."
             )
-        corpus = row.get("corpus", "").lower() or path.stem.lower()
         utterances.append(
             Utterance(
                 path=clip,
-                corpus=corpus,
+                corpus=(row.get("corpus") or path.stem).lower(),
                 speaker=row["speaker"],
                 emotion=emotion,
                 native_label=row["emotion"],
-                language=row.get("language", ""),
-                gender=row.get("gender", ""),
                 duration_s=_duration(row.get("duration_s", ""), where),
-                fold=row.get("fold", ""),
+                **{name: row.get(name, "") for name in ("language", "gender", "fold")},
             )
         )
     if not utterances:

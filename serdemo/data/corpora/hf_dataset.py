@@ -82,18 +82,15 @@ def _rows(identifier: str, options: SpecOptions) -> Any:
             f"Datasets of the Hugging Face hub need one more package: {install_command('datasets')}"
         ) from None
     folder = Path(identifier)
-    saved = any((folder / name).is_file() for name in ("dataset_dict.json", "state.json"))
     try:
-        if saved:
+        if any((folder / name).is_file() for name in ("dataset_dict.json", "state.json")):
             dataset = datasets.load_from_disk(identifier)
             if isinstance(dataset, datasets.DatasetDict):
                 dataset = dataset[options.split]
         else:
+            name, revision = options.name or None, options.revision or None
             dataset = datasets.load_dataset(
-                identifier,
-                options.name or None,
-                split=options.split,
-                revision=options.revision or None,
+                identifier, name, split=options.split, revision=revision
             )
     except Exception as problem:  # of many kinds, some of packages below it
         reason = (str(problem).strip() or type(problem).__name__).splitlines()[0]

@@ -34,7 +34,11 @@ def find(root: Path, name: str) -> list[Utterance]:
 
     Raises UsageError for an unknown name or a `root` that is not a folder.
     """
-    corpus = _corpus(name)
+    corpus = CORPORA.get(name.strip().lower())
+    if corpus is None:
+        raise UsageError(
+            f"There is no corpus called {name!r}; the known ones are {', '.join(CORPORA)}."
+        )
     return parse_all(corpus, _folders(corpus, root))
 
 
@@ -48,6 +52,9 @@ def parse_all(corpus: Corpus, folders: list[Path]) -> list[Utterance]:
             if clip is not None:
                 clips.setdefault((path.stem.lower(), clip.speaker, clip.native_label), clip)
     return [clips[key] for key in sorted(clips)]
+
+
+COPIED = ("name", "title", "language", "licence", "citation", "homepage", "protocol")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,31 +105,16 @@ def _status(corpus: Corpus, root: Path | None) -> Status:
     n_speakers = len({utterance.speaker for utterance in utterances})
     complete = bool(utterances) and len(utterances) >= clips and n_speakers >= speakers
     return Status(
-        name=corpus.name,
-        title=corpus.title,
-        language=corpus.language,
-        licence=corpus.licence,
-        citation=corpus.citation,
-        homepage=corpus.homepage,
+        **{name: getattr(corpus, name) for name in COPIED},
         clips=len(utterances),
         expected_clips=clips,
         speakers=n_speakers,
         expected_speakers=speakers,
         emotions=dict(Counter(utterance.emotion for utterance in utterances)),
         expected_emotions=emotions,
-        protocol=corpus.protocol,
         complete=complete,
         missing="" if complete else f"{corpus.obtain} ({corpus.homepage})",
     )
-
-
-def _corpus(name: str) -> Corpus:
-    try:
-        return CORPORA[name.strip().lower()]
-    except KeyError:
-        raise UsageError(
-            f"There is no corpus called {name!r}; the known ones are {', '.join(CORPORA)}."
-        ) from None
 
 
 def _folders(corpus: Corpus, root: Path) -> list[Path]:

@@ -104,12 +104,8 @@ def corrected(path: Path) -> dict[str, str]:
 
 def _json_rows(text: str) -> list[tuple[str, str]]:
     entries: dict[str, Any] = json.loads(text)
-    return [
-        (name, entry)
-        if isinstance(entry, str)
-        else (entry.get("speech_name", name), entry["emotion"])
-        for name, entry in entries.items()
-    ]
+    objects = {k: {"emotion": v} if isinstance(v, str) else v for k, v in entries.items()}
+    return [(v.get("speech_name", name), v["emotion"]) for name, v in objects.items()]
 
 
 def _csv_rows(text: str) -> list[tuple[str, str]]:
@@ -127,11 +123,9 @@ def _relabel(clips: Sequence[Utterance], path: Path) -> list[Utterance]:
     labels = corrected(path)
     if not any(clip.path.stem.lower() in labels for clip in clips):
         raise SerdemoError(f"{path} names no clip of this corpus: check its file names.")
-    changed = []
-    for clip in clips:
-        word = labels.get(clip.path.stem.lower(), clip.emotion)
-        emotion = emotion_word(word) or clip.emotion
-        if emotion != clip.emotion:
-            clip = replace(clip, emotion=emotion, native_label=word)
-        changed.append(clip)
-    return changed
+    return [_corrected(clip, labels.get(clip.path.stem.lower(), clip.emotion)) for clip in clips]
+
+
+def _corrected(clip: Utterance, word: str) -> Utterance:
+    emotion = emotion_word(word) or clip.emotion
+    return clip if emotion == clip.emotion else replace(clip, emotion=emotion, native_label=word)
