@@ -5,7 +5,6 @@ It holds no sound, lies in `shipped/`, and must be rebuilt whenever the checkpoi
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -31,14 +30,7 @@ def subsample(table: Table, limit: int = MAX_CLIPS) -> Table:
         return table
     rng = np.random.default_rng(0)
     order = np.lexsort((rng.random(len(table)), np.array(table.emotions), np.array(table.speakers)))
-    rows = np.sort(order[np.linspace(0, len(table) - 1, limit).astype(int)])
-    text = {name: tuple(values[row] for row in rows) for name, values in table.text.items()}
-    return replace(
-        table,
-        text=text,
-        embedding=table.embedding[rows],
-        probabilities=table.probabilities[rows],
-    )
+    return table.take(np.sort(order[np.linspace(0, len(table) - 1, limit).astype(int)]))
 
 
 def build_map(table: Table) -> EmbeddingMap:

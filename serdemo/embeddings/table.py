@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,15 @@ class Table:
     def emotions(self) -> tuple[str, ...]:
         """Emotion of each clip, empty where unknown."""
         return self.text["emotion"]
+
+    def take(self, rows: NDArray[np.integer[Any]]) -> Table:
+        """The table of some clips, by the indices `rows` (K,)."""
+        return replace(
+            self,
+            text={name: tuple(values[row] for row in rows) for name, values in self.text.items()},
+            embedding=self.embedding[rows],
+            probabilities=self.probabilities[rows],
+        )
 
 
 def write(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,9 +20,10 @@ from serdemo.ui.live import tab as live_tab
 from serdemo.ui.models import tab as models_tab
 from serdemo.ui.recognise import tab as recognise_tab
 from serdemo.ui.shell import cleanup, zerogpu
+from serdemo.ui.shell.html import plain_html
 from serdemo.ui.shell.page import Page as Page
 from serdemo.ui.shell.page import footer_html
-from serdemo.ui.shell.session import WarmPredictor
+from serdemo.ui.shell.session import WarmPredictor, load_predictor
 
 if TYPE_CHECKING:
     from serdemo.inference.predictor import Predictor
@@ -54,10 +56,10 @@ def build(predictor_factory: Callable[[], Predictor]) -> Page:
             return footer_html(request.session_hash)
 
     with Page(model) as page:
-        gr.HTML(HEADER, apply_default_css=False)
+        plain_html(HEADER)
         page.token = gr.BrowserState("", storage_key="serdemo-owner")
         page.chosen = gr.BrowserState("", storage_key="serdemo-model")
-        page.footer = gr.HTML(footer_html(), apply_default_css=False, render=False)
+        page.footer = plain_html(footer_html(), render=False)
         with gr.Tabs():
             for name, build_tab in TABS.items():
                 with gr.Tab(name, id=name.lower()) as page.tab:
@@ -79,13 +81,7 @@ def build(predictor_factory: Callable[[], Predictor]) -> Page:
 
 def default_page(checkpoint: str | Path | None = None) -> Page:
     """The page on a checkpoint folder; None is the shipped one."""
-
-    def load() -> Predictor:
-        from serdemo.inference.predictor import Predictor
-
-        return Predictor(checkpoint, device=zerogpu.page_device())
-
-    return build(load)
+    return build(partial(load_predictor, checkpoint))
 
 
 def launch(
@@ -95,11 +91,11 @@ def launch(
     *,
     page: Page | None = None,
 ) -> None:
-    """Serve the page until interrupted, on this machine alone unless gradio is told otherwise.
+    """Serve the page until interrupted, on this machine alone unless gradio's settings say otherwise.
 
-    `port` None takes the first free one from 7860 (or GRADIO_SERVER_PORT). `share` adds a
-    public link for some days. `page` is a page already built; the checkpoint is then its own.
-    Raises SerdemoError when the checkpoint named cannot be read, or no port is free.
+    `port` None takes the first free one from 7860 (or GRADIO_SERVER_PORT). `share` adds a public link
+    for some days. A `page` that is already built has its own checkpoint. Raises SerdemoError when the
+    checkpoint cannot be read, or no port is free.
     """
     page = page or default_page(checkpoint)
     if checkpoint is not None:

@@ -497,7 +497,7 @@ def test_who_stops_or_goes_is_forgotten_by_the_server(
             f"{address}gradio_api/component_server/", body, {"Content-Type": "application/json"}
         )
         with urllib.request.urlopen(asked, timeout=20) as reply:
-            assert "followed no more" in json.load(reply)["refused"]
+            assert "no longer followed" in json.load(reply)["refused"]
 
     held: list[Any] = []
     page.route(

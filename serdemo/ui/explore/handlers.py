@@ -1,4 +1,4 @@
-"""The calls about maps: each call of a visitor's browser is one function here."""
+"""The calls about maps: each call of a visitor's browser is one method here."""
 
 from __future__ import annotations
 
@@ -6,25 +6,26 @@ import threading
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import gradio as gr
 
+from serdemo.audio import waveform
+from serdemo.audio.waveform import Clip
+from serdemo.data.corpora.corpus import AUDIO_SUFFIXES
 from serdemo.nn.checkpoint_files import bundled_checkpoint
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.ui.explore import payload, sources
 from serdemo.ui.explore.open_maps import SHIPPED, MapSession, MapSessions
 from serdemo.ui.explore.placement import ClipPlacer
-from serdemo.ui.shell import session
 from serdemo.ui.shell.examples import EXAMPLES_DIR
-from serdemo.ui.shell.rpc import Call, Request, Response, dispatch, field, from_base64, to_base64
-from serdemo.ui.shell.uploads import MAX_MB, uploaded
+from serdemo.ui.shell.rpc import Calls, Request, Response, field, from_base64, to_base64
+from serdemo.ui.shell.uploads import check_size, uploaded
 
 if TYPE_CHECKING:
-    from serdemo.audio.waveform import Clip
     from serdemo.ui.shell.page import Page
 
-MAX_CLIP_S = 60.0  # of a clip that is played or placed
+MAX_CLIP_S = 60.0  # of a clip that is played or placed: an hour would keep others waiting
 VOICE = "english-quick-high.ogg"
 ONLY_HERE = "Folders are read only for whoever sits at the computer that holds them."
 NOT_HERE = "The sound of this clip is not on this computer: only its place on the map is known."
@@ -32,7 +33,7 @@ NOT_YOURS = "Clips are played only at the computer that holds them."
 ENDINGS = (".parquet", ".csv", ".html")
 
 
-class Explore:
+class Explore(Calls):
     """The maps of one page and the calls about them."""
 
     def __init__(self, page: Page) -> None:
@@ -41,36 +42,15 @@ class Explore:
         self._warm = threading.Event()
         self._placer = ClipPlacer(page.visitors)
         self._jobs = sources.EmbeddingJobs(self.maps)
-        self._calls: dict[str, Call] = {
-            "open": self._open,
-            "here": self._here,
-            "folder": self._folder,
-            "hearing": self._job,
-            "table": self._table,
-            "progress": self._progress,
-            "play": self._play,
-            "select": self._select,
-            "save": self._save,
-            "place": self._place,
-            "example": self._example,
-            "follow": self._follow,
-            "voice": self._voice,
-            "leave": self._leave,
-        }
 
-    def call(self, request: Any, visit: gr.Request) -> Response:
-        """Answer a call, see `dispatch`."""
-        return dispatch(self._calls, request, visit)
-
-    def _is_local(self, request: Request, visit: gr.Request) -> bool:
+    def _is_local(self, visit: gr.Request) -> bool:
         """Whether the visitor sits at this machine, so that its files are the visitor's."""
-        token = str(request.get("token", ""))
-        return self._page.owner(token, visit) is None and session.is_local(visit)
+        return self._page.owner("", visit) is None
 
     def _map(self, request: Request) -> MapSession:
         return self.maps.get(field(request, "map", str))
 
-    def _open(self, request: Request, _: gr.Request) -> Response:
+    def on_open(self, request: Request, _: gr.Request) -> Response:
         """All of a map: of `map` if that is given, else of the shipped one."""
         if not self._warm.is_set():
             self._warm.set()
@@ -80,28 +60,24 @@ class Explore:
     def _warm_up(self) -> None:
         """Load what the first click and the first newcomer would wait for."""
         with suppress(SerdemoError):
-            self._placer.place(self.maps.shipped(), example(), "")
+            self._placer.place(self.maps.get(SHIPPED), example(), "")
 
-    def _here(self, request: Request, visit: gr.Request) -> Response:
+    def on_here(self, _: Request, visit: gr.Request) -> Response:
         """The corpora that a visitor at this machine may choose from, and their folder."""
-        local = self._is_local(request, visit)
-        with suppress(UsageError):
-            if local:
-                root = str(sources.root())
-                return {"local": True, "corpora": sources.available_corpora(), "root": root}
-        return {"local": local, "corpora": [], "root": ""}
+        local = self._is_local(visit)
+        root = sources.known_root() if local else None
+        corpora = sources.available_corpora(root) if root else []
+        return {"local": local, "corpora": corpora, "root": str(root or "")}
 
-    def _folder(self, request: Request, visit: gr.Request) -> Response:
-        """Start to embed the clips of `folder`, a corpus or a path under the data root.
-
-        The model is that of the map that is shown first. Gives the job as `hearing`.
-        """
-        if not self._is_local(request, visit):
+    def on_folder(self, request: Request, visit: gr.Request) -> Response:
+        """Start to embed the clips of `folder`, a corpus or a path under the data root, by the model of
+        the shipped map. Gives the job as `hearing`."""
+        if not self._is_local(visit):
             raise UsageError(ONLY_HERE)
-        checkpoint = bundled_checkpoint(self.maps.shipped().title)
+        checkpoint = bundled_checkpoint(self.maps.get(SHIPPED).title)
         return {"hearing": self._jobs.begin(field(request, "folder", str), checkpoint)}
 
-    def _job(self, request: Request, _: gr.Request) -> Response:
+    def on_hearing(self, request: Request, _: gr.Request) -> Response:
         """The progress of the job `hearing`: `done` of `total`, then the map; `stop` ends it."""
         job = self._jobs.get(field(request, "hearing", str))
         job.stopped = job.stopped or bool(request.get("stop"))
@@ -111,18 +87,14 @@ class Explore:
             return payload.payload(job.result)
         return {"done": job.done, "total": job.total}
 
-    def _table(self, request: Request, _: gr.Request) -> Response:
+    def on_table(self, request: Request, _: gr.Request) -> Response:
         """The map of an uploaded Parquet table."""
-        file = uploaded({"name": "The table", **request})
-        if file.path is None:
-            raise UsageError(file.refusal)
-        embedding_map, notes = sources.read_upload(file.path, file.name)
-        base = None
-        with suppress(UsageError):
-            base = sources.root()
-        return payload.payload(self.maps.add(Path(file.name).stem, embedding_map, base, notes))
+        path, name = _sent(request, "The table")
+        embedding_map, notes = sources.read_upload(path, name)
+        session = self.maps.add(Path(name).stem, embedding_map, sources.known_root(), notes)
+        return payload.payload(session)
 
-    def _progress(self, request: Request, _: gr.Request) -> Response:
+    def on_progress(self, request: Request, _: gr.Request) -> Response:
         """The parts in `wanted` that are ready by now; see `payload.parts`."""
         current = self._map(request)
         self.maps.progress(current)
@@ -131,20 +103,21 @@ class Explore:
         ready = payload.parts(current, names)
         return {**ready, "missing": current.missing, "working": current.working}
 
-    def _play(self, request: Request, visit: gr.Request) -> Response:
+    def on_play(self, request: Request, visit: gr.Request) -> Response:
         """The sound of clip `row` as 16-bit `samples` in base64 at `rate` Hz, or the sentence `silent`
         why there is none."""
         current = self._map(request)
         row = payload.rows_of(current, [field(request, "row", int)])[0]
-        if not self._is_local(request, visit):
+        if not self._is_local(visit):
             return {"silent": NOT_YOURS}
         path = self._sound_file(current, current.mapped.table.text["clip"][row])
-        return {"silent": NOT_HERE} if path is None else beginning(path)
+        if path is None:
+            return {"silent": NOT_HERE}
+        sound = waveform.to_int16(beginning(waveform.decode(path)).samples)
+        return {"samples": to_base64(sound), "rate": waveform.SAMPLE_RATE}
 
     def _sound_file(self, current: MapSession, name: str) -> Path | None:
         """A clip's file where it exists and lies within the data root."""
-        from serdemo.data.corpora.corpus import AUDIO_SUFFIXES
-
         try:
             root = sources.root()
             path = ((current.base or root) / name).resolve()
@@ -153,12 +126,12 @@ class Explore:
             return None
         return path if is_sound and path.is_relative_to(root) else None
 
-    def _select(self, request: Request, _: gr.Request) -> Response:
+    def on_select(self, request: Request, _: gr.Request) -> Response:
         """Counts of names among `rows`; see `payload.counts`."""
         current = self._map(request)
         return payload.counts(current, payload.rows_of(current, request.get("rows")))
 
-    def _save(self, request: Request, _: gr.Request) -> Response:
+    def on_save(self, request: Request, _: gr.Request) -> Response:
         """A file of `rows`, or of all: its `path` on the server, to be fetched, by its `ending`."""
         current, ending = self._map(request), field(request, "ending", str)
         if ending not in ENDINGS:
@@ -168,44 +141,35 @@ class Explore:
         path = payload.save(current, payload.rows_of(current, request.get("rows")), ending)
         return {"path": path.as_posix(), "name": path.name}
 
-    def _place(self, request: Request, _: gr.Request) -> Response:
+    def on_place(self, request: Request, _: gr.Request) -> Response:
         """The place of an uploaded clip, which is deleted as soon as it is read."""
-        from serdemo.audio import waveform
-
         current = self._map(request)
-        file = uploaded({"name": "The clip", **request})
-        if file.path is None:
-            raise UsageError(file.refusal)
+        path, name = _sent(request, "The clip")
         try:
-            if file.path.stat().st_size > MAX_MB * 1_000_000:
-                raise UsageError(f"{file.name} is larger than {MAX_MB} MB: cut it.")
-            clip = waveform.decode(file.path, name=file.name)
-        except OSError as problem:
-            raise SerdemoError(f"{file.name} could not be sent: drop it once more.") from problem
+            check_size(path, name)
+            clip = waveform.decode(path, name=name)
         finally:
-            file.path.unlink(missing_ok=True)
-        # A minute tells where a voice lies, and an hour would keep others waiting.
-        samples = clip.samples[: round(MAX_CLIP_S * waveform.SAMPLE_RATE)]
-        return self._placed(current, replace(clip, samples=samples), request)
+            path.unlink(missing_ok=True)
+        return self._placed(current, beginning(clip), request)
 
-    def _example(self, request: Request, _: gr.Request) -> Response:
+    def on_example(self, request: Request, _: gr.Request) -> Response:
         """The place of an example voice."""
         return self._placed(self._map(request), example(), request)
 
     def _placed(self, current: MapSession, clip: Clip, request: Request) -> Response:
         return self._placer.place(current, clip, _visitor(request)) | {"name": clip.name}
 
-    def _follow(self, request: Request, _: gr.Request) -> Response:
+    def on_follow(self, request: Request, _: gr.Request) -> Response:
         """Begin to follow a live voice at `rate` Hz, or the `stream` of the tab Live."""
         rate, stream = field(request, "rate", int), str(request.get("stream", ""))
         return self._placer.follow(self._map(request), rate, _visitor(request), stream)
 
-    def _voice(self, request: Request, _: gr.Request) -> Response:
+    def on_voice(self, request: Request, _: gr.Request) -> Response:
         """Add 16-bit `samples` to `voice`; its place now."""
         samples = from_base64(field(request, "samples", str))
         return self._placer.update(field(request, "voice", str), samples)
 
-    def _leave(self, request: Request, _: gr.Request) -> Response:
+    def on_leave(self, request: Request, _: gr.Request) -> Response:
         """End `voice`; its place over all."""
         return self._placer.close(field(request, "voice", str))
 
@@ -215,16 +179,19 @@ def _visitor(request: Request) -> str:
     return str(request.get("visitor", ""))
 
 
+def _sent(request: Request, name: str) -> tuple[Path, str]:
+    """Path and name of an uploaded file, by default `name`; raises UsageError where it did not arrive."""
+    file = uploaded({"name": name, **request})
+    if file.path is None:
+        raise UsageError(file.refusal)
+    return file.path, file.name
+
+
 def example() -> Clip:
     """The example voice."""
-    from serdemo.audio import waveform
-
     return waveform.decode(EXAMPLES_DIR / VOICE, name="example voice")
 
 
-def beginning(path: Path) -> Response:
-    """The first minute of a sound file, for the page; raises SerdemoError where it cannot be read."""
-    from serdemo.audio import waveform
-
-    samples = waveform.decode(path).samples[: round(MAX_CLIP_S * waveform.SAMPLE_RATE)]
-    return {"samples": to_base64(waveform.to_int16(samples)), "rate": waveform.SAMPLE_RATE}
+def beginning(clip: Clip) -> Clip:
+    """The first minute of a clip."""
+    return replace(clip, samples=clip.samples[: round(MAX_CLIP_S * waveform.SAMPLE_RATE)])

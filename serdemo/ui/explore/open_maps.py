@@ -34,8 +34,7 @@ SLOW_FAILED = "UMAP and clusters could not be computed, PCA is shown: see the lo
 class MapSession:
     """A map that is open on the page.
 
-    `base` is the folder that its clips' paths are relative to; `codes` keeps for each kind of name
-    those there are, the commonest first, and which of them each clip has (N,).
+    `base` is the folder that its clips' paths are relative to; `codes` caches `payload.coded`.
     """
 
     key: str
@@ -65,44 +64,38 @@ class MapSession:
             self._process.kill()
         return True
 
-    def start(self) -> None:
-        """Start to compute what is missing."""
-        self._folder = tempfile.TemporaryDirectory(
-            prefix="serdemo-map-", ignore_cleanup_errors=True
-        )
-        self._began_at = time.monotonic()
-        self._process = background.start(Path(self._folder.name), self.mapped.table)
-
-    @property
-    def is_started(self) -> bool:
-        """Whether the computation was ever started."""
-        return self._process is not None
+    def start_if_needed(self) -> None:
+        """Start to compute what is missing, unless that was done before."""
+        if self._process is None and self.missing:
+            self._folder = tempfile.TemporaryDirectory(
+                prefix="serdemo-map-", ignore_cleanup_errors=True
+            )
+            self._began_at = time.monotonic()
+            self._process = background.start(Path(self._folder.name), self.mapped.table)
 
     def waits_for(self, name: str) -> bool:
         """Whether a part is not ready yet and may still come."""
-        return name in self.missing and (self.working or not self.is_started)
+        return name in self.missing and (self.working or self._process is None)
 
     def gather(self) -> list[str]:
-        """Add the parts that have become ready; returns their names.
-
-        Raises SerdemoError when the process ended without them.
-        """
+        """Add the parts that have become ready; returns their names. Raises SerdemoError when the
+        process ended without them."""
         if self._folder is None:
             return []
-        ended, folder, fresh = not self.working, Path(self._folder.name), []
+        ended, folder = not self.working, Path(self._folder.name)
         with self._lock:
-            for name in self.missing:
-                if name == "study":
-                    if (result := background.load_study(folder)) is None:
-                        continue
-                    self.mapped = replace(self.mapped, clusters=result[0], figures=result[1])
-                    self.codes.pop("cluster", None)
-                else:
-                    if (places := background.load_positions(folder, name)) is None:
-                        continue
-                    every = {**self.mapped.positions, name: places}
-                    self.mapped = replace(self.mapped, positions=every)
-                fresh.append(name)
+            missing = self.missing
+            if "study" in missing and (result := background.load_study(folder)):
+                self.mapped = replace(self.mapped, clusters=result[0], figures=result[1])
+                self.codes.pop("cluster", None)
+            for name in PROJECTIONS:
+                if (
+                    name in missing
+                    and (places := background.load_positions(folder, name)) is not None
+                ):
+                    positions = {**self.mapped.positions, name: places}
+                    self.mapped = replace(self.mapped, positions=positions)
+            fresh = [name for name in missing if name not in self.missing]
         if ended and self.missing:
             raise SerdemoError(SLOW_FAILED)
         return fresh
@@ -111,15 +104,12 @@ class MapSession:
         """Where a newcomer's embedding (E,) of the model lies, and its place by projection."""
         with self._lock:
             # Beside which clips of others it would lie is not known where each speaker lies alone.
-            names = tuple(
-                name for name in PROJECTIONS if name in self.mapped.positions and name != "own"
-            )
+            names = tuple(n for n in PROJECTIONS if n in self.mapped.positions and n != "own")
             if self._reference is None or self._reference[0] != names:
                 self._reference = names, self.mapped.reference_map(names)
         placement = self._reference[1].place(self.mapped.compress_embedding(embedding))
-        numbers, at = iter(placement.position.tolist()), {}
-        for name in self._reference[0]:
-            at[name] = [next(numbers) for _ in PROJECTIONS[name]]
+        numbers = iter(placement.position.tolist())
+        at = {name: [next(numbers) for _ in PROJECTIONS[name]] for name in self._reference[0]}
         return placement, at
 
     def close(self) -> None:
@@ -139,22 +129,15 @@ class MapSessions:
         self._open: OrderedDict[str, MapSession] = OrderedDict()
 
     def get(self, key: str) -> MapSession:
-        """The map of a key; raises SerdemoError when it is closed."""
-        if key == SHIPPED:
-            return self.shipped()
+        """The map of a key, that of SHIPPED read once; raises SerdemoError when it is closed or absent."""
         with self._lock:
+            if key == SHIPPED and key not in self._open:
+                path = embedding_map.default_path()
+                self._open[key] = MapSession(key, path.stem, embedding_map.read(path))
             if key not in self._open:
-                raise SerdemoError("This map was put away: open it once more.")
+                raise SerdemoError("This map was closed: open it once more.")
             self._open.move_to_end(key)
             return self._open[key]
-
-    def shipped(self) -> MapSession:
-        """The map that comes with serdemo, read once. Raises SerdemoError when there is none."""
-        with self._lock:
-            if SHIPPED not in self._open:
-                path = embedding_map.default_path()
-                self._open[SHIPPED] = MapSession(SHIPPED, path.stem, embedding_map.read(path))
-            return self._open[SHIPPED]
 
     def add(
         self, title: str, mapped: EmbeddingMap, base: Path | None, notes: Sequence[str] = ()
@@ -170,10 +153,10 @@ class MapSessions:
         return session
 
     def progress(self, session: MapSession) -> list[str]:
-        """The parts of a map that have become ready since the last call. Their computation starts as
-        soon as few enough others run. Raises SerdemoError when it failed."""
+        """The parts of a map that have become ready since the last call; their computation starts once
+        fewer than MAX_WORKING others run. Raises SerdemoError when it failed."""
         with self._lock:
             working = sum(other.working for other in self._open.values())
-            if session.missing and not session.is_started and working < MAX_WORKING:
-                session.start()
+            if working < MAX_WORKING:
+                session.start_if_needed()
         return session.gather()

@@ -6,23 +6,20 @@ import base64
 import csv
 import io
 import re
-import shutil
-import time
-import uuid
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from gradio.utils import get_upload_folder
 from numpy.typing import NDArray
 
 from serdemo.embeddings import embedding_map, html_map
 from serdemo.embeddings.embedding_map import PROJECTIONS, EmbeddingMap
-from serdemo.schema.errors import SerdemoError, UsageError
+from serdemo.schema.errors import UsageError
+from serdemo.schema.files import atomic, write_text
+from serdemo.ui.shell.visitor_store import export_path
 
 if TYPE_CHECKING:
     from serdemo.ui.explore.open_maps import MapSession
@@ -35,9 +32,8 @@ KINDS = (
 RIGHT, WRONG = "correct", "wrong"
 SEEN, NEW = "known to the model", "new to the model"
 UNKNOWN = "unknown"
-SAVED_S = 600.0  # how long a file waits to be fetched
 COUNTED = ("emotion", "prediction", "cluster", "speaker")
-MAX_COUNTED = 12  # names of each that a selection tells
+MAX_COUNTED = 12  # names of each that are counted in a selection
 
 Json = dict[str, Any]
 
@@ -80,8 +76,7 @@ def names(own: EmbeddingMap, kind: str) -> list[str]:
     """The name of each clip in one kind, `unknown` where there is none."""
     clips = own.table
     if kind == "cluster":
-        known = [] if own.clusters is None else own.clusters.tolist()
-        return [f"cluster {number + 1}" for number in known]
+        return [] if own.clusters is None else [f"cluster {n + 1}" for n in own.clusters]
     if kind == "speaker":
         return list(clips.speakers)
     if kind == "error":
@@ -94,7 +89,7 @@ def names(own: EmbeddingMap, kind: str) -> list[str]:
         seen = clips.about.get("seen")
         if not isinstance(seen, list):
             return [UNKNOWN] * len(clips)
-        known = frozenset(name for name in seen if isinstance(name, str))
+        known = {name for name in seen if isinstance(name, str)}
         return [SEEN if name in known else NEW for name in clips.speakers]
     return [name or UNKNOWN for name in clips.text[kind]]
 
@@ -128,50 +123,36 @@ def rows_of(session: MapSession, rows: Any) -> NDArray[np.int64]:
 
 
 def save(session: MapSession, rows: NDArray[np.int64], ending: str) -> Path:
-    """Some clips of a map as a file where the page may serve it from, for some minutes: `.parquet`,
-    `.csv`, or the page `.html` that stands alone; `x` and `y` are UMAP's, `pca_x` and `pca_y` PCA's.
+    """Save some clips of a map where the page serves it from for some minutes: as `.parquet`, `.csv`, or
+    a page `.html` that stands alone; `x` and `y` are UMAP's, `pca_x` and `pca_y` PCA's.
 
     Raises SerdemoError where it cannot be written.
     """
-    folder = Path(get_upload_folder()) / "maps"
-    for old in folder.glob("*"):
-        with suppress(OSError):
-            if time.time() - old.stat().st_mtime > SAVED_S:
-                shutil.rmtree(old, ignore_errors=True)
     plain = re.sub(r"[^A-Za-z0-9]+", "-", session.title)[:60].strip("-") or "map"
-    path = folder / uuid.uuid4().hex / f"{plain}{ending}"
+    path = export_path(f"{plain}{ending}")
     own = chosen(session.mapped, rows)
-    try:
-        path.parent.mkdir(parents=True)
-        if ending == ".csv":
-            path.write_text(as_csv(own), encoding="utf-8", newline="")
-    except OSError as problem:
-        raise SerdemoError(f"The map could not be written: {problem.strerror}.") from problem
     if ending == ".parquet":
         embedding_map.write(path, own)
-    elif ending == ".html":
+    elif ending == ".csv":
+        with atomic(path) as temporary:
+            temporary.write_text(as_csv(own), encoding="utf-8", newline="")
+    else:
         axes = {
             axis: own.positions[name][:, n]
             for name in ("umap2", "pca")
             if name in own.positions
             for n, axis in enumerate(PROJECTIONS[name][:2])
         }
-        path.write_text(html_map.page_html(own.table, axes, session.title), encoding="utf-8")
+        write_text(path, html_map.page_html(own.table, axes, session.title))
     return path
 
 
 def chosen(own: EmbeddingMap, rows: NDArray[np.int64]) -> EmbeddingMap:
     """The map of some rows alone; its figures only where these are all."""
     clips = own.table
-    part = replace(
-        clips,
-        text={name: tuple(values[row] for row in rows) for name, values in clips.text.items()},
-        embedding=clips.embedding[rows],
-        probabilities=clips.probabilities[rows],
-    )
     return replace(
         own,
-        table=part,
+        table=clips.take(rows),
         positions={name: values[rows] for name, values in own.positions.items()},
         clusters=None if own.clusters is None else own.clusters[rows],
         figures=own.figures if len(rows) == len(clips) else {},
@@ -179,18 +160,18 @@ def chosen(own: EmbeddingMap, rows: NDArray[np.int64]) -> EmbeddingMap:
 
 
 def as_csv(own: EmbeddingMap) -> str:
-    """The words of a map's clips and their places by UMAP, where there is none by PCA."""
+    """The texts of a map's clips and their positions by UMAP, or else by PCA."""
     out = io.StringIO()
     lines = csv.writer(out)
     clips = own.table
-    shown = "umap2" if "umap2" in own.positions else "pca"
-    lines.writerow([*clips.text, "confidence", "cluster", *PROJECTIONS[shown][:2]])
+    projection = "umap2" if "umap2" in own.positions else "pca"
+    lines.writerow([*clips.text, "confidence", "cluster", *PROJECTIONS[projection][:2]])
     for row in range(len(clips)):
-        words = [_harmless(values[row]) for values in clips.text.values()]
+        texts = [_harmless(values[row]) for values in clips.text.values()]
         share = f"{clips.probabilities[row].max():.4f}" if clips.labels else ""
         cluster = "" if own.clusters is None else own.clusters[row] + 1
-        x, y = own.positions[shown][row, :2]
-        lines.writerow([*words, share, cluster, f"{x:.5f}", f"{y:.5f}"])
+        x, y = own.positions[projection][row, :2]
+        lines.writerow([*texts, share, cluster, f"{x:.5f}", f"{y:.5f}"])
     return out.getvalue()
 
 

@@ -6,6 +6,7 @@ import secrets
 import threading
 from collections import OrderedDict
 from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from serdemo.audio.waveform import Clip
 from serdemo.embeddings.embedding_map import SHIPPED
 from serdemo.embeddings.extract import checkpoint_digest
+from serdemo.inference.aggregation import Window, WindowAggregator
 from serdemo.nn.checkpoint_files import DESCRIPTION, WEIGHTS, bundled_checkpoint
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.files import recovered_path
 
 if TYPE_CHECKING:
-    from serdemo.audio.waveform import Clip
-    from serdemo.inference.aggregation import Window
     from serdemo.inference.live_service import LiveService
     from serdemo.inference.predictor import Embedder
     from serdemo.ui.explore.open_maps import MapSession
@@ -33,27 +34,23 @@ SCORING_S = 1.0  # to wait for the answer to a piece of sound
 Placed = dict[str, Any]
 
 
+@dataclass(eq=False)
 class LiveVoice:
     """A live voice on a map: the consumer of a live stream's windows.
 
     `owned` says that the stream was opened for it, and not by the tab Live.
     """
 
-    def __init__(
-        self,
-        session: MapSession,
-        embedder: Embedder,
-        service: LiveService,
-        stream: str,
-        owned: bool,
-    ) -> None:
-        from serdemo.inference.aggregation import WindowAggregator
+    session: MapSession
+    embedder: Embedder
+    service: LiveService
+    stream: str
+    owned: bool
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _newest: NDArray[np.float32] | None = None
 
-        self.session, self.embedder, self.service = session, embedder, service
-        self.stream, self.owned = stream, owned
-        self._aggregator = WindowAggregator(embedder.model.options.embedding)
-        self._lock = threading.Lock()
-        self._newest: NDArray[np.float32] | None = None
+    def __post_init__(self) -> None:
+        self._aggregator = WindowAggregator(self.embedder.model.options.embedding)
 
     def __call__(
         self, window: Window, embedding: NDArray[np.float32], probabilities: NDArray[np.float64], /
@@ -127,9 +124,9 @@ class ClipPlacer:
     def follow(self, session: MapSession, rate: int, visitor: str, stream: str = "") -> Placed:
         """Follow a live voice over a map; gives its handle as `voice`.
 
-        `stream` is one of the tab Live. Where the map's model scores it, its windows are used and the
-        result is `shared`; else a stream of its own is opened, for samples at `rate` Hz. Raises
-        SerdemoError for an impossible rate, and when all places for live sound are taken.
+        Where the map's model scores the `stream` of the tab Live, its windows are used and the result
+        is `shared`; else a stream is opened for samples at `rate` Hz. Raises SerdemoError for an
+        impossible rate, and when there are too many streams.
         """
         embedder = self.model_of(session, visitor)
         service = self._visitors.live_services.of(embedder)
@@ -146,9 +143,7 @@ class ClipPlacer:
 
     def update(self, handle: str, samples: NDArray[np.int16]) -> Placed:
         """Add samples (N,) of a voice; gives its place now, or nothing new while it does not speak.
-
-        Raises SerdemoError when it is not followed any more.
-        """
+        Raises SerdemoError when it is not followed any more."""
         voice = self._find(handle)
         if voice.owned:
             voice.service.push(voice.stream, samples)
@@ -177,7 +172,7 @@ class ClipPlacer:
     def _find(self, handle: str) -> LiveVoice:
         voice = self._voices.get(handle)
         if voice is None or (voice.owned and voice.stream not in voice.service):
-            raise SerdemoError("This voice is followed no more: start again.")
+            raise SerdemoError("This voice is no longer followed: start again.")
         return voice
 
 
@@ -191,15 +186,13 @@ def _place(session: MapSession, embedding: NDArray[np.float32]) -> Placed:
 def _identity(folder: Path) -> str:
     """`checkpoint_digest`, computed once for a checkpoint as it lies there now."""
     path = recovered_path(folder)
-    try:
-        stamps = tuple((path / name).stat().st_mtime_ns for name in (WEIGHTS, DESCRIPTION))
-    except OSError:
-        return checkpoint_digest(folder)  # says what is wrong with it
-    return _identity_at(path, stamps)
+    files = [path / name for name in (WEIGHTS, DESCRIPTION)]
+    # Where a file is missing, the digest raises the error that says so.
+    return _identity_at(path, *(file.stat().st_mtime_ns for file in files if file.exists()))
 
 
 @lru_cache(maxsize=64)
-def _identity_at(folder: Path, stamps: tuple[int, ...]) -> str:
+def _identity_at(folder: Path, *_modified_ns: int) -> str:
     return checkpoint_digest(folder)
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import secrets
 import threading
-import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from serdemo.data import corpora
+from serdemo.data.array_cache import CacheOptions
 from serdemo.embeddings import embedding_map, parquet_limits
+from serdemo.embeddings.extract import embed
 from serdemo.embeddings.projection import MIN_POINTS
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.settings import data_root
@@ -22,22 +24,25 @@ if TYPE_CHECKING:
 
 MAX_CLIPS = 50_000
 NO_ROOT = "No folder of corpora is known: set SERDEMO_DATA to it and start serdemo again."
-FAULT = "Something went wrong while the clips were heard, and the log says what: try again."
+FAULT = "Something went wrong while the clips were embedded, and the log says what: try again."
+
+
+def known_root() -> Path | None:
+    """The folder of corpora, if one is known."""
+    folder = data_root(None)
+    return folder.resolve() if folder and folder.is_dir() else None
 
 
 def root() -> Path:
     """The folder of corpora; raises UsageError when none is known."""
-    folder = data_root(None)
-    if folder is None or not folder.is_dir():
-        raise UsageError(NO_ROOT)
-    return folder.resolve()
+    if folder := known_root():
+        return folder
+    raise UsageError(NO_ROOT)
 
 
 def inside(typed: str) -> str:
     """The argument of `corpora.load_many` for what a visitor typed: known corpora, or paths under the
     data root. Raises UsageError for anything else."""
-    from serdemo.data import corpora
-
     top, items = root(), []
     for item in (item.strip() for item in typed.split(",")):
         if not item or item.lower() in corpora.CORPORA:
@@ -54,12 +59,10 @@ def inside(typed: str) -> str:
     return ",".join(items)
 
 
-def available_corpora() -> list[str]:
-    """The known corpora that have a folder or a table in the data root."""
-    from serdemo.data import corpora
-
+def available_corpora(folder: Path) -> list[str]:
+    """The known corpora that have a folder or a table in `folder`."""
     try:
-        stems = {path.stem.lower() for path in root().iterdir()}
+        stems = {path.stem.lower() for path in folder.iterdir()}
     except OSError:
         return []
     return [name for name, corpus in corpora.CORPORA.items() if stems & {name, *corpus.folders}]
@@ -85,10 +88,8 @@ def notes(clips: Table) -> list[str]:
 
 
 def read_upload(path: Path, name: str) -> tuple[EmbeddingMap, list[str]]:
-    """Map and notes of a table that a visitor sent, deleted once it is read.
-
-    Raises SerdemoError for what is no table, or too large a one.
-    """
+    """Map and notes of an uploaded table, deleted once it is read; raises SerdemoError for any other
+    file, and for too large a table."""
     named = path.with_name(Path(name).name or "table.parquet")
     try:
         path.rename(named)  # sentences then name the file as its owner does
@@ -106,17 +107,11 @@ def read_upload(path: Path, name: str) -> tuple[EmbeddingMap, list[str]]:
 class EmbeddingJob:
     """Embedding of a folder's clips: `done` of `total`, then the `result` or a `refusal`."""
 
-    title: str
-    total: int = 0
+    total: int
     done: int = 0
-    began_at: float = field(default_factory=time.monotonic)
     result: MapSession | None = None
     refusal: str = ""
     stopped: bool = False
-
-
-class StoppedError(Exception):
-    """The job was stopped by its visitor."""
 
 
 class EmbeddingJobs:
@@ -127,44 +122,33 @@ class EmbeddingJobs:
         self._jobs: dict[str, EmbeddingJob] = {}
 
     def begin(self, typed: str, checkpoint: Path) -> str:
-        """Start on a corpus or folder; returns the key of the job.
-
-        Raises SerdemoError where there are no clips there.
-        """
-        from serdemo.data import corpora
-
+        """Start on a corpus or folder; returns the job's key. Raises SerdemoError without clips."""
         clips = corpora.load_many(inside(typed), root())
         if len(clips) > MAX_CLIPS:
             raise SerdemoError(f"{len(clips)} clips are too many for a map: at most {MAX_CLIPS}.")
-        job = EmbeddingJob(typed, len(clips))
+        job = EmbeddingJob(len(clips))
         key = secrets.token_urlsafe()
-        self._jobs = {k: h for k, h in self._jobs.items() if not (h.result or h.refusal)}
-        self._jobs[key] = job
+        running = {
+            k: other for k, other in self._jobs.items() if not (other.result or other.refusal)
+        }
+        self._jobs = running | {key: job}
+
+        def progress(done: int) -> None:
+            job.done = done
+            if job.stopped:
+                raise SerdemoError("Stopped: the embeddings so far are used the next time.")
 
         def run() -> None:
-            from serdemo.data.array_cache import CacheOptions
-            from serdemo.embeddings.extract import embed
-
-            def progress(done: int) -> None:
-                job.done = done
-                if job.stopped:
-                    raise StoppedError
-
             try:
                 with self._turn:
                     embedded = embed(checkpoint, clips, root(), CacheOptions(), progress=progress)
-                    sentences = notes(embedded.table)
-                    if embedded.errors:
-                        n_refused = len(embedded.errors)
-                        sentences.append(
-                            f"Left out, {n_refused} of {len(clips)}: {embedded.errors[0]}"
-                        )
+                    sentences, errors = notes(embedded.table), embedded.errors
+                    if errors:
+                        sentences.append(f"Left out, {len(errors)} of {len(clips)}: {errors[0]}")
                     pca_map = embedding_map.pca_only(embedded.table)
                     job.result = self._maps.add(title(embedded.table), pca_map, root(), sentences)
             except SerdemoError as problem:
                 job.refusal = str(problem)
-            except StoppedError:
-                job.refusal = "Stopped: what was heard so far is kept for the next time."
             except Exception:
                 job.refusal = FAULT
                 raise
@@ -175,7 +159,7 @@ class EmbeddingJobs:
     def get(self, key: str) -> EmbeddingJob:
         """The job of a key; raises SerdemoError when it is not known."""
         if key not in self._jobs:
-            raise SerdemoError("These clips are heard no more: start again.")
+            raise SerdemoError("These clips are no longer being embedded: start again.")
         return self._jobs[key]
 
 

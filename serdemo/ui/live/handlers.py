@@ -12,22 +12,14 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 import numpy as np
 
+from serdemo.audio import waveform
 from serdemo.schema import palette
 from serdemo.schema.errors import UsageError
 from serdemo.schema.types import Prediction, Segment
 from serdemo.ui.live import local_microphone
 from serdemo.ui.shell import session
 from serdemo.ui.shell.examples import EXAMPLES, EXAMPLES_DIR
-from serdemo.ui.shell.rpc import (
-    Call,
-    Request,
-    Response,
-    dispatch,
-    field,
-    from_base64,
-    speaker_offset_of,
-    to_base64,
-)
+from serdemo.ui.shell.rpc import Calls, Request, Response, field, from_base64, to_base64
 from serdemo.ui.shell.session import Visitors
 
 if TYPE_CHECKING:
@@ -36,25 +28,15 @@ if TYPE_CHECKING:
 
 EXAMPLE_LABELS = ("English, quick and high", "German, slow and low", "Greek, lively")
 PAUSE_S = 1.2  # between example voices
+MAX_OFFSET_VALUES = 4096
 
 
-class Live:
+class Live(Calls):
     """The calls about live streams of one page."""
 
     def __init__(self, visitors: Visitors) -> None:
         self._visitors = visitors
         self._local = local_microphone.LocalMicrophones()
-        self._calls: dict[str, Call] = {
-            "open": self._open,
-            "push": self._push,
-            "close": self._close,
-            "calibrate": self._calibrate,
-            "adjust": self._adjust,
-            "example": self._example,
-            "list_local": self._list_local,
-            "open_local": self._open_local,
-            "read_local": self._read_local,
-        }
 
     @property
     def services(self) -> LiveServices:
@@ -67,55 +49,54 @@ class Live:
         return self.services.of(self._visitors.own.get())
 
     def _service_for(self, request: Request) -> LiveService:
-        """The live service of the model that answers this visitor; waits for the model."""
+        """The live service of the visitor's model; waits for the model."""
         return self.services.of(self._visitors.of(str(request.get("visitor", ""))).get())
 
     def call(self, request: Any, visit: gr.Request) -> Response:
-        """Answer a call, see `dispatch`. A refusal has `gone`, true where its stream is closed."""
-        response = dispatch(self._calls, request, visit)
+        """Answer a call. A refusal has `gone`: whether the stream that the request names is closed."""
+        response = super().call(request, visit)
         if "refused" in response:
-            response["gone"] = self._is_gone(request)
+            has_stream = isinstance(request, dict) and "stream" in request
+            response["gone"] = has_stream and str(request["stream"]) not in self.services
         return response
 
-    def _open(self, request: Request, _: gr.Request) -> Response:
-        """Open a stream of sound at `rate` Hz; gives its handle as `stream`.
+    def on_open(self, request: Request, visit: gr.Request) -> Response:
+        """Open a stream of sound at `rate` Hz for the session `visitor`; gives its handle as `stream`.
 
-        `visitor` is the session's hash, for the model that answers; `neutral` is the speaker offset
-        that `calibrate` gave to this visitor before, if it is to be used.
+        `neutral` is the speaker offset that `calibrate` gave before, if it is to be used.
         """
-        return self._opened(self._service_for(request).open(field(request, "rate", int)), request)
+        stream = self._service_for(request).open(field(request, "rate", int))
+        return self.on_adjust({**request, "stream": stream}, visit) | {"stream": stream}
 
-    def _opened(self, stream: str, request: Request) -> Response:
-        self.services.find(stream).set_speaker_offset(stream, speaker_offset_of(request))
-        return {"stream": stream}
-
-    def _calibrate(self, request: Request, _: gr.Request) -> Response:
-        """Estimate the visitor's speaker offset from the last seconds of `stream`, and use it.
-
-        Gives its numbers as `neutral`, for the page to hold: the server forgets them with the stream.
-        """
+    def on_calibrate(self, request: Request, _: gr.Request) -> Response:
+        """Estimate the speaker offset from the last seconds of `stream`, and use it; gives its numbers
+        as `neutral`, for the page to hold: the server forgets them with the stream."""
         stream = field(request, "stream", str)
         speaker = self.services.find(stream).estimate_speaker_offset(stream)
         return {"neutral": speaker.offset.tolist(), "warnings": list(speaker.warnings)}
 
-    def _adjust(self, request: Request, _: gr.Request) -> Response:
-        """Use the speaker offset `neutral` in `stream` from now on; null uses none."""
-        stream = field(request, "stream", str)
-        self.services.find(stream).set_speaker_offset(stream, speaker_offset_of(request))
+    def on_adjust(self, request: Request, _: gr.Request) -> Response:
+        """Use the speaker offset `neutral`, a list of numbers, in `stream` from now on; null uses none."""
+        stream, numbers = field(request, "stream", str), request.get("neutral")
+        offset = None
+        if numbers is not None:
+            if not isinstance(numbers, list) or not all(type(x) in (int, float) for x in numbers):
+                raise UsageError("A calibration is a list of numbers: calibrate once more.")
+            with np.errstate(over="ignore"):  # becomes infinite, which the service refuses
+                offset = np.array(numbers[:MAX_OFFSET_VALUES], np.float32)
+        self.services.find(stream).set_speaker_offset(stream, offset)
         return {}
 
-    def _push(self, request: Request, _: gr.Request) -> Response:
-        """Add the piece `sequence` to `stream`: 16-bit mono `samples` in base64.
-
-        Gives the stream's state, with the segments that end after `since` seconds.
-        """
+    def on_push(self, request: Request, _: gr.Request) -> Response:
+        """Add the piece `sequence` to `stream`, 16-bit mono `samples` in base64; gives the stream's
+        state, with the segments that end after `since` seconds."""
         stream = field(request, "stream", str)
         samples = from_base64(field(request, "samples", str))
         sequence = field(request, "sequence", int)
         self.services.find(stream).push(stream, samples, sequence=sequence)
         return self._state(stream, field(request, "since", float))
 
-    def _close(self, request: Request, _: gr.Request) -> Response:
+    def on_close(self, request: Request, _: gr.Request) -> Response:
         """Close `stream`. With `since`, give the answer for all of it."""
         stream = field(request, "stream", str)
         self._local.close(stream)
@@ -126,38 +107,34 @@ class Live:
             self.services.find(stream).close(stream)
         return {}
 
-    def _example(self, _: Request, __: gr.Request) -> Response:
+    def on_example(self, _: Request, __: gr.Request) -> Response:
         """Example voices one after another, as 16-bit samples in base64 at `rate` Hz."""
-        from serdemo.audio import waveform
-
         pause = np.zeros(round(PAUSE_S * waveform.SAMPLE_RATE), np.float32)
-        voices = [
-            waveform.decode(EXAMPLES_DIR / EXAMPLES[label]).samples for label in EXAMPLE_LABELS
-        ]
-        sound = np.concatenate([part for voice in voices for part in (pause, voice)])
+        paths = [EXAMPLES_DIR / EXAMPLES[label] for label in EXAMPLE_LABELS]
+        sound = np.concatenate(
+            [x for path in paths for x in (pause, waveform.decode(path).samples)]
+        )
         return {"samples": to_base64(waveform.to_int16(sound)), "rate": waveform.SAMPLE_RATE}
 
-    def _list_local(self, _: Request, visit: gr.Request) -> Response:
+    def on_list_local(self, _: Request, visit: gr.Request) -> Response:
         """The machine's own microphones, for a visitor who sits at it."""
         return {"microphones": local_microphone.microphones() if session.is_local(visit) else []}
 
-    def _open_local(self, request: Request, visit: gr.Request) -> Response:
+    def on_open_local(self, request: Request, visit: gr.Request) -> Response:
         """Open a stream of the machine's microphone `device`, at `rate` Hz."""
         if not session.is_local(visit):
             raise UsageError("This microphone can be heard only at the computer it belongs to.")
         source = self._local.open(self._service_for(request), field(request, "device", int))
-        return {**self._opened(source.stream, request), "rate": source.microphone.rate}
+        self.on_adjust({**request, "stream": source.stream}, visit)
+        return {"stream": source.stream, "rate": source.microphone.rate}
 
-    def _read_local(self, request: Request, _: gr.Request) -> Response:
+    def on_read_local(self, request: Request, _: gr.Request) -> Response:
         """The state of such a stream, and its samples from number `first` on."""
         stream = field(request, "stream", str)
         source = self._local.find(stream)
-        samples = source.fetch(field(request, "first", int))
-        return {
-            **self._state(stream, field(request, "since", float)),
-            "samples": to_base64(samples),
-            "lost": source.microphone.lost_samples,
-        }
+        sound = {"samples": to_base64(source.fetch(field(request, "first", int)))}
+        state = self._state(stream, field(request, "since", float))
+        return state | sound | {"lost": source.microphone.lost_samples}
 
     def _state(self, stream: str, since: float) -> Response:
         """The newest answer of a stream, its counts, and how many streams there are."""
@@ -172,12 +149,6 @@ class Live:
             "skipped": state.n_skipped,
             "streams": len(self.services),
         }
-
-    def _is_gone(self, request: Any) -> bool:
-        """Whether the stream of a request is closed; false before any stream was ever opened."""
-        if not isinstance(request, dict) or "stream" not in request:
-            return False
-        return str(request["stream"]) not in self.services
 
 
 def newest(state: LiveState) -> Prediction:

@@ -9,7 +9,7 @@ import gradio as gr
 from serdemo.schema.types import EMOTIONS
 from serdemo.ui.live.handlers import Live
 from serdemo.ui.shell import scripts, theme
-from serdemo.ui.shell.html import emotion_styles
+from serdemo.ui.shell.html import emotion_styles, plain_html
 from serdemo.ui.shell.page import Page
 
 LEAD = """<p>Speak and watch: which emotion your voice carries now, and over the last minute.</p>"""
@@ -22,11 +22,10 @@ def build(page: Page) -> None:
     def live(request: Any, visit: gr.Request) -> dict[str, Any]:
         return handlers.call(request, visit)
 
-    gr.HTML(LEAD, elem_classes="sd-lead", apply_default_css=False)
-    gr.HTML(
+    plain_html(LEAD, elem_classes="sd-lead")
+    plain_html(
         html_template=theme.asset("live/live.html"),
         js_on_load=scripts.on_load("live/live.js", styles=emotion_styles(), labels=EMOTIONS),
         server_functions=[live],
-        apply_default_css=False,
         elem_id="live",
     )

@@ -1,4 +1,4 @@
-"""What Recognise does with a recording: read it, forget it, answer it. Plain functions."""
+"""Answers for recordings: each is read, deleted and answered."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
+from serdemo.audio import waveform
 from serdemo.schema.errors import SerdemoError
 from serdemo.ui.recognise import view
 from serdemo.ui.shell.examples import EXAMPLES, example
@@ -36,15 +37,15 @@ def first_screen(model: WarmPredictor) -> str:
 def recognise(
     model: WarmPredictor, recordings: Sequence[Recording], run: TrackedRequest
 ) -> Iterator[str]:
-    """Answer the recordings one by one: pages to show, the last of them the result.
+    """Answer the recordings one by one; yields pages, the last of them the result.
 
-    A file that cannot be answered gets a toast and its sentence; the others go on. Stops
-    after the current file when `run` is stopped, and falls silent when a later run replaced it.
+    A file that cannot be answered gets a toast and its sentence. Ends after the current file when
+    `run` is stopped, and without a result when it is replaced.
     """
     done: list[view.Answer] = []
     total = len(recordings)
     try:
-        yield view.waiting_page(_progress(recordings, 0, None), 0, total)
+        yield view.waiting_page(_progress(recordings, 0, 0), 0, total)
         predictor = model.get()
         started = time.monotonic()
         for recording in recordings:
@@ -56,7 +57,11 @@ def recognise(
             done.append(answer(predictor, recording))
         if run.replaced:
             return
-        for sentence in _toasts(done):
+        refusals = [item.refusal for item in done if item.refusal]
+        if len(refusals) > 3:
+            n_refused = f"{len(refusals)} of {len(done)} files"
+            refusals = [f"{n_refused} could not be answered: the table says why."]
+        for sentence in refusals:
             gr.Warning(sentence)
         note = f"Stopped after {len(done)} of {total} files." if len(done) < total else ""
         yield view.answers_page(done, note) if done else view.refusal_page(note)
@@ -73,8 +78,6 @@ def recognise(
 
 def answer(predictor: Predictor, recording: Recording) -> view.Answer:
     """Decode, delete and answer one recording; a refusal is an answer too."""
-    from serdemo.audio import waveform
-
     if recording.path is None:
         return view.Answer(recording.name, refusal=recording.refusal)
     try:
@@ -95,16 +98,9 @@ def _forget(recording: Recording) -> None:
         recording.path.parent.rmdir()
 
 
-def _progress(recordings: Sequence[Recording], done: int, left_s: float | None) -> str:
+def _progress(recordings: Sequence[Recording], done: int, left_s: float) -> str:
     name = recordings[done].name
     if len(recordings) == 1:
         return f"Listening to {name}"
-    left = f", about {left_s:.0f} s left" if left_s and left_s >= 2 else ""
+    left = f", about {left_s:.0f} s left" if left_s >= 2 else ""
     return f"Listening to {name} ({done + 1} of {len(recordings)}{left})"
-
-
-def _toasts(done: Sequence[view.Answer]) -> list[str]:
-    refused = [item.refusal for item in done if item.refusal]
-    if len(refused) <= 3:
-        return refused
-    return [f"{len(refused)} of {len(done)} files could not be answered: the table says why."]

@@ -12,6 +12,7 @@ from serdemo.ui.recognise import view
 from serdemo.ui.recognise.handlers import first_screen, recognise
 from serdemo.ui.shell import scripts
 from serdemo.ui.shell.examples import EXAMPLES, example
+from serdemo.ui.shell.html import plain_html
 from serdemo.ui.shell.page import Page
 from serdemo.ui.shell.session import RequestTracker
 from serdemo.ui.shell.uploads import MAX_FILES, MAX_MB, Recording, uploaded
@@ -26,22 +27,21 @@ DROP_ZONE = f"""
   <small id="sd-drop-limits">Up to {MAX_FILES} files of at most {MAX_MB} MB each:
     WAV, FLAC, OGG, MP3, AIFF and more.</small>
 </label>"""
+LEAD = """<p>Find out how a voice sounds: the answer, how sure it is, and where in the recording it was
+heard.</p>"""
+EXAMPLES_TITLE = "<h3>Or hear an example</h3><p>Synthetic voices, spoken by a computer.</p>"
+PRIVACY = """<p>Your recording is deleted from the server as soon as it has been read, and the answer lives
+only in this page.</p>"""
 
 
 def build(page: Page) -> None:
     """Lay the tab out inside the page and connect it."""
-    gr.HTML(
-        "<p>Find out how a voice sounds: the answer, how sure it is, and where in the "
-        "recording it was heard.</p>",
-        elem_classes="sd-lead",
-        apply_default_css=False,
-    )
+    plain_html(LEAD, elem_classes="sd-lead")
     with gr.Row(elem_classes="sd-columns", equal_height=False):
         with gr.Column(scale=4, min_width=300, elem_classes="sd-inputs"):
-            zone = gr.HTML(
+            zone = plain_html(
                 html_template=DROP_ZONE,
                 js_on_load=scripts.on_load("recognise/drop.js"),
-                apply_default_css=False,
                 elem_id="recognise-drop",
             )
             recorder = gr.Audio(
@@ -54,24 +54,14 @@ def build(page: Page) -> None:
                     waveform_color="#8a94a6", waveform_progress_color="#5b7cc0"
                 ),
             )
-            gr.HTML(
-                "<h3>Or hear an example</h3><p>Synthetic voices, spoken by a computer.</p>",
-                elem_classes="sd-examples-title",
-                apply_default_css=False,
-            )
+            plain_html(EXAMPLES_TITLE, elem_classes="sd-examples-title")
             with gr.Row(elem_classes="sd-examples"):
                 buttons = {label: gr.Button(label, size="sm", min_width=120) for label in EXAMPLES}
-            gr.HTML(
-                "<p>Your recording is deleted from the server as soon as it has been read, and "
-                "the answer lives only in this page.</p>",
-                elem_classes="sd-privacy",
-                apply_default_css=False,
-            )
+            plain_html(PRIVACY, elem_classes="sd-privacy")
         with gr.Column(scale=7, min_width=320):
-            result = gr.HTML(
+            result = plain_html(
                 view.waiting_page("Waking the model up"),
                 js_on_load=scripts.on_load("recognise/result.js"),
-                apply_default_css=False,
                 elem_id="recognise-result",
             )
     _wire(page, zone, recorder, buttons, result)
@@ -86,11 +76,15 @@ def _wire(
 ) -> None:
     runs, visitors = RequestTracker(), page.visitors
 
+    def start(recordings: list[Recording], request: gr.Request) -> Iterator[str]:
+        model = visitors.of(request.session_hash)
+        return recognise(model, recordings, runs.begin(request.session_hash))
+
     def on_load(request: gr.Request) -> Any:
         run = runs.begin(request.session_hash, yielding=True)
         answer = first_screen(visitors.own)
         run.end()
-        # Whoever was quick to ask keeps the answer to that.
+        # A request that began meanwhile shows its own answer.
         return gr.skip() if run.replaced else answer
 
     def on_upload(event: gr.EventData, request: gr.Request) -> Iterator[str]:
@@ -99,42 +93,30 @@ def _wire(
             gr.Warning(
                 f"{len(sent) - MAX_FILES} files were left out: send at most {MAX_FILES} at once."
             )
-        recordings = [uploaded(file) for file in sent[:MAX_FILES]]
-        model = visitors.of(request.session_hash)
-        yield from recognise(model, recordings, runs.begin(request.session_hash))
+        yield from start([uploaded(file) for file in sent[:MAX_FILES]], request)
 
     def on_record(path: str | None, request: gr.Request) -> Iterator[tuple[str, Any]]:
-        if path is None:
-            return
-        recording = Recording(Path(path), "Your recording")
-        model = visitors.of(request.session_hash)
-        for shown in recognise(model, [recording], runs.begin(request.session_hash)):
-            yield shown, None
+        if path is not None:
+            for answer in start([Recording(Path(path), "Your recording")], request):
+                yield answer, None
 
     def on_stop(request: gr.Request) -> None:
         runs.stop(request.session_hash)
 
+    private: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     shared: dict[str, Any] = {
-        "show_progress": "hidden",
-        "api_visibility": "private",
+        **private,
         "concurrency_id": "recognise",
         "concurrency_limit": 2,
         "trigger_mode": "multiple",
     }
-    first = page.load(
-        on_load,
-        outputs=result,
-        show_progress="hidden",
-        api_visibility="private",
-        concurrency_limit=None,
-    )
+    first = page.load(on_load, outputs=result, concurrency_limit=None, **private)
     zone.upload(on_upload, outputs=result, cancels=first, **shared)
     recorder.stop_recording(on_record, recorder, [result, recorder], cancels=first, **shared)
     for label, button in buttons.items():
 
         def on_example(request: gr.Request, label: str = label) -> Iterator[str]:
-            model = visitors.of(request.session_hash)
-            yield from recognise(model, [example(label)], runs.begin(request.session_hash))
+            yield from start([example(label)], request)
 
         button.click(on_example, outputs=result, cancels=first, **shared)
-    result.stop(on_stop, queue=False, show_progress="hidden", api_visibility="private")
+    result.stop(on_stop, queue=False, **private)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import soundfile
 from markupsafe import Markup
 from numpy.typing import NDArray
 
@@ -43,20 +46,18 @@ def spans(segments: Sequence[Segment]) -> list[Span]:
     Overlapping neighbours share their overlap half and half; touching ones of the same label
     become one stretch with their mean confidence, weighted by length.
     """
-    cut: list[Span] = []
-    for segment in (part for part in segments if part.speech_ratio > 0):
-        start = segment.start_s
-        if cut and cut[-1].end_s > start:
-            start = (cut[-1].end_s + start) / 2
-            cut[-1] = replace(cut[-1], end_s=start)
-        cut.append(Span(start, segment.end_s, segment.label, segment.confidence))
+    voiced = [segment for segment in segments if segment.speech_ratio > 0]
+    middles = [(before.end_s + after.start_s) / 2 for before, after in pairwise(voiced)]
+    bounds = zip([-math.inf, *middles], [*middles, math.inf], strict=True)
     joined: list[Span] = []
-    for span in cut:
+    for segment, (earliest, latest) in zip(voiced, bounds, strict=False):
+        start_s, end_s = max(segment.start_s, earliest), min(segment.end_s, latest)
+        span = Span(start_s, end_s, segment.label, segment.confidence)
         last = joined[-1] if joined else None
-        if last and last.label == span.label and span.start_s - last.end_s < MIN_GAP_S:
-            lengths = (last.end_s - last.start_s, span.end_s - span.start_s)
+        if last and last.label == span.label and start_s - last.end_s < MIN_GAP_S:
+            lengths = (last.end_s - last.start_s, end_s - start_s)
             mean = (last.confidence * lengths[0] + span.confidence * lengths[1]) / sum(lengths)
-            joined[-1] = replace(last, end_s=span.end_s, confidence=mean)
+            joined[-1] = replace(last, end_s=end_s, confidence=mean)
         else:
             joined.append(span)
     return joined
@@ -82,7 +83,7 @@ def timeline(
         spans=stretches,
         wave=_wave_paths(stretches, samples, duration_s),
         ticks=_ticks(duration_s),
-        sound=_data_url(samples, rate) if duration_s <= MAX_PLAYABLE_S else "",
+        sound=_sound_url(samples, rate) if duration_s <= MAX_PLAYABLE_S else "",
     )
 
 
@@ -111,13 +112,15 @@ def _ticks(duration_s: float) -> list[Any]:
     return [tick for tick in np.arange(0, duration_s, step) if tick / duration_s < LAST_TICK]
 
 
-def _data_url(samples: NDArray[np.float32], rate: int) -> str:
+def _sound_url(samples: NDArray[np.float32], rate: int) -> str:
     """The sound inside the answer, so that the server can forget the recording at once."""
-    import soundfile
-
-    container, mime = (
-        ("MP3", "mpeg") if "MP3" in soundfile.available_formats() else ("FLAC", "flac")
-    )
+    has_mp3 = "MP3" in soundfile.available_formats()
     encoded = io.BytesIO()
+    container = "MP3" if has_mp3 else "FLAC"
     soundfile.write(encoded, np.clip(samples, -1, 1), rate, format=container)
-    return f"data:audio/{mime};base64,{base64.b64encode(encoded.getvalue()).decode()}"
+    return data_url("audio/mpeg" if has_mp3 else "audio/flac", encoded.getvalue())
+
+
+def data_url(mime: str, content: bytes) -> str:
+    """An address that holds the content itself."""
+    return f"data:{mime};base64,{base64.b64encode(content).decode()}"

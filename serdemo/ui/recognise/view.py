@@ -1,29 +1,24 @@
 """The answer for one recording or several, as one piece of HTML: answer first, numbers after.
 
-Everything that the visitor may still want (sound, table, downloads) is inside that piece, so that
-the server keeps nothing of a recording.
+Sound, table and downloads are inside that piece, so that the server stores nothing of a recording.
 """
 
 from __future__ import annotations
 
-import base64
 import csv
 import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from serdemo.audio.waveform import SAMPLE_RATE, Clip
 from serdemo.schema import palette
 from serdemo.schema.types import Prediction
-from serdemo.ui.recognise.timeline import timeline
+from serdemo.ui.recognise.timeline import data_url, timeline
 from serdemo.ui.shell.templates import render
-
-if TYPE_CHECKING:
-    from serdemo.audio.waveform import Clip
 
 # Longer tables make a page slow; the downloads hold every row.
 MAX_TABLE_ROWS = 200
@@ -70,8 +65,6 @@ class Answer:
 
     def timeline(self) -> Markup:
         """Emotion over the waveform; nothing without a clip or a prediction."""
-        from serdemo.audio.waveform import SAMPLE_RATE
-
         if not (self.clip and self.prediction):
             return Markup()
         return timeline(self.prediction.segments, self.clip.samples, SAMPLE_RATE, self.name)
@@ -107,16 +100,9 @@ def to_csv(predictions: Sequence[Prediction]) -> str:
     rows.writerow(["file", "start_s", "end_s", "label", "confidence", *labels])
     for prediction in predictions:
         for part in prediction.segments:
-            shares = [part.probabilities.get(name, "") for name in labels]
-            rows.writerow(
-                [prediction.file, part.start_s, part.end_s, part.label, part.confidence, *shares]
-            )
+            values = [prediction.file, part.start_s, part.end_s, part.label, part.confidence]
+            rows.writerow([*values, *(part.probabilities.get(name, "") for name in labels)])
     return text.getvalue()
-
-
-def to_json(predictions: Sequence[Prediction]) -> str:
-    """The document that `serdemo predict --json` prints."""
-    return json.dumps([p.to_json() for p in predictions], ensure_ascii=False, indent=2)
 
 
 def _announcement(answers: Sequence[Answer], note: str) -> str:
@@ -128,17 +114,12 @@ def _announcement(answers: Sequence[Answer], note: str) -> str:
 
 
 def _downloads(predictions: Sequence[Prediction]) -> list[dict[str, str]]:
-    """Kind and data URL of each download."""
+    """Kind and data URL of each download; the JSON is that of `serdemo predict --json`."""
     if not predictions:
         return []
-    texts = {
-        "CSV": ("text/csv", to_csv(predictions)),
-        "JSON": ("application/json", to_json(predictions)),
-    }
+    document = json.dumps([p.to_json() for p in predictions], ensure_ascii=False, indent=2)
+    texts = {"CSV": ("text/csv", to_csv(predictions)), "JSON": ("application/json", document)}
     return [
-        {
-            "kind": kind,
-            "url": f"data:{mime};charset=utf-8;base64,{base64.b64encode(text.encode()).decode()}",
-        }
+        {"kind": kind, "url": data_url(f"{mime};charset=utf-8", text.encode())}
         for kind, (mime, text) in texts.items()
     ]

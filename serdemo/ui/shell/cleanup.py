@@ -1,4 +1,4 @@
-"""Deletion of what visitors send and make, some time after: when the page starts, and regularly."""
+"""Deletion of visitors' files some time after their use: when the page starts, and regularly."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from serdemo.ui.shell.visitor_store import EXPORTS, VISITORS, VOICE_SESSIONS
 
 HOUR_S = 3600.0
 UPLOAD_S = HOUR_S  # clips that no run was begun with
-VOICE_S = 3 * HOUR_S  # a voice whose session does nothing any more, and whose end was not seen
+VOICE_S = 3 * HOUR_S  # recordings of a session without activity whose end was not noticed
 MODEL_S = 24 * HOUR_S  # a visitor's model
-EXPORT_S = 600.0  # a zip that waits to be fetched
+EXPORT_S = 600.0  # a file that waits to be fetched
 EVERY_S = 600.0
 
 

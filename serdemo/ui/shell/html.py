@@ -5,10 +5,15 @@ Colour comes from the palette and is never the only sign: names, shapes and numb
 
 from __future__ import annotations
 
+from functools import partial
+
+import gradio as gr
 from markupsafe import Markup
 
 from serdemo.schema.palette import style_of
 from serdemo.schema.types import EMOTIONS
+
+plain_html = partial(gr.HTML, apply_default_css=False)  # in the page's own style alone
 
 _SHAPES = {
     "triangle-up": Markup('<path d="M8 1.5 15 14H1z"/>'),
@@ -58,14 +63,12 @@ def bars(probabilities: dict[str, float]) -> Markup:
         '<li>{}<span class="sd-bar-name">{}</span><span class="sd-track" aria-hidden="true">'
         '<span style="width:{:.2%};--c:{}"></span></span><span class="sd-number">{}</span></li>'
     )
-    ranking = sorted(probabilities.items(), key=lambda item: -item[1])
-    rows = (
+    rows = Markup().join(
         row.format(marker(label), label, share, style_of(label).colour, percent(share))
-        for label, share in ranking
+        for label, share in sorted(probabilities.items(), key=lambda item: -item[1])
     )
-    return Markup('<ul class="sd-bars" aria-label="Probability of each emotion">{}</ul>').format(
-        Markup().join(rows)
-    )
+    head = Markup('<ul class="sd-bars" aria-label="Probability of each emotion">')
+    return head + rows + Markup("</ul>")
 
 
 def message_html(sentence: str) -> Markup:
@@ -85,7 +88,5 @@ def in_use_html(key: str) -> Markup:
 
 def emotion_styles() -> dict[str, dict[str, str]]:
     """Colour and marker of each emotion and of "other", for the scripts."""
-    return {
-        label: {"colour": style_of(label).colour, "marker": marker(label)}
-        for label in (*EMOTIONS, "other")
-    }
+    labels = (*EMOTIONS, "other")
+    return {name: {"colour": style_of(name).colour, "marker": marker(name)} for name in labels}

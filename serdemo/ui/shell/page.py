@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 class Page(gr.Blocks):
     """The page, the predictor behind it, and its visitors.
 
-    `token` is what a browser is known by from visit to visit, `chosen` the key of the model that
-    its visitor chose; `footer` tells the model in use. `tab` is the tab that is being laid out.
+    `token` identifies a browser from visit to visit, `chosen` is the key of the model that its visitor
+    chose; `footer` names the model in use. `tab` is the tab that is being laid out.
     """
 
     token: gr.BrowserState
@@ -60,16 +60,13 @@ class Page(gr.Blocks):
         return registry_for(self.owner(token, request))
 
     def use(self, key: str, token: str, request: gr.Request) -> Predictor:
-        """Answer a visitor by the model of that key from now on, in every tab.
-
-        Raises SerdemoError, and leaves the choice as it was, when it is not there or does not answer.
-        """
+        """Answer a visitor by the model of that key from now on, in every tab; see `Visitors.choose`."""
         folder = self.models(token, request).get(key).folder
         return self.visitors.choose(request.session_hash, folder)
 
     def answering(self, key: str, token: str, request: gr.Request) -> Predictor:
-        """The model that answers a new session: that of `key`, chosen on an earlier visit, if it is
-        there, else the page's own. Raises SerdemoError when there is none at all."""
+        """The model that answers a new session: that of `key`, chosen on an earlier visit, or else the
+        page's own. Raises SerdemoError when there is none."""
         if key:
             with suppress(SerdemoError):
                 return self.use(key, token, request)
@@ -86,8 +83,8 @@ class Page(gr.Blocks):
         return footer_html(request.session_hash, self.visitors.of(request.session_hash).get())
 
     def owner(self, token: str, request: gr.Request) -> str | None:
-        """Owner filter for a request: None (no filter) for a local user, otherwise the visitor's token,
-        or "" (matches nothing) without one."""
+        """Owner of what a request reaches: None (everything) for a local user, else the visitor's token,
+        or "" (nothing) without one."""
         if not self.share and session.is_local(request):
             return None
         return token if isinstance(token, str) else ""  # what is sent may be anything, None too
@@ -98,15 +95,12 @@ def footer_html(visitor: str | None = None, predictor: Predictor | None = None) 
 
     The page's scripts read the session's hash and a digest of the model's folder from it.
     """
-    if predictor is None:
-        return render("shell/footer.html", visitor=visitor or "", model="", model_id="", recalls={})
-    return render(
-        "shell/footer.html",
-        visitor=visitor or "",
-        model=predictor.name,
-        model_id=hashlib.sha256(str(predictor.folder).encode()).hexdigest()[:16],
-        recalls=unseen_recalls(predictor.description.metrics.get("test", {})),
-    )
+    values: dict[str, Any] = {"visitor": visitor or "", "model": "", "model_id": "", "recalls": {}}
+    if predictor:
+        values["model"] = predictor.name
+        values["model_id"] = hashlib.sha256(str(predictor.folder).encode()).hexdigest()[:16]
+        values["recalls"] = unseen_recalls(predictor.description.metrics.get("test", {}))
+    return render("shell/footer.html", **values)
 
 
 def unseen_recalls(metrics: Mapping[str, Any]) -> dict[str, float]:

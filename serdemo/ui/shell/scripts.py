@@ -66,14 +66,13 @@ def on_load(path: str, **constants: Any) -> str:
     with the `constants`, which are passed as JSON.
     """
     arguments = f"{{ element, trigger, server, upload, watch, ...{json.dumps(constants)} }}"
-    return _base() + _MOUNT.format(path=_known(path), arguments=arguments)
+    return _base() + _mount(path, arguments)
 
 
 def head(path: str) -> str:
     """HTML for the head of the page: loads all modules at once, and calls `mount` of that at `path`."""
     paths = [name for name in modules() if not name.endswith("tap.js")]
-    script = _base() + _PRELOAD.format(paths=json.dumps(paths))
-    script += _MOUNT.format(path=_known(path), arguments="")
+    script = _base() + _PRELOAD.format(paths=json.dumps(paths)) + _mount(path, "")
     return f'<script type="module">{script}</script>'
 
 
@@ -81,7 +80,7 @@ def _base() -> str:
     return _BASE.format(folder=f"{ADDRESS}/{digest()}")
 
 
-def _known(path: str) -> str:
-    """The path itself; KeyError for a script that does not exist."""
-    modules()[path]
-    return path
+def _mount(path: str, arguments: str) -> str:
+    if path not in modules():
+        raise KeyError(path)
+    return _MOUNT.format(path=path, arguments=arguments)

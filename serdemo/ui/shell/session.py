@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +28,13 @@ MAX_LOADED = 4  # chosen models in memory, the latest used
 PROXY_HEADERS = ("forwarded", "via", "x-forwarded", "x-real-ip")  # how a proxy's headers begin
 
 
+def load_predictor(checkpoint: str | Path | None) -> Predictor:
+    """The model of a checkpoint folder, None for the shipped one, on the page's device."""
+    from serdemo.inference.predictor import Predictor
+
+    return Predictor(checkpoint, device=zerogpu.page_device())
+
+
 class WarmPredictor:
     """A predictor that is loaded once, in the background, so that the page is served at once."""
 
@@ -37,7 +46,12 @@ class WarmPredictor:
 
     def warm_up(self) -> None:
         """Start loading, and return at once. A failure is raised by `get`."""
-        threading.Thread(target=self._try, name="warm-up", daemon=True).start()
+
+        def run() -> None:
+            with suppress(SerdemoError):
+                self.get()
+
+        threading.Thread(target=run, name="warm-up", daemon=True).start()
 
     def get(self) -> Predictor:
         """Wait for the predictor. Raises what the factory raises, at each call again."""
@@ -57,25 +71,20 @@ class WarmPredictor:
                 self._first_page = make(predictor)
             return self._first_page
 
-    def _try(self) -> None:
-        try:
-            self.get()
-        except SerdemoError:
-            return
-
 
 @dataclass(slots=True)
 class TrackedRequest:
-    """A running request of a visitor. `replaced` says that a later one of the same visitor began."""
+    """A request of a session among those `running`; `replaced` where a later one of it began."""
 
-    tracker: RequestTracker
+    running: dict[str, TrackedRequest]
     session: str
     stopped: bool = False
     replaced: bool = False
 
     def end(self) -> None:
         """Forget this request."""
-        self.tracker.forget(self)
+        if self.running.get(self.session) is self:
+            del self.running[self.session]
 
 
 class RequestTracker:
@@ -85,29 +94,20 @@ class RequestTracker:
         self._running: dict[str, TrackedRequest] = {}
 
     def begin(self, session: str | None, *, yielding: bool = False) -> TrackedRequest:
-        """Track a new request; the visitor's earlier one, if any, ends without showing an answer.
-
-        One that is `yielding` gives way to an earlier one too.
-        """
-        request = TrackedRequest(self, session or "")
-        earlier = self._running.get(request.session)
-        if earlier and yielding:
-            request.stopped = request.replaced = True
-            return request
-        if earlier:
-            earlier.stopped = earlier.replaced = True
-        self._running[request.session] = request
+        """Track a new request; the visitor's earlier one, if any, ends without showing an answer, unless
+        the new one is `yielding`, which then ends itself."""
+        request = TrackedRequest(self._running, session or "")
+        if earlier := self._running.get(request.session):
+            ended = request if yielding else earlier
+            ended.stopped = ended.replaced = True
+        if not request.replaced:
+            self._running[request.session] = request
         return request
 
     def stop(self, session: str | None) -> None:
         """End the visitor's request after the file at hand, with the answers so far."""
         if request := self._running.get(session or ""):
             request.stopped = True
-
-    def forget(self, request: TrackedRequest) -> None:
-        """Drop a request that has ended."""
-        if self._running.get(request.session) is request:
-            del self._running[request.session]
 
 
 class Visitors:
@@ -152,29 +152,23 @@ class Visitors:
             self._chosen.pop(visitor or "", None)
             if folder is not None:
                 self._chosen[visitor or ""] = folder
-                while len(self._chosen) > MAX_VISITORS:
+                if len(self._chosen) > MAX_VISITORS:
                     self._chosen.popitem(last=False)
         return predictor
 
     def forget(self, folder: Path) -> None:
-        """Drop the models below a folder that is deleted or replaced. Visitors who chose one are
-        answered by the page's own."""
+        """Drop the models below a folder that is deleted or replaced: whoever chose one gets the page's."""
         with self._lock:
             for path in [path for path in self._loaded if path.is_relative_to(folder)]:
                 del self._loaded[path]
-            chosen = list(self._chosen.items())
-            for visitor in [key for key, path in chosen if path.is_relative_to(folder)]:
-                del self._chosen[visitor]
+            for visitor, path in list(self._chosen.items()):
+                if path.is_relative_to(folder):
+                    del self._chosen[visitor]
 
     def _at(self, folder: Path) -> WarmPredictor:
-        def load() -> Predictor:
-            from serdemo.inference.predictor import Predictor
-
-            return Predictor(folder, device=zerogpu.page_device())
-
-        model = self._loaded.setdefault(folder, WarmPredictor(load))
+        model = self._loaded.setdefault(folder, WarmPredictor(partial(load_predictor, folder)))
         self._loaded.move_to_end(folder)
-        while len(self._loaded) > MAX_LOADED:
+        if len(self._loaded) > MAX_LOADED:
             self._loaded.popitem(last=False)
         return model
 

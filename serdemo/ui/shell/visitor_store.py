@@ -19,7 +19,7 @@ from serdemo.schema.settings import runs_root
 
 VISITORS = ".visitors"  # below the models: those imported by remote visitors
 VOICE_SESSIONS = ".voices"  # below the runs: recordings of remote visitors, a folder per session
-EXPORTS = "exports"  # below what the page serves: zips to download, each in a folder
+EXPORTS = "exports"  # below what the page serves: files to download, each in a folder
 MAX_VISITOR_BYTES = 200_000_000  # of one model of a remote visitor
 MAX_TOTAL_BYTES = 2_000_000_000  # of all models, recordings or uploads of remote visitors
 
@@ -102,7 +102,13 @@ def check_quota(folder: Path, what: str) -> None:
 
 def export(entry: Entry) -> Path:
     """Pack a model into a zip that the page may serve for some minutes; returns its path."""
-    archive = Path(get_upload_folder()) / EXPORTS / uuid.uuid4().hex / f"{entry.name}.zip"
-    make_folder(archive.parent)
+    archive = export_path(f"{entry.name}.zip")
     pack(entry, archive)
     return archive
+
+
+def export_path(name: str) -> Path:
+    """Path of a file to be fetched by the browser, in a new folder that `cleanup` deletes later."""
+    path = Path(get_upload_folder()) / EXPORTS / uuid.uuid4().hex / name
+    make_folder(path.parent)
+    return path

@@ -320,10 +320,10 @@ def test_a_selection_that_is_none_is_refused(
         ({"call": "no"}, "no call 'no'"),
         ({}, "needs call"),
         (None, "needs call"),
-        ({"call": "select", "map": "gone", "rows": [1]}, "put away"),
+        ({"call": "select", "map": "gone", "rows": [1]}, "was closed"),
         ({"call": "select"}, "needs map"),
-        ({"call": "voice", "voice": "gone", "samples": ""}, "followed no more"),
-        ({"call": "hearing", "hearing": "gone"}, "heard no more"),
+        ({"call": "voice", "voice": "gone", "samples": ""}, "no longer followed"),
+        ({"call": "hearing", "hearing": "gone"}, "no longer being embedded"),
         ({"call": "place", "map": SHIPPED, "path": "/etc/passwd"}, "could not be sent"),
         ({"call": "table", "path": "/etc/passwd"}, "could not be sent"),
         ({"call": "table"}, "could not be sent"),
@@ -413,7 +413,7 @@ def test_a_map_without_umap_is_saved_by_pca_alone(
     }
     saved = pq.read_table(told[".parquet"])
     assert {"pca_x", "pca_y"} <= set(saved.column_names) and "x" not in saved.column_names
-    assert set(embedding_map.read(told[".parquet"]).places) == {"pca"}
+    assert set(embedding_map.read(told[".parquet"]).positions) == {"pca"}
     with told[".csv"].open(encoding="utf-8", newline="") as file:
         line = next(csv.DictReader(file))
     assert float(line["pca_x"]) == pytest.approx(opened.mapped.positions["pca"][0, 0], abs=1e-5)
@@ -484,7 +484,7 @@ def test_a_live_voice_moves_and_has_a_place_at_the_end(served: Explore, opened: 
     assert len({tuple(place) for place in places}) > 1
     whole = call(served, "leave", voice=voice)
     assert len(whole["rows"]) == 15 and whole["label"] in ("angry", "happy", "sad")
-    assert "followed no more" in call(served, "leave", voice=voice)["refused"]
+    assert "no longer followed" in call(served, "leave", voice=voice)["refused"]
 
 
 def test_a_model_without_answers_places_all_the_same(
@@ -539,7 +539,7 @@ def test_a_voice_whose_page_has_gone_is_forgotten(
     while len(services):
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    assert "followed no more" in call(served, "leave", voice=voice)["refused"]
+    assert "no longer followed" in call(served, "leave", voice=voice)["refused"]
     call(served, "follow", map=opened.key, rate=16_000)
     assert followed not in served._placer._voices.values()
 
@@ -669,7 +669,7 @@ def test_hearing_can_be_stopped(
             going.set()
             time.sleep(0.01)
 
-    monkeypatch.setattr(embedding, "embed", slow)
+    monkeypatch.setattr(sources, "embed", slow)
     key = call(served, "folder", folder="three")["hearing"]
     assert going.wait(10)
     call(served, "hearing", hearing=key, stop=True)
@@ -842,7 +842,7 @@ def test_maps_that_nobody_looks_at_make_room(monkeypatch: pytest.MonkeyPatch) ->
     assert maps.get(one.key) is one
     maps.add("three", embedding_map.pca_only(clips(6)), None)
     assert maps.get(one.key) is one
-    with pytest.raises(SerdemoError, match="put away"):
+    with pytest.raises(SerdemoError, match="was closed"):
         maps.get(two.key)
 
 
