@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -21,29 +20,63 @@ OWN_WIDGETS = ("budget_minutes", "init_from")  # options that are not among "Mor
 Updates = dict[Any, Any]  # of components, as gradio takes them from a handler
 
 
-@dataclass(frozen=True)
 class Form:
-    """The widgets of the form, and states that go with it.
+    """The widgets of the form, laid out where it is created, and states that go with it.
 
-    `time` is in minutes, or in seconds of a GPU on a ZeroGPU Space (`zerogpu`). `uploaded` holds the folder
+    `time` is in minutes, or in seconds of a GPU where one is lent (`is_lent`). `uploaded` holds the folder
     that a zip was unpacked to, `options` the further options by recipe, `local` whether the visitor sits at
     this machine. `status` shows what Check and Start answer.
     """
 
-    corpora: gr.CheckboxGroup
-    folder: gr.Textbox
-    archive: gr.File
-    recipe: gr.Radio
-    start: gr.Radio
-    hub: gr.Textbox
-    time: gr.Slider
-    zerogpu: bool
-    options: gr.State
-    uploaded: gr.State
-    local: gr.State
-    check: gr.Button
-    submit: gr.Button
-    status: gr.HTML
+    def __init__(self, is_lent: bool) -> None:
+        self.is_lent = is_lent
+        self.options, self.uploaded = gr.State({}), gr.State("")
+        self.local = gr.State(False)
+        self.corpora = gr.CheckboxGroup([], label="Train on the corpora found here", visible=False)
+        self.folder = gr.Textbox(
+            label=FOLDER,
+            info="Folders named after emotions inside, or a CSV with path, speaker, emotion.",
+            max_lines=1,
+            visible=False,
+            elem_id="finetune-folder",
+        )
+        self.archive = gr.File(
+            label=ZIP,
+            file_types=[".zip"],
+            type="filepath",
+            height=150,
+            elem_id="finetune-zip",
+        )
+        self.recipe = gr.Radio(
+            ["supervised"],
+            value="supervised",
+            label="How",
+            info="The first is the usual way; the others do what papers describe.",
+            elem_id="finetune-recipe",
+        )
+        self.start = gr.Radio(
+            [start_models.SHIPPED],
+            value=start_models.SHIPPED,
+            label="Begin with",
+            elem_id="finetune-start-from",
+        )
+        self.hub = gr.Textbox(
+            label="Or a model of the Hugging Face hub",
+            info="It is fetched when you press Check or Start.",
+            placeholder="OWNER/NAME",
+            max_lines=1,
+            elem_id="finetune-hub",
+        )
+        self.time = _time_slider(is_lent)
+        with gr.Accordion("More options", open=False):
+
+            @gr.render(inputs=[self.recipe, self.local])
+            def lay_out_options(name: str, local: bool) -> None:
+                option_widgets.lay_out_options(name, self.options, hidden_options(local))
+
+        self.check = gr.Button("Check", elem_id="finetune-check")
+        self.submit = gr.Button("Start", variant="primary", elem_id="finetune-start")
+        self.status = gr.HTML("", apply_default_css=False, elem_id="finetune-told")
 
     @property
     def inputs(self) -> set[gr.blocks.Block]:
@@ -69,7 +102,7 @@ class Form:
     def minutes(self, values: Mapping[Any, Any]) -> float:
         """Minutes to train; of a GPU's seconds, those that are not for scoring."""
         time = float(values[self.time])
-        return zerogpu.training_s(time) / 60 if self.zerogpu else time
+        return zerogpu.training_s(time) / 60 if self.is_lent else time
 
     def request(
         self, values: Mapping[Any, Any], jobs: JobQueue, owner: str | None
@@ -96,60 +129,6 @@ def hidden_options(local: bool) -> tuple[str, ...]:
     from serdemo.nn.description import PATH_OPTIONS
 
     return OWN_WIDGETS if local else (*OWN_WIDGETS, *PATH_OPTIONS)
-
-
-def lay_out(lent: bool) -> Form:
-    """Create the form; `lent` says that a GPU is lent for some seconds."""
-    options, uploaded, local = gr.State({}), gr.State(""), gr.State(False)
-    named = gr.CheckboxGroup([], label="Train on the corpora found here", visible=False)
-    folder = gr.Textbox(
-        label=FOLDER,
-        info="Folders named after emotions inside, or a CSV with path, speaker, emotion.",
-        max_lines=1,
-        visible=False,
-        elem_id="finetune-folder",
-    )
-    archive = gr.File(
-        label=ZIP,
-        file_types=[".zip"],
-        type="filepath",
-        height=150,
-        elem_id="finetune-zip",
-    )
-    recipe = gr.Radio(
-        ["supervised"],
-        value="supervised",
-        label="How",
-        info="The first is the usual way; the others do what papers describe.",
-        elem_id="finetune-recipe",
-    )
-    start = gr.Radio(
-        [start_models.SHIPPED],
-        value=start_models.SHIPPED,
-        label="Begin with",
-        elem_id="finetune-start-from",
-    )
-    hub = gr.Textbox(
-        label="Or a model of the Hugging Face hub",
-        info="It is fetched when you press Check or Start.",
-        placeholder="OWNER/NAME",
-        max_lines=1,
-        elem_id="finetune-hub",
-    )
-    time = _time_slider(lent)
-    with gr.Accordion("More options", open=False):
-
-        @gr.render(inputs=[recipe, local])
-        def lay_out_options(name: str, local: bool) -> None:
-            option_widgets.lay_out_options(name, options, hidden_options(local))
-
-    check = gr.Button("Check", elem_id="finetune-check")
-    submit = gr.Button("Start", variant="primary", elem_id="finetune-start")
-    status = gr.HTML("", apply_default_css=False, elem_id="finetune-told")
-    return Form(
-        *(named, folder, archive, recipe, start, hub, time, lent),
-        *(options, uploaded, local, check, submit, status),
-    )
 
 
 def _time_slider(lent: bool) -> gr.Slider:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +21,25 @@ from serdemo.ui.shell import html, visitor_store
 from serdemo.ui.shell.page import Page, footer_html
 from serdemo.ui.shell.zerogpu import GpuTrain
 
+POLL_S = 1.0
 
-@dataclass(frozen=True)
+
 class RunPanel:
-    """The widgets beside the form: the visitor's runs, the one that is shown, and its buttons."""
+    """The widgets beside the form, laid out where it is created: the visitor's runs, the one that is shown,
+    and its buttons."""
 
-    runs: gr.Radio
-    run: gr.HTML
-    buttons: gr.Row
-    use: gr.Button
-    stop: gr.Button
-    resume: gr.Button
-    delete: gr.Button
-    used: gr.HTML
-    timer: gr.Timer
+    def __init__(self) -> None:
+        self.runs = gr.Radio([], label="Runs", visible=False, elem_id="finetune-runs")
+        self.run = gr.HTML(run_view.EMPTY, apply_default_css=False, elem_id="finetune-run")
+        with gr.Row(visible=False) as self.buttons:
+            self.use = gr.Button(
+                "Use this model", variant="primary", size="sm", elem_id="finetune-use"
+            )
+            self.stop = gr.Button("Stop", size="sm", elem_id="finetune-stop")
+            self.resume = gr.Button("Resume", size="sm", elem_id="finetune-resume")
+            self.delete = gr.Button("Delete", size="sm", elem_id="finetune-delete")
+        self.used = gr.HTML("", apply_default_css=False, elem_id="finetune-used")
+        self.timer = gr.Timer(POLL_S, active=False)
 
     @property
     def refreshed(self) -> list[gr.blocks.Block]:

@@ -9,14 +9,11 @@ import gradio as gr
 from serdemo.runs.queue import JobQueue
 from serdemo.schema.settings import runs_root
 from serdemo.ui.adapt import tab as adapt_tab
-from serdemo.ui.finetune import form as finetune_form
-from serdemo.ui.finetune import run_view
 from serdemo.ui.finetune.form import Form
 from serdemo.ui.finetune.handlers import Handlers, RunPanel
 from serdemo.ui.shell import zerogpu
 from serdemo.ui.shell.page import Page
 
-POLL_S = 1.0
 LEAD = """<p>Teach a model new voices: choose clips, press Start, and watch it get better on speakers
 it never heard. {}</p>"""
 # On a phone the run is far below the button that begins it.
@@ -39,23 +36,10 @@ def build(page: Page) -> None:
     gpu_train = zerogpu.gpu_train_function()
     with gr.Row(elem_classes="sd-columns", equal_height=False):
         with gr.Column(scale=4, min_width=300, elem_classes="sd-inputs"):
-            form = finetune_form.lay_out(gpu_train is not None)
+            form = Form(gpu_train is not None)
         with gr.Column(scale=7, min_width=320, elem_classes="sd-follow"):
-            panel = _run_panel()
+            panel = RunPanel()
     _connect(page, form, panel, Handlers(page, JobQueue(runs_root()), form, panel, gpu_train))
-
-
-def _run_panel() -> RunPanel:
-    runs = gr.Radio([], label="Runs", visible=False, elem_id="finetune-runs")
-    run = gr.HTML(run_view.EMPTY, apply_default_css=False, elem_id="finetune-run")
-    with gr.Row(visible=False) as buttons:
-        use = gr.Button("Use this model", variant="primary", size="sm", elem_id="finetune-use")
-        stop = gr.Button("Stop", size="sm", elem_id="finetune-stop")
-        resume = gr.Button("Resume", size="sm", elem_id="finetune-resume")
-        delete = gr.Button("Delete", size="sm", elem_id="finetune-delete")
-    used = gr.HTML("", apply_default_css=False, elem_id="finetune-used")
-    timer = gr.Timer(POLL_S, active=False)
-    return RunPanel(runs, run, buttons, use, stop, resume, delete, used, timer)
 
 
 def _connect(page: Page, form: Form, panel: RunPanel, handlers: Handlers) -> None:
@@ -63,7 +47,7 @@ def _connect(page: Page, form: Form, panel: RunPanel, handlers: Handlers) -> Non
         if handler.renderable is not None:  # gradio has no parameter for those that lay widgets out
             handler.api_visibility = "private"
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    several = None if form.zerogpu else 2  # calls at once; on such a Space its own queue holds them
+    several = None if form.is_lent else 2  # calls at once; on such a Space its own queue holds them
     selection = [panel.runs, form.start, page.token]
     refreshed = [*panel.refreshed, form.start]
     values = {*form.inputs, page.token}

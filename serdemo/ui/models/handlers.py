@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import gradio as gr
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.settings import data_root
 from serdemo.ui.models import view
+from serdemo.ui.models.widgets import MAX_CLIPS, NO_OTHER_MODEL, Widgets
 from serdemo.ui.shell import html, visitor_store
 from serdemo.ui.shell.examples import EXAMPLES, EXAMPLES_DIR
 from serdemo.ui.shell.page import Page, footer_html
@@ -22,38 +23,7 @@ if TYPE_CHECKING:
     from serdemo.schema.types import Prediction
     from serdemo.ui.shell.session import Visitors
 
-NO_OTHER_MODEL = "There is no other model yet: import one, or train one in Fine-tune."
-MAX_CLIPS = 300  # of a corpus comparison, so that nobody waits for minutes
-
 Updates = dict[Any, Any]
-
-
-@dataclass(frozen=True)
-class Widgets:
-    """Components of the tab: the list and its buttons, then import, hub and comparison."""
-
-    listed: gr.Radio
-    use: gr.Button
-    speed: gr.Button
-    export: gr.Button
-    delete: gr.Button
-    exported: gr.File
-    message: gr.HTML
-    archive: gr.File
-    card: gr.HTML
-    repo: gr.Textbox
-    pull: gr.Button
-    owner_only: gr.Column  # pushing, with the token of this machine
-    public: gr.Checkbox
-    force: gr.Checkbox
-    push: gr.Button
-    other: gr.Radio  # the model to compare with
-    clip: gr.Audio
-    compare_clip: gr.Button
-    corpus: gr.Radio
-    folder: gr.Textbox
-    compare_corpus: gr.Button
-    comparison: gr.HTML
 
 
 class Handlers:

@@ -270,7 +270,7 @@ def test_a_visitor_names_no_place_on_this_machine() -> None:
     assert {*PATH_OPTIONS} & {*form.hidden_options(False)} == {*PATH_OPTIONS}
     assert not {*PATH_OPTIONS} - {"init_from"} & {*form.hidden_options(True)}
     with gr.Blocks():
-        asks = form.lay_out(False)
+        asks = form.Form(False)
     given: dict[Any, Any] = {one: getattr(one, "value", None) for one in asks.inputs}
     given |= {asks.corpora: ["emodb"], asks.folder: "/home", asks.time: 3}
     given[asks.options] = {"supervised": {"epochs": 3, "source": "me/secret", "cache": "/etc"}}
