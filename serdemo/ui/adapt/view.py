@@ -37,29 +37,6 @@ class PanelState:
     turn: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class NextTake:
-    """The take to record next: its emotion, its number from 1, the sentence, and how to say it."""
-
-    emotion: str
-    number: int
-
-    @property
-    def sentence(self) -> str:
-        """The sentence to say; each take of an emotion has its own."""
-        return SENTENCES[(self.number - 1) % len(SENTENCES)]
-
-    @property
-    def manner(self) -> str:
-        """The emotion as an adverbial."""
-        return MANNERS.get(self.emotion, f"so that it sounds {self.emotion}")
-
-    @property
-    def hint(self) -> str:
-        """A situation in which one speaks so."""
-        return HINTS[self.emotion]
-
-
 def panel(voice: VoiceFolder, state: PanelState) -> Markup:
     """The whole panel."""
     counts, report, emotion = voice.counts(), voice.report(), voice.next_emotion()
@@ -74,13 +51,24 @@ def panel(voice: VoiceFolder, state: PanelState) -> Markup:
         min_takes=MIN_TAKES,
         min_emotions=MIN_EMOTIONS,
         enough=sum(n >= MIN_TAKES for n in counts.values()) >= MIN_EMOTIONS,
-        next_take=NextTake(emotion, 1 + counts.get(emotion, 0)) if emotion else None,
+        next_take=_next_take(emotion, 1 + counts.get(emotion, 0)) if emotion else None,
         report=report,
         outdated=report is None or report.get("clips") != counts,
         verdict=verdict_html(report) if report else "",
         folder=voice.folder,
         command=voice.command(),
     )
+
+
+def _next_take(emotion: str, number: int) -> dict[str, Any]:
+    """The take to record next: each of an emotion, from number 1, has its own sentence."""
+    return {
+        "emotion": emotion,
+        "number": number,
+        "sentence": SENTENCES[(number - 1) % len(SENTENCES)],
+        "manner": MANNERS.get(emotion, f"so that it sounds {emotion}"),
+        "hint": HINTS[emotion],
+    }
 
 
 def verdict_html(report: Mapping[str, Any]) -> Markup:

@@ -15,7 +15,7 @@ from serdemo.runs.queue import JobQueue
 from serdemo.runs.registry.entry import PREFIXES
 from serdemo.runs.request import TrainingRequest
 from serdemo.schema.errors import SerdemoError
-from serdemo.ui.finetune import check_view, new_run, run_view, start_models
+from serdemo.ui.finetune import new_run, run_view, start_models
 from serdemo.ui.finetune.form import Form, Updates
 from serdemo.ui.shell import html, visitor_store
 from serdemo.ui.shell.page import Page, footer_html
@@ -124,12 +124,12 @@ class Handlers:
         status = self.form.status
         try:
             yield from self._fetch_start(values, request)
-            asked, clips = new_run.load_clips(self._request(values, request))
-            split = asked.split.split(clips)
-            shown = check_view.split_html(split)
+            training, clips = new_run.load_clips(self._request(values, request))
+            split = training.split.split(clips)
+            shown = run_view.split_html(split)
             yield {status: shown + Markup("<p>Measuring this machine, for some seconds…</p>")}
-            command = new_run.command(asked, new_run.free_name(asked, self.jobs))
-            shown += check_view.estimate_html(asked, split) + run_view.command_html(command)
+            command = new_run.command(training, new_run.free_name(training, self.jobs))
+            shown += run_view.estimate_html(training, split) + run_view.command_html(command)
             yield {status: shown}
         except SerdemoError as problem:
             yield {status: html.refusal_html(str(problem))}

@@ -1,20 +1,24 @@
-"""The view of a training run: its state in words, its curves, its verdict."""
+"""The view of a training run: its clips before it starts, its state in words, its curves, its verdict."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from markupsafe import Markup
 
+from serdemo.data.splits import Split
 from serdemo.runs.event_log import event_log
 from serdemo.runs.job import Job, JobStore, State
+from serdemo.runs.request import TrainingRequest
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.files import read_json
+from serdemo.schema.text import counted
 from serdemo.training.events import EVENTS, EpochEnd, Event, Finished, Started, Step, Stopped
 from serdemo.ui.finetune import new_run
 from serdemo.ui.models import view as models_view
-from serdemo.ui.shell import html
+from serdemo.ui.shell import html, zerogpu
 from serdemo.ui.shell.html import duration
 from serdemo.ui.shell.templates import render
 
@@ -23,6 +27,37 @@ MIN_RATE_SPAN = 0.2  # of a chart of rates
 MIN_TIMED_STEPS = 3  # before the time left is shown
 EMPTY = """<section class="sd-run"><p class="sd-run-none">No run yet. Choose what to train on and
 press Start: its progress appears here, and stays when you close the page.</p></section>"""
+USES = {"train": "to train on", "valid": "to choose by", "test": "to test on"}
+
+
+def split_html(split: Split) -> Markup:
+    """The clips of each emotion, clips and speakers of each part, and what is doubtful about them."""
+    from serdemo.runs import preflight
+
+    clips = [clip for part in split.parts.values() for clip in part]
+    parts = [
+        f"{counted(len(part), 'clip')} of {counted(len(split.speakers(name)), 'speaker')} {USES[name]}"
+        for name, part in split.parts.items()
+    ]
+    durations = [clip.duration_s for clip in clips if clip.duration_s]
+    return render(
+        "finetune/check.html",
+        parts=parts,
+        emotions=Counter(clip.emotion for clip in clips).most_common(),
+        durations=(min(durations), max(durations)) if durations else None,
+        warnings=preflight.preflight_warnings(split),
+    )
+
+
+def estimate_html(request: TrainingRequest, split: Split) -> Markup:
+    """How long a run takes on this machine, and how many epochs fit into its time."""
+    from serdemo.runs import estimate
+
+    minutes = float(request.options["budget_minutes"])
+    estimated = None
+    if not zerogpu.is_zerogpu():
+        estimated = estimate.estimate_duration(request.recipe, request.options, split)
+    return render("finetune/estimate.html", minutes=minutes, estimate=estimated)
 
 
 def view(jobs: JobStore, job: Job, state: State, position: int = 0) -> Markup:

@@ -58,8 +58,8 @@ def _connect(page: Page, form: Form, panel: RunPanel, handlers: Handlers) -> Non
         [page.token, form.recipe, form.local, form.corpora, form.folder, form.archive, *refreshed],
         **quiet,
     )
-    asked = [form.status, form.hub, form.start]
-    form.check.click(handlers.on_check, values, asked, concurrency_limit=2, **quiet)
+    checked = [form.status, form.hub, form.start]
+    form.check.click(handlers.on_check, values, checked, concurrency_limit=2, **quiet)
     form.submit.click(
         handlers.on_submit,
         values,

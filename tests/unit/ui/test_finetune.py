@@ -47,7 +47,7 @@ from serdemo.training.events import (
 from serdemo.training.recipes.supervised import Supervised
 from serdemo.ui import default_page
 from serdemo.ui.adapt import takes
-from serdemo.ui.finetune import check_view, form, new_run, option_widgets, run_view, start_models
+from serdemo.ui.finetune import form, new_run, option_widgets, run_view, start_models
 from serdemo.ui.finetune.new_run import build_request
 from serdemo.ui.shell import html, visitor_store
 from serdemo.ui.shell.page import Page
@@ -144,7 +144,7 @@ def test_a_zip_becomes_data_of_its_own(jobs: JobQueue, corpus_root: Path, tmp_pa
     split = data(folder)
     assert sum(map(len, split.parts.values())) == 24
     assert len(split.speakers("test")) == 1
-    shown = check_view.split_html(split)
+    shown = run_view.split_html(split)
     assert "12 clips of 2 speakers to train on" in shown
     assert "8 angry, 8 happy, 8 sad" in shown
     rows = ["path,speaker,emotion"] + [
@@ -466,7 +466,7 @@ def test_too_short_a_time_is_told(
         monkeypatch.setattr(
             "serdemo.runs.estimate.estimate_duration", lambda *given, found=found: found
         )
-        shown = check_view.estimate_html(asks, split)
+        shown = run_view.estimate_html(asks, split)
         assert words in shown and "On Some &lt;GPU&gt;: <b>about 2 minutes</b>" in shown
 
 
