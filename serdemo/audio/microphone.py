@@ -49,10 +49,7 @@ def devices() -> list[Device]:
 
 
 def open_microphone(device: int | str | None = None, rate: int | None = None) -> Microphone:
-    """Open the input that `find(device)` selects, at `rate` Hz (default: its native rate).
-
-    Raises the errors of `find` and `Microphone.open`.
-    """
+    """Open the input that `find(device)` selects, at `rate` Hz (default: its native rate)."""
     return Microphone(find(device), rate).open()
 
 

@@ -53,16 +53,8 @@ class LevelMeter:
 
     @property
     def level_dbfs(self) -> float:
-        """RMS level in dB relative to full scale, -120 for digital silence."""
+        """RMS level in dB relative to full scale (a square wave at 1.0), -120 for digital silence."""
         return _decibels(self.power)
-
-
-def level_dbfs(samples: Samples) -> float:
-    """RMS level of `samples` (N,) in dB relative to full scale (a square wave at 1.0 is 0 dB).
-
-    Digital silence and an empty array give -120.
-    """
-    return _decibels(float(np.dot(samples, samples)) / max(len(samples), 1))
 
 
 def snr_db(samples: Samples, probabilities: NDArray[np.float32]) -> float | None:

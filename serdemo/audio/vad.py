@@ -50,10 +50,7 @@ class SpeechDetector:
             ) from problem
 
     def probabilities(self, samples: Samples) -> NDArray[np.float32]:
-        """Speech probabilities in [0, 1] of 16 kHz `samples` (N,), as float32 (ceil(N / 512),).
-
-        The last chunk is padded with zeros.
-        """
+        """Speech probabilities (ceil(N / 512),) of 16 kHz `samples` (N,), zero-padded to chunks."""
         session = SpeechSession(self)
         return np.concatenate([session.push(samples), session.finish()])
 

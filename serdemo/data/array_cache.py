@@ -92,10 +92,7 @@ class ArrayCache:
         return values
 
     def put(self, key: str, values: np.ndarray) -> np.ndarray:
-        """Store an (F, D) array if there is room; returns it clipped and rounded to float16.
-
-        Raises SerdemoError when it cannot be written.
-        """
+        """Store (F, D) `values` if there is room; returns them clipped and rounded to float16."""
         largest = float(np.finfo(np.float16).max)
         half = np.clip(values, -largest, largest).astype(np.float16)
         if self._make_room(half.nbytes):

@@ -103,10 +103,8 @@ class ClipDataset(Dataset[tuple[np.ndarray, int]]):
         waves: Sequence[np.ndarray],
         spans: Sequence[tuple[float, float]] | None = None,
     ) -> Batch:
-        """A batch of the clips at `indices` from excerpts `waves`, each (n,) samples.
-
-        `spans` are the excerpts' places in their clips in seconds [default: the beginnings].
-        """
+        """A batch of the clips at `indices` from excerpts `waves` (n,), which lie at `spans` (seconds)
+        in their clips [default: at the beginnings]."""
         wave, lengths = collate(waves)
         spans = spans or [(0.0, len(wave) / waveform.SAMPLE_RATE) for wave in waves]
         return self._batch(indices, wave, lengths, spans)

@@ -62,10 +62,7 @@ class Split:
 
 @dataclass(frozen=True)
 class LeakySplit(Split):
-    """A split whose parts share speakers on purpose, to show how much that inflates a score.
-
-    `speaker_independent` is False: report its figures only beside speaker-independent ones.
-    """
+    """A split whose parts share speakers on purpose, to show how much that inflates a score."""
 
     speaker_independent: ClassVar[bool] = False
 
@@ -134,10 +131,7 @@ def folds(
     """Cross-validation: yields (name, Split) with each group as `test` once, the rest as `train`.
 
     Groups are speakers, published folds or sessions (`Utterance.fold`), or corpora. With `k` the
-    groups are merged into `k` folds of about equal numbers of clips. `valid` is empty: take it out
-    of `train` by `random_by_speaker`.
-
-    Raises UsageError for fewer than two groups (or than `k`) and for clips without a fold,
+    groups are merged into `k` folds of about equal numbers of clips. `valid` is empty. Raises UsageError for fewer than two groups (or than `k`) and for clips without a fold,
     SerdemoError when two published folds share a speaker.
     """
     from sklearn.model_selection import GroupKFold
@@ -183,9 +177,7 @@ def random_by_speaker(
     """Hold out about `share` of each corpus's speakers at random as `part`, the rest as `train`.
 
     Of each corpus at least one speaker is held out and one left; a single speaker stays in `train`.
-    The choice within a corpus depends only on `seed` and its own speakers.
-
-    Raises UsageError for a share outside (0, 1), SerdemoError when no corpus has two speakers.
+    The choice within a corpus depends only on `seed` and its own speakers. Raises UsageError for a share outside (0, 1), SerdemoError when no corpus has two speakers.
     """
     if not 0 < share < 1:
         raise UsageError(f"The share held out is {share}: it must lie between 0 and 1.")

@@ -73,10 +73,7 @@ def make_folder(folder: Path) -> None:
 
 
 def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
-    """Replace `folder` atomically by a new one that `write(path)` fills.
-
-    Raises SerdemoError when it cannot be written; the previous folder is then untouched.
-    """
+    """Replace `folder` by a new one that `write(path)` fills, or raise SerdemoError and leave it."""
     folder = folder.resolve()
     fresh, backup = _sibling(folder, "part"), _sibling(folder, "old")
     try:

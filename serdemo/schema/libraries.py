@@ -91,9 +91,7 @@ def import_failure(problem: BaseException) -> SerdemoError | None:
 
 
 def check_versions() -> None:
-    """Import torch and torchaudio if either is outside of its required versions.
-
-    Raises SerdemoError if they cannot be imported."""
+    """Import torch and torchaudio if one has an unfit version; raises SerdemoError if that fails."""
     specifiers = requirements()
     if all(_fits(name, specifiers) for name in ("torch", "torchaudio")):
         return

@@ -29,10 +29,7 @@ def option(
     choices: tuple[str, ...] = (),
     advanced: bool = True,
 ) -> Any:
-    """A dataclass field that carries its own help, range and choices.
-
-    `advanced` options stand behind "more options" on the page.
-    """
+    """A dataclass field with help, range and choices; the page folds `advanced` ones away."""
     metadata = dict(help=help, low=low, high=high, choices=choices, advanced=advanced)
     return dataclasses.field(default=default, metadata=metadata)
 

@@ -114,10 +114,7 @@ def _too_large(name: str, max_bytes: int) -> SerdemoError:
 
 
 def pack(folder: Path, archive: Path, names: Collection[str]) -> None:
-    """Zip the files `names` of a folder; the same files give the same bytes.
-
-    Raises SerdemoError when one is missing or the zip cannot be written.
-    """
+    """Zip files of a folder reproducibly; raises SerdemoError when one cannot be read or written."""
     with (
         atomic(archive) as temporary,
         zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as opened,

@@ -9,7 +9,6 @@ from serdemo.data.corpora.registry import (
     available_corpora,
     find,
     normalise_speaker,
-    same_speaker,
     status,
 )
 
@@ -22,6 +21,5 @@ __all__ = [
     "load_many",
     "normalise_speaker",
     "require_labels",
-    "same_speaker",
     "status",
 ]

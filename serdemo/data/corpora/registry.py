@@ -20,11 +20,6 @@ def normalise_speaker(corpus: str, text: str) -> str:
     return known.normalise_speaker(text) if known else text.strip()
 
 
-def same_speaker(corpus: str, first: str, second: str) -> bool:
-    """Whether two spellings name the same speaker of `corpus`."""
-    return normalise_speaker(corpus, first) == normalise_speaker(corpus, second)
-
-
 def find(root: Path, name: str) -> list[Utterance]:
     """All clips of the corpus `name` under `root`, sorted by file stem; may be empty.
 

@@ -12,7 +12,7 @@ import pytest
 from support.corpora import touch
 
 from serdemo.data import corpora, splits
-from serdemo.data.corpora import CORPORA, find, load, same_speaker, status
+from serdemo.data.corpora import CORPORA, find, load, status
 from serdemo.data.corpora.corpus import Corpus
 from serdemo.data.corpora.emotion_names import emotion_word
 from serdemo.data.corpora.registry import Status
@@ -250,6 +250,10 @@ def test_status_counts_what_is_there_and_says_how_to_get_the_rest(tmp_path: Path
     assert row.emotions == {"neutral": 1, "calm": 1}
     assert not row.complete and "zenodo" in row.missing
     assert [row.clips for row in status(None)] == [0] * len(CORPORA)
+
+
+def same_speaker(corpus: str, first: str, second: str) -> bool:
+    return corpora.normalise_speaker(corpus, first) == corpora.normalise_speaker(corpus, second)
 
 
 @pytest.mark.parametrize(
