@@ -67,8 +67,8 @@ class Job:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
-        """Read what `to_json` wrote, or version 0.1 with its `arguments`; raises SerdemoError for a bad request,
-        TypeError or KeyError for anything else."""
+        """Read what `to_json` or version 0.1 wrote; raises SerdemoError for a bad request, TypeError or KeyError
+        for anything else."""
         values = {FORMER_KEYS.get(key, key): value for key, value in values.items()}
         if "arguments" in values:
             request = TrainingRequest.from_arguments(values.pop("arguments"))

@@ -66,8 +66,7 @@ def current_process() -> tuple[int, float]:
 
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
-    """Context manager: `is_locked(folder)` while inside. Raises SerdemoError where the folder cannot be
-    written."""
+    """Context manager: `is_locked(folder)` while inside; raises SerdemoError where it cannot be written."""
     write_json(folder / PROCESS, current_process())
     try:
         yield
@@ -91,13 +90,11 @@ def alive(pid: int, born: float) -> bool:
 
 def kill_tree(pid: int, born: float) -> None:
     """Kill a process and all its children."""
-    process = _process(pid, born)
-    if process is None:
-        return
-    with suppress(psutil.Error):
-        for child in process.children(recursive=True):
-            child.kill()
-        process.kill()
+    if process := _process(pid, born):
+        with suppress(psutil.Error):
+            for child in process.children(recursive=True):
+                child.kill()
+            process.kill()
 
 
 def _process(pid: int, born: float) -> psutil.Process | None:

@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from pathlib import Path
 
 from filelock import FileLock
 
@@ -21,7 +20,7 @@ from serdemo.runs import process
 from serdemo.runs.job import LOG, OVER, Job, JobStore
 from serdemo.runs.request import TrainingRequest
 from serdemo.schema.errors import SerdemoError, UsageError
-from serdemo.schema.files import make_folder, write_json
+from serdemo.schema.files import make_folder, write_json, write_text
 from serdemo.training.events import STOP_FILE, clear_stop
 
 CACHE, REQUEST = "cache", "request.json"  # in a job's folder
@@ -35,15 +34,11 @@ class JobQueue(JobStore):
     """Queue of the jobs below a folder. At least one process must watch it for waiting jobs to start;
     whoever submits one does."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self._watching = False
+    _watching = False
 
     def submit(self, name: str, request: TrainingRequest, owner: str = "") -> Job:
-        """Queue a training run; it starts at once when no other runs.
-
-        Raises UsageError when there is a run of that name, SerdemoError when the disk is full.
-        """
+        """Queue a training run; raises UsageError when there is one of that name, SerdemoError when the disk is
+        full."""
         with self._lock():
             return self._enqueue(Job(name, request, owner))
 
@@ -53,10 +48,7 @@ class JobQueue(JobStore):
             return self._enqueue(self.rerun(name))
 
     def rerun(self, name: str) -> Job:
-        """A new job that resumes one that is over; it is not queued yet.
-
-        Raises UsageError when the job still runs or has finished.
-        """
+        """A job, not queued yet, that resumes one that is over; raises UsageError for any other."""
         job = self.job(name)
         if (state := self.state(job)) not in OVER or state == "finished":
             raise UsageError(f"{name} is {state}: there is nothing to resume.")
@@ -70,10 +62,8 @@ class JobQueue(JobStore):
 
     @contextmanager
     def in_process(self, job: Job) -> Iterator[TrainingRequest]:
-        """Context manager for a job that this process carries out itself; yields the request to run.
-
-        Raises UsageError as `submit` does. An error goes to the job's log.
-        """
+        """Context manager for a job that this process carries out itself, an error going to its log; yields the
+        request to run. Raises as `submit` does."""
         pid, born = process.current_process()
         with self._lock():
             job = replace(self._checked(job), queued_at=time.time())
@@ -95,12 +85,7 @@ class JobQueue(JobStore):
             if (state := self.state(job)) == "waiting":
                 self.write(replace(job, withdrawn=True))
             elif state == "running":
-                try:
-                    (self.path(name) / STOP_FILE).touch()
-                except OSError as problem:
-                    raise SerdemoError(
-                        f"{name} could not be stopped: {problem.strerror}."
-                    ) from problem
+                write_text(self.path(name) / STOP_FILE, "")
                 self.write(replace(job, stop_requested_at=time.time()))
             self._watch()
 
@@ -139,8 +124,8 @@ class JobQueue(JobStore):
             from serdemo.training import recipes
 
             if CacheOptions in recipes.get(request.recipe).groups:
-                cache = {"cache": str(path / CACHE)}
-                request = replace(request, options={**request.options, **cache})
+                options = {**request.options, "cache": str(path / CACHE)}
+                return replace(request, options=options, run_dir=path)
         return replace(request, run_dir=path)
 
     def _enqueue(self, job: Job) -> Job:

@@ -37,10 +37,10 @@ REPORTED_KEYS = (
 
 def predictor_kwargs(recipe: Recipe, options: TrainOptions) -> dict[str, Any]:
     """Keyword arguments of the `Embedder` that scores a run's model."""
-    kwargs: dict[str, Any] = {"device": options.device}
-    if recipe.caches_features:
-        kwargs["feature_fn"] = partial(cached_features, options=recipe.options(CacheOptions))
-    return kwargs
+    if not recipe.caches_features:
+        return {"device": options.device}
+    cache = recipe.options(CacheOptions)
+    return {"device": options.device, "feature_fn": partial(cached_features, options=cache)}
 
 
 class ScoringStoppedError(Exception):
@@ -65,8 +65,8 @@ def score(
 ) -> Finished | Stopped:
     """Score a trained run; returns its last event, with a verdict or with a note why there is none.
 
-    The verdict is against the checkpoint that the run began with, or against chance where there is none
-    that knows emotions. A run that is stopped meanwhile can be resumed, and is then scored again.
+    The verdict is against the checkpoint that the run began with, or against chance where none knows emotions. A
+    run that is stopped meanwhile is scored again when resumed.
     """
     folder, start = run_dir / "checkpoint", Path(options.init_from) if options.init_from else None
     try:

@@ -120,9 +120,8 @@ class AdaptationReport:
 
     def _correct(self) -> NDArray[np.bool_]:
         """(2, N): correct predictions of the original and of the left-out heads."""
-        predicted = [self.adapted.before.argmax(1), self.adapted.after.argmax(1)]
-        correct: NDArray[np.bool_] = np.stack(predicted) == self.truth
-        return correct
+        logits = np.stack([self.adapted.before, self.adapted.after])
+        return np.equal(logits.argmax(2), self.truth)
 
     @property
     def n_correct(self) -> tuple[int, int]:
@@ -145,10 +144,13 @@ class AdaptationReport:
 
     def to_json(self) -> dict[str, Any]:
         """The report as stored in `model.json`."""
+        (uar_before, uar), (right_before, right) = self.recalls, self.n_correct
         return {
             "clips": self.clips,
-            **dict(zip(("left_out_uar_before", "left_out_uar"), self.recalls, strict=True)),
-            **dict(zip(("right_before", "right"), self.n_correct, strict=True)),
+            "left_out_uar_before": uar_before,
+            "left_out_uar": uar,
+            "right_before": right_before,
+            "right": right,
             "sure": self.significant,
             "n": len(self.truth),
             "heads": self.adapted.n_heads,
@@ -169,11 +171,8 @@ def adapt(
 def save(
     predictor: Predictor, report: AdaptationReport, clips: Sequence[Utterance], folder: Path
 ) -> Description:
-    """Save the adapted model as a checkpoint, named after the parent of `folder`; returns its
-    description.
-
-    The test results of the original model are dropped. Raises SerdemoError when it cannot be written.
-    """
+    """Save the adapted model as a checkpoint, named after the parent of `folder`, without the test results of the
+    original model; returns its description. Raises SerdemoError when it cannot be written."""
     model, start = checkpoint.load(predictor.folder)
     _, last = _layers(model.classifier)
     head = report.adapted.head

@@ -82,19 +82,20 @@ def train(
     stop_after: float | None = None,
     stop_reason: StopReason = lambda: None,
 ) -> Iterator[Event]:
-    """Adapt a model to the speaker of these clips; yields and logs the same events as
-    `training_run.train`.
+    """Adapt a model to the speaker of these clips; yields and logs the same events as `training_run.train`.
 
-    `predictor` is that of the checkpoint named in the options, if it is loaded already. A stopped run
-    has no model, and a resumed one starts again. Raises UsageError for bad options or too few clips,
-    SerdemoError for a failure, which is also the last event logged.
+    `predictor` is that of the checkpoint in the options, if it is loaded already. A resumed run starts again.
+    Raises UsageError for bad options or too few clips, SerdemoError for a failure, also the last event logged.
     """
     config = load_config(NAME, values, command, run_dir, resume)
     (options,) = pick([AdaptationOptions], config["options"])
     assert isinstance(options, AdaptationOptions)
     if options.threads:
         torch.set_num_threads(options.threads)
-    predictor = predictor or Predictor(_start_folder(options.init_from), device=options.device)
+    if predictor is None:
+        start = Path(options.init_from or bundled_checkpoint()).expanduser()
+        start = start if start.exists() else bundled_checkpoint(options.init_from)
+        predictor = Predictor(start, device=options.device)
     clips, notes = select_speaker_clips(utterances, options.speaker, predictor.labels)
     with open_run(
         run_dir, config, resume=resume, stop_after=stop_after, stop_reason=stop_reason
@@ -232,12 +233,6 @@ def verdict_sentence(report: AdaptationReport) -> str:
     if after > before:
         return f"{result} after the adaptation."
     return f"{result} after it: these clips taught the model nothing that lasts."
-
-
-def _start_folder(name: str) -> Path:
-    """The folder of a checkpoint given as a path, or as the name of a shipped one."""
-    folder = Path(name).expanduser() if name else bundled_checkpoint()
-    return folder if folder.exists() else bundled_checkpoint(name)
 
 
 def _loss(logits: NDArray[np.float64], truth: Sequence[int]) -> float:

@@ -20,8 +20,7 @@ MAX_LAYERS = 1000  # of a number of layers, and of the length of a list
 def pack(entry: Entry, archive: Path, *, force: bool = False) -> None:
     """Write the files of a checkpoint to a zip; equal checkpoints give equal bytes.
 
-    Raises UsageError when `archive` exists and `force` is not set or its folder does not exist,
-    SerdemoError when the entry is no checkpoint.
+    Raises UsageError for a file that exists unless `force` is set, SerdemoError when the entry is no checkpoint.
     """
     from serdemo.nn.description import read_description
 

@@ -58,9 +58,8 @@ class Pushed:
 def push(folder: Path, repo: str, *, public: bool = False, force: bool = False) -> Pushed:
     """Upload a checkpoint's files to the model repository `repo` (OWNER/NAME), created if missing.
 
-    The token is that of HF_TOKEN or of `hf auth login`. Raises UsageError without a token, for an
-    existing repository whose visibility differs from `public`, and without `force` for one that
-    holds a model; SerdemoError for what the hub refuses.
+    Raises UsageError without a token (HF_TOKEN or `hf auth login`), for a repository whose visibility differs
+    from `public`, and without `force` for one that holds a model; SerdemoError for what the hub refuses.
     """
     description = read_description(folder)
     with _hub_errors(repo):
@@ -90,9 +89,8 @@ def pull(
 ) -> str:
     """Download the files of a checkpoint from `repo` into `folder`; returns their commit.
 
-    Other files of the repository are left. `revision` is a commit, tag or branch; without
-    `own_token` only public repositories are found. Raises SerdemoError for a repository without a
-    checkpoint, or with one larger than `max_bytes`.
+    `revision` is a commit, tag or branch; without `own_token` only public repositories are found. Raises
+    SerdemoError for a repository without a checkpoint, or with one larger than `max_bytes`.
     """
     with _hub_errors(repo):
         api = HfApi(token=(own_token and get_token()) or False)

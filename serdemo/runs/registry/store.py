@@ -31,8 +31,8 @@ LEFTOVER_AGE_S = 3600.0  # an older unfinished folder is that of a process that 
 class Registry:
     """The checkpoints that a user can choose from.
 
-    `runs` is the folder of the runs, `models` that of the imported checkpoints, by default `models`
-    beside it. `visible_runs` restricts the runs to those of these names; None shows all.
+    `models` is the folder of the imported ones, by default `models` beside that of the `runs`. `visible_runs` are
+    the names of the runs that are shown, None for all.
     """
 
     def __init__(
