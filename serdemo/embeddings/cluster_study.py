@@ -10,7 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serdemo.embeddings.table import Table
-from serdemo.metrics.clusters import Agreement, average, cluster, compare, single_thread, unit_rows
+from serdemo.metrics.clusters import (
+    Agreement,
+    average,
+    cluster,
+    compare,
+    rows_by_name,
+    single_thread,
+    unit_rows,
+)
 
 Codes = NDArray[np.int32]
 Figures = dict[str, Any]
@@ -48,14 +56,6 @@ def study(
     return clusters, figures | ({"new": _mean_figures(new)} if new else {})
 
 
-def rows_by_name(names: Sequence[str]) -> dict[str, NDArray[np.intp]]:
-    """Row indices of each name; names and indices are sorted."""
-    distinct, codes = np.unique(np.array(names), return_inverse=True)
-    order = np.argsort(codes, kind="stable")
-    parts = np.split(order, np.cumsum(np.bincount(codes))[:-1])
-    return dict(zip(distinct.tolist(), parts, strict=True))
-
-
 def _mean_figures(speakers: Sequence[Figures]) -> Figures:
     """Mean figures of speakers, each weighted alike."""
     means = {
@@ -71,8 +71,8 @@ def _study_clips(
     """Figures and clusters of clips taken as one speaker's."""
     with single_thread():
         clusters = cluster(rows, seed=seed)
-    known = emotions != ""
-    agreement, chance = compare(rows[known], clusters[known], emotions[known].tolist(), seed)
+        known = emotions != ""
+        agreement, chance = compare(rows[known], clusters[known], emotions[known], seed=seed)
     if agreement.nmi is None:  # a single emotion: no agreement is defined
         agreement = chance = Agreement()
     figures = {

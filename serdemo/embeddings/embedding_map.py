@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serdemo.embeddings import table as tables
-from serdemo.embeddings.cluster_study import Codes, Figures, rows_by_name
+from serdemo.embeddings.cluster_study import Codes, Figures
 from serdemo.embeddings.projection import MIN_POINTS, NEIGHBOURS, Points, ReferenceMap, pca, umap
 from serdemo.embeddings.table import Table
+from serdemo.metrics.clusters import rows_by_name, unit_rows
 from serdemo.nn.checkpoint_files import bundled_checkpoint
 from serdemo.schema.errors import SerdemoError
 
@@ -92,7 +93,7 @@ def _project_each_speaker(table: Table, dimensions: int, seed: int) -> Points:
 
 def compress(full: EmbeddingMap) -> EmbeddingMap:
     """Compressed copy of a map: half precision, unit embeddings reduced to their principal axes."""
-    unit = full.table.embedding / np.linalg.norm(full.table.embedding, axis=1, keepdims=True)
+    unit = unit_rows(full.table.embedding)
     axes = np.linalg.svd(unit.T @ unit)[0][:, :COMPRESSED_WIDTH].astype(np.float32)
     table = replace(
         full.table,

@@ -7,7 +7,6 @@ speakers are drawn with replacement; only with a single speaker are clips drawn.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -20,16 +19,6 @@ LEVEL = 0.95
 
 Bounds = tuple[float, float]
 Unit = Literal["speakers", "clips"]
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A percentile interval; `over` is the resampled unit, `draws_from` the number of them."""
-
-    low: float
-    high: float
-    over: Unit
-    draws_from: int
 
 
 def draw_speakers(n_speakers: int, draws: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -45,37 +34,6 @@ def percentile_interval(values: ArrayLike, level: float = LEVEL) -> Bounds:
         np.asarray(values, dtype=np.float64), ((1 - level) / 2, (1 + level) / 2)
     )
     return float(low), float(high)
-
-
-def student_t_factor(n_speakers: int, level: float = LEVEL) -> float:
-    """Factor by which a percentile interval over few speakers is widened.
-
-    The ratio of Student's t and normal quantiles, times sqrt(n / (n - 1)): a resample of n speakers
-    scatters less than n new speakers would.
-    """
-    from scipy import stats
-
-    tail = (1 + level) / 2
-    ratio = float(stats.t.ppf(tail, n_speakers - 1) / stats.norm.ppf(tail))
-    return ratio * (n_speakers / (n_speakers - 1)) ** 0.5
-
-
-def bootstrap_interval(
-    truth: Sequence[str],
-    predicted: Sequence[str],
-    groups: Sequence[str],
-    metric: Metric = uar,
-    *,
-    clips: Sequence[str] | None = None,
-    draws: int = 1000,
-    seed: int = 0,
-    level: float = LEVEL,
-) -> Interval:
-    """Percentile interval of `metric`; the arguments are those of `bootstrap_draws`."""
-    values, over, count = bootstrap_draws(
-        truth, predicted, groups, metric, clips=clips, draws=draws, seed=seed
-    )
-    return Interval(*percentile_interval(values, level), over, count)
 
 
 def bootstrap_draws(

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from serdemo.metrics.classification import check_same_length
 from serdemo.schema.errors import SerdemoError
+from serdemo.schema.types import Record
 
 CLUSTER_COUNTS = tuple(range(3, 11))  # candidate numbers of clusters
 SHUFFLES = 20
@@ -43,7 +45,7 @@ class Agreement:
 
 
 @dataclass(frozen=True, slots=True)
-class Analysis:
+class Analysis(Record):
     """Agreement of clusters with emotions on `n` clips.
 
     `per_speaker` is the mean over the `scored_speakers`, those with clips of two emotions; `pooled`
@@ -63,10 +65,6 @@ class Analysis:
     shuffled: Agreement
     pooled_shuffled: Agreement
 
-    def to_json(self) -> dict[str, Any]:
-        """Dictionary ready for JSON."""
-        return asdict(self)
-
 
 def unit_rows(embeddings: NDArray[Any]) -> Rows:
     """Scale rows (N, D) to length 1; a row of zeros stays as it is."""
@@ -77,8 +75,7 @@ def unit_rows(embeddings: NDArray[Any]) -> Rows:
 
 
 def single_thread() -> AbstractContextManager[Any]:
-    """Limit linear algebra to one thread; on small matrices and a busy machine several threads are
-    ten times slower."""
+    """Limit linear algebra to one thread: on small matrices several are up to ten times slower."""
     from threadpoolctl import threadpool_limits
 
     for module in ("cluster", "metrics"):  # only libraries that are loaded already are limited
@@ -137,9 +134,10 @@ def within_speakers(
 ) -> Codes:
     """Clusters (N,) of each speaker's clips, numbered from 0 for every speaker."""
     rows = unit_rows(embeddings)
+    check_same_length(embeddings=rows, speakers=speakers)
     clusters = np.zeros(len(rows), dtype=np.intp)
     with single_thread():
-        for indices in _rows_by_speaker(rows, speakers):
+        for indices in rows_by_name(speakers).values():
             clusters[indices] = cluster(rows[indices], k, seed)
     return clusters
 
@@ -180,13 +178,12 @@ def analyse(
     `k` clusters per speaker, or 0 to choose among `CLUSTER_COUNTS`; `progress` receives the number
     of speakers done. Raises SerdemoError where no speaker has clips of two emotions.
     """
-    rows, codes = unit_rows(embeddings), np.unique(np.asarray(emotions), return_inverse=True)[1]
-    scored = [
-        indices
-        for indices in _rows_by_speaker(rows, speakers)
-        if len(set(codes[indices].tolist())) > 1
-    ]
-    if len(codes) != len(rows) or not scored:
+    rows, names = unit_rows(embeddings), np.asarray(emotions)
+    if len(rows):
+        check_same_length(embeddings=rows, speakers=speakers, emotions=emotions)
+    by_speaker = rows_by_name(speakers)
+    scored = [indices for indices in by_speaker.values() if len(np.unique(names[indices])) > 1]
+    if not scored:
         raise SerdemoError(
             "No speaker here has clips of two emotions, so there is nothing to compare clusters with."
         )
@@ -196,14 +193,14 @@ def analyse(
             clusters = cluster(rows[indices], k, seed)
             counts.append(len(set(clusters.tolist())))
             silhouettes.append(silhouette(rows[indices], clusters, seed))
-            real, shuffled = _compare(rows[indices], clusters, codes[indices], shuffles, seed)
+            real, shuffled = compare(rows[indices], clusters, names[indices], shuffles, seed)
             agreements.append(real)
             chance.append(shuffled)
             progress(done)
-        pooled, pooled_shuffled = _compare(rows, cluster(rows, k, seed), codes, shuffles, seed)
+        pooled, pooled_shuffled = compare(rows, cluster(rows, k, seed), names, shuffles, seed)
     return Analysis(
         n=len(rows),
-        speakers=len(set(speakers)),
+        speakers=len(by_speaker),
         scored_speakers=len(scored),
         emotions=tuple(sorted(set(emotions))),
         clusters=float(np.mean(counts)),
@@ -215,25 +212,25 @@ def analyse(
     )
 
 
-def _compare(
-    rows: Rows, clusters: Codes, emotions: Codes, shuffles: int, seed: int
+def compare(
+    rows: Rows,
+    clusters: Codes,
+    emotions: Sequence[str] | NDArray[Any],
+    shuffles: int = SHUFFLES,
+    seed: int = 0,
 ) -> tuple[Agreement, Agreement]:
-    """Agreement of clusters with emotions, and its mean over `shuffles` permutations of the emotions."""
+    """Agreement of `clusters` (N,) with `emotions` (N,), and its mean over permuted emotions.
+
+    `rows` (N, D) have length 1.
+    """
     rng = np.random.default_rng(seed)
+    emotion_codes = np.unique(np.asarray(emotions), return_inverse=True)[1]
 
     def measure(codes: Codes) -> Agreement:
         return replace(agreement(clusters, codes), silhouette=silhouette(rows, codes, seed))
 
-    return measure(emotions), average([measure(rng.permutation(emotions)) for _ in range(shuffles)])
-
-
-def compare(
-    embeddings: NDArray[Any], clusters: Codes, emotions: Sequence[str], seed: int = 0
-) -> tuple[Agreement, Agreement]:
-    """Agreement of `clusters` (N,) with `emotions` (N,), and its level of chance."""
-    codes = np.unique(np.asarray(emotions), return_inverse=True)[1]
-    with single_thread():
-        return _compare(unit_rows(embeddings), clusters, codes, SHUFFLES, seed)
+    chance = average([measure(rng.permutation(emotion_codes)) for _ in range(shuffles)])
+    return measure(emotion_codes), chance
 
 
 def average(agreements: Sequence[Agreement]) -> Agreement:
@@ -247,9 +244,9 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return float(np.mean(defined)) if defined else None
 
 
-def _rows_by_speaker(rows: Rows, speakers: Sequence[str]) -> list[Codes]:
-    """Row indices of each speaker's clips, in the order of the speakers' names."""
-    if len(speakers) != len(rows):
-        raise SerdemoError(f"{len(rows)} embeddings and {len(speakers)} speakers do not fit.")
-    names = np.asarray(speakers)
-    return [np.flatnonzero(names == name) for name in sorted(set(speakers))]
+def rows_by_name(names: Sequence[str]) -> dict[str, Codes]:
+    """Row indices of each name; names and indices are sorted."""
+    distinct, codes = np.unique(np.asarray(names), return_inverse=True)
+    order = np.argsort(codes, kind="stable")
+    parts = np.split(order, np.cumsum(np.bincount(codes)))[:-1]
+    return dict(zip(distinct.tolist(), parts, strict=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from serdemo.metrics import classification
 from serdemo.metrics.clusters import single_thread, unit_rows
+from serdemo.schema.types import Record
 
 FOLDS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
+class Probe(Record):
     """Cross-validated result of a linear probe on `n` clips; rates are fractions.
 
     `chance_accuracy` is the share of the most frequent class, `chance_uar` is 1 / `classes`.
@@ -28,10 +29,6 @@ class Probe:
     uar: float
     chance_accuracy: float
     chance_uar: float
-
-    def to_json(self) -> dict[str, Any]:
-        """Dictionary ready for JSON."""
-        return asdict(self)
 
 
 def linear() -> Any:
@@ -74,8 +71,7 @@ def probe(
         return None  # a fold would train on a single class
     with single_thread():
         predicted = cross_val_predict(linear(), rows, codes, cv=splits)
-    matrix = np.zeros((len(classes), len(classes)), dtype=np.int64)
-    np.add.at(matrix, (codes, predicted), 1)
+    matrix = classification.confusion(names, classes[predicted], classes)
     return Probe(
         n=len(rows),
         classes=len(classes),
@@ -89,11 +85,8 @@ def probe(
 def probes(
     embeddings: NDArray[Any], speakers: Sequence[str], emotions: Sequence[str], seed: int = 0
 ) -> dict[str, Probe | None]:
-    """Three probes of N clips: `speaker`, `emotion` and `emotion_centred`.
-
-    `speaker` is tested on other clips of the same speakers, `emotion` on held-out speakers;
-    `emotion_centred` is `emotion` with each speaker's mean embedding subtracted.
-    """
+    """Probes of N clips: `speaker`, tested on other clips of the same speakers, `emotion`, on held-out
+    speakers, and `emotion_centred`, with each speaker's mean embedding subtracted."""
     rows, names = unit_rows(embeddings), np.asarray(speakers)
     centred = rows.copy()
     for name in sorted(set(speakers)):

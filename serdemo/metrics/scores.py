@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from serdemo.metrics.bootstrap import bootstrap_interval
+from serdemo.metrics.bootstrap import bootstrap_draws, percentile_interval
 from serdemo.metrics.calibration import calibration_error, check_rows
 from serdemo.metrics.classification import (
     accuracy,
@@ -20,10 +20,11 @@ from serdemo.metrics.classification import (
     uar,
 )
 from serdemo.schema.errors import SerdemoError
+from serdemo.schema.types import Record
 
 
 @dataclass(frozen=True, slots=True)
-class Scores:
+class Scores(Record):
     """Metrics of predictions on `n` clips of `speakers` speakers; rates are fractions.
 
     `wa` is the accuracy, `ece` the expected calibration error; `uar_ci95` is a bootstrap interval
@@ -41,10 +42,6 @@ class Scores:
     ece: float
     confusion: tuple[tuple[int, ...], ...]
 
-    def to_json(self) -> dict[str, Any]:
-        """Dictionary ready for JSON."""
-        return asdict(self)
-
 
 def score(
     truth: Sequence[str],
@@ -58,24 +55,22 @@ def score(
 ) -> Scores:
     """Score `probabilities` (N, K) of K `labels` against N true emotions of N `speakers`.
 
-    The prediction is the argmax over all K labels, whether or not the truth holds them. `class_of`
-    maps true emotions to labels; clips without a class are left out. Give speakers as
-    `corpus/speaker`, since ids repeat across corpora. `clips` (N,) identifies clips that were
-    classified several times; each counts once in `n`.
-
-    Raises SerdemoError when no clip is left to score.
+    The prediction is the argmax over all K labels. `class_of` maps true emotions to labels; clips
+    without a class are left out, SerdemoError is raised when none is left. Give speakers as
+    `corpus/speaker`: ids repeat across corpora. `clips` (N,) identifies clips that were classified
+    several times; each counts once in `n`.
     """
     rows = np.asarray(probabilities, dtype=np.float64)
     clip_ids: Sequence[Any] = range(len(truth)) if clips is None else clips
     check_same_length(truth=truth, speakers=speakers, probabilities=rows, clips=clip_ids)
     classes = [class_of(emotion, labels) for emotion in truth]
+    true_labels = [label for label in classes if label is not None]
     scored = [n for n, label in enumerate(classes) if label is not None]
     if not scored:
         raise SerdemoError(
             f"No clip has an emotion that this model knows ({', '.join(labels)}): score it on "
             "other clips."
         )
-    true_labels = [label for label in classes if label is not None]
     truth_index = [labels.index(label) for label in true_labels]
     if rows.shape[1:] != (len(labels),):
         raise SerdemoError(f"Probabilities of shape {rows.shape} do not fit {len(labels)} labels.")
@@ -84,8 +79,8 @@ def score(
     scored_speakers = [speakers[n] for n in scored]
     scored_clips = [clip_ids[n] for n in scored]
     matrix = confusion(true_labels, predicted, labels)
-    interval = bootstrap_interval(
-        true_labels, predicted, scored_speakers, uar, clips=scored_clips, draws=draws, seed=seed
+    values, over, _ = bootstrap_draws(
+        true_labels, predicted, scored_speakers, clips=scored_clips, draws=draws, seed=seed
     )
     return Scores(
         labels=tuple(labels),
@@ -94,8 +89,8 @@ def score(
         uar=uar(matrix),
         wa=accuracy(matrix),
         macro_f1=macro_f1(matrix),
-        uar_ci95=(interval.low, interval.high),
-        ci95_over=interval.over,
+        uar_ci95=percentile_interval(values),
+        ci95_over=over,
         ece=calibration_error(rows, truth_index),
         confusion=tuple(tuple(row) for row in matrix.tolist()),
     )

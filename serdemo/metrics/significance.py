@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serdemo.metrics.bootstrap import (
-    LEVEL,
-    Bounds,
-    draw_speakers,
-    percentile_interval,
-    student_t_factor,
-)
+from serdemo.metrics.bootstrap import LEVEL, Bounds, draw_speakers, percentile_interval
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.text import counted
 
@@ -103,7 +98,7 @@ def paired_bootstrap(
             even = np.full(len(rows), 1 / len(rows))
             sums += rng.multinomial(times[:, n] * len(rows), even) @ rows
     drawn_a, drawn_b = _recalls(sums)
-    factor = student_t_factor(n_speakers) if over == "speakers" else 1.0
+    factor = _student_t_factor(n_speakers) if over == "speakers" else 1.0
     low, high = _widened_interval(drawn_b - drawn_a, factor)
     uar_a, uar_b = (float(value[0]) for value in _recalls(columns.sum(0)[None]))
     verdict: Outcome = "no difference"
@@ -126,6 +121,19 @@ def _widened_interval(values: NDArray[np.float64], factor: float) -> Bounds:
     low, high = percentile_interval(values)
     mean = float(values.mean())
     return mean + factor * (low - mean), mean + factor * (high - mean)
+
+
+def _student_t_factor(n_speakers: int) -> float:
+    """Factor that widens a percentile interval over few speakers.
+
+    The ratio of Student's t and normal quantiles, times sqrt(n / (n - 1)): a resample of n speakers
+    scatters less than n new speakers would.
+    """
+    from scipy import stats
+
+    tail = (1 + LEVEL) / 2
+    ratio = float(stats.t.ppf(tail, n_speakers - 1) / stats.norm.ppf(tail))
+    return ratio * (n_speakers / (n_speakers - 1)) ** 0.5
 
 
 def _recalls(sums: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -184,28 +192,25 @@ def compare_to_chance(reports: Sequence[Any]) -> list[ChanceComparison]:
 
     `reports` are dictionaries as `Report.to_json` gives them; those without scores are skipped.
     """
-    comparisons = (_compare_report_to_chance(report) for report in reports)
-    return [comparison for comparison in comparisons if comparison is not None]
-
-
-def _compare_report_to_chance(report: Any) -> ChanceComparison | None:
-    try:
-        matrix = np.asarray(report["confusion"], dtype=np.int64)
-        clips = matrix.sum(1)
-        correct, clips = np.diag(matrix)[clips > 0], clips[clips > 0]
-        low, high = (float(bound) for bound in report["uar_ci95"])
-        return ChanceComparison(
-            corpus=str(report["corpus"]),
-            better=_beats_chance(correct, clips),
-            uar=float(report["uar"]),
-            ci95=(low, high),
-            n=int(report["n"]),
-            speakers=int(report["speakers"]),
-            unseen_speakers=report.get("unseen_speakers") is True,
-            n_classes=len(clips),
-        )
-    except (AttributeError, KeyError, TypeError, ValueError):
-        return None
+    comparisons = []
+    for report in reports:
+        with suppress(AttributeError, KeyError, TypeError, ValueError):
+            matrix = np.asarray(report["confusion"], dtype=np.int64)
+            clips = matrix.sum(1)
+            correct, clips = np.diag(matrix)[clips > 0], clips[clips > 0]
+            low, high = map(float, report["uar_ci95"])
+            comparison = ChanceComparison(
+                corpus=str(report["corpus"]),
+                better=_beats_chance(correct, clips),
+                uar=float(report["uar"]),
+                ci95=(low, high),
+                n=int(report["n"]),
+                speakers=int(report["speakers"]),
+                unseen_speakers=report.get("unseen_speakers") is True,
+                n_classes=len(clips),
+            )
+            comparisons.append(comparison)
+    return comparisons
 
 
 def _beats_chance(correct: NDArray[np.int64], clips: NDArray[np.int64]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from serdemo.metrics.bootstrap import Bounds, draw_speakers, percentile_interval
 from serdemo.metrics.classification import check_same_length
+from serdemo.metrics.clusters import unit_rows
 from serdemo.schema.errors import SerdemoError
+from serdemo.schema.types import Record
 
 MAX_TRIALS = 100_000  # of a corpus
 
@@ -37,7 +39,7 @@ class Trials:
 
 
 @dataclass(frozen=True, slots=True)
-class Verification:
+class Verification(Record):
     """Speaker verification result of a checkpoint on `n` clips of a corpus; rates are fractions.
 
     `same_trials` and `different_trials` count pairs of clips. `eer_ci95` is a bootstrap interval
@@ -56,10 +58,6 @@ class Verification:
     eer_ci95: tuple[float, float] | None
     unseen_speakers: bool
     refused: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """Dictionary ready for JSON."""
-        return asdict(self)
 
 
 def sample_pairs(clips: int, limit: int = MAX_TRIALS, seed: int = 0) -> NDArray[np.int64]:
@@ -84,12 +82,9 @@ def make_trials(
     None unless there are pairs of one speaker and pairs of two. Raises SerdemoError for embeddings
     that are not finite.
     """
-    rows = np.asarray(embeddings, dtype=np.float64)
-    if not np.isfinite(rows).all():
-        raise SerdemoError("The embeddings hold values that are not finite: train the model anew.")
+    rows = unit_rows(embeddings)
     pairs = sample_pairs(len(rows), limit, seed)
     codes = np.unique(np.asarray(speakers), return_inverse=True)[1]
-    rows = rows / np.linalg.norm(rows, axis=1, keepdims=True).clip(min=1e-12)
     cosines = np.einsum("ij,ij->i", rows[pairs[:, 0]], rows[pairs[:, 1]])
     trials = Trials(cosines, codes[pairs])
     return trials if trials.same.any() and not trials.same.all() else None

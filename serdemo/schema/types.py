@@ -15,6 +15,16 @@ EMOTIONS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 SEVEN_CLASSES: dict[str, str] = {**{emotion: emotion for emotion in EMOTIONS}, "calm": "neutral"}
 
 
+class Record:
+    """Base of dataclasses that are written as JSON."""
+
+    __slots__ = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Dictionary ready for JSON."""
+        return asdict(self)  # type: ignore[call-overload,no-any-return]
+
+
 @dataclass(frozen=True, slots=True)
 class Utterance:
     """One clip of a corpus.

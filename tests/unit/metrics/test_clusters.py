@@ -187,7 +187,7 @@ def test_what_are_no_embeddings_is_told() -> None:
     for rows in (np.array([[1.0, np.nan]] * 2), np.ones(2)):
         with pytest.raises(SerdemoError, match="rows of as many finite numbers"):
             clusters.analyse(rows, ["a", "a"], ["x", "y"])
-    with pytest.raises(SerdemoError, match="3 embeddings and 2 speakers do not fit"):
+    with pytest.raises(SerdemoError, match="3 of embeddings, 2 of speakers"):
         clusters.within_speakers(np.ones((3, 2)), ["a", "a"])
 
 

@@ -110,5 +110,5 @@ def test_without_both_kinds_of_pairs_there_are_no_trials(speakers: list[str]) ->
 
 
 def test_embeddings_of_no_number_are_told() -> None:
-    with pytest.raises(SerdemoError, match="not finite"):
+    with pytest.raises(SerdemoError, match="finite numbers"):
         verification.make_trials(np.full((3, 2), np.nan), ["a", "a", "b"])

@@ -99,12 +99,14 @@ def test_a_clip_is_drawn_with_all_its_answers() -> None:
     """Ten answers to each of four clips are four clips' worth of knowledge, not forty."""
     truth, files = ["a", "a", "b", "b"], ["1", "2", "3", "4"]
     answers = ["a", "b", "b", "a"]
-    once = bootstrap.bootstrap_interval(truth, answers, ["s"] * 4)
-    many = bootstrap.bootstrap_interval(truth * 10, answers * 10, ["s"] * 40, clips=files * 10)
-    assert many == once
-    assert (many.over, many.draws_from) == ("clips", 4)
-    alone = bootstrap.bootstrap_interval(truth * 10, answers * 10, ["s"] * 40)
-    assert alone.high - alone.low < many.high - many.low
+    once, *_ = bootstrap.bootstrap_draws(truth, answers, ["s"] * 4)
+    many, *unit = bootstrap.bootstrap_draws(truth * 10, answers * 10, ["s"] * 40, clips=files * 10)
+    assert np.array_equal(many, once)
+    assert unit == ["clips", 4]
+    alone, *_ = bootstrap.bootstrap_draws(truth * 10, answers * 10, ["s"] * 40)
+    assert np.ptp(bootstrap.percentile_interval(alone)) < np.ptp(
+        bootstrap.percentile_interval(many)
+    )
 
 
 def test_models_with_other_labels_are_joined() -> None:
