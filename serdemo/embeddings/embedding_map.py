@@ -35,10 +35,9 @@ SHIPPED = ("speaker", "compact")  # checkpoints with a shipped map; the first is
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EmbeddingMap:
-    """A `table` of N clips with `positions` (N, 2 or 3) by projection, `clusters` (N,) and `figures`.
-
-    Clusters and figures are those of `cluster_study.study`. In a compressed map the table's
-    embeddings are the model's projected on `basis` (E, R).
+    """A `table` of N clips with `positions` (N, 2 or 3) by projection, and the `clusters` (N,) and
+    `figures` of `cluster_study.study`. In a compressed map the table's embeddings are the model's
+    projected on `basis` (E, R).
     """
 
     table: Table
@@ -61,9 +60,8 @@ class EmbeddingMap:
 
     def reference_map(self, names: tuple[str, ...]) -> ReferenceMap:
         """Reference map for placing new clips in the projections `names`, whose columns are stacked."""
-        return ReferenceMap(
-            self.table.embedding, np.hstack([self.positions[name] for name in names])
-        )
+        positions = np.hstack([self.positions[name] for name in names])
+        return ReferenceMap(self.table.embedding, positions)
 
 
 def pca_only(table: Table) -> EmbeddingMap:
@@ -180,11 +178,12 @@ def _is_figures(values: Any, counts: tuple[str, ...]) -> bool:
     """Whether `values` is an entry of figures: integer `counts`, and two tables of rates."""
     if not isinstance(values, dict) or set(values) != {*counts, "found", "chance"}:
         return False
-    tables = (values["found"], values["chance"])
+    rates = (values["found"], values["chance"])
+    if not all(isinstance(table, dict) for table in rates):
+        return False
+    numbers = (number for table in rates for number in table.values() if number is not None)
     return all(type(values[name]) is int for name in counts) and all(
-        isinstance(rates, dict)
-        and all(rate is None or type(rate) in (int, float) for rate in rates.values())
-        for rates in tables
+        type(number) in (int, float) for number in numbers
     )
 
 

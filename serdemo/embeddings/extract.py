@@ -7,7 +7,7 @@ when it is needed.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,24 +49,26 @@ def embed(
 ) -> Embedded:
     """Embed clips with the checkpoint in `folder`; the table's paths are relative to `base`.
 
-    `progress` receives the number of clips done. Each clip is cached at once, so that an
-    interrupted run continues where it stopped. Raises SerdemoError when the checkpoint or none of
-    the clips can be read.
+    `progress` receives the number of clips done. Each clip is cached at once. Raises SerdemoError
+    when the checkpoint or none of the clips can be read.
     """
     fingerprint = checkpoint_digest(folder)
     cache = ArrayCache(options.folder / f"embed-{fingerprint[:16]}", options.cache_gb)
     keyed_clips, errors = _content_digests(utterances, options.folder / DIGESTS_FILE)
     missing = {key: clip.path for clip, key in keyed_clips if key not in cache}
     fresh: dict[str, NDArray[np.float32]] = {}
-    done = len(keyed_clips) - len(missing)
+    n_cached = len(keyed_clips) - len(missing)
     if missing:
-        for key, values in _embed_clips(folder, missing, device):
-            done += 1
-            progress(done)
-            if isinstance(values, SerdemoError):
-                errors.append(str(values))
-            else:
-                fresh[key] = _join_halves(cache.put(key, _split_halves(values)))
+        from serdemo.inference.predictor import Embedder
+
+        outputs = Embedder(folder, device=device).embed_many(missing.values())
+        for done, (key, output) in enumerate(zip(missing, outputs, strict=True), start=1):
+            progress(n_cached + done)
+            if isinstance(output, SerdemoError):
+                errors.append(str(output))
+                continue
+            values = np.concatenate([output.embedding, output.probabilities]).astype(np.float32)
+            fresh[key] = _join_halves(cache.put(key, _split_halves(values)))
     rows = [
         (clip, fresh[key] if key in fresh else _join_halves(cache.get(key)))
         for clip, key in keyed_clips
@@ -100,7 +102,7 @@ def _content_digests(
 ) -> tuple[list[tuple[Utterance, str]], list[str]]:
     """Each readable clip with the digest of its content, and the errors of the others.
 
-    Digests are stored in the file `path` with the size and modification time of each clip.
+    The file `path` stores digests with each clip's size and modification time.
     """
     try:
         stored = read_json(path) if path.exists() else {}
@@ -128,31 +130,15 @@ def _content_digests(
     return keyed_clips, errors
 
 
-def _embed_clips(
-    folder: Path, paths: Mapping[str, Path], device: str
-) -> Iterator[tuple[str, NDArray[np.float32] | SerdemoError]]:
-    """Yield each key of `paths` with embedding and probabilities (E + C,) of its clip, or its error."""
-    from serdemo.inference.predictor import Embedder
-
-    embedder = Embedder(folder, device=device)
-    for key, output in zip(paths, embedder.embed_many(paths.values()), strict=True):
-        if isinstance(output, SerdemoError):
-            yield key, output
-        else:
-            values = np.concatenate([output.embedding, output.probabilities])
-            yield key, values.astype(np.float32)
-
-
 def _split_halves(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Split (D,) into two rows (2, D) for half precision: rounded values and their rounding errors."""
+    """Split (D,) into rows (2, D) for half precision: rounded values and their rounding errors."""
     rounded = values.astype(np.float16).astype(np.float32)
     return np.stack([rounded, values - rounded])
 
 
 def _join_halves(halves: NDArray[np.float16]) -> NDArray[np.float32]:
     """Inverse of `_split_halves`."""
-    values: NDArray[np.float32] = halves.astype(np.float32).sum(axis=0)
-    return values
+    return np.sum(halves, axis=0, dtype=np.float32)
 
 
 def _table(
@@ -169,7 +155,8 @@ def _table(
     texts = [
         (
             Path(os.path.relpath(clip.path, base)).as_posix(),
-            *(clip.corpus, clip.speaker, clip.gender, clip.language, clip.emotion, prediction),
+            *(getattr(clip, name) for name in TEXT_COLUMNS[1:-1]),
+            prediction,
         )
         for (clip, _), prediction in zip(rows, predictions, strict=True)
     ]

@@ -29,11 +29,10 @@ def table_columns(path: Path, schema: Any) -> list[str]:
 
     Raises SerdemoError where one is missing, occurs twice, or has another type.
     """
-    for name in REQUIRED:
-        if name not in schema.names:
-            raise SerdemoError(
-                f"{path.name} has no column {name}: make the table with `serdemo embed`."
-            )
+    if missing := [name for name in REQUIRED if name not in schema.names]:
+        raise SerdemoError(
+            f"{path.name} has no column {missing[0]}: make the table with `serdemo embed`."
+        )
     columns = [
         name for name in schema.names if name in _TYPES or name.startswith(PROBABILITY_PREFIX)
     ]

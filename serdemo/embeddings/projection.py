@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from serdemo.metrics.clusters import unit_rows
 from serdemo.schema.errors import SerdemoError, UsageError
 
 Points = NDArray[np.float32]
@@ -24,9 +25,8 @@ MIN_POINTS = 4  # for UMAP
 def pca(embeddings: Points, dimensions: int = 2) -> Points:
     """Principal components (N, `dimensions`) of `embeddings` (N, D), by decreasing variance.
 
-    Signs are fixed (the largest weight of a component is positive), so that a map is reproducible;
-    missing dimensions are 0. Raises SerdemoError for no points or values that are not finite,
-    UsageError for dimensions below 1.
+    The largest weight of a component is positive; missing dimensions are 0. Raises SerdemoError
+    for no points or values that are not finite, UsageError for dimensions below 1.
     """
     from sklearn.decomposition import PCA
 
@@ -87,11 +87,8 @@ class ReferenceMap:
     """Fixed map on which new clips are placed by their nearest neighbours among its points."""
 
     def __init__(self, embeddings: Points, positions: Points) -> None:
-        """Build from `embeddings` (N, D) and their `positions` (N, dimensions).
-
-        Raises SerdemoError for different lengths or values that are not finite.
-        """
-        self.embeddings = _unit_rows(check_points(embeddings))
+        """Build from `embeddings` (N, D) and their `positions` (N, dimensions)."""
+        self.embeddings = unit_rows(check_points(embeddings)).astype(np.float32)
         self.positions = check_points(positions)
         if len(self.embeddings) != len(self.positions):
             raise SerdemoError(
@@ -111,7 +108,7 @@ class ReferenceMap:
                 f"This embedding has {points.shape[1]} numbers, the map's {self.embeddings.shape[1]}:"
                 " they are of two models."
             )
-        cosines = self.embeddings @ _unit_rows(points)[0]
+        cosines = self.embeddings @ unit_rows(points)[0].astype(np.float32)
         count = min(neighbours, len(cosines))
         rows = np.argpartition(-cosines, count - 1)[:count]
         rows = rows[np.argsort(-cosines[rows], kind="stable")]
@@ -120,9 +117,7 @@ class ReferenceMap:
             weights = np.ones(count, np.float32)
         position = (weights / weights.sum()) @ self.positions[rows]
         return Placement(
-            position.astype(np.float32),
-            tuple(int(row) for row in rows),
-            tuple(float(value) for value in cosines[rows]),
+            position.astype(np.float32), tuple(rows.tolist()), tuple(cosines[rows].tolist())
         )
 
 
@@ -137,10 +132,3 @@ def check_points(values: Points) -> Points:
     if not np.isfinite(table).all():
         raise SerdemoError("Some embeddings hold values that are not finite: embed anew.")
     return table
-
-
-def _unit_rows(table: Points) -> Points:
-    norms: Points = np.maximum(np.linalg.norm(table, axis=1, keepdims=True), 1e-12).astype(
-        np.float32
-    )
-    return table / norms

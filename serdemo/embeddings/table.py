@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -28,9 +29,9 @@ ABOUT, NOTES = b"serdemo", b"serdemo_map"
 class Table:
     """Embeddings of N clips.
 
-    `text` holds the N values of each of `TEXT_COLUMNS`; `embedding` (N, E) and, for C `labels`,
-    `probabilities` (N, C) are float32. Without a classifier C is 0 and `prediction` empty. `about`
-    has the name and digest of the checkpoint, the version, and the speakers seen in training.
+    `text` holds the N values of each of `TEXT_COLUMNS`, `embedding` is (N, E), `probabilities`
+    (N, C) of C `labels`, none without a classifier. `about` has the name and digest of the
+    checkpoint, the version, and the speakers seen in training.
     """
 
     text: dict[str, tuple[str, ...]]
@@ -121,13 +122,18 @@ def read(path: Path) -> Table:
     if not len(data):
         raise SerdemoError(f"{path.name} holds no clips: embed a corpus that has some.")
     columns = [name for name in data.column_names if name.startswith(PROBABILITY_PREFIX)]
-    probabilities = [_probabilities(path, data, name) for name in columns]
-    empty = np.zeros((len(data), 0), np.float32)
+    probabilities = np.zeros((len(data), len(columns)), np.float32)
+    for n, name in enumerate(columns):
+        probabilities[:, n] = _floats(data[name])
+        if not (np.abs(probabilities[:, n] - 0.5) <= 0.501).all():
+            raise SerdemoError(
+                f"The column {name} of {path.name} must hold {parquet_limits.PARTS}."
+            )
     return Table(
         text={name: _text(path, data, name) for name in TEXT_COLUMNS},
         embedding=_embedding(path, data),
         labels=tuple(name.removeprefix(PROBABILITY_PREFIX) for name in columns),
-        probabilities=np.stack(probabilities, axis=1) if probabilities else empty,
+        probabilities=probabilities,
         about=_json(data, ABOUT),
     )
 
@@ -163,25 +169,15 @@ def _floats(column: Any) -> NDArray[np.float32]:
     return values
 
 
-def _probabilities(path: Path, data: Any, name: str) -> NDArray[np.float32]:
-    values = _floats(data[name])
-    if not (np.abs(values - 0.5) <= 0.501).all():
-        raise SerdemoError(f"The column {name} of {path.name} must hold {parquet_limits.PARTS}.")
-    return values
-
-
 def _embedding(path: Path, data: Any) -> NDArray[np.float32]:
     """Embeddings (N, E); raises SerdemoError unless all rows are equally many finite numbers."""
     column = data["embedding"].combine_chunks()
     if not column.null_count:
         flat = _floats(column.flatten())
         width, rest = divmod(len(flat), len(column))
-        sizes = (
-            {width}
-            if pa.types.is_fixed_size_list(column.type)
-            else set(np.unique(column.value_lengths().to_numpy(zero_copy_only=False)).tolist())
-        )
-        if not rest and sizes == {width} and width and np.isfinite(flat).all():
+        fixed = pa.types.is_fixed_size_list(column.type)
+        equal = fixed or pc.all(pc.equal(column.value_lengths(), width)).as_py()
+        if equal and width and not rest and np.isfinite(flat).all():
             return flat.reshape(len(column), width)
     raise SerdemoError(f"The column embedding of {path.name} must hold {parquet_limits.LISTS}.")
 

@@ -19,9 +19,9 @@ COVERAGE = 0.85  # share of predictions that count as sure
 def calibration_error(probabilities: ArrayLike, truth_index: ArrayLike, bins: int = 15) -> float:
     """Expected calibration error (Guo et al., arXiv 1706.04599) of `probabilities` (N, K).
 
-    `truth_index` (N,) are the true classes. Clips are put into `bins` equally wide bins of
-    confidence (the largest probability), open below and closed above; the result is the mean gap
-    between confidence and accuracy of a bin, weighted by its clips.
+    The mean gap between confidence (the largest probability) and accuracy over equally wide `bins`
+    of confidence, open below and closed above, weighted by their clips. `truth_index` (N,) are the
+    true classes.
     """
     rows, truth = check_rows(probabilities, truth_index)
     if bins < 1:
@@ -35,8 +35,7 @@ def calibration_error(probabilities: ArrayLike, truth_index: ArrayLike, bins: in
 def fit_temperature(logits: ArrayLike, truth_index: ArrayLike) -> float:
     """Temperature T, within `TEMPERATURES`, that minimises the NLL of softmax(logits / T).
 
-    `logits` (N, K), `truth_index` (N,). Where the loss has no minimum (every prediction correct, or
-    none better than chance) T is at an end of the range.
+    `logits` (N, K), `truth_index` (N,). Where the loss has no minimum T is at an end of the range.
     """
     from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax
@@ -53,10 +52,7 @@ def fit_temperature(logits: ArrayLike, truth_index: ArrayLike) -> float:
 
 
 def threshold_for_coverage(confidences: ArrayLike, coverage: float) -> float:
-    """Largest threshold that at least the share `coverage`, in (0, 1], of `confidences` (N,) reach.
-
-    A prediction is sure where its confidence is not below the threshold.
-    """
+    """Largest threshold that at least the share `coverage`, in (0, 1], of `confidences` (N,) reach."""
     values = np.sort(np.asarray(confidences, dtype=np.float64).ravel())[::-1]
     if not len(values) or not np.isfinite(values).all():
         raise SerdemoError("A threshold needs at least one confidence, and all of them finite.")

@@ -31,11 +31,11 @@ Codes = NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Agreement of clusters with emotions: NMI, ARI, purity, and silhouette of the emotions.
+    """Agreement of clusters with emotions; a value is None where it is not defined.
 
     NMI and ARI are 1 for identical partitions and about 0 by chance. Purity is the share of clips
     whose emotion is the most frequent one of their cluster. `silhouette`, -1 to 1, treats emotions
-    as clusters. A value is None where it is not defined.
+    as clusters.
     """
 
     nmi: float | None = None
@@ -96,9 +96,9 @@ def k_means(rows: Rows, k: int, seed: int = 0) -> Codes:
 
 
 def silhouette(rows: Rows, groups: Codes, seed: int = 0) -> float | None:
-    """Mean silhouette of `groups` (N,) in `rows` (N, D); None for one group, or one for each clip.
+    """Mean silhouette of `groups` (N,) in `rows` (N, D), of a sample where there are many clips.
 
-    Computed on a random sample of `MAX_SILHOUETTE_CLIPS` clips where there are more.
+    None for one group, or one for each clip.
     """
     from sklearn.metrics import silhouette_score
 
@@ -112,11 +112,8 @@ def silhouette(rows: Rows, groups: Codes, seed: int = 0) -> float | None:
 
 
 def cluster(rows: Rows, k: int = 0, seed: int = 0) -> Codes:
-    """Clusters (N,) of `rows` (N, D): `k` of them or, for k = 0, the number with the best silhouette.
-
-    Candidates are the `CLUSTER_COUNTS` below the number of different clips; where there is none,
-    all clips make one cluster.
-    """
+    """Clusters (N,) of `rows` (N, D): `k` of them or, for k = 0, the number with the best silhouette
+    among `CLUSTER_COUNTS`; one where there are too few different clips."""
     if k:
         return k_means(rows, k, seed)
     best_score, best = -2.0, np.zeros(len(rows), dtype=np.intp)

@@ -71,7 +71,8 @@ def probe(
         return None  # a fold would train on a single class
     with single_thread():
         predicted = cross_val_predict(linear(), rows, codes, cv=splits)
-    matrix = classification.confusion(names, classes[predicted], classes)
+    labels = classes.tolist()
+    matrix = classification.confusion(names.tolist(), [labels[code] for code in predicted], labels)
     return Probe(
         n=len(rows),
         classes=len(classes),

@@ -24,10 +24,9 @@ Outcome = Literal["better", "worse", "no difference"]
 
 @dataclass(frozen=True, slots=True)
 class PairedComparison:
-    """Comparison of models a and b on the same `n` clips; rates are fractions.
+    """Comparison of models a and b on the same `n` clips: UAR with 95 % intervals, as fractions.
 
-    UAR of both with 95 % intervals; `ci95` is the interval of the difference b - a, `over` the unit
-    that the bootstrap resampled, and `verdict` says how b compares with a.
+    `ci95` is the interval of b - a, `over` the resampled unit; b is `verdict` than a.
     """
 
     uar_a: float
@@ -69,11 +68,10 @@ def paired_bootstrap(
 ) -> PairedComparison:
     """Compare two models by whether each was right, `right_a` and `right_b` (N,), on N clips.
 
-    The bootstrap resamples speakers with all their clips. With fewer than `MANY_SPEAKERS` it
-    resamples each speaker's clips as well, so that two or three who agree by chance do not pass for
-    certainty; with one speaker, clips alone. A verdict other than "no difference" needs an interval
-    without 0 and `MIN_DISCORDANT` clips that only one of the two got right. Raises SerdemoError
-    without clips.
+    The bootstrap resamples speakers with all their clips; below `MANY_SPEAKERS` each speaker's
+    clips as well, since two or three may agree by chance; of one speaker, clips alone. A verdict
+    other than "no difference" needs an interval without 0 and `MIN_DISCORDANT` clips that only one
+    of the two got right. Raises SerdemoError without clips.
     """
     if not len(truth) == len(right_a) == len(right_b) == len(speakers) > 0:
         raise SerdemoError("A comparison needs at least one clip, and the same ones for both.")
@@ -149,9 +147,9 @@ def _recalls(sums: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np
 
 @dataclass(frozen=True, slots=True)
 class ChanceComparison:
-    """Comparison of a model with chance on the `n` clips of a corpus; rates are fractions.
+    """Comparison of a model's UAR (a fraction) with chance on the `n` clips of a corpus.
 
-    `better` says that the UAR is significantly above chance, `n_classes` how many classes have clips.
+    `better` is significantly above chance; `n_classes` have clips.
     """
 
     corpus: str

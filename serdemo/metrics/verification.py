@@ -42,10 +42,9 @@ class Trials:
 class Verification(Record):
     """Speaker verification result of a checkpoint on `n` clips of a corpus; rates are fractions.
 
-    `same_trials` and `different_trials` count pairs of clips. `eer_ci95` is a bootstrap interval
-    over speakers, None where there are too few of them. `unseen_speakers` is True only when the
-    checkpoint was neither trained nor selected on any of them; `refused` are the errors of clips
-    that could not be read.
+    `eer_ci95` is a bootstrap interval over speakers, None for too few. `unseen_speakers` is True only
+    when the checkpoint was neither trained nor selected on any of them; `refused` are the errors of
+    clips that could not be read.
     """
 
     checkpoint: str
@@ -61,10 +60,7 @@ class Verification(Record):
 
 
 def sample_pairs(clips: int, limit: int = MAX_TRIALS, seed: int = 0) -> NDArray[np.int64]:
-    """Pairs (T, 2) of different clips, the smaller index first: all, or `limit` drawn by `seed`.
-
-    Empty below two clips.
-    """
+    """Pairs (T, 2) of different clips, the smaller index first: all, or `limit` drawn by `seed`."""
     count = clips * (clips - 1) // 2
     if count <= limit:
         return np.stack(np.triu_indices(clips, 1), axis=1).astype(np.int64)
@@ -79,8 +75,7 @@ def make_trials(
 ) -> Trials | None:
     """Trials between clips with `embeddings` (N, E) of N `speakers`; at most `limit`, drawn by `seed`.
 
-    None unless there are pairs of one speaker and pairs of two. Raises SerdemoError for embeddings
-    that are not finite.
+    None unless there are pairs of one speaker and pairs of two.
     """
     rows = unit_rows(embeddings)
     pairs = sample_pairs(len(rows), limit, seed)

@@ -3,6 +3,7 @@ state that a training run resumes from."""
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -17,12 +18,29 @@ from serdemo.nn import encoders
 from serdemo.nn.checkpoint_files import DESCRIPTION, WEIGHTS, read_tensors
 from serdemo.nn.description import Description, read_description
 from serdemo.nn.model import HeadOptions, Model
-from serdemo.nn.tensor_names import current_names
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.files import read_json, recovered_path, replace_folder, write_json
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 STATE_TENSORS, STATE_VALUES = "state.safetensors", "state.json"
+
+# Former names of tensors in a model -> present names.
+RENAMED = {
+    r"encoder\.front\.convolutions\.": r"encoder.subsampling.convolutions.",
+    r"encoder\.front\.project\.": r"encoder.subsampling.projection.",
+    r"encoder\.front\.norm\.": r"encoder.subsampling.norm.",
+    r"encoder\.blocks\.(\d+)\.before\.": r"encoder.blocks.\2.ff1.",
+    r"encoder\.blocks\.(\d+)\.behind\.": r"encoder.blocks.\2.ff2.",
+    r"encoder\.blocks\.(\d+)\.convolution\.after\.": r"encoder.blocks.\2.convolution.depthwise_norm.",
+    r"encoder\.mix$": r"encoder.layer_weights",
+    r"encoder\.reduce\.": r"encoder.bottleneck.",
+    r"pooling\.inner\.": r"pooling.hidden.",
+    r"pooling\.outer\.": r"pooling.score.",
+    r"pooling\.level\.": r"pooling.input_norm.",
+    r"pooling\.means\.": r"pooling.output_norm.",
+}
+PREFIX = r"((?:(?:model|average|ema|module)\.)*)"  # of a model's tensors in a training state
+_PATTERNS = [(re.compile(f"^{PREFIX}{old}"), rf"\1{new}") for old, new in RENAMED.items()]
 
 
 def build(description: Description, name: str = "the checkpoint") -> Model:
@@ -38,10 +56,7 @@ def build(description: Description, name: str = "the checkpoint") -> Model:
 
 
 def save(folder: Path, model: Model, description: Description, *, half: bool = True) -> None:
-    """Write a checkpoint, in half precision unless `half` is False.
-
-    Replaces the folder atomically; its other files (the model card) are copied.
-    """
+    """Write a checkpoint atomically, in half precision if `half`; the folder's other files stay."""
     folder = folder.resolve()
 
     def write(target: Path) -> None:
@@ -96,9 +111,8 @@ def load(folder: Path | str, device: str | torch.device = "cpu") -> tuple[Model,
 def init_weights_from(folder: Path, model: Model) -> None:
     """Initialise `model` with the weights of a checkpoint where names and shapes agree.
 
-    The encoder must agree as a whole; heads of other sizes keep their initial weights, as does the
-    classifier of other labels. Raises UsageError when the encoders differ, SerdemoError when the
-    checkpoint cannot be read.
+    Heads of other sizes keep their initial weights, as does the classifier of other labels. Raises
+    UsageError when the encoders differ, SerdemoError when the checkpoint cannot be read.
     """
     source, _ = load(folder)
     source_state, own_state = source.state_dict(), model.state_dict()
@@ -136,3 +150,16 @@ def load_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     if not folder.exists():
         return None
     return current_names(read_tensors(folder / STATE_TENSORS)), read_json(folder / STATE_VALUES)
+
+
+def current_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors under their present names; present names stay as they are."""
+    return {_current_name(name): value for name, value in tensors.items()}
+
+
+def _current_name(name: str) -> str:
+    for pattern, replacement in _PATTERNS:
+        name, n_matches = pattern.subn(replacement, name)
+        if n_matches:
+            break
+    return name

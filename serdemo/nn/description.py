@@ -139,10 +139,7 @@ def _strip_folder(value: str) -> str:
 
 
 def read_description(folder: Path) -> Description:
-    """Read the description of a checkpoint folder, without its weights.
-
-    Raises SerdemoError when a file is missing or the description is invalid.
-    """
+    """Read a folder's description; raises SerdemoError when a file is missing or it is invalid."""
     name, folder = folder.resolve().name, recovered_path(folder)
     if not folder.exists():
         raise SerdemoError(f"There is no checkpoint {name}: the folder does not exist.")

@@ -9,6 +9,7 @@ import torch
 
 from serdemo.schema import settings
 from serdemo.schema.errors import UsageError
+from serdemo.schema.text import counted
 
 
 def pick_device(name: str) -> torch.device:
@@ -33,16 +34,14 @@ def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     if device.type == "cpu":
-        threads = torch.get_num_threads()
-        return f"this machine's processor ({threads} thread{'' if threads == 1 else 's'})"
+        return f"this machine's processor ({counted(torch.get_num_threads(), 'thread')})"
     return f"this machine's GPU ({device.type})"
 
 
 @contextmanager
 def flushed_denormals() -> Iterator[None]:
-    """Context manager that flushes denormal numbers to zero.
+    """Context manager that flushes denormal numbers to zero, with which a CPU is many times slower.
 
-    During training, moments and activations become denormal, with which a CPU is many times slower.
     Threads that torch starts inside inherit the setting.
     """
     torch.set_flush_denormal(True)

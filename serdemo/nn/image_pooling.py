@@ -30,10 +30,7 @@ class ImagePooling(nn.Module):
         self.side = side
 
     def image(self, frames: Tensor, mask: Tensor) -> Tensor:
-        """Resize frames (B, F, D) with mask (B, F) to images (B, S, S) float32: time down, features across.
-
-        Bilinear, from the valid frames of each clip.
-        """
+        """Images (B, S, S) float32 of the valid frames (B, F, D), bilinear: time down, features across."""
         counts = mask.sum(1).clamp_min(1).tolist()
         size = (self.side, self.side)
         rows = [
@@ -53,10 +50,9 @@ class ImagePooling(nn.Module):
 class ImageCNN(ImagePooling):
     """3, 5 or 7 convolutions of 3 x 3 with batch norm and ReLU, max pooling after each pair.
 
-    The output is the mean over time, (B, channels x bins). The feature axis keeps its bins: unlike
-    the pixels of a photograph, features at different positions mean different things. Each channel
-    is normalised over clips and bins, for which four clips suffice, and the vector is scaled to
-    length about 1, since the gradient of the next layer grows with its width.
+    The output is the mean over time, (B, channels x bins): unlike the pixels of a photograph,
+    features at different positions mean different things. Each channel is normalised over clips
+    and bins, and the vector scaled to length about 1: the next layer's gradient grows with its width.
     """
 
     def __init__(self, side: int, layers: int, dropout: float) -> None:
@@ -104,10 +100,7 @@ class EfficientNet(ImagePooling):
         self.width = int(network.classifier[-1].in_features)
 
     def load_imagenet(self) -> None:
-        """Load weights pretrained on ImageNet, which torchvision downloads and verifies.
-
-        Raises SerdemoError when they cannot be downloaded.
-        """
+        """Load ImageNet weights, downloaded by torchvision; raises SerdemoError where that fails."""
         try:
             weights = torchvision().EfficientNet_B0_Weights.IMAGENET1K_V1
             state = weights.get_state_dict(progress=False, check_hash=True)

@@ -12,11 +12,10 @@ def supervised_contrastive(
 ) -> Tensor:
     """Supervised contrastive loss (Khosla et al., arXiv 2004.11362, equation 2, "out").
 
-    `embeddings` (B, D) of any scale are normalised; `labels` (B,) are integers, -1 for unknown,
-    which is never a positive. With `groups` (B,), positives are taken across groups only (same
-    label, other group), as in the cross-corpus method; pairs of one label and one group are then
-    neither positive nor negative. Anchors without a positive are left out of the mean; a batch
-    without anchors gives 0.
+    `embeddings` (B, D) are normalised; `labels` (B,) are integers, -1 for unknown, never a positive.
+    With `groups` (B,), positives have the same label and another group; pairs of one label and one
+    group are then neither positive nor negative. Anchors without a positive are left out of the
+    mean; a batch without anchors gives 0.
     """
     diagonal = torch.eye(len(embeddings), dtype=torch.bool, device=embeddings.device)
     same_label = (labels[:, None] == labels[None, :]) & (labels >= 0) & ~diagonal
@@ -33,10 +32,9 @@ def cluster_contrastive(
     """InfoNCE within speakers (in the batch form of arXiv 2004.11362, equation 2).
 
     A clip's positives are the clips of its speaker and cluster, its negatives those of the
-    speaker's other clusters. `embeddings` (B, D) of any scale are normalised; `clusters` and
-    `speakers` (B,) are integers. Clips of other speakers are in no denominator, since the voice
-    alone would separate them. Anchors without a positive or without a negative are left out of the
-    mean; a batch without anchors gives 0.
+    speaker's other clusters; other speakers' clips, which the voice alone would separate, are
+    neither. `embeddings` (B, D) are normalised; `clusters` and `speakers` (B,) are integers. Anchors
+    without a positive or a negative are left out; a batch without anchors gives 0.
     """
     diagonal = torch.eye(len(embeddings), dtype=torch.bool, device=embeddings.device)
     same_speaker = speakers[:, None] == speakers[None, :]
@@ -49,10 +47,9 @@ def cluster_contrastive(
 def _contrast(
     embeddings: Tensor, positive: Tensor, ignored: Tensor, anchors: Tensor, temperature: float
 ) -> Tensor:
-    """Contrastive loss: mean over `anchors` (B,) and their `positive` pairs (B, B) of -log softmax.
+    """Mean over `anchors` (B,) and their `positive` pairs (B, B) of -log softmax, 0 without anchors.
 
-    The softmax of an anchor's similarities is over all pairs that are not `ignored` (B, B). 0
-    without anchors.
+    The softmax of an anchor's similarities is over all pairs that are not `ignored` (B, B).
     """
     if not anchors.any():
         return embeddings.sum() * 0.0
@@ -68,10 +65,7 @@ def _contrast(
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
-    """Mean cross-entropy of `logits` (B, C), computed in float32.
-
-    `labels` (B,) are integers, of which -1 is ignored. A batch without labels gives 0.
-    """
+    """Mean cross-entropy of `logits` (B, C), in float32; labels (B,) of -1 are ignored, 0 for no label."""
     if not (labels >= 0).any():
         return logits.sum() * 0.0
     return F.cross_entropy(logits.float(), labels, ignore_index=-1, label_smoothing=smoothing)
@@ -82,9 +76,8 @@ def margin_softmax(
 ) -> Tensor:
     """Additive-margin softmax (Wang et al., arXiv 1801.05599, equation 6).
 
-    `embeddings` (B, D) and class `prototypes` (C, D) of any scale are normalised; `labels` (B,), of
-    which -1 is ignored; a batch without labels gives 0. The cosine to the own class must exceed
-    the others by `margin`.
+    `embeddings` (B, D) and class `prototypes` (C, D) are normalised; `labels` (B,) of -1 are ignored.
+    The cosine to the own class must exceed the others by `margin`.
     """
     cosine = cosines(embeddings, prototypes)
     own = F.one_hot(labels.clamp_min(0), len(prototypes)).to(cosine.dtype)
@@ -101,8 +94,8 @@ def cosine_pairs(embeddings: Tensor, labels: Tensor, margin: float = 0.2) -> Ten
     """Cosine embedding loss over all pairs of a batch.
 
     `embeddings` (B, D), `labels` (B,). A pair of one label costs 1 - cosine, a pair of two labels
-    max(0, cosine - `margin`). Both kinds of pairs have equal weight, however many there are; clips
-    of label -1 are in no pair, and a batch without pairs gives 0.
+    max(0, cosine - `margin`); both kinds have equal weight. Clips of label -1 are in no pair, and a
+    batch without pairs gives 0.
     """
     known = labels >= 0
     cosine, labels = cosines(embeddings[known], embeddings[known]), labels[known]

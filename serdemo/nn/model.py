@@ -9,13 +9,7 @@ from torch.nn import functional as F
 
 from serdemo.audio.waveform import SAMPLE_RATE
 from serdemo.data.dataset import Batch
-from serdemo.nn.image_pooling import (
-    CNN_LAYERS,
-    MIN_EFFICIENTNET_SIDE,
-    EfficientNet,
-    ImageCNN,
-    ImagePooling,
-)
+from serdemo.nn.image_pooling import CNN_LAYERS, MIN_EFFICIENTNET_SIDE, EfficientNet, ImageCNN
 from serdemo.nn.padding import length_mask, pad_or_trim
 from serdemo.nn.pooling import AttentiveStatisticsPooling, MeanPooling, SelfAttentionPooling
 from serdemo.schema.errors import UsageError
@@ -89,20 +83,9 @@ class Model(nn.Module):
     def __init__(self, encoder: nn.Module, labels: tuple[str, ...], options: HeadOptions) -> None:
         super().__init__()
         self.labels, self.options = labels, options
-        width: int = encoder.width  # type: ignore[assignment]
         self.encoder = encoder
-        self.pooling: nn.Module
-        if options.image:
-            self.pooling = _image_pooling(options)
-            width = self.pooling.width
-        elif options.pooling == "attention":
-            self.pooling = SelfAttentionPooling(width)
-        elif options.pooling == "mean":
-            self.pooling = MeanPooling()
-        else:
-            self.pooling = AttentiveStatisticsPooling(width, options.attention)
-            width = 2 * width
-        self.embedding = nn.Linear(width, options.embedding)
+        self.pooling = _pooling(options, encoder.width)  # type: ignore[arg-type]
+        self.embedding = nn.Linear(self.pooling.width, options.embedding)  # type: ignore[arg-type]
         self.classifier = _classifier(options, len(labels))
         self.projection = nn.Sequential(
             nn.Linear(options.embedding, options.embedding),
@@ -166,10 +149,18 @@ class _NoClassifier(nn.Module):
         return embedding[:, :0]
 
 
-def _image_pooling(options: HeadOptions) -> ImagePooling:
-    if options.pooling == "efficientnet":
-        return EfficientNet(options.image_side, options.image_dropout)
-    return ImageCNN(options.image_side, options.cnn_layers, options.image_dropout)
+def _pooling(options: HeadOptions, width: int) -> nn.Module:
+    match options.pooling:
+        case "efficientnet":
+            return EfficientNet(options.image_side, options.image_dropout)
+        case "cnn":
+            return ImageCNN(options.image_side, options.cnn_layers, options.image_dropout)
+        case "attention":
+            return SelfAttentionPooling(width)
+        case "mean":
+            return MeanPooling(width)
+        case _:
+            return AttentiveStatisticsPooling(width, options.attention)
 
 
 def _classifier(options: HeadOptions, classes: int) -> nn.Module:

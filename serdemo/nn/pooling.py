@@ -14,6 +14,7 @@ class AttentiveStatisticsPooling(nn.Module):
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
+        self.width = 2 * width
         self.hidden = nn.Linear(width, hidden)
         self.score = nn.Linear(hidden, width, bias=False)  # a bias would cancel in the softmax
 
@@ -34,6 +35,7 @@ class SelfAttentionPooling(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
+        self.width = width
         self.score = nn.Linear(width, 1, bias=False)
 
     def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
@@ -44,6 +46,10 @@ class SelfAttentionPooling(nn.Module):
 
 class MeanPooling(nn.Module):
     """Mean over the valid frames: frames (B, F, D), mask (B, F) -> (B, D)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
 
     def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
         weight = mask[:, :, None].float()

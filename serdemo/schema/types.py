@@ -22,7 +22,7 @@ class Record:
 
     def to_json(self) -> dict[str, Any]:
         """Dictionary ready for JSON."""
-        return asdict(self)  # type: ignore[call-overload,no-any-return]
+        return asdict(self)  # type: ignore[call-overload]
 
 
 @dataclass(frozen=True, slots=True)

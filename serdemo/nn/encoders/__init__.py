@@ -15,7 +15,7 @@ from torch import nn
 
 from serdemo.nn.encoders.conformer import ConformerEncoder, ConformerOptions
 from serdemo.nn.encoders.mel import SpectralEncoder
-from serdemo.nn.encoders.options import PRETRAINED, SPECTRAL, EncoderOptions, PretrainedOptions
+from serdemo.nn.encoders.options import PRETRAINED, EncoderOptions, PretrainedOptions
 from serdemo.schema.errors import UsageError
 from serdemo.schema.options import Options
 
@@ -31,7 +31,7 @@ class EncoderKind:
 
     options: type[Options]
     build: Callable[[Any, dict[str, Any]], nn.Module]
-    configure: Callable[[Any], dict[str, Any]]
+    configure: Callable[[Any], dict[str, Any]] = lambda options: {}
 
 
 def _pretrained(kind: str) -> EncoderKind:
@@ -56,20 +56,15 @@ def _pretrained(kind: str) -> EncoderKind:
     return EncoderKind(PretrainedOptions, build, configure)
 
 
-def _spectral(kind: str) -> EncoderKind:
-    return EncoderKind(Options, lambda options, config: SpectralEncoder(kind), lambda options: {})
-
-
 ENCODERS: dict[str, EncoderKind] = {
-    "compact": EncoderKind(ConformerOptions, lambda o, _: ConformerEncoder(o), lambda _: {}),
+    "compact": EncoderKind(ConformerOptions, lambda options, _: ConformerEncoder(options)),
     **{kind: _pretrained(kind) for kind in PRETRAINED},
-    **{kind: _spectral(kind) for kind in SPECTRAL},
+    "mel": EncoderKind(Options, lambda *_: SpectralEncoder("mel")),
+    "mfcc": EncoderKind(Options, lambda *_: SpectralEncoder("mfcc")),
 }
 
 
-def describe(
-    options_of: Callable[[type[Any]], Any],
-) -> tuple[str, dict[str, Any], dict[str, Any]]:
+def describe(options_of: Callable[[type[Any]], Any]) -> tuple[str, dict[str, Any], dict[str, Any]]:
     """Name, options and configuration of the selected encoder, as a checkpoint stores them.
 
     `options_of(group)` gives the options of a group. Raises SerdemoError when the source of a
@@ -95,6 +90,5 @@ def build(
 
 def load_pretrained(encoder: nn.Module) -> None:
     """Load the weights of the encoder's source; does nothing for an encoder without one."""
-    load = getattr(encoder, "load_pretrained", None)
-    if load is not None:
-        load()
+    if hasattr(encoder, "load_pretrained"):
+        encoder.load_pretrained()  # type: ignore[operator]

@@ -10,6 +10,7 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,10 +18,11 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from serdemo.nn.encoders import from_checkpoint
+from serdemo.nn.checkpoint_files import DESCRIPTION, WEIGHTS, is_checkpoint, read_tensors
 from serdemo.nn.encoders.options import PretrainedOptions
 from serdemo.nn.padding import length_mask, normalise
 from serdemo.schema.errors import SerdemoError, UsageError
+from serdemo.schema.files import read_json
 from serdemo.schema.libraries import install_command
 
 # kind -> configuration and model class of transformers, and the default hub id
@@ -59,8 +61,8 @@ def configure(kind: str, options: PretrainedOptions) -> dict[str, Any]:
     Raises SerdemoError when the source cannot be read.
     """
     source = options.source or KINDS[kind][2]
-    if (stored := from_checkpoint.load_config(kind, source)) is not None:
-        return stored
+    if is_checkpoint(source):
+        return _checkpoint_config(kind, Path(source))
     from transformers import AutoFeatureExtractor
 
     config_class, _ = classes(kind)
@@ -79,7 +81,33 @@ def configure(kind: str, options: PretrainedOptions) -> dict[str, Any]:
     return {"architecture": config.to_diff_dict(), "normalise": normalise}
 
 
+def _checkpoint_config(kind: str, folder: Path) -> dict[str, Any]:
+    """Encoder configuration of a serdemo checkpoint; raises UsageError for an encoder not of `kind`."""
+    values = read_json(folder / DESCRIPTION)
+    config = values.get("encoder_config") if isinstance(values, dict) else None
+    if not isinstance(config, dict):
+        raise SerdemoError(f"{folder.name} is damaged: its {DESCRIPTION} describes no encoder.")
+    if values.get("encoder") != kind:
+        raise UsageError(f"{folder.name} has the encoder {values.get('encoder')}, not {kind}.")
+    return config
+
+
+def _checkpoint_state(folder: Path) -> dict[str, Tensor]:
+    """Encoder tensors (float32) of a serdemo checkpoint; raises UsageError for LoRA adapters."""
+    state = {
+        name.removeprefix(CHECKPOINT_PREFIX): value.float()
+        for name, value in read_tensors(folder / WEIGHTS).items()
+        if name.startswith(CHECKPOINT_PREFIX)
+    }
+    if any("lora_" in name for name in state):
+        raise UsageError(
+            f"{folder.name} was trained with LoRA: begin with it by --init-from, not by --source."
+        )
+    return state
+
+
 ENCODER_TENSOR = re.compile(r"\b(encoder|conv_layers)\.")
+CHECKPOINT_PREFIX = "encoder.model."  # of a pretrained encoder's tensors in a checkpoint
 
 # What transformers raises for a file that is missing, damaged or of another format
 UNREADABLE = (
@@ -174,7 +202,10 @@ class Pretrained(nn.Module):
     def load_pretrained(self) -> None:
         """Load the weights of the source; raises SerdemoError unless every tensor fits."""
         source = self.options.source or KINDS[self.kind][2]
-        state = from_checkpoint.load_state(source) or self.source_state(source)
+        if is_checkpoint(source):
+            state = _checkpoint_state(Path(source))
+        else:
+            state = self.source_state(source)
         initial = self.model.state_dict()
         # A layer with an adapter holds the source's tensors as its `base_layer`.
         names = {n.replace(".base_layer.", "."): n for n in initial if "lora_" not in n}

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -18,9 +22,9 @@ from serdemo.nn.description import Description
 from serdemo.nn.encoders.conformer import ConformerOptions
 from serdemo.nn.encoders.options import SPECTRAL
 from serdemo.nn.model import HeadOptions, Model
-from serdemo.nn.tensor_names import current_names
 
 ALL = ("compact", *SPECTRAL, *KINDS)
+HEADS = HeadOptions(attention=8, embedding=8, projection=8)
 COMPACT = ConformerOptions(width=16, layers=2, heads=2, expansion=1, kernel=3)
 # Pretrained encoders with all the parts that they can have, in place of the defaults.
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -37,10 +41,12 @@ def config_of(name: str, sources: dict[str, Path], **options: Any) -> tuple[str,
 
 
 def make_model(
-    name: str, sources: dict[str, Path], heads: HeadOptions | None = None, **options: Any
+    name: str,
+    sources: dict[str, Path],
+    heads: HeadOptions = HEADS,
+    options: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[Model, Description]:
     kind, encoder_options, config = config_of(name, sources, **options)
-    heads = heads or HeadOptions(attention=8, embedding=8, projection=8)
     description = Description(
         ("angry", "sad"), kind, encoder_options, heads.to_json(), encoder_config=config
     )
@@ -50,12 +56,17 @@ def make_model(
     return model.eval(), description
 
 
+@pytest.fixture(scope="module")
+def models(sources: dict[str, Path]) -> Callable[[str], tuple[Model, Description]]:
+    """One model of each of `MODELS` with its description; a test takes a copy."""
+    made = cache(lambda name: make_model(MODELS[name][0], sources, *MODELS[name][1:]))
+    return lambda name: deepcopy(made(name))
+
+
 @torch.inference_mode()
 @pytest.mark.parametrize("name", ALL)
-def test_the_frames_of_a_clip_do_not_depend_on_its_batch(
-    sources: dict[str, Path], name: str
-) -> None:
-    encoder: Any = make_model(name, sources)[0].encoder
+def test_the_frames_of_a_clip_do_not_depend_on_its_batch(models: Any, name: str) -> None:
+    encoder: Any = models(name)[0].encoder
     waves = noise(9000, 16000, 40, 1)
     frames, mask = run(encoder, waves)
     assert frames.shape == (4, mask.shape[1], encoder.width)
@@ -68,8 +79,8 @@ def test_the_frames_of_a_clip_do_not_depend_on_its_batch(
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_gradients_reach_trainable_parameters_alone(sources: dict[str, Path], name: str) -> None:
-    encoder: Any = make_model(name, sources)[0].encoder
+def test_gradients_reach_trainable_parameters_alone(models: Any, name: str) -> None:
+    encoder: Any = models(name)[0].encoder
     encoder.train()
     frames, mask = run(encoder, noise(9000, 8000))
     trainable = {id(parameter) for parameter in encoder.trainable()}
@@ -97,7 +108,7 @@ def test_a_checkpoint_gives_the_same_logits_without_its_source(
     assert read == description
     wave, lengths = noise(9000)[0][None], torch.tensor([9000])
     torch.testing.assert_close(loaded.logits(wave, lengths), model.logits(wave, lengths))
-    fresh, _ = make_model(name, sources)
+    fresh = checkpoint.build(description)
     checkpoint.init_weights_from(tmp_path / "saved", fresh)
     assert_same_tensors(fresh.state_dict(), model.state_dict())
 
@@ -132,9 +143,9 @@ def former_name(name: str) -> str:
 IMAGE = HeadOptions(
     embedding=8, projection=8, pooling="cnn", image_side=32, image_seconds=0.6, cnn_layers=3
 )
-MODELS: dict[str, tuple[str, HeadOptions | None, dict[str, Any]]] = {
-    **{name: (name, None, {}) for name in ALL},
-    **{f"{n}, {v}": (n, None, options) for n in KINDS for v, options in VARIANTS.items()},
+MODELS: dict[str, tuple[str, HeadOptions, dict[str, Any]]] = {
+    **{name: (name, HEADS, {}) for name in ALL},
+    **{f"{n}, {v}": (n, HEADS, options) for n in KINDS for v, options in VARIANTS.items()},
     "compact, image": ("compact", IMAGE, {}),
 }
 
@@ -142,10 +153,9 @@ MODELS: dict[str, tuple[str, HeadOptions | None, dict[str, Any]]] = {
 @torch.inference_mode()
 @pytest.mark.parametrize("model_name", MODELS)
 def test_a_checkpoint_with_former_tensor_names_loads(
-    sources: dict[str, Path], tmp_path: Path, model_name: str
+    models: Any, tmp_path: Path, model_name: str
 ) -> None:
-    name, heads, options = MODELS[model_name]
-    model, description = make_model(name, sources, heads, **options)
+    model, description = models(model_name)
     folder = tmp_path / "former"
     checkpoint.save(folder, model, description, half=False)
     state = {key: value.clone() for key, value in load_file(folder / WEIGHTS).items()}
@@ -153,7 +163,7 @@ def test_a_checkpoint_with_former_tensor_names_loads(
     assert set(former) != set(state) and len(former) == len(state)
     save_file(former, folder / WEIGHTS)
     assert_same_tensors(checkpoint.load(folder)[0].state_dict(), model.state_dict())
-    fresh, _ = make_model(name, sources, heads, **options)
+    fresh = checkpoint.build(description)
     checkpoint.init_weights_from(folder, fresh)
     assert_same_tensors(fresh.state_dict(), model.state_dict())
 
@@ -174,4 +184,4 @@ def test_a_training_state_with_former_tensor_names_loads(tmp_path: Path) -> None
     state = checkpoint.load_state(tmp_path / "resume")
     assert state is not None
     assert set(state[0]) == {*present, *untouched}
-    assert current_names(state[0]) == state[0]  # present names stay
+    assert checkpoint.current_names(state[0]) == state[0]  # present names stay
