@@ -243,7 +243,7 @@ def test_a_pretrained_encoder_embeds_as_it_is(clips: Path, tmp_path: Path) -> No
     with torch.no_grad():
         frames, mask = run(encoder, [wave])
     np.testing.assert_allclose(found.embedding[row], frames[0][mask[0]].mean(0), atol=2e-3)
-    assert "24 of them known from before" in here(*line, "--out", out, "--device", "cpu").err
+    assert "24 of them from the cache" in here(*line, "--out", out, "--device", "cpu").err
 
 
 def test_what_is_no_encoder_is_told(tiny_checkpoint: Path, clips: Path, tmp_path: Path) -> None:
@@ -266,7 +266,7 @@ def test_a_repeated_command_does_without_torch(
     command += ["--cache", tmp_path / "kept"]
     first = here(*command)
     assert (first.code, first.out) == (0, "")
-    assert "24 clips, 0 of them known from before" in first.err
+    assert "24 clips, 0 of them from the cache" in first.err
     wanted = out.read_bytes()
     program = (
         "import sys\nfrom serdemo import cli\n"
@@ -282,7 +282,7 @@ def test_a_repeated_command_does_without_torch(
         timeout=100,
     )
     assert done.returncode == 0, done.stderr
-    assert "24 of them known from before" in done.stderr
+    assert "24 of them from the cache" in done.stderr
     assert out.read_bytes() == wanted
 
 
