@@ -33,13 +33,6 @@ def subsample(table: Table, limit: int = MAX_CLIPS) -> Table:
     return table.take(np.sort(order[np.linspace(0, len(table) - 1, limit).astype(int)]))
 
 
-def build_map(table: Table) -> EmbeddingMap:
-    """Complete map of a table."""
-    clusters, figures = study(table)
-    positions = {name: embedding_map.project(table, name) for name in PROJECTIONS}
-    return EmbeddingMap(table, positions, clusters, figures)
-
-
 @click.command()
 @click.argument("checkpoint")
 @click.option("--root", envvar="SERDEMO_DATA", required=True, type=click.Path(path_type=Path))
@@ -52,10 +45,11 @@ def main(checkpoint: str, root: Path, cache: str) -> None:
     clips = corpora.load_many(",".join(names), root)
     click.echo(f"{len(clips)} clips of {', '.join(names)}", err=True)
     folder = bundled_checkpoint(checkpoint)
-    table = embed(folder, clips, root.absolute(), CacheOptions(cache=cache)).table
+    table = subsample(embed(folder, clips, root.absolute(), CacheOptions(cache=cache)).table)
+    positions = {name: embedding_map.project(table, name) for name in PROJECTIONS}
     path = MAPS / f"{folder.name}.parquet"
     path.parent.mkdir(exist_ok=True)
-    embedding_map.write(path, embedding_map.compress(build_map(subsample(table))))
+    embedding_map.write(path, embedding_map.compress(EmbeddingMap(table, positions, *study(table))))
     size = path.stat().st_size
     click.echo(f"{path}: {size / 1e6:.2f} MB", err=True)
     if size > MAX_BYTES:

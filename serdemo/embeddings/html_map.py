@@ -34,20 +34,21 @@ WARNING = (
 def coordinates(table: Table, dimensions: int, seed: int) -> dict[str, Points]:
     """Coordinate columns (N,) of a map: `x`, `y` (and `z`) by UMAP, `pca_x`, `pca_y` by PCA.
 
-    With fewer than four clips UMAP is not possible, and `x`, `y` are those of PCA.
+    Below `MIN_POINTS` clips `x`, `y` are those of PCA.
     """
     by_pca = pca(table.embedding, dimensions)
     by_umap = umap(table.embedding, dimensions, seed) if len(table) >= MIN_POINTS else by_pca
-    axes = "xyz"[:dimensions]
-    columns = {axis: by_umap[:, n] for n, axis in enumerate(axes)}
-    return columns | {f"pca_{axis}": by_pca[:, n] for n, axis in enumerate(axes)}
+    return {
+        prefix + axis: points[:, n]
+        for prefix, points in (("", by_umap), ("pca_", by_pca))
+        for n, axis in enumerate("xyz"[:dimensions])
+    }
 
 
 def write_map(source: Path, out: Path, dimensions: int = 2, seed: int = 0) -> int:
     """Write the map of a table to `out`, Parquet or HTML by its suffix; returns the number of clips.
 
-    Raises UsageError for another suffix or number of dimensions, SerdemoError for a table that
-    cannot be read.
+    Raises UsageError for another suffix or number of dimensions.
     """
     if out.suffix not in (".parquet", ".html"):
         raise UsageError(f"--out must end in .parquet or .html, and {out.name} does not.")
@@ -63,10 +64,7 @@ def write_map(source: Path, out: Path, dimensions: int = 2, seed: int = 0) -> in
 
 
 def page_html(table: Table, columns: Mapping[str, Points], title: str) -> str:
-    """HTML page with the interactive map of a table, without external files.
-
-    `columns` are those of `coordinates`; without `x` the map shows PCA.
-    """
+    """Self-contained HTML page with the interactive map; `columns` without `x` show PCA."""
     import plotly.io
 
     html: str = plotly.io.to_html(

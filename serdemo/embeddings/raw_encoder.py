@@ -19,8 +19,7 @@ def raw_encoder_embeddings(kind: str, source: str, folder: Path) -> Path:
     """Write a checkpoint of a pretrained encoder under `folder` and return its folder.
 
     The embedding (E,), as wide as the encoder, is the mean over time and layers. `source` is a hub
-    id, a folder or a file; empty for the default of the `kind`. Raises SerdemoError when it cannot
-    be read or the checkpoint cannot be written.
+    id, a folder or a file; empty for the default of the `kind`.
     """
     options: dict[type[Any], Any] = {
         EncoderOptions: EncoderOptions(encoder=kind),

@@ -70,10 +70,7 @@ def write(
     extra: Mapping[str, NDArray[Any]] | None = None,
     notes: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a table as Parquet atomically, with `extra` columns of N numbers and JSON `notes`.
-
-    `read_extras` reads these back. Raises SerdemoError on failure.
-    """
+    """Write a table as Parquet atomically, with `extra` columns of N numbers and JSON `notes`."""
     columns: dict[str, Any] = {
         name: pa.array(table.text[name], pa.string()) for name in TEXT_COLUMNS
     }
@@ -104,9 +101,9 @@ def write(
 
 
 def read(path: Path) -> Table:
-    """Read a table written by `write`, or by another tool with embedding, speaker and emotion columns.
+    """Read a table of `write`, or of another tool with the columns embedding, speaker and emotion.
 
-    Raises SerdemoError for a file of another format, without one of these columns, or without clips.
+    Raises SerdemoError for another format, a missing column, or a table without clips.
     """
     if not path.is_file():
         raise SerdemoError(f"There is no table {path}: make one with `serdemo embed`.")
@@ -141,10 +138,7 @@ def read(path: Path) -> Table:
 def read_extras(
     path: Path, names: Sequence[str]
 ) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
-    """Extra columns and notes of a table that `read` accepts.
-
-    Of the columns `names`, those that occur once and hold finite numbers, as float32 (N,).
-    """
+    """Those of the columns `names` that occur once and hold finite numbers (N,), and the notes."""
     with pq.ParquetFile(path) as file:
         data = file.read(parquet_limits.numeric_columns(file.schema_arrow, names))
     columns = {name: _floats(data[name]) for name in data.column_names}

@@ -20,11 +20,7 @@ Metric = Callable[[NDArray[Any]], float]
 
 
 def class_of(emotion: str, labels: Sequence[str]) -> str | None:
-    """Class among `labels` that an `emotion` counts as, or None for a clip without one.
-
-    An emotion that is not itself a label is mapped by `SEVEN_CLASSES`: calm counts as neutral,
-    boredom has no class.
-    """
+    """Class among `labels` of an `emotion`, itself or by `SEVEN_CLASSES`; None where it has none."""
     if emotion in labels:
         return emotion
     counted_as = SEVEN_CLASSES.get(emotion)
@@ -38,8 +34,8 @@ def confusion(
 
     Raises SerdemoError for a label that is not among `labels`.
     """
-    index = {label: position for position, label in enumerate(labels)}
     check_same_length(truth=truth, predicted=predicted)
+    index = {label: position for position, label in enumerate(labels)}
     if unknown := sorted({*truth, *predicted} - set(index)):
         raise SerdemoError(
             f"{unknown[0]!r} is not among the labels {', '.join(labels)}: map or leave out such "

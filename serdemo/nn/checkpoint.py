@@ -76,7 +76,7 @@ def save(folder: Path, model: Model, description: Description, *, half: bool = T
 def load(folder: Path | str, device: str | torch.device = "cpu") -> tuple[Model, Description]:
     """Load a checkpoint in float32 and evaluation mode.
 
-    Raises SerdemoError when a file is missing or damaged, or the weights do not fit the description.
+    Raises SerdemoError for a missing or damaged file, or weights that do not fit the description.
     """
     folder = Path(folder).resolve()
     description = read_description(folder)
@@ -95,10 +95,9 @@ def load(folder: Path | str, device: str | torch.device = "cpu") -> tuple[Model,
         if not (value.dtype in FLOATS if dtype.is_floating_point else value.dtype == dtype):
             raise SerdemoError(f"{folder.name} is damaged: {name} is of type {value.dtype}.")
         state[name] = value.to(dtype)
-        if not bool(torch.isfinite(state[name]).all()):
-            raise SerdemoError(
-                f"{folder.name} is damaged: {name} holds values that are not finite."
-            )
+        if not state[name].isfinite().all():
+            problem = f"{name} holds values that are not finite"
+            raise SerdemoError(f"{folder.name} is damaged: {problem}.")
     if len(description.neutral) not in (0, model.options.embedding):
         raise SerdemoError(
             f"{misfit} 'neutral' has {len(description.neutral)} numbers, an embedding"

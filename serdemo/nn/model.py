@@ -108,10 +108,7 @@ class Model(nn.Module):
         return self.pool(*self.encode(wave, lengths))
 
     def encode(self, wave: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Frames (B, F, D) of the encoder and their mask (B, F).
-
-        For image pooling clips are first cut or padded to one length.
-        """
+        """Frames (B, F, D) of the encoder and mask (B, F), of clips of one length for image pooling."""
         if self.options.image:
             wave, lengths = pad_or_trim(wave, lengths, self.options.image_samples)
         frames, mask = self.encoder(wave, lengths)

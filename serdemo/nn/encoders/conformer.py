@@ -46,10 +46,7 @@ class ConformerOptions(Options):
 
 
 class ConvSubsampling(nn.Module):
-    """Convolutional subsampling: features (B, F, mels) -> frames (B, F / 8, width).
-
-    Padding is zeroed after every convolution.
-    """
+    """Convolutional subsampling, padding zeroed: features (B, F, mels) -> frames (B, F / 8, width)."""
 
     CHANNELS = (1, 32, 64, 96)
 
@@ -166,11 +163,7 @@ class Block(nn.Module):
 
 
 class ConformerEncoder(nn.Module):
-    """Waveform to frames, 12.5 a second.
-
-    `wave` (B, T) float32 at 16 kHz and `lengths` (B,) in samples -> frames (B, F, width) and their
-    mask (B, F), True where a frame is valid.
-    """
+    """Waveform to frames, 12.5 a second."""
 
     def __init__(self, options: ConformerOptions) -> None:
         super().__init__()

@@ -12,11 +12,7 @@ COEFFICIENTS = 40
 
 
 class SpectralEncoder(nn.Module):
-    """Spectral frames, 100 a second: 80 log-mel bands (`mel`) or 40 cepstral coefficients (`mfcc`).
-
-    `wave` (B, T) float32 at 16 kHz and `lengths` (B,) in samples -> frames (B, F, width) and their
-    mask (B, F), True where a frame is valid.
-    """
+    """Spectral frames, 100 a second: 80 log-mel bands (`mel`) or 40 cepstral coefficients (`mfcc`)."""
 
     dct: Tensor | None
 

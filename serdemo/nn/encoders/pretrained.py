@@ -35,11 +35,8 @@ KINDS = {
 }
 # kind -> layers that LoRA adapts (WavLM's attention uses its matrices without calling the layers)
 LORA_TARGETS = {
-    "hubert": ["q_proj", "v_proj"],
-    "wav2vec2": ["q_proj", "v_proj"],
-    "whisper": ["q_proj", "v_proj"],
-    "wavlm": ["intermediate_dense", "output_dense"],
-    "xvector": ["intermediate_dense", "output_dense"],
+    **{kind: ["q_proj", "v_proj"] for kind in ("hubert", "wav2vec2", "whisper")},
+    **{kind: ["intermediate_dense", "output_dense"] for kind in ("wavlm", "xvector")},
 }
 
 
@@ -56,10 +53,7 @@ def classes(kind: str) -> tuple[Any, Any]:
 
 
 def configure(kind: str, options: PretrainedOptions) -> dict[str, Any]:
-    """Configuration that a checkpoint stores, to build the encoder without its source.
-
-    Raises SerdemoError when the source cannot be read.
-    """
+    """Configuration that a checkpoint stores; raises SerdemoError for a source that is unreadable."""
     source = options.source or KINDS[kind][2]
     if is_checkpoint(source):
         return _checkpoint_config(kind, Path(source))

@@ -17,10 +17,8 @@ class Wav2VecEncoder(Pretrained):
     def __init__(self, kind: str, options: PretrainedOptions, config: dict[str, Any]) -> None:
         super().__init__(kind, options, config)
         self.model: Any = self._model_class(self.architecture)
-        self.width, self.depth = (
-            self.architecture.hidden_size,
-            self.architecture.num_hidden_layers,
-        )
+        self.width = self.architecture.hidden_size
+        self.depth = self.architecture.num_hidden_layers
         self._freeze_and_adapt(
             [self.body.feature_extractor, self.body.feature_projection], self.body.encoder.layers
         )

@@ -28,10 +28,7 @@ HEAD_WIDTH = 64  # in every Whisper model
 
 
 def configure(kind: str, options: PretrainedOptions) -> dict[str, Any]:
-    """Configuration that a checkpoint stores, from a bare `.safetensors` file or a whole model.
-
-    Raises SerdemoError when the source cannot be read.
-    """
+    """Configuration that a checkpoint stores, from a bare `.safetensors` file or a whole model."""
     if not options.source.endswith(".safetensors"):
         return pretrained.configure(kind, options)
     path = Path(options.source)
@@ -44,11 +41,8 @@ def infer_config(state: Mapping[str, Tensor], name: str) -> dict[str, Any]:
     Raises SerdemoError, with the file's `name`, when they are not Whisper's encoder.
     """
     shapes = []
-    for tensor, axes in (
-        ("conv1.weight", 3),
-        ("embed_positions.weight", 2),
-        ("layers.0.fc1.weight", 2),
-    ):
+    axes_of = {"conv1.weight": 3, "embed_positions.weight": 2, "layers.0.fc1.weight": 2}
+    for tensor, axes in axes_of.items():
         if tensor not in state or state[tensor].dim() != axes or not state[tensor].numel():
             problem = "lacks" if tensor not in state else "has an odd shape of"
             raise SerdemoError(
@@ -77,11 +71,9 @@ class WhisperEncoder(Pretrained):
     def __init__(self, kind: str, options: PretrainedOptions, config: dict[str, Any]) -> None:
         super().__init__(kind, options, config)
         from transformers.audio_utils import mel_filter_bank
-        from transformers.models.whisper.modeling_whisper import (
-            WhisperEncoder as TransformersEncoder,
-        )
+        from transformers.models.whisper import modeling_whisper
 
-        self.model: Any = TransformersEncoder(self.architecture)
+        self.model: Any = modeling_whisper.WhisperEncoder(self.architecture)
         self.width, self.depth = self.architecture.d_model, self.architecture.encoder_layers
         bank = mel_filter_bank(
             WINDOW // 2 + 1, self.architecture.num_mel_bins, 0.0, 8000.0, SAMPLE_RATE, "slaney",
@@ -121,10 +113,7 @@ class WhisperEncoder(Pretrained):
         return (torch.maximum(log, peak - 8.0) + 4.0) / 4.0 * mask, frames
 
     def hidden(self, wave: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Hidden states (B, F, D) after the convolutions and each layer, and frame counts (B,).
-
-        The last state is layer-normalised.
-        """
+        """Hidden states (B, F, D) after the convolutions and each layer, and frame counts (B,)."""
         piece = min(PIECE, 2 * HOP * self.architecture.max_source_positions)
         pieces = [
             self._encode_piece(wave[:, start : start + piece], (lengths - start).clamp(0, piece))
