@@ -304,7 +304,7 @@ def test_paths_are_relative_to_the_root_that_holds_them(
 def test_wrong_use_ends_in_a_sentence(tiny_checkpoint: Path, clips: Path, tmp_path: Path) -> None:
     good = ("embed", tiny_checkpoint, "--corpus", clips)
     for command, code, told in (
-        ((*good, "--out", tmp_path), 2, "must name a file in a folder that is there"),
+        ((*good, "--out", tmp_path), 2, "must name a file in an existing folder"),
         ((*good, "--out", tmp_path / "no" / "out"), 2, "must name a file"),
         ((*good, "--out", tmp_path / "o", "--cache-gb", "-1"), 2, "--cache-gb must lie between"),
         (("embed", tmp_path, "--corpus", clips, "--out", tmp_path / "o"), 1, "not a checkpoint"),
