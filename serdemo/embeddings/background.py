@@ -23,10 +23,7 @@ SEED = 0
 
 
 def start(folder: Path, clips: Table) -> subprocess.Popen[bytes]:
-    """Start a process that computes the parts of a map of `clips` in an empty folder.
-
-    Raises SerdemoError when it cannot be started.
-    """
+    """Start a process that computes the parts of a map of `clips` in an empty folder."""
     table.write(folder / TABLE, clips)
     try:
         with (folder / LOG).open("wb") as log:

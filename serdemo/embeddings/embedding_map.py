@@ -47,10 +47,7 @@ class EmbeddingMap:
     basis: Points | None = None
 
     def compress_embedding(self, embedding: Points) -> Points:
-        """Project a model's embedding (E,) into the space of the table's embeddings.
-
-        Raises SerdemoError for an embedding of another size, hence of another model.
-        """
+        """Project an embedding (E,) into the table's space; raises SerdemoError for another model's."""
         if self.basis is None:
             return embedding
         if len(self.basis) != len(embedding):
@@ -119,10 +116,7 @@ def write(path: Path, mapped: EmbeddingMap) -> None:
 
 
 def read(path: Path) -> EmbeddingMap:
-    """Read the map of a table, with the parts that the file holds; PCA is added if missing.
-
-    Raises SerdemoError as `table.read` does.
-    """
+    """Read the map of a table, with the parts that the file holds; PCA is added if missing."""
     table = tables.read(path)
     coordinates = [column for axes in PROJECTIONS.values() for column in axes]
     columns, notes = tables.read_extras(path, [*coordinates, CLUSTER_COLUMN])

@@ -25,10 +25,7 @@ MAX_TEXT_LENGTH = 1000  # of a value there: stored once, it may stand in every r
 
 
 def table_columns(path: Path, schema: Any) -> list[str]:
-    """Names of the columns that a table is read from.
-
-    Raises SerdemoError where one is missing, occurs twice, or has another type.
-    """
+    """Columns of a table; raises SerdemoError where one is missing, occurs twice or has another type."""
     if missing := [name for name in REQUIRED if name not in schema.names]:
         raise SerdemoError(
             f"{path.name} has no column {missing[0]}: make the table with `serdemo embed`."

@@ -63,10 +63,7 @@ def threshold_for_coverage(confidences: ArrayLike, coverage: float) -> float:
 
 
 def check_rows(values: ArrayLike, truth_index: ArrayLike) -> tuple[Floats, NDArray[np.intp]]:
-    """`values` (N, K) as float64 and `truth_index` (N,) as integers; N and K are at least one.
-
-    Raises SerdemoError for other shapes, values that are not finite, or an index not below K.
-    """
+    """`values` (N, K) as float64 and `truth_index` (N,) as integers below K, both checked."""
     rows = np.asarray(values, dtype=np.float64)
     truth = np.asarray(truth_index)
     if rows.ndim != 2 or not rows.size or truth.shape != rows.shape[:1]:

@@ -172,8 +172,8 @@ def analyse(
 ) -> Analysis:
     """Compare the clusters of N clips with their emotions, per speaker and over all clips.
 
-    `k` clusters per speaker, or 0 to choose among `CLUSTER_COUNTS`; `progress` receives the number
-    of speakers done. Raises SerdemoError where no speaker has clips of two emotions.
+    `k` is as in `cluster`, `progress` receives the number of speakers done. Raises SerdemoError
+    where no speaker has clips of two emotions.
     """
     rows, names = unit_rows(embeddings), np.asarray(emotions)
     if len(rows):

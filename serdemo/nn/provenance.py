@@ -44,10 +44,7 @@ def merge(description: Description, *others: Description) -> Description:
 
 
 def include_source(description: Description) -> Description:
-    """`description` merged with that of its `--source`, where this is a checkpoint of serdemo.
-
-    Raises SerdemoError when that cannot be read.
-    """
+    """`description` merged with that of its `--source`, where this is a checkpoint of serdemo."""
     source = str(description.encoder_options.get("source", ""))
     if not is_checkpoint(source):
         return description

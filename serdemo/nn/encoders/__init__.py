@@ -67,8 +67,7 @@ ENCODERS: dict[str, EncoderKind] = {
 def describe(options_of: Callable[[type[Any]], Any]) -> tuple[str, dict[str, Any], dict[str, Any]]:
     """Name, options and configuration of the selected encoder, as a checkpoint stores them.
 
-    `options_of(group)` gives the options of a group. Raises SerdemoError when the source of a
-    pretrained encoder cannot be read.
+    `options_of(group)` gives the options of a group.
     """
     name = options_of(EncoderOptions).encoder
     options = options_of(ENCODERS[name].options)
@@ -78,10 +77,7 @@ def describe(options_of: Callable[[type[Any]], Any]) -> tuple[str, dict[str, Any
 def build(
     name: str, options: Mapping[str, Any], config: Mapping[str, Any] | None = None
 ) -> nn.Module:
-    """Build an encoder with random weights by name, without reading its source.
-
-    Raises UsageError for an unknown name or option, and for a `config` that makes no model.
-    """
+    """Build an encoder with random weights; raises UsageError for an unknown name or wrong options."""
     if name not in ENCODERS:
         raise UsageError(f"There is no encoder {name!r}; known are {', '.join(ENCODERS)}.")
     kind = ENCODERS[name]
