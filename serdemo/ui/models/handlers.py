@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,50 +21,40 @@ from serdemo.ui.shell.uploads import check_size
 
 if TYPE_CHECKING:
     from serdemo.runs.registry.entry import Entry
+    from serdemo.runs.registry.store import Registry
     from serdemo.schema.types import Prediction
     from serdemo.ui.shell.session import Visitors
 
 Updates = dict[Any, Any]
+Values = Mapping[Any, Any]  # of the components that a handler reads
 
 
 class Handlers:
-    """What the events of the tab do.
-
-    Arguments named alike mean the same: `key` is the model chosen in the list, `against` the one to
-    compare with, `stored_key` the model that the browser remembers as chosen for answers, `token` the
-    browser's.
-    """
+    """What the events of the tab do, given the values of the components that they read."""
 
     def __init__(self, page: Page, widgets: Widgets) -> None:
         self.page, self.widgets = page, widgets
         self.speeds: dict[Path, float] = {}  # times real time, of models measured on this page
 
-    def refresh(
-        self,
-        key: str | None,
-        against: str | None,
-        stored_key: str,
-        token: str,
-        request: gr.Request,
-        *,
-        select: bool = False,
-    ) -> Updates:
-        """The current list, and the card of the model `key`, else of the stored one, else of the first.
+    def refresh(self, values: Values, request: gr.Request, *, select: bool = False) -> Updates:
+        """The current list, and the card of the selected model, else of the one that the browser remembers
+        as chosen for answers, else of the first.
 
         The list's value is set only where it changes or `select` is set: a response under way would
         undo a choice made meanwhile.
         """
         from serdemo.runs.registry.summary import card_text, summarise
 
-        ui = self.widgets
-        entries = self.page.models(token, request).entries()
-        shown = next((entry for entry in entries if entry.key == (key or stored_key)), entries[0])
+        ui, key = self.widgets, values[self.widgets.listed]
+        entries = self._registry(values, request).entries()
+        preferred = key or values[self.page.chosen]
+        shown = next((entry for entry in entries if entry.key == preferred), entries[0])
         rows = {entry.key: summarise(entry) for entry in entries}
         others = [other for other, row in rows.items() if row.labels and other != shown.key]
         row = replace(rows[shown.key], times_real_time=self.speeds.get(shown.folder))
         value: dict[str, Any] = {"value": shown.key} if select or shown.key != key else {}
         other: dict[str, Any] = {}
-        if against not in others:
+        if values[ui.other] not in others:
             other = {"value": others[0] if others else None}
         in_use = self.page.answered_by(request) == shown.folder
         return {
@@ -88,10 +79,11 @@ class Handlers:
             ui.compare_corpus: gr.Button(visible=is_local or bool(available)),
         }
 
-    def use(self, key: str, token: str, request: gr.Request) -> Updates:
-        """Answer the visitor by the chosen model from now on."""
+    def use(self, values: Values, request: gr.Request) -> Updates:
+        """Answer the visitor by the selected model from now on."""
+        key = values[self.widgets.listed]
         try:
-            predictor = self.page.use(key, token, request)
+            predictor = self.page.use(key, values[self.page.token], request)
         except SerdemoError as problem:
             return self._refusal(problem)
         return {
@@ -100,109 +92,95 @@ class Handlers:
             self.page.chosen: key,
         }
 
-    def measure_speed(
-        self, key: str, against: str | None, stored_key: str, token: str, request: gr.Request
-    ) -> Updates:
-        """Measure the speed of the chosen model on this machine."""
+    def measure_speed(self, values: Values, request: gr.Request) -> Updates:
+        """Measure the speed of the selected model on this machine."""
         from serdemo.inference.speed import times_real_time
 
         try:
-            folder = self.page.models(token, request).get(key).folder
+            folder = self._selected(values, request).folder
             self.speeds[folder] = times_real_time(folder)
         except SerdemoError as problem:
             return self._refusal(problem)
-        updates = self.refresh(key, against, stored_key, token, request)
-        return {self.widgets.message: "", **updates}
+        return {self.widgets.message: "", **self.refresh(values, request)}
 
-    def export(self, key: str, token: str, request: gr.Request) -> Updates:
-        """Offer the chosen model as a zip."""
+    def export(self, values: Values, request: gr.Request) -> Updates:
+        """Offer the selected model as a zip."""
         exported = self.widgets.exported
         try:
-            archive = visitor_store.export(self.page.models(token, request).get(key))
+            archive = visitor_store.export(self._selected(values, request))
         except SerdemoError as problem:
             return {exported: gr.File(visible=False), **self._refusal(problem)}
         return {exported: gr.File(str(archive), visible=True), self.widgets.message: ""}
 
-    def import_zip(
-        self, path: str | None, against: str | None, token: str, request: gr.Request
-    ) -> Updates:
+    def import_zip(self, values: Values, request: gr.Request) -> Updates:
         """Add the model of an uploaded zip."""
         archive = self.widgets.archive
-        if path is None:
+        if values[archive] is None:
             return {archive: None, self.widgets.message: ""}
-        owner = self.page.owner(token, request)
         try:
-            entry = visitor_store.import_archive(Path(path), owner)
+            owner = self._owner(values, request)
+            entry = visitor_store.import_archive(Path(values[archive]), owner)
         except SerdemoError as problem:
             return {archive: None, **self._refusal(problem)}
-        return {archive: None, **self._imported(entry, against, token, request)}
+        return {archive: None, **self._imported(entry, values, request)}
 
-    def pull(self, repo: str, against: str | None, token: str, request: gr.Request) -> Updates:
+    def pull(self, values: Values, request: gr.Request) -> Updates:
         """Add a model of the Hugging Face hub."""
         try:
-            entry = visitor_store.import_from_hub(repo or "", self.page.owner(token, request))
+            repo = values[self.widgets.repo] or ""
+            entry = visitor_store.import_from_hub(repo, self._owner(values, request))
         except SerdemoError as problem:
             return self._refusal(problem)
-        return self._imported(entry, against, token, request)
+        return self._imported(entry, values, request)
 
-    def push(
-        self, key: str, repo: str, public: bool, force: bool, token: str, request: gr.Request
-    ) -> Updates:
-        """Push the chosen model to the hub; only for a local user, whose token it is."""
+    def push(self, values: Values, request: gr.Request) -> Updates:
+        """Push the selected model to the hub; only for a local user, whose token it is."""
         from serdemo.runs.registry import hub
 
+        ui = self.widgets
         try:
-            if self.page.owner(token, request) is not None:
+            if self._owner(values, request) is not None:
                 raise UsageError("Models are pushed from the computer that serves this page.")
-            folder = self.page.models(token, request).get(key).folder
-            pushed = hub.push(folder, (repo or "").strip(), public=public, force=force)
+            folder, repo = self._selected(values, request).folder, (values[ui.repo] or "").strip()
+            pushed = hub.push(folder, repo, public=values[ui.public], force=values[ui.force])
         except SerdemoError as problem:
             return self._refusal(problem)
         audience = "for you alone to see" if pushed.private else "for all to see"
-        return {self.widgets.message: html.message_html(f"{key} is at {pushed.url}, {audience}.")}
+        message = f"{values[ui.listed]} is at {pushed.url}, {audience}."
+        return {ui.message: html.message_html(message)}
 
-    def delete(
-        self, key: str, against: str | None, stored_key: str, token: str, request: gr.Request
-    ) -> Updates:
-        """Delete the chosen model."""
-        registry = self.page.models(token, request)
+    def delete(self, values: Values, request: gr.Request) -> Updates:
+        """Delete the selected model."""
+        ui = self.widgets
         try:
-            entry = registry.get(key)
-            registry.delete(entry)
+            entry = self._selected(values, request)
+            self._registry(values, request).delete(entry)
         except SerdemoError as problem:
-            updates = self.refresh(key, against, stored_key, token, request)
-            return {**updates, **self._refusal(problem)}
+            return {**self.refresh(values, request), **self._refusal(problem)}
         self.page.visitors.forget(entry.folder)
-        message = html.message_html(f"{key} is deleted.")
-        return {self.widgets.message: message, **self.refresh(None, against, "", token, request)}
+        message = html.message_html(f"{entry.key} is deleted.")
+        values = {**values, ui.listed: None, self.page.chosen: ""}
+        return {ui.message: message, **self.refresh(values, request)}
 
-    def compare_clip(
-        self, key: str, against: str | None, path: str | None, token: str, request: gr.Request
-    ) -> Updates:
+    def compare_clip(self, values: Values, request: gr.Request) -> Updates:
         """Show both models' predictions for the visitor's clip, else for an example voice."""
         ui, example = self.widgets, next(iter(EXAMPLES))
+        path = values[ui.clip]
         file = EXAMPLES_DIR / EXAMPLES[example] if path is None else Path(path)
         title = example if path is None else "Your clip"
         try:
-            pair = self._pair(key, against, token, request)
-            predictions = predict_both(
-                self.page.visitors, pair, file, title, delete=path is not None
-            )
+            pair = self._pair(values, request)
+            sent = path is not None
+            predictions = predict_both(self.page.visitors, pair, file, title, delete=sent)
         except SerdemoError as problem:
             return {ui.comparison: html.refusal_html(str(problem)), ui.clip: None}
         keys = (pair[0].key, pair[1].key)
-        return {
-            ui.comparison: view.clip_comparison_html(title, keys, predictions),
-            ui.clip: None,
-        }
+        shown = view.clip_comparison_html(title, keys, predictions)
+        return {ui.comparison: shown, ui.clip: None}
 
     def compare_corpus(
         self,
-        key: str,
-        against: str | None,
-        corpus: str | None,
-        folder: str,
-        token: str,
+        values: Values,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 (gradio looks for it here)
     ) -> Updates:
@@ -211,10 +189,12 @@ class Handlers:
         from serdemo.evaluation import comparison
 
         # A visitor reaches no file of this machine.
-        folder = (folder or "").strip() if self.page.owner(token, request) is None else ""
+        is_local = self._owner(values, request) is None
+        folder = (values[self.widgets.folder] or "").strip() if is_local else ""
+        corpus = values[self.widgets.corpus]
         source = folder or str(corpus)
         try:
-            pair = self._pair(key, against, token, request)
+            pair = self._pair(values, request)
             if not folder and corpus not in [name for _, name in corpora.available_corpora()]:
                 raise UsageError("Choose a corpus to compare them on.")
             clips = corpora.load_many(source, data_root(None))
@@ -235,22 +215,26 @@ class Handlers:
     def _refusal(self, problem: SerdemoError) -> Updates:
         return {self.widgets.message: html.refusal_html(str(problem))}
 
-    def _imported(
-        self, entry: Entry, against: str | None, token: str, request: gr.Request
-    ) -> Updates:
+    def _owner(self, values: Values, request: gr.Request) -> str | None:
+        return self.page.owner(values[self.page.token], request)
+
+    def _registry(self, values: Values, request: gr.Request) -> Registry:
+        return self.page.models(values[self.page.token], request)
+
+    def _selected(self, values: Values, request: gr.Request) -> Entry:
+        return self._registry(values, request).get(values[self.widgets.listed])
+
+    def _imported(self, entry: Entry, values: Values, request: gr.Request) -> Updates:
         self.page.visitors.forget(entry.folder)
         self.speeds.pop(entry.folder, None)
         message = html.message_html(f"It is kept as {entry.key}.")
-        updates = self.refresh(entry.key, against, "", token, request, select=True)
-        return {self.widgets.message: message, **updates}
+        values = {**values, self.widgets.listed: entry.key}
+        return {self.widgets.message: message, **self.refresh(values, request, select=True)}
 
-    def _pair(
-        self, key: str, against: str | None, token: str, request: gr.Request
-    ) -> tuple[Entry, Entry]:
-        if against is None:
+    def _pair(self, values: Values, request: gr.Request) -> tuple[Entry, Entry]:
+        if (other := values[self.widgets.other]) is None:
             raise UsageError(NO_OTHER_MODEL)
-        registry = self.page.models(token, request)
-        return registry.get(against), registry.get(key)
+        return self._registry(values, request).get(other), self._selected(values, request)
 
 
 def predict_both(
