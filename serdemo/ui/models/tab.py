@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from gradio.blocks import Block
+
 from serdemo.ui.models.handlers import Handlers
 from serdemo.ui.models.widgets import Widgets
 from serdemo.ui.shell.page import Page
@@ -21,9 +23,9 @@ def build(page: Page) -> None:
     on = Handlers(page, ui)
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     slow = {**quiet, "concurrency_id": "models", "concurrency_limit": 2}
-    chosen = {ui.listed, ui.other, page.chosen, page.token}
+    chosen: set[Block] = {ui.listed, ui.other, page.chosen, page.token}
     shown = [ui.listed, ui.other, ui.card, ui.delete]
-    pair = {ui.listed, ui.other, page.token}
+    pair: set[Block] = {ui.listed, ui.other, page.token}
 
     page.load(on.refresh, chosen, shown, **slow)
     page.load(on.load, page.token, [ui.owner_only, ui.corpus, ui.folder, ui.compare_corpus], **slow)
