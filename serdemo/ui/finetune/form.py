@@ -41,11 +41,7 @@ class Form:
             elem_id="finetune-folder",
         )
         self.archive = gr.File(
-            label=ZIP,
-            file_types=[".zip"],
-            type="filepath",
-            height=150,
-            elem_id="finetune-zip",
+            label=ZIP, file_types=[".zip"], type="filepath", height=150, elem_id="finetune-zip"
         )
         self.recipe = gr.Radio(
             ["supervised"],

@@ -54,12 +54,7 @@ class Handlers:
     """The handlers of one page's tab. `gpu_train` trains on a ZeroGPU Space, None elsewhere."""
 
     def __init__(
-        self,
-        page: Page,
-        jobs: JobQueue,
-        form: Form,
-        panel: RunPanel,
-        gpu_train: GpuTrain | None,
+        self, page: Page, jobs: JobQueue, form: Form, panel: RunPanel, gpu_train: GpuTrain | None
     ) -> None:
         self.page, self.jobs, self.form, self.panel = page, jobs, form, panel
         self.gpu_train = gpu_train
@@ -213,11 +208,7 @@ class Handlers:
         key = visitor_store.import_from_hub(repo, owner).key
         values[form.start] = key
         choices = start_models.choices(self.jobs, owner)
-        yield {
-            form.status: "",
-            form.hub: "",
-            form.start: gr.Radio(choices=choices, value=key),
-        }
+        yield {form.status: "", form.hub: "", form.start: gr.Radio(choices=choices, value=key)}
 
     def _start_choices(
         self, chosen: str, owner: str | None, states: list[tuple[Job, State]]

@@ -77,10 +77,7 @@ def _connect(page: Page, form: Form, panel: RunPanel, handlers: Handlers) -> Non
     panel.timer.tick(handlers.refresh, selection, refreshed, **quiet)
     page.tab.select(handlers.refresh, selection, refreshed, **quiet)  # models may have come or gone
     panel.use.click(
-        handlers.on_use,
-        [panel.runs, page.token],
-        [panel.used, page.footer, page.chosen],
-        **quiet,
+        handlers.on_use, [panel.runs, page.token], [panel.used, page.footer, page.chosen], **quiet
     )
     panel.stop.click(handlers.on_stop, selection, refreshed, **quiet)
     panel.resume.click(handlers.on_resume, selection, refreshed, concurrency_limit=several, **quiet)
