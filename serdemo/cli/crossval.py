@@ -96,7 +96,7 @@ def _run(name: str) -> Callable[..., None]:
         document = crossval_report.document(
             protocol, planned, crossval.load_predictions(protocol, planned, folder)
         )
-        report.write(document, folder)
+        report.write_protocol_report(document, folder)
         print_json({"finished": True, **document}) if as_json else show_protocol(document, folder)
 
     return run

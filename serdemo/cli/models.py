@@ -121,7 +121,7 @@ def compare(
                 *(model_a, model_b, utterances, speakers),
                 progress=lambda done, total: advance(done + 2 * len(utterances) - total),
                 names=keys,
-                most=most,
+                max_clips=most,
             )
         print_json([row.to_json() for row in comparisons]) if as_json else show_comparisons(
             comparisons

@@ -1,4 +1,4 @@
-"""Two checkpoints on the same clips: their answers side by side, or which of them is better."""
+"""Comparison of two checkpoints on the same clips: side by side, or which of them is better."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ INTERVALS = ("ci95_a", "ci95_b", "ci95")
 
 @dataclass(frozen=True, slots=True)
 class ClipComparison:
-    """Two answers to one file, or the sentence why there is none."""
+    """Predictions `a` and `b` of two models for one file, or the error why there is none."""
 
     file: str
     a: Prediction | None = None
@@ -42,15 +42,16 @@ class ClipComparison:
 
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary, ready for JSON."""
-        return {**asdict(self), "agree": self.agree}
+        a, b = (prediction and prediction.to_json() for prediction in (self.a, self.b))
+        return {"file": self.file, "a": a, "b": b, "refusal": self.refusal, "agree": self.agree}
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """How checkpoint `b` compares with `a` on a corpus; rates are fractions.
+    """Comparison of checkpoint `b` with `a` on a corpus; rates are fractions.
 
-    Both are scored on the `classes` they have in common. `found` holds the figures, its verdict is
-    of `b`. `unseen_speakers` says that neither was trained or selected on any of the speakers.
+    Both are scored on the `classes` they have in common. The verdict of `paired` is on `b`.
+    `unseen_speakers` says that neither was trained or selected on any of the speakers.
     """
 
     a: str
@@ -59,48 +60,55 @@ class Comparison:
     classes: tuple[str, ...]
     speakers: int
     unseen_speakers: bool
-    found: PairedComparison
+    paired: PairedComparison
 
     @property
     def sentence(self) -> str:
-        """The verdict in plain words, with what it was drawn from."""
-        found, who = self.found, "unseen speaker" if self.unseen_speakers else "speaker"
-        where = f"{counted(found.n, 'clip')} of {counted(self.speakers, who)}"
-        if found.verdict == "no difference":
-            told = f"No difference between {self.a} and {self.b} that {where} can show"
+        """The verdict in plain words, with the number of clips and speakers and the interval."""
+        paired = self.paired
+        speakers = counted(self.speakers, "unseen speaker" if self.unseen_speakers else "speaker")
+        clips = f"{counted(paired.n, 'clip')} of {speakers}"
+        if paired.verdict == "no difference":
+            verdict = f"No difference between {self.a} and {self.b} that {clips} can show"
         else:
-            told = f"{self.b} is {found.verdict} than {self.a} by {found.points}, sure: {where}"
-        low, high = (f"{100 * bound:+.1f}" for bound in found.ci95)
-        but = "" if self.unseen_speakers else "; not all of the speakers are new to both"
+            verdict = (
+                f"{self.b} is {paired.verdict} than {self.a} by {paired.points}, sure: {clips}"
+            )
+        low, high = (f"{100 * bound:+.1f}" for bound in paired.ci95)
+        caveat = "" if self.unseen_speakers else "; not all of the speakers are new to both"
         if self.speakers == 1:
-            but += "; it is one voice, and others may differ"
-        return f"{told} (95 % interval of the difference {low} to {high} points{but})."
+            caveat += "; it is one voice, and others may differ"
+        return f"{verdict} (95 % interval of the difference {low} to {high} points{caveat})."
 
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary, ready for JSON."""
         values = asdict(self)
-        figures = values.pop("found")
-        return {**values, **figures, "difference": self.found.difference, "sentence": self.sentence}
+        figures = values.pop("paired")
+        return {
+            **values,
+            **figures,
+            "difference": self.paired.difference,
+            "sentence": self.sentence,
+        }
 
     @classmethod
     def from_json(cls, values: Any) -> Self:
-        """What `to_json` gave; raises SerdemoError for anything else."""
+        """Inverse of `to_json`; raises SerdemoError for anything else."""
         try:
             figures = {field.name: values[field.name] for field in fields(PairedComparison)}
             pairs = {name: (float(figures[name][0]), float(figures[name][1])) for name in INTERVALS}
-            told = {name: values[name] for name in ("a", "b", "corpus", "speakers")}
             return cls(
-                **told,
+                **{name: values[name] for name in ("a", "b", "corpus", "speakers")},
                 classes=tuple(values["classes"]),
                 unseen_speakers=values["unseen_speakers"] is True,
-                found=PairedComparison(**{**figures, **pairs}),
+                paired=PairedComparison(**{**figures, **pairs}),
             )
         except (KeyError, TypeError, ValueError, IndexError) as problem:
             raise SerdemoError("The saved comparison is damaged.") from problem
 
 
 def side_by_side(a: Predictor, b: Predictor, files: Sequence[Path]) -> Iterator[ClipComparison]:
-    """The answers of both to each file, in order; one that cannot be read has its refusal."""
+    """Predictions of both models for each file, in order; an unreadable file has its error."""
     for file in files:
         try:
             clip = waveform.decode(file)
@@ -116,14 +124,15 @@ def compare(
     speakers: str = "unseen",
     progress: Callable[[int, int], None] = lambda done, total: None,
     names: tuple[str, str] | None = None,
-    most: int = 0,
+    max_clips: int = 0,
 ) -> list[Comparison]:
-    """Which is better on labelled clips: a comparison for each corpus, and of several for all.
+    """Compare two models on labelled clips: per corpus and, of several, on all clips together.
 
-    `speakers` are as for `evaluate.choose`, unseen being those that neither has heard; `most` is
-    how many clips are heard, evenly from all speakers and emotions, 0 for all. `progress` is told
-    how many answers there are of how many. Raises UsageError when the two have fewer than two
-    emotions in common, SerdemoError when no speaker is unseen or no clip can be scored.
+    `speakers` is as for `select_test_clips`, with "unseen" meaning unseen by both; `names` are the
+    titles of the models. `max_clips` limits the clips, spread evenly over speakers and emotions; 0
+    for all. `progress` gets the number of predictions done and their total. Raises UsageError when the
+    models have fewer than two emotions in common, SerdemoError when no speaker is unseen or no clip
+    can be scored.
     """
     title_a, title_b = names or (a.name, b.name)
     common = tuple(label for label in a.labels if label in b.labels)
@@ -132,26 +141,28 @@ def compare(
             f"{title_a} and {title_b} have fewer than two emotions in common, so there is nothing to"
             " compare."
         )
-    both = merged_provenance(a, b, f"{title_a} or {title_b}")
-    chosen = select_test_clips(utterances, speakers, both)
-    clips = [clip for clip in chosen if class_of(clip.emotion, common)]
+    provenance = merged_provenance(a, b, f"{title_a} or {title_b}")
+    selected = select_test_clips(utterances, speakers, provenance)
+    clips = [clip for clip in selected if class_of(clip.emotion, common)]
     if not clips:
         raise UsageError(f"None of these clips carries one of {', '.join(common)}.")
-    if most:
+    if max_clips:
         clips = sorted(clips, key=lambda u: (u.corpus, u.emotion, u.speaker, u.path.name))
-        clips = clips[:: -(-len(clips) // most)]
+        clips = clips[:: -(-len(clips) // max_clips)]
     total = 2 * len(clips)
-    said_a = _answers(a, clips, common, lambda done: progress(done, total))
-    said_b = _answers(b, clips, common, lambda done: progress(len(clips) + done, total))
-    heard = [clip for clip in clips if clip.path in said_a and clip.path in said_b]
-    if not heard:
+    labels_a = _labels(a, clips, common, lambda done: progress(done, total))
+    labels_b = _labels(b, clips, common, lambda done: progress(len(clips) + done, total))
+    scored = [clip for clip in clips if clip.path in labels_a and clip.path in labels_b]
+    if not scored:
         raise SerdemoError("None of the clips could be read by both models.")
-    seen = seen_speakers(both)
+    seen = seen_speakers(provenance)
 
-    def of(corpus: str, part: Sequence[Utterance]) -> Comparison:
+    def comparison(corpus: str, part: Sequence[Utterance]) -> Comparison:
         truth = [class_of(clip.emotion, common) or "" for clip in part]
-        right_a = np.array([said_a[c.path] == t for c, t in zip(part, truth, strict=True)])
-        right_b = np.array([said_b[c.path] == t for c, t in zip(part, truth, strict=True)])
+        correct_a, correct_b = (
+            np.array([labels[clip.path] == name for clip, name in zip(part, truth, strict=True)])
+            for labels in (labels_a, labels_b)
+        )
         keys = [clip.speaker_key for clip in part]
         return Comparison(
             title_a,
@@ -160,12 +171,16 @@ def compare(
             tuple(label for label in common if label in truth),
             len(set(keys)),
             not seen.intersection(keys),
-            paired_bootstrap(truth, right_a, right_b, keys),
+            paired_bootstrap(truth, correct_a, correct_b, keys),
         )
 
-    corpora = sorted({clip.corpus for clip in heard})
-    each = [of(name, [clip for clip in heard if clip.corpus == name]) for name in corpora]
-    return each if len(each) == 1 else [*each, of("all together", heard)]
+    corpora = sorted({clip.corpus for clip in scored})
+    comparisons = [
+        comparison(name, [clip for clip in scored if clip.corpus == name]) for name in corpora
+    ]
+    if len(comparisons) > 1:
+        comparisons.append(comparison("all together", scored))
+    return comparisons
 
 
 def before_and_after(
@@ -197,40 +212,39 @@ def before_and_after(
 
 
 def load_before_after(run_dir: Path) -> tuple[list[Comparison], str]:
-    """What `before_and_after` kept: comparisons, the one of all corpora last, and what it returned.
+    """Comparisons that `before_and_after` wrote, the one of all corpora last, and its sentence.
 
-    Both are empty where it kept nothing. Raises SerdemoError when that is damaged.
+    Both are empty where there is no file. Raises SerdemoError when it is damaged.
     """
     if not (run_dir / BEFORE_AFTER).is_file():
         return [], ""
-    told = read_json(run_dir / BEFORE_AFTER)
-    if not isinstance(told, dict) or not isinstance(told.get("found", []), list):
+    values = read_json(run_dir / BEFORE_AFTER)
+    if not isinstance(values, dict) or not isinstance(values.get("found", []), list):
         raise SerdemoError(f"{BEFORE_AFTER} is damaged.")
-    found = [Comparison.from_json(one) for one in told.get("found", [])]
-    return found, str(told.get("said", ""))
+    comparisons = [Comparison.from_json(entry) for entry in values.get("found", [])]
+    return comparisons, str(values.get("said", ""))
 
 
 def fairest_speaker_set(a: Predictor, b: Predictor, utterances: Sequence[Utterance]) -> str:
-    """Whom to compare two on: speakers `unseen` by both where there are any, else `all`."""
+    """ "unseen" where any speaker is unseen by both models, else "all"; for `compare`."""
     seen = seen_speakers(merged_provenance(a, b))
     return "unseen" if any(clip.speaker_key not in seen for clip in utterances) else "all"
 
 
 def merged_provenance(a: Predictor, b: Predictor, name: str = "") -> Description:
-    """A description that has heard every speaker that either has."""
+    """A description whose seen speakers are those of both models."""
     return merge(replace(a.description, name=name), b.description)
 
 
-def _answers(
+def _labels(
     predictor: Predictor,
     clips: Sequence[Utterance],
     common: Sequence[str],
     progress: Callable[[int], None],
 ) -> dict[Path, str]:
-    """What is said to each clip, in the common words where there is one for it."""
-    found = predict_dataset(predictor, clips, progress=progress)
-    said = [predictor.labels[place] for place in np.argmax(found.probabilities, axis=1)]
+    """Predicted label per file, as one of the `common` labels where there is a match."""
+    predictions = predict_dataset(predictor, clips, progress=progress)
     return {
         Path(file): class_of(label, common) or label
-        for file, label in zip(found.files, said, strict=True)
+        for file, label in zip(predictions.files, predictions.predicted, strict=True)
     }

@@ -1,4 +1,4 @@
-"""The model card: what a checkpoint is, what it was trained on, how good it is, what it is not for."""
+"""Model card of a checkpoint: what it is, its scores, its training corpora, its licence and limits."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from serdemo.data.corpora import CORPORA
 from serdemo.evaluation.baselines import BaselineResult
@@ -15,7 +16,7 @@ from serdemo.nn.description import Description
 
 # The corpora of the shipped models, whose strictest terms are those of RAVDESS and of URDU.
 SHIPPED_ON = frozenset({"ravdess", "cremad", "emodb", "nemo", "ased", "aesdd", "urdu"})
-ON_THE_HUB = r"hf:[\w-][\w.-]*(/[\w-][\w.-]*)?(\?.*)?"
+HUB_DATASET = r"hf:[\w-][\w.-]*(/[\w-][\w.-]*)?(\?.*)?"
 
 LIMITS = """\
 The corpora are mostly acted speech of a few dozen speakers in a studio. On spontaneous speech, other
@@ -27,8 +28,6 @@ The corpora hold a few hundred speakers, most of them actors in a studio, so str
 far less well than by systems made for that. Not for recognising, admitting or watching people; it is
 here to look at what an embedding of voices holds of emotion."""
 
-EMOTION_TAGS = ("pipeline_tag: audio-classification", "tags: [speech-emotion-recognition]")
-SPEAKER_TAGS = ("pipeline_tag: feature-extraction", "tags: [speaker-embedding]")
 EMOTION_TABLE = (
     "Unweighted average recall (UAR) and accuracy (WA) in percent on speakers kept out of training"
     " and of model selection; argmax over all labels, recall averaged over the classes present,"
@@ -38,7 +37,7 @@ EMOTION_TABLE = (
     "| corpus | test speakers | clips | UAR | interval | WA | macro F1 | ECE |",
     "|---|---|---|---|---|---|---|---|",
 )
-RIVAL_TABLE = (
+BASELINE_TABLE = (
     "Other methods, trained, chosen and tested on the same clips:",
     "",
     "| corpus | method | UAR | interval | WA | macro F1 |",
@@ -55,42 +54,42 @@ SPEAKER_TABLE = (
 
 
 def strip_local_paths(command: str) -> str:
-    """A command without the folders of the machine it was given on."""
+    """A command line without the folders of the machine that it ran on."""
     words = [
         part
         for word in shlex.split(command)
         for part in (word.split("=", 1) if re.match(r"--[\w-]+=", word) else [word])
     ]
-    kept: list[str] = []
+    portable: list[str] = []
     for before, word in zip(["", *words], words, strict=False):
         if {"--root", "--cache"} & {word, before}:
             continue
         if before == "--run":
             word = f"runs/{Path(word).name}"
-        elif before == "--out" or (before == "--source" and not _on_the_hub(word)):
+        elif before == "--out" or (before == "--source" and not _is_hub_id(word)):
             word = Path(word).name
         elif before in ("--init-from", "--start", "--teacher", "--embeddings"):
-            word = ",".join(_named(Path(part.strip())) for part in word.split(","))
+            word = ",".join(_portable_name(Path(part.strip())) for part in word.split(","))
         elif before == "--corpus":
             word = ",".join(
-                item if re.fullmatch(ON_THE_HUB, item) else Path(item).name
+                item if re.fullmatch(HUB_DATASET, item) else Path(item).name
                 for item in word.split(",")
             )
-        kept.append(word)
-    return shlex.join(kept)
+        portable.append(word)
+    return shlex.join(portable)
 
 
-def _named(place: Path) -> str:
-    """A run's checkpoint is named after the run, a file by itself."""
-    return place.name if place.suffix else "/".join(["runs", *place.parts[-2:]])
+def _portable_name(path: Path) -> str:
+    """File name, or `runs/NAME/checkpoint` for the checkpoint of a run."""
+    return path.name if path.suffix else "/".join(["runs", *path.parts[-2:]])
 
 
-def _on_the_hub(source: str) -> bool:
+def _is_hub_id(source: str) -> bool:
     return not Path(source).exists() and bool(re.fullmatch(r"[\w.-]+/[\w.-]+", source))
 
 
 def licence(corpora: Sequence[str]) -> str:
-    """The licence of weights trained on these corpora: that of the only one, or all that bind."""
+    """Licence of weights trained on these corpora: the only one, or all that bind at once."""
     if set(corpora) <= SHIPPED_ON and len(corpora) > 1:
         return "CC BY-NC-SA 4.0, research use only"
     terms = {CORPORA[n].licence if n in CORPORA else "what its owner allows": n for n in corpora}
@@ -99,74 +98,88 @@ def licence(corpora: Sequence[str]) -> str:
     return "all of these at once: " + "; ".join(f"{t} ({n})" for t, n in sorted(terms.items()))
 
 
+def front_matter(
+    name: str,
+    licence_id: str,
+    labels: Sequence[str],
+    reports: Sequence[Report] | Sequence[Verification] = (),
+) -> list[str]:
+    """Lines of the YAML metadata by which the hub finds a model and shows its scores."""
+    from huggingface_hub import ModelCardData
+
+    data = ModelCardData(
+        license=licence_id,
+        library_name="serdemo",
+        pipeline_tag="audio-classification" if labels else "feature-extraction",
+        tags=["speech-emotion-recognition" if labels else "speaker-embedding"],
+        model_name=name if reports else None,
+        eval_results=[result for report in reports for result in _eval_results(report)] or None,
+    )
+    return ["---", *data.to_yaml().splitlines(), "---", ""]
+
+
+def _eval_results(report: Report | Verification) -> list[Any]:
+    """Entries of the hub's `model-index` for a corpus: UAR and accuracy, or the equal error rate."""
+    from huggingface_hub import EvalResult
+
+    if isinstance(report, Verification):
+        task, metrics = "feature-extraction", [("eer", "equal error rate", report.eer)]
+    else:
+        task = "audio-classification"
+        metrics = [
+            ("recall", "unweighted average recall", report.scores.uar),
+            ("accuracy", "accuracy", report.scores.wa),
+        ]
+    title = CORPORA[report.corpus].title if report.corpus in CORPORA else report.corpus
+    return [
+        EvalResult(
+            task_type=task,
+            dataset_type=report.corpus,
+            dataset_name=f"{title}, speakers kept out of training",
+            dataset_split="test",
+            metric_type=kind,
+            metric_name=name,
+            metric_value=round(value, 4),
+        )
+        for kind, name, value in metrics
+    ]
+
+
 def write(
     description: Description,
     reports: Sequence[Report] | Sequence[Verification],
     command: str,
-    rivals: Sequence[BaselineResult] = (),
+    baselines: Sequence[BaselineResult] = (),
 ) -> str:
-    """The card as Markdown, every figure with its corpus, speakers and protocol, and beside them
-    those of other methods on the same clips."""
+    """Model card as Markdown: every figure with its corpus, speakers and protocol, beside those of
+    the `baselines` on the same clips."""
     corpora = sorted(description.trained_on)
-    size = description.metrics.get("parameters")
-    answers = bool(description.labels)
+    is_shipped_licence = licence(corpora).startswith("CC BY-NC-SA 4.0")
     lines = [
-        "---",
-        "license: cc-by-nc-sa-4.0"
-        if licence(corpora).startswith("CC BY-NC-SA 4.0")
-        else "license: other",
-        "library_name: serdemo",
-        *(EMOTION_TAGS if answers else SPEAKER_TAGS),
-        "---",
-        "",
+        *front_matter(
+            description.name,
+            "cc-by-nc-sa-4.0" if is_shipped_licence else "other",
+            description.labels,
+            reports,
+        ),
         f"# {description.name}",
         "",
-        f"Hears speech at {description.sample_rate} Hz and "
-        + (
-            f"answers one of {', '.join(description.labels)}."
-            if answers
-            else "embeds whose voice it is; no emotion label was ever shown to it, and it answers none."
-        )
-        + f" Encoder `{description.encoder}`"
-        + (f", {size / 1e6:.2f} million parameters in all" if size else "")
-        + f", trained by the recipe `{description.recipe}`.",
+        _summary(description),
         "",
         "## How good it is",
         "",
-        *(EMOTION_TABLE if answers else SPEAKER_TABLE),
-        *(_verified(one) if isinstance(one, Verification) else _scored(one) for one in reports),
+        *_score_lines(description, reports),
     ]
-    if not reports:
-        lines.append("| none | 0 | 0 | not measured |" + " |" * (4 if answers else 2))
-    chosen = description.metrics.get("validation", {})
-    if chosen:
-        figures = ", ".join(f"{name} {value:.1%}" for name, value in chosen.items())
-        lines += ["", f"On the speakers it was chosen by (so flattered): {figures}."]
-    if answers:
-        lines += [
-            "",
-            f'Answers below {description.unsure_below:.0%} confidence are told as "not sure".'
-            f" Logits are divided by {description.temperature:.3f}, fitted on the selection"
-            " speakers.",
-        ]
-    if rivals:
-        lines += ["", *RIVAL_TABLE]
-        lines += [_compared(one.corpus, rival) for one in reports for rival in rivals]
+    if baselines:
+        lines += ["", *BASELINE_TABLE]
+        lines += [_baseline_row(r.corpus, baseline) for r in reports for baseline in baselines]
     lines += [
         "",
         "## What it was trained on",
         "",
         "| corpus | language | training speakers | selection speakers | citation |",
         "|---|---|---|---|---|",
-    ]
-    for name in corpora:
-        corpus = CORPORA.get(name)
-        selection = ", ".join(description.selected_on.get(name, [])) or "none"
-        lines.append(
-            f"| {corpus.title if corpus else name} | {corpus.language if corpus else ''} |"
-            f" {len(description.trained_on[name])} | {selection} | {corpus.citation if corpus else ''} |"
-        )
-    lines += [
+        *(_corpus_row(description, name) for name in corpora),
         "",
         "No audio is shipped with the model.",
         "",
@@ -183,13 +196,60 @@ def write(
         "",
         "## Limits",
         "",
-        LIMITS if answers else SPEAKER_LIMITS,
+        LIMITS if description.labels else SPEAKER_LIMITS,
         "",
     ]
     return "\n".join(lines)
 
 
-def _scored(report: Report) -> str:
+def _summary(description: Description) -> str:
+    """Input, output, encoder, size and recipe in two sentences."""
+    task = (
+        f"answers one of {', '.join(description.labels)}."
+        if description.labels
+        else "embeds whose voice it is; no emotion label was ever shown to it, and it answers none."
+    )
+    size = description.metrics.get("parameters")
+    return (
+        f"Hears speech at {description.sample_rate} Hz and {task} Encoder `{description.encoder}`"
+        + (f", {size / 1e6:.2f} million parameters in all" if size else "")
+        + f", trained by the recipe `{description.recipe}`."
+    )
+
+
+def _score_lines(
+    description: Description, reports: Sequence[Report] | Sequence[Verification]
+) -> list[str]:
+    """Table of the test scores, the validation scores, and the threshold for "not sure"."""
+    lines = list(EMOTION_TABLE if description.labels else SPEAKER_TABLE)
+    for report in reports:
+        row = _verification_row if isinstance(report, Verification) else _score_row
+        lines.append(row(report))  # type: ignore[arg-type]
+    if not reports:
+        lines.append("| none | 0 | 0 | not measured |" + " |" * (4 if description.labels else 2))
+    if validation := description.metrics.get("validation", {}):
+        figures = ", ".join(f"{name} {value:.1%}" for name, value in validation.items())
+        lines += ["", f"On the speakers it was chosen by (so flattered): {figures}."]
+    if description.labels:
+        lines += [
+            "",
+            f'Answers below {description.unsure_below:.0%} confidence are told as "not sure".'
+            f" Logits are divided by {description.temperature:.3f}, fitted on the selection"
+            " speakers.",
+        ]
+    return lines
+
+
+def _corpus_row(description: Description, name: str) -> str:
+    corpus = CORPORA.get(name)
+    selection = ", ".join(description.selected_on.get(name, [])) or "none"
+    return (
+        f"| {corpus.title if corpus else name} | {corpus.language if corpus else ''} |"
+        f" {len(description.trained_on[name])} | {selection} | {corpus.citation if corpus else ''} |"
+    )
+
+
+def _score_row(report: Report) -> str:
     scores = report.scores
     low, high = scores.uar_ci95
     return (
@@ -199,20 +259,21 @@ def _scored(report: Report) -> str:
     )
 
 
-def _compared(corpus: str, rival: BaselineResult) -> str:
-    told = rival.of(corpus)
-    if "not_run" in told:
-        return f"| {corpus} | {rival.name} | not run: {told['not_run']} | | | |"
-    low, high = told["uar_ci95"]
+def _baseline_row(corpus: str, baseline: BaselineResult) -> str:
+    figures = baseline.of(corpus)
+    if "not_run" in figures:
+        return f"| {corpus} | {baseline.name} | not run: {figures['not_run']} | | | |"
+    low, high = figures["uar_ci95"]
     return (
-        f"| {corpus} | {rival.name} | {told['uar']:.1%} | {low:.1%} to {high:.1%}"
-        f" ({told['ci95_over']}) | {told['wa']:.1%} | {told['macro_f1']:.1%} |"
+        f"| {corpus} | {baseline.name} | {figures['uar']:.1%} | {low:.1%} to {high:.1%}"
+        f" ({figures['ci95_over']}) | {figures['wa']:.1%} | {figures['macro_f1']:.1%} |"
     )
 
 
-def _verified(found: Verification) -> str:
-    between = "not known" if found.eer_ci95 is None else "{:.1%} to {:.1%}".format(*found.eer_ci95)
+def _verification_row(report: Verification) -> str:
+    interval = report.eer_ci95
+    interval_text = "not known" if interval is None else "{:.1%} to {:.1%}".format(*interval)
     return (
-        f"| {found.corpus} | {found.speakers} | {found.n} | {found.eer:.1%} | {between} |"
-        f" {found.same_trials} and {found.different_trials} |"
+        f"| {report.corpus} | {report.speakers} | {report.n} | {report.eer:.1%} | {interval_text} |"
+        f" {report.same_trials} and {report.different_trials} |"
     )

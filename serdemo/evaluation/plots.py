@@ -1,7 +1,7 @@
-"""Tables of rates as pictures: the confusion matrix and the cross-corpus matrix.
+"""Heat maps of rates: the confusion matrix and the cross-corpus matrix.
 
-Dark ink on an opaque light ground, so that they read alike on a light and on a dark page; the
-numbers stand in the cells, and an emotion's name and colour of the palette go together.
+Dark ink on an opaque light ground, so that they look alike on a light and on a dark page. The cells
+show their numbers, and an emotion's name has its colour of the palette.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.palette import EMOTION_STYLES, style_of
 
-GROUND, INK = "#FFFFFF", "#1F2328"
+BACKGROUND, INK = "#FFFFFF", "#1F2328"
 
 
 def draw(
@@ -34,17 +34,17 @@ def draw(
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    shown = np.array([[np.nan if v is None else v for v in row] for row in values], dtype=float)
+    cells = np.array([[np.nan if v is None else v for v in row] for row in values], dtype=float)
     figure = Figure(
         figsize=(2.6 + 0.72 * len(columns), 2.0 + 0.5 * len(rows)),
-        facecolor=GROUND,
+        facecolor=BACKGROUND,
         layout="constrained",
     )
     axes = figure.add_subplot(facecolor="#F3F4F6")
-    axes.imshow(shown, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    for (row, column), value in np.ndenumerate(shown):
+    axes.imshow(cells, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for (row, column), value in np.ndenumerate(cells):
         if not np.isnan(value):
-            ink = GROUND if value > 0.64 else INK
+            ink = BACKGROUND if value > 0.64 else INK
             axes.text(
                 column, row, f"{100 * value:.1f}", ha="center", va="center", color=ink, size=9
             )
@@ -63,8 +63,8 @@ def draw(
     axes.set_ylim(len(rows) - 0.5, -0.5)
     try:
         with mpl.rc_context({"svg.hashsalt": "serdemo"}):  # the same picture, the same file
-            dated = {"metadata": {"Date": None}} if path.suffix == ".svg" else {}
-            figure.savefig(path, dpi=160, **dated)  # type: ignore[arg-type]
+            options = {"metadata": {"Date": None}} if path.suffix == ".svg" else {}
+            figure.savefig(path, dpi=160, **options)  # type: ignore[arg-type]
     except OSError as problem:
         raise SerdemoError(f"{path} could not be written: {problem.strerror}.") from problem
 
@@ -72,19 +72,19 @@ def draw(
 def draw_confusion(
     path: Path, labels: Sequence[str], confusion: Sequence[Sequence[int]], title: str
 ) -> None:
-    """Write a (K, K) confusion matrix as percent of each true class; classes absent are left out.
+    """Write a (K, K) confusion matrix as percent of each true class.
 
-    Columns that are neither true nor ever answered are left out as well.
+    Classes without a clip are left out, and columns of classes that are neither true nor predicted.
     """
     counts = np.asarray(confusion, dtype=float)
-    rows = [at for at in range(len(labels)) if counts[at].sum()]
-    columns = [at for at in range(len(labels)) if at in rows or counts[:, at].sum()]
+    rows = [k for k in range(len(labels)) if counts[k].sum()]
+    columns = [k for k in range(len(labels)) if k in rows or counts[:, k].sum()]
     shares = counts[np.ix_(rows, columns)] / counts[rows].sum(1, keepdims=True)
     draw(
         path,
         [[float(value) for value in row] for row in shares],
-        [labels[at] for at in rows],
-        [labels[at] for at in columns],
+        [labels[k] for k in rows],
+        [labels[k] for k in columns],
         title=title,
         row_title="true emotion",
         column_title="answer (% of the true emotion)",

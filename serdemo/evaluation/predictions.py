@@ -1,4 +1,4 @@
-"""What models said to labelled clips, kept clip by clip, so that folds and seeds can be pooled."""
+"""Predictions on labelled clips, one row per clip, so that folds and seeds can be pooled."""
 
 from __future__ import annotations
 
@@ -17,14 +17,18 @@ from serdemo.metrics.scores import Scores
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.types import Utterance
 
+_COLUMNS = ("files", "corpora", "speakers", "truth", "probabilities")
+# Keys of saved predictions that differ from the names of the fields.
+_KEYS = {"unreadable": "refused", "skipped": "left_out"}
+
 
 @dataclass(frozen=True)
 class PredictionSet:
-    """Columns of N answered clips: file, corpus, speaker (`corpus/speaker`), true class, and the
-    probabilities of `labels`.
+    """Predictions on N clips as columns: file, corpus, speaker (`corpus/speaker`), true class, and the
+    probabilities (C,) of `labels`.
 
-    `refused` has (corpus, sentence) for clips that could not be read; `left_out` counts, by corpus,
-    clips whose emotion is not among the classes asked about.
+    `unreadable` has (corpus, error) for clips that could not be read; `skipped` counts, by corpus,
+    clips whose emotion is not among the classes scored.
     """
 
     labels: tuple[str, ...]
@@ -33,47 +37,50 @@ class PredictionSet:
     speakers: tuple[str, ...] = ()
     truth: tuple[str, ...] = ()
     probabilities: tuple[tuple[float, ...], ...] = ()
-    refused: tuple[tuple[str, str], ...] = ()
-    left_out: dict[str, int] = field(default_factory=dict)
+    unreadable: tuple[tuple[str, str], ...] = ()
+    skipped: dict[str, int] = field(default_factory=dict)
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The classes present in the truth, in the order of the labels."""
+        """Classes present in the truth, in the order of the labels."""
         return tuple(label for label in self.labels if label in self.truth)
 
+    @property
+    def predicted(self) -> list[str]:
+        """The most probable label of each clip."""
+        return [self.labels[int(np.argmax(row))] for row in self.probabilities]
+
     def of(self, corpus: str) -> PredictionSet:
-        """What concerns one corpus."""
-        kept = [place for place, name in enumerate(self.corpora) if name == corpus]
+        """The part of one corpus."""
+        rows = [row for row, name in enumerate(self.corpora) if name == corpus]
         return PredictionSet(
             self.labels,
-            **{name: tuple(getattr(self, name)[place] for place in kept) for name in _COLUMNS},
-            refused=tuple(one for one in self.refused if one[0] == corpus),
-            left_out={corpus: self.left_out.get(corpus, 0)},
+            **{name: tuple(getattr(self, name)[row] for row in rows) for name in _COLUMNS},
+            unreadable=tuple(error for error in self.unreadable if error[0] == corpus),
+            skipped={corpus: self.skipped.get(corpus, 0)},
         )
 
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary, ready for JSON."""
-        return asdict(self)
+        return {_KEYS.get(name, name): value for name, value in asdict(self).items()}
 
     @classmethod
     def from_json(cls, values: Any) -> Self:
-        """What `to_json` gave; raises SerdemoError for anything else."""
+        """Inverse of `to_json`; raises SerdemoError for anything else."""
         try:
-            columns = {name: tuple(values[name]) for name in ("labels", *_COLUMNS[:-1])}
-            rows = tuple(tuple(map(float, row)) for row in values["probabilities"])
-            refused = tuple((corpus, told) for corpus, told in values["refused"])
-            left_out = {corpus: int(count) for corpus, count in values["left_out"].items()}
-            found = cls(**columns, probabilities=rows, refused=refused, left_out=left_out)
-            lengths = {len(getattr(found, name)) for name in _COLUMNS}
-            widths = {len(row) for row in rows} | {len(found.labels)}
+            predictions = cls(
+                **{name: tuple(values[name]) for name in ("labels", *_COLUMNS[:-1])},
+                probabilities=tuple(tuple(map(float, row)) for row in values["probabilities"]),
+                unreadable=tuple((corpus, error) for corpus, error in values["refused"]),
+                skipped={corpus: int(count) for corpus, count in values["left_out"].items()},
+            )
+            lengths = {len(getattr(predictions, name)) for name in _COLUMNS}
+            widths = {len(predictions.labels), *map(len, predictions.probabilities)}
             if len(lengths) != 1 or len(widths) != 1:
                 raise ValueError("columns of different lengths")
         except (AttributeError, KeyError, TypeError, ValueError) as problem:
             raise SerdemoError("The saved answers are damaged.") from problem
-        return found
-
-
-_COLUMNS = ("files", "corpora", "speakers", "truth", "probabilities")
+        return predictions
 
 
 def predict_dataset(
@@ -81,94 +88,90 @@ def predict_dataset(
     utterances: Sequence[Utterance],
     classes: Collection[str] | None = None,
     progress: Callable[[int], None] = lambda done: None,
-    hear: Callable[[Utterance], Source] = lambda clip: clip.path,
+    source_of: Callable[[Utterance], Source] = lambda clip: clip.path,
 ) -> PredictionSet:
-    """The predictor's answers to the clips of the named classes (all it knows where None).
+    """Predict the clips of the given classes (all classes of the model where None).
 
-    `progress` is told the number of clips done; `hear` gives what of a clip is to be heard. Raises
-    SerdemoError when there are such clips and none of them can be read.
+    `progress` gets the number of clips done; `source_of` returns the sound to score for a clip.
+    Raises SerdemoError when there are such clips and none of them can be read.
     """
     labels = predictor.labels
-    wanted = set(labels if classes is None else classes)
+    scored = set(labels if classes is None else classes)
     named = [(u, classification.class_of(u.emotion, labels)) for u in utterances]
-    known = [(u, name) for u, name in named if name in wanted]
-    kept: list[tuple[Any, ...]] = []
-    refused: list[tuple[str, str]] = []
-    # By what counts in a prediction alone: the windows that it shows besides would be as much again.
-    replies = predictor.embed_many(hear(u) for u, _ in known)
-    for done, ((clip, name), reply) in enumerate(zip(known, replies, strict=True), start=1):
-        if isinstance(reply, SerdemoError):
-            refused.append((clip.corpus, str(reply)))
+    clips = [(u, name) for u, name in named if name in scored]
+    rows: list[tuple[Any, ...]] = []
+    unreadable: list[tuple[str, str]] = []
+    outputs = predictor.embed_many(source_of(u) for u, _ in clips)
+    for done, ((clip, name), output) in enumerate(zip(clips, outputs, strict=True), start=1):
+        if isinstance(output, SerdemoError):
+            unreadable.append((clip.corpus, str(output)))
         else:
-            row = tuple(reply.probabilities.tolist())
-            kept.append((clip.path.as_posix(), clip.corpus, clip.speaker_key, name, row))
+            probabilities = tuple(output.probabilities.tolist())
+            rows.append((clip.path.as_posix(), clip.corpus, clip.speaker_key, name, probabilities))
         progress(done)
-    if known and not kept:
+    if clips and not rows:
         raise SerdemoError(
-            f"None of the {len(known)} clips could be read; the first: {refused[0][1]}"
+            f"None of the {len(clips)} clips could be read; the first: {unreadable[0][1]}"
         )
-    columns = dict(zip(_COLUMNS, zip(*kept, strict=True), strict=True)) if kept else {}
-    out = Counter(u.corpus for u, name in named if name not in wanted)
-    return PredictionSet(labels, **columns, refused=tuple(refused), left_out=dict(out))
+    columns = dict(zip(_COLUMNS, zip(*rows, strict=True), strict=True)) if rows else {}
+    skipped = Counter(u.corpus for u, name in named if name not in scored)
+    return PredictionSet(labels, **columns, unreadable=tuple(unreadable), skipped=dict(skipped))
 
 
 def concat(parts: Sequence[PredictionSet]) -> PredictionSet:
-    """All answers in one, over the labels of any part: a label a model lacks has probability 0."""
+    """All predictions in one set, over the labels of any part: a label a model lacks has probability 0."""
     labels = tuple(dict.fromkeys(label for part in parts for label in part.labels))
     rows: list[tuple[float, ...]] = []
     for part in parts:
-        places = [part.labels.index(name) if name in part.labels else None for name in labels]
-        rows += [
-            tuple(0.0 if at is None else row[at] for at in places) for row in part.probabilities
-        ]
-    columns = {
+        columns = [part.labels.index(name) if name in part.labels else None for name in labels]
+        rows += [tuple(0.0 if c is None else row[c] for c in columns) for row in part.probabilities]
+    joined = {
         name: tuple(value for part in parts for value in getattr(part, name))
-        for name in (*_COLUMNS[:-1], "refused")
+        for name in (*_COLUMNS[:-1], "unreadable")
     }
-    left_out = sum((Counter(part.left_out) for part in parts), Counter())
-    return PredictionSet(labels, **columns, probabilities=tuple(rows), left_out=dict(left_out))
+    skipped = sum((Counter(part.skipped) for part in parts), Counter())
+    return PredictionSet(labels, **joined, probabilities=tuple(rows), skipped=dict(skipped))
 
 
-def score(answers: PredictionSet, *, repeated: bool = False) -> Scores | None:
-    """What the answers are worth; None where there is none.
+def score(predictions: PredictionSet, *, repeated: bool = False) -> Scores | None:
+    """Scores of predictions; None where there is none.
 
-    With `repeated`, a clip answered by several models (seeds) counts in the confusion matrix as
+    With `repeated`, a clip predicted by several models (seeds) counts in the confusion matrix as
     often, and in `n` once; UAR and WA are then the means over the models.
     """
-    if not answers.files:
+    if not predictions.files:
         return None
     return metrics_scores.score(
-        answers.truth,
-        np.array(answers.probabilities),
-        answers.labels,
-        answers.speakers,
-        clips=answers.files if repeated else None,
+        predictions.truth,
+        np.array(predictions.probabilities),
+        predictions.labels,
+        predictions.speakers,
+        clips=predictions.files if repeated else None,
     )
 
 
 def mean_of_corpora(seeds: Sequence[PredictionSet]) -> dict[str, Any] | None:
-    """The mean UAR of the corpora, each counting alike, and its interval; None without answers.
+    """Mean UAR of the corpora with equal weight, and its 95 % interval; None without predictions.
 
-    `seeds` are the answers of one model a seed to the same clips. In each draw of the interval the
-    speakers of every corpus are drawn anew (of a corpus of one speaker its clips).
+    `seeds` are the predictions of one model per seed on the same clips. Each bootstrap draw
+    resamples the speakers of every corpus (of a corpus of one speaker, its clips).
     """
     whole = concat(seeds)
-    found: list[tuple[float, NDArray[np.float64]]] = []
+    corpora: list[tuple[float, NDArray[np.float64]]] = []  # UAR, and its draws
     for name in sorted(set(whole.corpora)):
-        one = whole.of(name)
-        guess = np.array(one.labels)[np.array(one.probabilities).argmax(axis=1)].tolist()
-        matrix = classification.confusion(one.truth, guess, one.labels)
-        values, _, _ = bootstrap.bootstrap_draws(
-            one.truth, guess, one.speakers, clips=one.files, seed=len(found)
+        part = whole.of(name)
+        matrix = classification.confusion(part.truth, part.predicted, part.labels)
+        draws, _, _ = bootstrap.bootstrap_draws(
+            part.truth, part.predicted, part.speakers, clips=part.files, seed=len(corpora)
         )
-        found.append((classification.uar(matrix), values))
-    if not found:
+        corpora.append((classification.uar(matrix), draws))
+    if not corpora:
         return None
-    drawn = np.mean([values for _, values in found], axis=0)
+    means = np.mean([draws for _, draws in corpora], axis=0)
     return {
-        "uar": float(np.mean([rate for rate, _ in found])),
-        "uar_ci95": list(bootstrap.percentile_interval(drawn)),
-        "corpora": len(found),
+        "uar": float(np.mean([uar for uar, _ in corpora])),
+        "uar_ci95": list(bootstrap.percentile_interval(means)),
+        "corpora": len(corpora),
     }
 
 
@@ -178,24 +181,24 @@ def mean_std(values: Sequence[float]) -> dict[str, Any]:
     return {"mean": float(np.mean(values)), "sd": deviation, "values": list(values)}
 
 
-def result(seeds: Sequence[PredictionSet]) -> dict[str, Any] | None:
-    """Scores of the same clips as answered by one model a seed, ready for JSON.
+def scores_over_seeds(seeds: Sequence[PredictionSet]) -> dict[str, Any] | None:
+    """Scores of the same clips as predicted by one model per seed, ready for JSON.
 
     The keys of `Scores` over all seeds together (so `confusion` is their sum, and the interval is
     of the mean), with `classes`, `left_out` and `refused` of one seed, and `over_seeds`: mean, sd
     and values of each rate. None without a clip to score.
     """
-    scores = [one for part in seeds if (one := score(part)) is not None]
-    together = score(concat(seeds), repeated=True)
-    if together is None:
+    pooled = score(concat(seeds), repeated=True)
+    if pooled is None:
         return None
+    scores = [own for part in seeds if (own := score(part)) is not None]
     return {
-        **together.to_json(),
+        **pooled.to_json(),
         "classes": list(seeds[0].classes),
-        "left_out": sum(seeds[0].left_out.values()),
-        "refused": [told for _, told in seeds[0].refused],
+        "left_out": sum(seeds[0].skipped.values()),
+        "refused": [error for _, error in seeds[0].unreadable],
         "over_seeds": {
-            rate: mean_std([getattr(one, rate) for one in scores])
+            rate: mean_std([getattr(own, rate) for own in scores])
             for rate in ("uar", "wa", "macro_f1", "ece")
         },
     }

@@ -1,4 +1,4 @@
-"""Reports as people read them: tables in percent, a page of Markdown and a figure."""
+"""Reports as files: tables in percent as Markdown, the figures as JSON, and a plot."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 from serdemo.evaluation import plots
 from serdemo.evaluation.model_card import strip_local_paths
 from serdemo.evaluation.scoring import Report
+from serdemo.nn.checkpoint_files import REPORT
 from serdemo.schema.files import make_folder, write_json, write_text
 
-Found = dict[str, Any]
+Document = dict[str, Any]  # of a finished protocol, as `runs.crossval_report` makes it
 
 SCORING_METHOD = (
     "Argmax over all labels of the model; recall averaged over the classes present, of those that"
@@ -21,8 +22,8 @@ SCORING_METHOD = (
 HEAD = ("speakers", "clips", "classes", "UAR %", "95 % interval", "WA %", "macro F1 %", "ECE")
 
 
-def row(scores: Found | None) -> list[str]:
-    """A score as the cells of a table under `HEAD`; mean ± deviation where there are seeds."""
+def score_cells(scores: dict[str, Any] | None) -> list[str]:
+    """Cells of a table row under `HEAD`; mean ± standard deviation where there are seeds."""
     if scores is None:
         return ["0", "0", "0", "no class in common", *["–"] * (len(HEAD) - 4)]
     low, high = scores["uar_ci95"]
@@ -30,8 +31,8 @@ def row(scores: Found | None) -> list[str]:
     classes = sum(1 for counts in scores["confusion"] if sum(counts))
 
     def rate(name: str, factor: float = 100, digits: int = 1) -> str:
-        seen = scores.get("over_seeds", {}).get(name, {"mean": scores[name], "sd": None})
-        mean, deviation = seen["mean"] * factor, seen["sd"]
+        values = scores.get("over_seeds", {}).get(name, {"mean": scores[name], "sd": None})
+        mean, deviation = values["mean"] * factor, values["sd"]
         spread = "" if deviation is None else f" ± {deviation * factor:.{digits}f}"
         return f"{mean:.{digits}f}{spread}"
 
@@ -47,44 +48,52 @@ def row(scores: Found | None) -> list[str]:
     ]
 
 
-def tables(found: Found) -> list[tuple[str, list[list[str]]]]:
-    """(title, rows with the head first) of every table of a document."""
-    made = []
-    if found["by"] == "corpus":
-        names = found["matrix"]["corpora"]
-        out = {one["test"]: one["scores"] for one in found["leave_one_out"]}
-        cells = {(one["train"], one["test"]): one["scores"] for one in found["matrix"]["cells"]}
-        grid = [["trained on", *names]]
-        grid += [[train, *(short(cells[train, test]) for test in names)] for train in names]
-        grid += [["all others", *(short(out[test]) for test in names)]]
-        made.append(("UAR % by corpus tested", grid))
-        rows = [[train, test, *row(scores)] for (train, test), scores in cells.items()]
-        rows += [["all others", test, *row(scores)] for test, scores in out.items()]
-        made.append(("Every cell", [["trained on", "tested on", *HEAD], *rows]))
-    else:
-        rows = [[name, *row(scores)] for name, scores in found["by_corpus"].items()]
-        if len(rows) > 1:
-            rows.append(["all", *row(found["pooled"])])
-        if mean := found["mean_of_corpora"]:
-            low, high = mean["uar_ci95"]
-            told = [f"{100 * mean['uar']:.1f}", f"{100 * low:.1f} to {100 * high:.1f}"]
-            rows.append(["mean of the corpora", "", "", "", *told, *[""] * (len(HEAD) - 5)])
-        made.append(("Pooled over the folds", [["corpus", *HEAD], *rows]))
-        folds = [[one["name"], *row(one["scores"])] for one in found["folds"]]
-        made.append(("Each fold", [["left out", *HEAD], *folds]))
-    if shared := found["speakers_shared"]:
-        made.insert(1, ("Speakers shared", [["", *HEAD], ["shared", *row(shared["scores"])]]))
-    return made
+def tables(document: Document) -> list[tuple[str, list[list[str]]]]:
+    """(title, rows with the head first) of every table of a protocol's document."""
+    result = _corpus_tables(document) if document["by"] == "corpus" else _fold_tables(document)
+    if shared := document["speakers_shared"]:
+        rows = [["", *HEAD], ["shared", *score_cells(shared["scores"])]]
+        result.insert(1, ("Speakers shared", rows))
+    return result
 
 
-def short(scores: Found | None) -> str:
-    """The UAR of a cell of the matrix."""
-    return "–" if scores is None else row(scores)[3]
+def _corpus_tables(document: Document) -> list[tuple[str, list[list[str]]]]:
+    """The matrix of UAR over corpora, and every cell of it with its scores."""
+    names = document["matrix"]["corpora"]
+    held_out = {entry["test"]: entry["scores"] for entry in document["leave_one_out"]}
+    cells = {(c["train"], c["test"]): c["scores"] for c in document["matrix"]["cells"]}
+    grid = [["trained on", *names]]
+    grid += [[train, *(_uar_cell(cells[train, test]) for test in names)] for train in names]
+    grid += [["all others", *(_uar_cell(held_out[test]) for test in names)]]
+    rows = [[train, test, *score_cells(scores)] for (train, test), scores in cells.items()]
+    rows += [["all others", test, *score_cells(scores)] for test, scores in held_out.items()]
+    head = ["trained on", "tested on", *HEAD]
+    return [("UAR % by corpus tested", grid), ("Every cell", [head, *rows])]
 
 
-def leakage(found: Found) -> str:
-    """How much sharing speakers flatters, in a sentence; empty where it was not measured."""
-    if not (shared := found["speakers_shared"]):
+def _fold_tables(document: Document) -> list[tuple[str, list[list[str]]]]:
+    """The scores pooled over the folds, by corpus, and those of each fold."""
+    rows = [[name, *score_cells(scores)] for name, scores in document["by_corpus"].items()]
+    if len(rows) > 1:
+        rows.append(["all", *score_cells(document["pooled"])])
+    if mean := document["mean_of_corpora"]:
+        low, high = mean["uar_ci95"]
+        cells = [f"{100 * mean['uar']:.1f}", f"{100 * low:.1f} to {100 * high:.1f}"]
+        rows.append(["mean of the corpora", "", "", "", *cells, *[""] * (len(HEAD) - 5)])
+    folds = [[fold["name"], *score_cells(fold["scores"])] for fold in document["folds"]]
+    return [
+        ("Pooled over the folds", [["corpus", *HEAD], *rows]),
+        ("Each fold", [["left out", *HEAD], *folds]),
+    ]
+
+
+def _uar_cell(scores: dict[str, Any] | None) -> str:
+    return "–" if scores is None else score_cells(scores)[3]
+
+
+def leakage_sentence(document: Document) -> str:
+    """Gain in UAR by sharing speakers between training and test; empty where not measured."""
+    if not (shared := document["speakers_shared"]):
         return ""
     return (
         "With speakers shared between training and test, on as many clips of every class, UAR is"
@@ -95,21 +104,21 @@ def leakage(found: Found) -> str:
     )
 
 
-def figure(found: Found, folder: Path) -> Path:
-    """Draw the document's figure: the confusion matrix, or the matrix over corpora."""
-    count = len(found["seeds"])
-    title = f"{found['recipe']}, {count} seed{'s' if count > 1 else ''}"
-    if found["by"] != "corpus":
-        whole, path = found["pooled"], folder / "confusion.svg"
+def _draw_figure(document: Document, folder: Path) -> Path:
+    """Plot the confusion matrix, or the UAR matrix over corpora; returns the file."""
+    n_seeds = len(document["seeds"])
+    title = f"{document['recipe']}, {n_seeds} seed{'s' if n_seeds > 1 else ''}"
+    if document["by"] != "corpus":
+        pooled, path = document["pooled"], folder / "confusion.svg"
         plots.draw_confusion(
-            path, whole["labels"], whole["confusion"], f"{title}: UAR {whole['uar']:.1%}"
+            path, pooled["labels"], pooled["confusion"], f"{title}: UAR {pooled['uar']:.1%}"
         )
         return path
-    names, path = found["matrix"]["corpora"], folder / "cross-corpus.svg"
-    others = [one["scores"] and one["scores"]["uar"] for one in found["leave_one_out"]]
+    names, path = document["matrix"]["corpora"], folder / "cross-corpus.svg"
+    others = [entry["scores"] and entry["scores"]["uar"] for entry in document["leave_one_out"]]
     plots.draw(
         path,
-        [*found["matrix"]["uar"], others],
+        [*document["matrix"]["uar"], others],
         [*names, "all others"],
         names,
         title=f"{title}: UAR %",
@@ -119,26 +128,28 @@ def figure(found: Found, folder: Path) -> Path:
     return path
 
 
-def write(found: Found, folder: Path) -> None:
-    """`report.json`, `report.md` and the figure of a protocol's document."""
-    lines = [f"# {found['recipe']} on {', '.join(found['corpora'])}, by {found['by']}", ""]
-    for text in (found["protocol"], found["counted"], leakage(found)):
+def write_protocol_report(document: Document, folder: Path) -> None:
+    """Write `report.json`, `report.md` and the figure of a protocol's document."""
+    recipe, corpora = document["recipe"], ", ".join(document["corpora"])
+    lines = [f"# {recipe} on {corpora}, by {document['by']}", ""]
+    for text in (document["protocol"], document["counted"], leakage_sentence(document)):
         lines += [text, ""] if text else []
-    for name, rows in tables(found):
+    for name, rows in tables(document):
         lines += [f"## {name}", "", *markdown(rows), ""]
-    lines += [f"![]({figure(found, folder).name})", ""]
-    if found["command"]:
-        lines += [f"```\n{found['command']}\n```", ""]
-    lines += [f"Seeds {', '.join(map(str, found['seeds']))}; serdemo {found['code_version']}.", ""]
-    _write(folder, lines, found)
+    lines += [f"![]({_draw_figure(document, folder).name})", ""]
+    if document["command"]:
+        lines += [f"```\n{document['command']}\n```", ""]
+    seeds = ", ".join(map(str, document["seeds"]))
+    lines += [f"Seeds {seeds}; serdemo {document['code_version']}.", ""]
+    _write(folder, lines, document)
 
 
 def write_evaluation(report: Report, folder: Path, command: str = "") -> None:
-    """`report.json`, `report.md` and `confusion.svg` of one scoring of a checkpoint."""
+    """Write `report.json`, `report.md` and `confusion.svg` of the scores of a checkpoint."""
     make_folder(folder)
-    values, scores = report.to_json(), report.scores
+    scores = report.scores
     who = "unseen by it" if report.unseen_speakers else "some of whom it was trained or selected on"
-    rows = [[one.corpus, *row(one.to_json())] for one in (*report.by_corpus, report)]
+    rows = [[part.corpus, *score_cells(part.to_json())] for part in (*report.by_corpus, report)]
     title = f"{report.checkpoint} on {report.corpus}: UAR {scores.uar:.1%}"
     plots.draw_confusion(folder / "confusion.svg", scores.labels, scores.confusion, title)
     lines = [
@@ -148,20 +159,20 @@ def write_evaluation(report: Report, folder: Path, command: str = "") -> None:
         "",
         *markdown([["corpus", *HEAD], *rows]),
         "",
-        *(f"Left out: {sentence}\n" for sentence in report.refused),
+        *(f"Left out: {sentence}\n" for sentence in report.unreadable),
         "![](confusion.svg)",
         "",
         *([f"```\n{strip_local_paths(command)}\n```", ""] if command else []),
     ]
-    _write(folder, lines, values)
+    _write(folder, lines, report.to_json())
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> list[str]:
-    """A table as the lines of Markdown, its head first."""
+    """Lines of a Markdown table; the first row is its head."""
     ruled = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
-    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in one) + " |" for one in ruled]
+    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in ruled]
 
 
-def _write(folder: Path, lines: Sequence[str], values: Found) -> None:
+def _write(folder: Path, lines: Sequence[str], values: dict[str, Any]) -> None:
     write_text(folder / "report.md", "\n".join(lines))
-    write_json(folder / "report.json", values)
+    write_json(folder / REPORT, values)

@@ -1,4 +1,4 @@
-"""Score a checkpoint on a corpus, as its user would meet it: through the Predictor."""
+"""Scores of a checkpoint on a corpus, by the same inference that a user gets."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from serdemo.schema.types import Utterance
 
 @dataclass(frozen=True)
 class Report:
-    """Scores with what they are scores of; rates are fractions.
+    """Scores of a checkpoint on a corpus; rates are fractions.
 
     `unseen_speakers` is True only when the checkpoint was neither trained nor selected on any of
-    the scored speakers. `refused` names clips that could not be read, with the reason. Where the
-    clips are of several corpora, `by_corpus` has the report of each by itself.
+    the scored speakers. `unreadable` has the errors of clips that could not be read. For clips of
+    several corpora, `by_corpus` has a report of each.
     """
 
     checkpoint: str
     corpus: str
     scores: Scores
     unseen_speakers: bool
-    refused: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
     by_corpus: tuple[Report, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -43,15 +43,17 @@ class Report:
             "checkpoint": self.checkpoint,
             "corpus": self.corpus,
             **figures,
-            "refused": list(self.refused),
-            **({"by_corpus": [one.to_json() for one in self.by_corpus]} if self.by_corpus else {}),
+            "refused": list(self.unreadable),
+            **(
+                {"by_corpus": [part.to_json() for part in self.by_corpus]} if self.by_corpus else {}
+            ),
         }
 
 
 def select_test_clips(
     utterances: Sequence[Utterance], speakers: str, description: Description
 ) -> tuple[Utterance, ...]:
-    """The clips of `all` speakers, of those `unseen` by the checkpoint, or of a list of ids.
+    """Clips of "all" speakers, of those "unseen" by the checkpoint, or of ids with commas between.
 
     Raises SerdemoError when no speaker is unseen, UsageError for an id that is not there.
     """
@@ -64,33 +66,33 @@ def select_test_clips(
             )
         return select(utterances, speakers)
     seen = seen_speakers(description)
-    left = tuple(u for u in utterances if u.speaker_key not in seen)
-    if not left:
+    unseen = tuple(u for u in utterances if u.speaker_key not in seen)
+    if not unseen:
         raise SerdemoError(
             f"{description.name} was trained or selected on every speaker here, so none is unseen;"
             " give --speakers all to score it on them all the same."
         )
-    return left
+    return unseen
 
 
 def calibrate(
     predictor: Predictor, utterances: Sequence[Utterance], coverage: float = calibration.COVERAGE
 ) -> Description:
-    """The predictor's description with temperature and `unsure_below` fitted on labelled clips.
+    """Description with temperature and `unsure_below` fitted on labelled clips (temperature scaling).
 
-    Fitted on the answers a user gets, windows and all, so give clips the model was not trained on.
-    At least the share `coverage` of them stays sure. Without a clip that has an emotion the model
-    knows, the description comes back as it is.
+    Fitted on the probabilities of whole clips, so give clips that the model was not trained on. At
+    least the share `coverage` of them stays sure. Without a clip of a class of the model, the
+    description is returned unchanged.
     """
     labels, before = predictor.labels, predictor.description.temperature
     try:
-        found = predict_dataset(predictor, utterances)
+        predictions = predict_dataset(predictor, utterances)
     except SerdemoError:
         return predictor.description
-    if not found.files:
+    if not predictions.files:
         return predictor.description
-    truth = [labels.index(name) for name in found.truth]
-    logits = before * np.log(np.clip(found.probabilities, 1e-12, None))
+    truth = [labels.index(name) for name in predictions.truth]
+    logits = before * np.log(np.clip(predictions.probabilities, 1e-12, None))
     temperature = calibration.fit_temperature(logits, truth)
     confidence = softmax(logits / temperature, axis=1).max(axis=1)
     return replace(
@@ -106,26 +108,27 @@ def evaluate(
     utterances: Sequence[Utterance],
     progress: Callable[[int], None] = lambda done: None,
 ) -> Report:
-    """Score a checkpoint on labelled clips; `progress` is told the number of clips done.
+    """Score a checkpoint on labelled clips; `progress` gets the number of clips done.
 
-    The answer is the argmax over all labels of the checkpoint; recall is averaged over the classes
-    present. Clips of several corpora are scored together and each corpus by itself as well. Raises
-    UsageError without clips, SerdemoError when none can be scored.
+    The predicted class is the argmax over all labels of the checkpoint; recall is averaged over the
+    classes present. Clips of several corpora are scored together and per corpus. Raises UsageError
+    without clips of a class of the model, SerdemoError when none can be read.
     """
-    found = predict_dataset(predictor, utterances, progress=progress)
-    if not found.files:
+    predictions = predict_dataset(predictor, utterances, progress=progress)
+    if not predictions.files:
         raise UsageError(
             f"None of these clips carries an emotion that {predictor.name} knows"
             f" ({', '.join(predictor.labels)})."
         )
     seen = seen_speakers(predictor.description)
 
-    def report(name: str, answers: PredictionSet, parts: tuple[Report, ...] = ()) -> Report:
-        scores = score(answers)
+    def report(name: str, part: PredictionSet, by_corpus: tuple[Report, ...] = ()) -> Report:
+        scores = score(part)
         assert scores is not None  # there is a clip, and each is of a class of the model
-        unseen = not seen.intersection(answers.speakers)
-        refused = tuple(told for _, told in answers.refused)
-        return Report(predictor.name, name, scores, unseen, refused, parts)
+        unseen = not seen.intersection(part.speakers)
+        errors = tuple(error for _, error in part.unreadable)
+        return Report(predictor.name, name, scores, unseen, errors, by_corpus)
 
-    several = sorted(set(found.corpora)) if len(set(found.corpora)) > 1 else []
-    return report(corpus, found, tuple(report(name, found.of(name)) for name in several))
+    corpora = sorted(set(predictions.corpora))
+    by_corpus = [report(name, predictions.of(name)) for name in corpora] if corpora[1:] else []
+    return report(corpus, predictions, tuple(by_corpus))

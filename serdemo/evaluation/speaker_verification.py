@@ -1,4 +1,4 @@
-"""What a speaker embedding is worth: verification of the test speakers, as its user would hear them."""
+"""Speaker verification with a checkpoint's embeddings, by the same inference that a user gets."""
 
 from __future__ import annotations
 
@@ -15,40 +15,41 @@ from serdemo.schema.types import Utterance
 def verify(
     embedder: Embedder, corpus: str, clips: tuple[Utterance, ...], limit: int = MAX_TRIALS
 ) -> Verification | None:
-    """The equal error rate on clips of one corpus, with its interval; None where they make no
-    trials of both kinds."""
-    kept, rows, refused = [], [], []
-    for clip, heard in zip(clips, embedder.embed_many(u.path for u in clips), strict=True):
-        if isinstance(heard, SerdemoError):
-            refused.append(str(heard))
+    """Equal error rate on clips of one corpus, with its interval.
+
+    At most `limit` trials are drawn. None where the clips make no trials of both kinds.
+    """
+    speakers, rows, errors = [], [], []
+    for clip, output in zip(clips, embedder.embed_many(u.path for u in clips), strict=True):
+        if isinstance(output, SerdemoError):
+            errors.append(str(output))
         else:
-            kept.append(clip)
-            rows.append(heard.embedding)
-    speakers = [clip.speaker_key for clip in kept]
+            speakers.append(clip.speaker_key)
+            rows.append(output.embedding)
     width = embedder.model.options.embedding
-    found = verification.make_trials(np.reshape(rows, (-1, width)), speakers, limit)
-    if found is None:
+    trials = verification.make_trials(np.reshape(rows, (-1, width)), speakers, limit)
+    if trials is None:
         return None
-    same = found.same
+    same = trials.same
     return Verification(
         checkpoint=embedder.name,
         corpus=corpus,
-        n=len(kept),
+        n=len(speakers),
         speakers=len(set(speakers)),
         same_trials=int(same.sum()),
         different_trials=int((~same).sum()),
-        eer=found.eer,
-        eer_ci95=verification.eer_interval(found),
+        eer=trials.eer,
+        eer_ci95=verification.eer_interval(trials),
         unseen_speakers=not seen_speakers(embedder.description).intersection(speakers),
-        refused=tuple(refused),
+        refused=tuple(errors),
     )
 
 
 def verify_all(embedder: Embedder, clips: tuple[Utterance, ...]) -> list[Verification]:
-    """That of each corpus by itself, of as many trials as the checkpoint was chosen by."""
+    """`verify` per corpus, with as many trials as in the validation of the checkpoint."""
     limit = embedder.description.options.get("trials", MAX_TRIALS)
-    found = [
+    results = [
         verify(embedder, corpus, tuple(u for u in clips if u.corpus == corpus), limit)
         for corpus in sorted({u.corpus for u in clips})
     ]
-    return [one for one in found if one is not None]
+    return [result for result in results if result is not None]

@@ -30,7 +30,7 @@ from serdemo.data import corpora, splits
 from serdemo.data.array_cache import CacheOptions
 from serdemo.embeddings.extract import embed
 from serdemo.evaluation import baselines, functionals
-from serdemo.evaluation.baselines import Table
+from serdemo.evaluation.baselines import FeatureTable
 from serdemo.metrics import classification
 from serdemo.metrics.clusters import single_thread
 from serdemo.metrics.probes import linear
@@ -40,7 +40,9 @@ from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.settings import data_root
 from serdemo.schema.types import Utterance
 
-Method = Callable[[Table, Table], Sequence[str]]  # training and test clips -> labels of the latter
+Method = Callable[
+    [FeatureTable, FeatureTable], Sequence[str]
+]  # training and test clips -> labels of the latter
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ def measure(
     """
     name, extract = functionals.default_functionals()
     emotions = sorted({clip.emotion for clip in utterances})
-    methods = [(f"SVM on {name}", svm, baselines.table(utterances, emotions, extract))]
+    methods = [(f"SVM on {name}", svm, baselines.feature_table(utterances, emotions, extract))]
     if encoder is not None:
         provenance.refuse_overlap(
             description.read_description(encoder),
@@ -98,7 +100,7 @@ def measure(
         by_path = {clip.path.absolute().relative_to(base).as_posix(): clip for clip in utterances}
         clips = tuple(by_path[path] for path in embedded.text["clip"])
         rows = embedded.embedding.astype(np.float64)
-        table = Table(rows, tuple(clip.emotion for clip in clips), clips)
+        table = FeatureTable(rows, tuple(clip.emotion for clip in clips), clips)
         methods.append((f"linear classifier on {embedded.about['checkpoint']}", probe, table))
     if not any(table.clips for _, _, table in methods):
         raise SerdemoError(f"None of the {len(utterances)} clips could be read.")
@@ -110,7 +112,7 @@ def measure(
     ]
 
 
-def by_protocol(table: Table, name: str, method: Method) -> Row:
+def by_protocol(table: FeatureTable, name: str, method: Method) -> Row:
     """Cross-validate a method on the clips of one corpus, each predicted when its fold is left out.
 
     Raises UsageError where there are fewer than two speakers or emotions.
@@ -149,28 +151,28 @@ def by_protocol(table: Table, name: str, method: Method) -> Row:
     )
 
 
-def svm(train: Table, test: Table) -> Sequence[str]:
+def svm(train: FeatureTable, test: FeatureTable) -> Sequence[str]:
     """Labels of the test clips by an SVM, without validation clips."""
     return baselines.fit_svm(train, take(train, []), test)[0]
 
 
-def probe(train: Table, test: Table) -> Sequence[str]:
+def probe(train: FeatureTable, test: FeatureTable) -> Sequence[str]:
     """Labels of the test clips by logistic regression."""
     with single_thread():
         labels: list[str] = linear().fit(train.rows, train.truth).predict(test.rows).tolist()
     return labels
 
 
-def take(table: Table, rows: Sequence[int]) -> Table:
+def take(table: FeatureTable, rows: Sequence[int]) -> FeatureTable:
     """The given rows of a table."""
-    return Table(
+    return FeatureTable(
         table.rows[list(rows)],
         tuple(table.truth[row] for row in rows),
         tuple(table.clips[row] for row in rows),
     )
 
 
-def _of_corpus(table: Table, corpus: str) -> Table:
+def _of_corpus(table: FeatureTable, corpus: str) -> FeatureTable:
     return take(table, [row for row, clip in enumerate(table.clips) if clip.corpus == corpus])
 
 

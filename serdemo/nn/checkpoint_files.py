@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # importing torch takes a second, and few commands read tenso
     from torch import Tensor
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
+REPORT = "report.json"  # scores on the test clips, beside them
 SHIPPED = "compact"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from serdemo.data.protocols import LEAVE_ONE_CORPUS_OUT, Fold, seeds, speaker_overlap
 from serdemo.evaluation.model_card import strip_local_paths
-from serdemo.evaluation.predictions import PredictionSet, concat, mean_of_corpora, result
+from serdemo.evaluation.predictions import PredictionSet, concat, mean_of_corpora, scores_over_seeds
 from serdemo.evaluation.report import SCORING_METHOD
 from serdemo.schema.errors import SerdemoError
 
@@ -83,13 +83,17 @@ def _pooled(tested: Sequence[TestedFold]) -> list[PredictionSet]:
 
 def _folds(tested: Sequence[TestedFold]) -> Document:
     pooled = _pooled(tested)
-    if (scores := result(pooled)) is None:
+    if (scores := scores_over_seeds(pooled)) is None:
         raise SerdemoError("No test clip is of a class that was trained on: check the corpora.")
     corpora = sorted(set(pooled[0].corpora))
     return {
-        "folds": [{**_facts(fold), "scores": result(of_seeds)} for fold, of_seeds in tested],
+        "folds": [
+            {**_facts(fold), "scores": scores_over_seeds(of_seeds)} for fold, of_seeds in tested
+        ],
         "pooled": scores,
-        "by_corpus": {name: result([part.of(name) for part in pooled]) for name in corpora},
+        "by_corpus": {
+            name: scores_over_seeds([part.of(name) for part in pooled]) for name in corpora
+        },
         "mean_of_corpora": mean_of_corpora(pooled) if len(corpora) > 1 else None,
     }
 
@@ -97,14 +101,14 @@ def _folds(tested: Sequence[TestedFold]) -> Document:
 def _shared(by_kind: Mapping[str, Sequence[TestedFold]]) -> Document | None:
     """The score with shared speakers beside the speaker-independent one on as many clips per class."""
     twins = by_kind["shared"]
-    dependent = result(_pooled(twins))
+    dependent = scores_over_seeds(_pooled(twins))
     # Without unseen speakers the diagonal of the matrix, where a corpus has speakers to test.
     diagonal = [
         (fold, [part.of(fold.name) for part in of_seeds])
         for fold, of_seeds in by_kind.get("one corpus", ())
     ]
     diagonal = [(fold, parts) for fold, parts in diagonal if parts[0].files]
-    independent = result(_pooled(by_kind.get("unseen", diagonal)))
+    independent = scores_over_seeds(_pooled(by_kind.get("unseen", diagonal)))
     if dependent is None or independent is None:
         return None
     n_clips = sum(len(fold.split.test) for fold, _ in twins)
@@ -122,7 +126,7 @@ def _matrix(by_kind: Mapping[str, Sequence[TestedFold]]) -> Document:
     names = sorted(trained)
 
     def cell(train: str, test: str) -> Document:
-        scores = result([part.of(test) for part in trained[train][1]])
+        scores = scores_over_seeds([part.of(test) for part in trained[train][1]])
         return {"train": train, "test": test, "scores": scores}
 
     cells = [cell(train, test) for train in names for test in names]
@@ -135,7 +139,7 @@ def _matrix(by_kind: Mapping[str, Sequence[TestedFold]]) -> Document:
             "models": [_facts(trained[name][0]) for name in names],
         },
         "leave_one_out": [
-            {"test": fold.name, **_facts(fold), "scores": result(of_seeds)}
+            {"test": fold.name, **_facts(fold), "scores": scores_over_seeds(of_seeds)}
             for fold, of_seeds in sorted(by_kind["other corpora"], key=lambda pair: pair[0].name)
         ],
     }

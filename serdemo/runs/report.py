@@ -13,7 +13,7 @@ from typing import Any
 from serdemo.data.array_cache import CacheOptions
 from serdemo.data.splits import Split
 from serdemo.evaluation import model_card
-from serdemo.evaluation.baselines import REPORT, BaselineResult
+from serdemo.evaluation.baselines import BaselineResult
 from serdemo.evaluation.comparison import Comparison, before_and_after
 from serdemo.evaluation.scoring import Report, calibrate, evaluate
 from serdemo.evaluation.speaker_verification import verify_all
@@ -21,6 +21,7 @@ from serdemo.inference.predictor import Embedder, Predictor
 from serdemo.inference.speaker_normalization import neutral_centroid
 from serdemo.metrics.significance import compare_to_chance
 from serdemo.metrics.verification import Verification
+from serdemo.nn.checkpoint_files import REPORT
 from serdemo.nn.description import read_description, write_description
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.files import write_json, write_text
@@ -88,9 +89,9 @@ def score(
 
 def _against_start(comparison: Comparison) -> Verdict:
     return Verdict(
-        comparison.found.verdict,
+        comparison.paired.verdict,
         before=comparison.a,
-        paired=comparison.found,
+        paired=comparison.paired,
         speakers=comparison.speakers,
         unseen_speakers=comparison.unseen_speakers,
     )

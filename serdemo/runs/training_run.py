@@ -136,7 +136,7 @@ def _complete(
         return event
     if recipe.output == "classes" or recipe.is_verification:
         if recipe.baseline_runs:
-            results = [*baselines.simple(split, recipe.describe(split).labels), *results]
+            results = [*baselines.simple_baselines(split, recipe.describe(split).labels), *results]
         kwargs = {
             **predictor_kwargs(recipe, options),
             "check_cancelled": partial(raise_if_stopped, run_dir, run.user_stop),

@@ -75,7 +75,7 @@ def _overall(
 
 
 def _reported(folder: Path, rate: str) -> dict[str, float]:
-    path = folder / "report.json"
+    path = folder / checkpoint_files.REPORT
     if not path.exists():
         return {}
     try:
@@ -92,7 +92,7 @@ def _row(
     cut: float,
     reported: dict[str, float],
 ) -> dict[str, Any]:
-    short = predict_dataset(predictor, clips, hear=lambda clip: middle(clip, cut))
+    short = predict_dataset(predictor, clips, source_of=lambda clip: middle(clip, cut))
     scores, scores_cut = score(whole), score(short)
     if scores is None or scores_cut is None:
         raise UsageError(f"No clip of {name} carries an emotion that {predictor.name} knows.")

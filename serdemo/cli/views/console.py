@@ -29,7 +29,7 @@ from serdemo.training.events import (
 )
 
 if TYPE_CHECKING:  # a bar need not wait for torch
-    from serdemo.evaluation.report import Found
+    from serdemo.evaluation.report import Document
     from serdemo.evaluation.scoring import Report
 
 BAR = 24
@@ -108,13 +108,13 @@ def show_report(report: Report) -> None:
             f" {part.scores.macro_f1:.1%}, calibration error {part.scores.ece:.3f},"
             f" {part.scores.n} clips, {part.scores.speakers} speakers"
         )
-    for sentence in report.refused:
+    for sentence in report.unreadable:
         out.print(f"  Left out: {sentence}")
 
 
-def show_protocol(document: Found, folder: Path) -> None:
+def show_protocol(document: Document, folder: Path) -> None:
     """Print the tables of a cross-validation, the effect of leakage, and the path of the report."""
-    from serdemo.evaluation.report import leakage, tables
+    from serdemo.evaluation.report import leakage_sentence, tables
 
     out = plain_console()
     out.width = max(out.width, MIN_WIDTH)
@@ -125,7 +125,7 @@ def show_protocol(document: Found, folder: Path) -> None:
             table.add_row(*row)
         out.print()
         out.print(table, soft_wrap=False)
-    if sentence := leakage(document):
+    if sentence := leakage_sentence(document):
         out.print(f"\n{sentence}")
     out.print(f"\nThe report: {folder / 'report.md'}")
 

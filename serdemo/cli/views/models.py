@@ -90,7 +90,7 @@ def show_comparisons(comparisons: Sequence[Comparison]) -> None:
     a, b = comparisons[0].a, comparisons[0].b
     table = Table("corpus", "clips", "speakers", a, b, "difference", "95 % interval", box=None)
     for comparison in comparisons:
-        figures = comparison.found
+        figures = comparison.paired
         low, high = figures.ci95
         table.add_row(
             comparison.corpus,

@@ -16,7 +16,7 @@ def write(description: Description, report: AdaptationReport, command: str) -> s
     corpora = sorted(set(description.trained_on) & set(CORPORA))
     licence = description.licence or model_card.licence(corpora)
     lines = [
-        *("---", "license: other", "library_name: serdemo", *model_card.EMOTION_TAGS, "---", ""),
+        *model_card.front_matter(description.name, "other", description.labels),
         f"# {description.name}",
         "",
         f"`{start}`, adapted to one speaker by {n_clips} clips ({counts}): the last layer of the"

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from serdemo.nn.checkpoint_files import DESCRIPTION, WEIGHTS
+from serdemo.nn.checkpoint_files import DESCRIPTION, REPORT, WEIGHTS
 from serdemo.schema.files import recovered_path
 from serdemo.training.events import EVENTS
 
-REPORT, CARD = "report.json", "README.md"
+CARD = "README.md"
 FILES = (CARD, EVENTS, DESCRIPTION, WEIGHTS, REPORT)  # of a checkpoint, required and optional ones
 PART = ".part-"  # prefix of folders that are being written or deleted
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from serdemo.evaluation import model_card
 from serdemo.inference.speed import times_real_time
-from serdemo.nn.checkpoint_files import WEIGHTS, count_parameters
+from serdemo.nn.checkpoint_files import REPORT, WEIGHTS, count_parameters
 from serdemo.nn.description import read_description
-from serdemo.runs.registry.entry import CARD, REPORT, Entry, Origin
+from serdemo.runs.registry.entry import CARD, Entry, Origin
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.files import read_json, recovered_path
 

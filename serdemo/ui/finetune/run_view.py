@@ -86,9 +86,9 @@ def view(jobs: JobStore, job: Job, state: State, position: int = 0) -> Markup:
 
 def verdict_html(jobs: JobStore, job: Job, finished: Finished) -> Markup:
     """The run's model beside the checkpoint it began with, or beside chance."""
-    from serdemo.evaluation.baselines import REPORT
     from serdemo.evaluation.comparison import load_before_after
     from serdemo.metrics.significance import compare_to_chance
+    from serdemo.nn.checkpoint_files import REPORT
 
     folder = jobs.path(job.name)
     try:

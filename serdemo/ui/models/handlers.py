@@ -203,7 +203,7 @@ class Handlers:
                 *(first, second, clips, comparison.fairest_speaker_set(first, second, clips)),
                 progress=lambda done, total: progress((done, total), unit="answers"),
                 names=(pair[0].key, pair[1].key),
-                most=MAX_CLIPS,
+                max_clips=MAX_CLIPS,
             )
         except SerdemoError as problem:
             return {self.widgets.comparison: html.refusal_html(str(problem))}

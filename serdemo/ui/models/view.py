@@ -102,16 +102,16 @@ def corpus_comparison_html(
     rows = [
         (
             one.corpus,
-            _rate(one.found.uar_a, one.found.ci95_a),
-            _rate(one.found.uar_b, one.found.ci95_b),
-            one.found.words,
+            _rate(one.paired.uar_a, one.paired.ci95_a),
+            _rate(one.paired.uar_b, one.paired.ci95_b),
+            one.paired.words,
         )
         for one in comparisons
     ]
     return render(
         "models/verdict.html",
-        verdict=overall.found.verdict,
-        sentences=[(overall.found.words, "")],
+        verdict=overall.paired.verdict,
+        sentences=[(overall.paired.words, "")],
         names=names or (overall.a, overall.b),
         rows=rows,
         note=f"{overall.sentence} UAR is the share of clips recognised, averaged over the emotions,"

@@ -1,4 +1,4 @@
-"""What a network is compared with: functionals, SVM, the commonest emotion, EfficientNet."""
+"""Baselines: functionals, an SVM on them, the majority class, and the runs of EfficientNet."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from serdemo.audio.waveform import decode
 from serdemo.data.splits import Split
 from serdemo.evaluation import functionals
 from serdemo.evaluation.baselines import (
+    DEFAULT_SVM,
     GRID,
-    WITHOUT_CHOICE,
     BaselineResult,
-    Table,
+    FeatureTable,
     fit_svm,
-    simple,
+    simple_baselines,
 )
 from serdemo.nn import checkpoint, description, image_pooling
 from serdemo.nn.encoders.mel import SpectralEncoder
@@ -41,7 +41,7 @@ def values(image_values: dict[str, Any]) -> dict[str, Any]:
 
 def test_cepstral_functionals_by_hand(clips: list[Utterance]) -> None:
     samples = decode(clips[0].path).samples
-    row = functionals.Cepstral()(samples)
+    row = functionals.MfccFunctionals()(samples)
     assert row.shape == (7 * 3 * 40,)
     frames = SpectralEncoder("mfcc")(torch.from_numpy(samples)[None], torch.tensor([len(samples)]))[
         0
@@ -84,7 +84,7 @@ def test_egemaps_are_used_where_opensmile_is(monkeypatch: pytest.MonkeyPatch) ->
 def test_the_commonest_emotion_and_an_svm_on_unseen_speakers(split: Split) -> None:
     kept = [u for u in split.train if u.emotion == "angry" or u.path.stem.endswith("0")]
     assert len(kept) == 4 + 2 + 2
-    commonest, machine = simple(replace(split, train=tuple(kept)), EMOTIONS)
+    commonest, machine = simple_baselines(replace(split, train=tuple(kept)), EMOTIONS)
     assert commonest.name == "always angry, the commonest in training"
     figures = commonest.of("simple")
     assert figures["uar"] == pytest.approx(1 / 3)
@@ -98,10 +98,10 @@ def test_the_commonest_emotion_and_an_svm_on_unseen_speakers(split: Split) -> No
 def test_kernel_and_c_are_those_of_the_validation_clips() -> None:
     rng = np.random.default_rng(0)
 
-    def table(count: int) -> Table:
+    def table(count: int) -> FeatureTable:
         rows = rng.standard_normal((count, 2))
         truth = tuple("sad" if a * b > 0 else "happy" for a, b in rows)  # no line parts these
-        return Table(rows, truth, tuple([_nobody()] * count))
+        return FeatureTable(rows, truth, tuple([_nobody()] * count))
 
     train, valid, test = table(300), table(100), table(100)
     answers, chosen = fit_svm(train, valid, test)
@@ -110,8 +110,8 @@ def test_kernel_and_c_are_those_of_the_validation_clips() -> None:
     assert np.mean([a == t for a, t in zip(answers, test.truth, strict=True)]) > 0.9
     again, _ = fit_svm(train, valid, test)
     assert again == answers
-    empty = Table(np.zeros((0, 2)), (), ())
-    assert fit_svm(train, empty, test)[1] == WITHOUT_CHOICE
+    empty = FeatureTable(np.zeros((0, 2)), (), ())
+    assert fit_svm(train, empty, test)[1] == DEFAULT_SVM
 
 
 def _nobody() -> Utterance:
@@ -122,9 +122,9 @@ def _nobody() -> Utterance:
 
 def test_one_class_or_nobody_to_test_has_no_svm(split: Split) -> None:
     sad = tuple(u for u in split.train if u.emotion == "sad")
-    (only,) = simple(replace(split, train=sad), EMOTIONS)
+    (only,) = simple_baselines(replace(split, train=sad), EMOTIONS)
     assert only.name.startswith("always sad")
-    (untested,) = simple(replace(split, test=()), EMOTIONS)
+    (untested,) = simple_baselines(replace(split, test=()), EMOTIONS)
     assert untested.of("simple") == {
         "name": untested.name,
         "not_run": "no clip of a class it knows",
@@ -135,10 +135,10 @@ def test_one_class_or_nobody_to_test_has_no_svm(split: Split) -> None:
 def test_clips_that_cannot_be_read_are_left_out(split: Split, tmp_path: Path) -> None:
     broken = replace(split.test[0], path=tmp_path / "broken.wav")
     broken.path.write_bytes(b"RIFF")
-    found = simple(replace(split, test=(*split.test, broken)), EMOTIONS)
+    found = simple_baselines(replace(split, test=(*split.test, broken)), EMOTIONS)
     assert found[1].of("simple")["n"] == 6
     with pytest.raises(SerdemoError, match="None of the training clips could be read"):
-        simple(Split(train=(replace(broken, speaker="anna"),)), EMOTIONS)
+        simple_baselines(Split(train=(replace(broken, speaker="anna"),)), EMOTIONS)
 
 
 def test_a_run_lists_them_in_report_and_card(

@@ -33,19 +33,19 @@ def test_a_run_tells_what_it_brought(
     last = finished({**tiny_values, "init_from": str(tiny_checkpoint)}, split, tmp_path / "tuned")
     (one,), said = load_before_after(tmp_path / "tuned")
     assert said == one.sentence
-    assert last.verdict is not None and last.verdict.paired == one.found
-    assert (last.verdict.outcome, last.verdict.before) == (one.found.verdict, "tiny")
+    assert last.verdict is not None and last.verdict.paired == one.paired
+    assert (last.verdict.outcome, last.verdict.before) == (one.paired.verdict, "tiny")
     assert (last.verdict.speakers, last.verdict.unseen_speakers) == (1, True)
     assert said not in last.note
     assert (one.a, one.b, one.unseen_speakers, one.speakers) == ("tiny", "tuned", True, 1)
-    assert one.found.n == len(split.test) == 6
+    assert one.paired.n == len(split.test) == 6
     (report,) = json.loads((tmp_path / "tuned" / "checkpoint" / "report.json").read_text("utf-8"))
-    assert one.found.uar_b == pytest.approx(report["uar"])
+    assert one.paired.uar_b == pytest.approx(report["uar"])
     before = Predictor(tiny_checkpoint, device="cpu")
     right = [before.predict(clip.path).label == clip.emotion for clip in split.test]
-    assert one.found.uar_a == pytest.approx(sum(right) / len(right))  # two clips of each emotion
-    low, high = one.found.ci95
-    assert low <= one.found.difference <= high
+    assert one.paired.uar_a == pytest.approx(sum(right) / len(right))  # two clips of each emotion
+    low, high = one.paired.ci95
+    assert low <= one.paired.difference <= high
 
 
 def test_without_a_start_there_is_no_before(

@@ -1,11 +1,18 @@
+"""Model card: licence, metadata for the hub, and the command without local paths."""
+
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
 
 from serdemo.data.corpora import CORPORA
-from serdemo.evaluation.model_card import licence, strip_local_paths
+from serdemo.evaluation.model_card import front_matter, licence, strip_local_paths
+from serdemo.evaluation.scoring import Report
+from serdemo.metrics.scores import score
+from serdemo.metrics.verification import Verification
 
 
 @pytest.mark.parametrize(
@@ -49,3 +56,39 @@ def test_a_command_without_the_folders_of_a_machine(tmp_path: Path) -> None:
         f"x --teacher {tmp_path}/a/checkpoint,{tmp_path}/t.safetensors --cache c"
     ) == ("x --teacher runs/a/checkpoint,t.safetensors")
     assert "some/model" in strip_local_paths("serdemo train supervised --source some/model")
+
+
+def test_the_metadata_for_the_hub_have_the_scores_of_every_corpus() -> None:
+    scores = score(["sad", "angry", "sad"], np.eye(2)[[0, 1, 1]], ["sad", "angry"], ["a", "b", "b"])
+    reports = [Report("m", name, scores, unseen_speakers=True) for name in ("emodb", "mine")]
+    first, *lines, last, empty = front_matter("m", "other", ("sad", "angry"), reports)
+    assert (first, last, empty) == ("---", "---", "")
+    values = yaml.safe_load("\n".join(lines))
+    (index,) = values.pop("model-index")
+    assert values == {
+        "license": "other",
+        "library_name": "serdemo",
+        "pipeline_tag": "audio-classification",
+        "tags": ["speech-emotion-recognition"],
+    }
+    assert index["name"] == "m"
+    figures = {
+        (result["dataset"]["type"], metric["type"]): metric["value"]
+        for result in index["results"]
+        for metric in result["metrics"]
+    }
+    assert figures == {
+        (corpus, kind): value
+        for corpus in ("emodb", "mine")
+        for kind, value in (("recall", 0.75), ("accuracy", 0.6667))
+    }
+
+
+def test_the_metadata_of_a_speaker_model() -> None:
+    verified = Verification("m", "emodb", 10, 3, 20, 25, 0.125, None, unseen_speakers=True)
+    values = yaml.safe_load("\n".join(front_matter("m", "other", (), [verified])[1:-2]))
+    assert values["pipeline_tag"] == "feature-extraction"
+    assert values["tags"] == ["speaker-embedding"]
+    (result,) = values["model-index"][0]["results"]
+    assert (result["metrics"][0]["type"], result["metrics"][0]["value"]) == ("eer", 0.125)
+    assert "model-index" not in yaml.safe_load("\n".join(front_matter("m", "other", ())[1:-2]))

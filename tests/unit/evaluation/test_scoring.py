@@ -74,7 +74,7 @@ def test_scores_by_hand() -> None:
     assert report.scores.confusion == ((3, 1, 0), (0, 1, 1), (0, 0, 1))
     assert report.scores.ece == pytest.approx(0.8 - 5 / 7)
     assert report.unseen_speakers
-    assert report.refused == ()
+    assert report.unreadable == ()
     values = json.loads(json.dumps(report.to_json()))
     assert {
         *("checkpoint", "corpus", "labels", "n", "speakers", "uar", "wa", "macro_f1"),
@@ -87,11 +87,11 @@ def test_clips_that_cannot_be_read_are_listed() -> None:
     done: list[int] = []
     clips = [clip("angry"), clip("happy", says="broken"), clip("happy", says="happy")]
     report = score(clips, progress=done.append)
-    assert report.refused == ("x-1-happy is empty: record it or copy it again.",)
+    assert report.unreadable == ("x-1-happy is empty: record it or copy it again.",)
     assert report.scores.n == 2
     assert report.scores.uar == 1.0
     assert done == [1, 2, 3]
-    assert report.to_json()["refused"] == list(report.refused)
+    assert report.to_json()["refused"] == list(report.unreadable)
     with pytest.raises(SerdemoError, match="None of the 2 clips could be read; the first: x-1-"):
         score([clip("angry", says="broken"), clip("happy", says="broken")])
 

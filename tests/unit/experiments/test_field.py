@@ -10,7 +10,7 @@ import soundfile
 from support import small_encoders
 from support.command import here
 
-from serdemo.evaluation.baselines import Table
+from serdemo.evaluation.baselines import FeatureTable
 from serdemo.experiments import field
 from serdemo.schema.errors import UsageError
 from serdemo.schema.types import Utterance
@@ -19,7 +19,7 @@ EMOTIONS = ("angry", "happy", "sad")
 TAKES = 4
 
 
-def table(rows: np.ndarray, speakers: int = 6, folds: int = 0, emotions: int = 3) -> Table:
+def table(rows: np.ndarray, speakers: int = 6, folds: int = 0, emotions: int = 3) -> FeatureTable:
     """Clips of every speaker, emotion and take in that order, with a row of numbers each."""
     clips = tuple(
         Utterance(
@@ -34,7 +34,7 @@ def table(rows: np.ndarray, speakers: int = 6, folds: int = 0, emotions: int = 3
         for emotion in EMOTIONS[:emotions]
         for take in range(TAKES)
     )
-    return Table(rows, tuple(clip.emotion for clip in clips), clips)
+    return FeatureTable(rows, tuple(clip.emotion for clip in clips), clips)
 
 
 def coded(speaker: float, emotion: float, speakers: int = 6) -> np.ndarray:
@@ -68,7 +68,7 @@ def test_published_folds_come_before_speakers() -> None:
     """Every clip is answered once, by what learnt from the other folds."""
     seen: list[tuple[set[str], set[str]]] = []
 
-    def spy(train: Table, test: Table) -> list[str]:
+    def spy(train: FeatureTable, test: FeatureTable) -> list[str]:
         folds = [{str(clip.fold) for clip in part.clips} for part in (train, test)]
         seen.append((folds[0], folds[1]))
         return ["angry"] * len(test.clips)
@@ -88,7 +88,7 @@ def test_the_mean_of_folds_counts_the_classes_a_fold_holds() -> None:
     lone = [at for at, c in enumerate(whole.clips) if c.speaker == "s2" and c.emotion != "sad"]
     remaining = [at for at in range(len(whole.clips)) if at not in lone]
 
-    def answer(train: Table, test: Table) -> list[str]:
+    def answer(train: FeatureTable, test: FeatureTable) -> list[str]:
         return ["angry" if c.speaker == "s2" else c.emotion for c in test.clips]
 
     row = field.by_protocol(field.take(whole, remaining), "", answer)

@@ -24,8 +24,8 @@ from serdemo.evaluation.predictions import (
     concat,
     mean_of_corpora,
     mean_std,
-    result,
     score,
+    scores_over_seeds,
 )
 from serdemo.metrics import bootstrap
 from serdemo.runs import crossval
@@ -73,7 +73,7 @@ def answered(
 def test_seeds_are_pooled_by_hand() -> None:
     first = answered(("1", "a", "1", 0.9), ("1", "b", "2", 0.2), ("2", "a", "3", 0.6))
     second = answered(("1", "a", "1", 0.9), ("1", "b", "2", 0.7), ("2", "a", "3", 0.4))
-    found = result([first, second])
+    found = scores_over_seeds([first, second])
     assert found is not None
     # Seed one: all right. Seed two: recall 1/2 of a, 0 of b.
     assert found["over_seeds"]["uar"]["values"] == pytest.approx([1.0, 0.25])
@@ -91,7 +91,7 @@ def test_seeds_are_pooled_by_hand() -> None:
 def test_one_seed_has_no_deviation() -> None:
     assert mean_std([0.5]) == {"mean": 0.5, "sd": None, "values": [0.5]}
     assert mean_std([0.2, 0.4, 0.6])["sd"] == pytest.approx(0.2)
-    assert result([answered()]) is None
+    assert scores_over_seeds([answered()]) is None
     assert score(answered()) is None
 
 

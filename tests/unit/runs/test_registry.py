@@ -473,18 +473,18 @@ def test_two_models_on_a_corpus(tiny_checkpoint: Path, worse: Path, corpus_root:
         compare(a, b, clips)  # dora is new to the first, anna and bert to the second
     done: list[int] = []
     (found,) = compare(a, b, clips, "all", lambda so_far, total: done.append(so_far + total))
-    assert (found.found.n, found.speakers, found.unseen_speakers) == (24, 4, False)
+    assert (found.paired.n, found.speakers, found.unseen_speakers) == (24, 4, False)
     assert done == list(range(49, 97))
-    (some,) = compare(a, b, clips, "all", most=12)
-    assert (some.found.n, some.speakers, set(some.classes)) == (12, 4, set(a.labels))
+    (some,) = compare(a, b, clips, "all", max_clips=12)
+    assert (some.paired.n, some.speakers, set(some.classes)) == (12, 4, set(a.labels))
     truth = [clip.emotion for clip in clips]
     said = [a.predict(clip.path).label for clip in clips]
     rates = [
         np.mean([x == y for x, y in zip(said, truth, strict=True) if y == label])
         for label in a.labels
     ]
-    assert found.found.uar_a == pytest.approx(np.mean(rates))
-    assert found.found.ci95_a[0] <= found.found.uar_a <= found.found.ci95_a[1]
+    assert found.paired.uar_a == pytest.approx(np.mean(rates))
+    assert found.paired.ci95_a[0] <= found.paired.uar_a <= found.paired.ci95_a[1]
     assert "not all of the speakers are new to both" in found.sentence
     assert Comparison.from_json(json.loads(json.dumps(found.to_json()))) == found
     for wrong in ({}, [], {**found.to_json(), "ci95": [1]}, {**found.to_json(), "classes": None}):
@@ -503,8 +503,8 @@ def test_models_with_other_emotions_are_compared_on_those_in_common(
     a, b = Predictor(tiny_checkpoint, device="cpu"), Predictor(worse, device="cpu")
     (found,) = compare(a, b, corpora.load(str(corpus_root)))
     assert set(found.classes) == {"angry", "happy"}
-    assert (found.found.n, found.speakers, found.unseen_speakers) == (4, 1, True)
-    assert found.found.verdict == "no difference"
+    assert (found.paired.n, found.speakers, found.unseen_speakers) == (4, 1, True)
+    assert found.paired.verdict == "no difference"
     assert found.sentence.startswith(
         "No difference between tiny and worse that 4 clips of 1 unseen speaker can show (95 %"
     )

@@ -16,8 +16,9 @@ import torch
 
 from serdemo.data import corpora
 from serdemo.data.splits import Split, by_speakers
-from serdemo.evaluation import baselines, scoring
+from serdemo.evaluation import scoring
 from serdemo.nn import checkpoint, checkpoint_files, description, losses
+from serdemo.nn.checkpoint_files import REPORT
 from serdemo.runs import folder as runs_folder
 from serdemo.runs import process, report, training_run
 from serdemo.schema.errors import SerdemoError, UsageError
@@ -61,10 +62,10 @@ def test_a_run_leaves_all_that_a_model_needs(train: Train, split: Split, tmp_pat
     folder = run / "checkpoint"
     assert {path.name for path in folder.iterdir()} == {
         *(checkpoint_files.WEIGHTS, checkpoint_files.DESCRIPTION),
-        *(baselines.REPORT, events.EVENTS, "README.md"),
+        *(REPORT, events.EVENTS, "README.md"),
     }
     assert list(events.read(folder / events.EVENTS)) == told  # its end included
-    (report,) = json.loads((folder / baselines.REPORT).read_text(encoding="utf-8"))
+    (report,) = json.loads((folder / REPORT).read_text(encoding="utf-8"))
     assert (report["corpus"], report["n"], report["speakers"]) == ("simple", 6, 1)
     assert report["unseen_speakers"] is True
     assert 0 <= report["uar"] <= 1

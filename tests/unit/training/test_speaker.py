@@ -19,10 +19,10 @@ from serdemo.audio.waveform import from_array
 from serdemo.data import corpora
 from serdemo.data.dataset import ClipDataset
 from serdemo.data.splits import Split, by_speakers
-from serdemo.evaluation import baselines
 from serdemo.inference.predictor import Embedder, Predictor
 from serdemo.metrics import verification
 from serdemo.nn import checkpoint, checkpoint_files
+from serdemo.nn.checkpoint_files import REPORT
 from serdemo.nn.description import read_description
 from serdemo.runs import training_run
 from serdemo.schema.errors import SerdemoError, UsageError
@@ -166,7 +166,7 @@ def test_one_training_speaker_is_refused(begin: Begin, voices: list[Utterance], 
 
 def test_the_report_verifies_the_test_speakers(trained: Path, split: Split) -> None:
     folder = trained / "checkpoint"
-    (row,) = json.loads((folder / baselines.REPORT).read_text(encoding="utf-8"))
+    (row,) = json.loads((folder / REPORT).read_text(encoding="utf-8"))
     # 8 clips of 2 speakers: 28 pairs, of which twice 6 of one speaker.
     assert (row["corpus"], row["n"], row["speakers"]) == ("voices", 8, 2)
     assert (row["same_trials"], row["different_trials"]) == (12, 16)
@@ -246,7 +246,7 @@ def test_its_card_is_measured_anew(trained: Path, voices: list[Utterance]) -> No
     folder, root = trained / "checkpoint", voices[0].path.parents[3]
     command = ("bench", "quality", "--checkpoint", folder, "--root", root)
     (row,) = here(*command, "--json").json()["corpora"]
-    (report,) = json.loads((folder / baselines.REPORT).read_text(encoding="utf-8"))
+    (report,) = json.loads((folder / REPORT).read_text(encoding="utf-8"))
     assert row["card"] == "as in its card"
     assert {name: row[name] for name in report if name != "checkpoint"} == {
         name: value for name, value in report.items() if name != "checkpoint"

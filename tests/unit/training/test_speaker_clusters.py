@@ -22,9 +22,9 @@ from serdemo.data import corpora
 from serdemo.data.dataset import ClipDataset
 from serdemo.data.sampling import BatchOptions
 from serdemo.data.splits import Split, by_speakers
-from serdemo.evaluation import baselines
 from serdemo.metrics import clusters
 from serdemo.nn import checkpoint, checkpoint_files, losses
+from serdemo.nn.checkpoint_files import REPORT
 from serdemo.nn.description import read_description
 from serdemo.runs import training_run
 from serdemo.schema.errors import UsageError
@@ -397,6 +397,6 @@ def test_a_whole_run_is_scored_and_predicts(
     events = list(training_run.train("speaker_clusters", values, split, tmp_path / "run"))
     assert isinstance(events[-1], Finished)
     folder = tmp_path / "run" / "checkpoint"
-    assert (folder / baselines.REPORT).exists()
+    assert (folder / REPORT).exists()
     (answer,) = here("predict", clips[0].path, "--checkpoint", folder, "--json").json()
     assert answer["label"] in read_description(folder).labels

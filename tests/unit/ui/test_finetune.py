@@ -16,10 +16,9 @@ import pytest
 
 from serdemo.data import corpora
 from serdemo.data.splits import Split
-from serdemo.evaluation.baselines import REPORT
 from serdemo.evaluation.comparison import BEFORE_AFTER, Comparison
 from serdemo.metrics.significance import PairedComparison, compare_to_chance
-from serdemo.nn.checkpoint_files import bundled_checkpoint
+from serdemo.nn.checkpoint_files import REPORT, bundled_checkpoint
 from serdemo.nn.description import PATH_OPTIONS
 from serdemo.runs.estimate import Estimate
 from serdemo.runs.job import LOG, Job
