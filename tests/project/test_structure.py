@@ -32,7 +32,11 @@ ONLY_IN = {
     "opensmile": ("serdemo/evaluation/functionals.py",),
     "datasets": ("serdemo/data/corpora/hf_dataset.py",),
     "spaces": ("serdemo/ui/shell/zerogpu.py",),
-    "huggingface_hub": ("serdemo/nn/encoders/pretrained.py", "serdemo/runs/registry/hub.py"),
+    "huggingface_hub": (
+        "serdemo/evaluation/model_card.py",
+        "serdemo/nn/encoders/pretrained.py",
+        "serdemo/runs/registry/hub.py",
+    ),
 }
 FORBIDDEN_IMPORTS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
 FORBIDDEN_CALLS = {
