@@ -179,9 +179,8 @@ class LiveSession:
         now: float,
     ) -> float:
         """Add the scores of a window to the stream and give them to the consumers; return the delay
-        in seconds since its last sample was spoken. A model without labels has no probabilities."""
-        if probabilities.size:
-            self.stream.add_scores(window, probabilities)
+        in seconds since its last sample was spoken."""
+        self.stream.add_scores(window, probabilities)
         for consumer in tuple(self.consumers):
             consumer(window, embedding, probabilities)
         self._delay_s = max(0.0, now - self._started_at - window.stop / waveform.SAMPLE_RATE)
