@@ -14,7 +14,7 @@ from serdemo.data.corpora.loading import require_labels
 from serdemo.data.splits import Split
 from serdemo.evaluation import baselines
 from serdemo.evaluation.baselines import BaselineResult
-from serdemo.nn.checkpoint_files import DESCRIPTION
+from serdemo.nn.checkpoint_files import DESCRIPTION, REPORT
 from serdemo.nn.device import pick_device
 from serdemo.runs.folder import OpenRun, load_config, open_run
 from serdemo.runs.registry import hub
