@@ -7,6 +7,7 @@ nothing is imported. The rules themselves are tested on a made-up tree that brea
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,6 +54,9 @@ FORBIDDEN_CALLS = {
 SETTINGS = "serdemo/schema/settings.py"
 ENVIRONMENT = {"os.environ", "os.getenv", "environ", "getenv"}
 MAX_LINES = 400
+MAX_FUNCTION_LINES = 80
+MAX_ENTRIES = 16  # of the listing of `serdemo`
+COLLOQUIAL = {"told", "heard", "heed", "asked", "kept", "said"}
 
 
 def sources(root: Path) -> list[str]:
@@ -156,6 +160,38 @@ def undocumented(root: Path, name: str) -> Iterator[str]:
             yield from (f"{name}:{fault}" for fault in untyped(node))
 
 
+def colloquial(root: Path, name: str) -> Iterator[str]:
+    """Names of modules, functions, classes, arguments, attributes and variables that nobody searches for."""
+    for part in Path(name).with_suffix("").parts:
+        if COLLOQUIAL.intersection(words(part)):
+            yield f"{name}: the module's own name"
+    for node in ast.walk(parse(root, name)):
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                bound = node.name
+            case ast.arg(arg=bound) | ast.keyword(arg=str(bound)):
+                pass
+            case ast.Name(id=bound, ctx=ast.Store()) | ast.Attribute(attr=bound, ctx=ast.Store()):
+                pass
+            case _:
+                continue
+        if COLLOQUIAL.intersection(words(bound)):
+            yield f"{name}:{node.lineno}: {bound}"
+
+
+def words(name: str) -> set[str]:
+    """The words of a name in snake case or capitals."""
+    return set(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower().split("_"))
+
+
+def long_functions(root: Path, name: str) -> Iterator[str]:
+    for node in ast.walk(parse(root, name)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            lines = (node.end_lineno or node.lineno) - node.lineno + 1
+            if lines > MAX_FUNCTION_LINES:
+                yield f"{name}:{node.lineno}: {node.name} has {lines} lines, over {MAX_FUNCTION_LINES}"
+
+
 def untyped(node: ast.stmt) -> Iterator[str]:
     if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
         return
@@ -171,12 +207,19 @@ def test_a_package_imports_only_what_stands_before_it() -> None:
     assert lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True) == 0
 
 
+def test_the_listing_is_short() -> None:
+    entries = [p for p in (ROOT / "serdemo").iterdir() if p.name != "__pycache__"]
+    assert len(entries) <= MAX_ENTRIES
+
+
 RULES = (
     relative_imports,
     misplaced_imports,
     unsafe_code,
     environment_reads,
     too_long,
+    long_functions,
+    colloquial,
     undocumented,
 )
 
@@ -210,6 +253,16 @@ HEAD = '"""A file."""\n\nfrom __future__ import annotations\n\n'
         (environment_reads, SETTINGS, "os.environ['A']", 0),
         (too_long, "serdemo/audio.py", "\n" * (MAX_LINES - 4), 0),
         (too_long, "serdemo/audio.py", "\n" * (MAX_LINES + 1), 1),
+        (
+            colloquial,
+            "serdemo/audio.py",
+            "told_apart = 1\ndef f(kept: int) -> int:\n    return g(said=2)",
+            3,
+        ),
+        (colloquial, "serdemo/heard.py", "class MostAsked:\n    x: int = 1", 2),
+        (colloquial, "serdemo/audio.py", "untold = askedness = 1", 0),
+        (long_functions, "serdemo/audio.py", "def f() -> None:\n" + "    pass\n" * 79, 0),
+        (long_functions, "serdemo/audio.py", "def f() -> None:\n" + "    pass\n" * 80, 1),
         (undocumented, "serdemo/audio.py", "def _f(x):\n    pass", 0),
         (undocumented, "serdemo/audio.py", 'def f(x: int) -> int:\n    """It."""', 0),
         (undocumented, "serdemo/audio.py", 'def f(x) -> int:\n    """It."""', 1),
