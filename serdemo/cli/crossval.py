@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,9 @@ from serdemo.cli.options import CORPUS, JSON, PATH, ROOT, STOP_AFTER, given_opti
 from serdemo.cli.train import RecipeGroup
 from serdemo.schema.settings import data_root
 from serdemo.training.events import Event
+
+if TYPE_CHECKING:
+    from serdemo.data.protocols import Fold
 
 
 def _run(name: str) -> Callable[..., None]:
@@ -62,11 +65,10 @@ def _run(name: str) -> Callable[..., None]:
         as_json: bool,
         **values: Any,
     ) -> None:
-        from serdemo.cli.views.console import show_protocol, show_training
+        from serdemo.cli.views.console import show_training
         from serdemo.data import corpora as known
         from serdemo.data.protocols import plan_folds
-        from serdemo.evaluation import report
-        from serdemo.runs import crossval, crossval_report, training_run
+        from serdemo.runs import crossval, training_run
         from serdemo.schema.settings import runs_root
 
         utterances = known.load_many(corpus, data_root(root))
@@ -88,18 +90,25 @@ def _run(name: str) -> Callable[..., None]:
         )
         if not finished:
             done, count = crossval.progress(protocol, planned, folder)
-            message = f"Stopped; {done} of {count} models are done, go on with --resume."
-            click.echo(message, err=True)
+            click.echo(f"Stopped; {done} of {count} models are done; --resume continues.", err=True)
             if as_json:
                 print_json({"finished": False, "models_done": done, "models": count})
             return
-        document = crossval_report.document(
-            protocol, planned, crossval.load_predictions(protocol, planned, folder)
-        )
-        report.write_protocol_report(document, folder)
-        print_json({"finished": True, **document}) if as_json else show_protocol(document, folder)
+        _report(protocol, planned, folder, as_json)
 
     return run
+
+
+def _report(protocol: dict[str, Any], planned: Sequence[Fold], folder: Path, as_json: bool) -> None:
+    """Write the report of a finished cross-validation, and print it."""
+    from serdemo.cli.views.console import show_protocol
+    from serdemo.evaluation import report
+    from serdemo.runs import crossval, crossval_report
+
+    predictions = crossval.load_predictions(protocol, planned, folder)
+    document = crossval_report.document(protocol, planned, predictions)
+    report.write_protocol_report(document, folder)
+    print_json({"finished": True, **document}) if as_json else show_protocol(document, folder)
 
 
 crossval = RecipeGroup(

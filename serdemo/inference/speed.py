@@ -41,15 +41,15 @@ def memory_mb() -> float:
 
 
 def times_real_time(folder: Path) -> float:
-    """Seconds of speech heard in a second, from samples to answer, on this machine's processor."""
+    """Seconds of speech processed a second, from samples to predictions, on this machine's CPU."""
     embedder = Embedder(folder, device="cpu")
     clips = speech_samples(SPEED_CLIPS)
     seconds = sum(clip.duration_s for clip in clips)
     spent = []
     for _ in range(1 + SPEED_ROUNDS):
         began = time.perf_counter()
-        for heard in embedder.embed_many(clips):
-            if isinstance(heard, SerdemoError):
-                raise heard
+        for output in embedder.embed_many(clips):
+            if isinstance(output, SerdemoError):
+                raise output
         spent.append(time.perf_counter() - began)
     return round(seconds / median(spent[1:]), 1)  # the first pass is slower than all others

@@ -265,7 +265,7 @@ class Stream:
 
     def _keep(self, segment: Segment) -> Segment:
         # Those without speech are known before the scores of windows before them.
-        insort(self._segments, segment, key=lambda kept: kept.end_s)
+        insort(self._segments, segment, key=lambda segment: segment.end_s)
         return segment
 
     def _forget(self, end: int) -> None:

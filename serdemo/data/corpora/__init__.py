@@ -1,10 +1,10 @@
-"""Speech emotion corpora: a catalogue of the known ones, and readers for all others."""
+"""Speech emotion corpora: one module for each that is known, and readers for all others."""
 
 from __future__ import annotations
 
-from serdemo.data.corpora.catalogue import CORPORA
 from serdemo.data.corpora.loading import load, load_many, require_labels
 from serdemo.data.corpora.registry import (
+    CORPORA,
     Status,
     available_corpora,
     find,

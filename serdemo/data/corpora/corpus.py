@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from serdemo.data.corpora.emotion_names import EMOTION_OF, folded
 from serdemo.schema.types import Utterance
 
 # Formats that `waveform.decode` reads, through soundfile or the ffmpeg program.
@@ -38,8 +37,8 @@ class Corpus:
     take precedence over the name. `labels` is keyed by label code in upper case; clips with other
     codes are ignored.
 
-    `folders` are the usual folder names of the unpacked corpus, in lower case. The counts of
-    `speakers` and of a label's clips are 0 where they differ by release. Numeric speaker ids are
+    `folders` are the usual folder names of the unpacked corpus, in lower case. `clips` and
+    `speakers` are the official counts, 0 where they differ by release. Numeric speaker ids are
     `speaker_prefix` plus the number padded to `speaker_digits`; with 0 digits ids are names, some
     of them misspelt (`speaker_aliases`). `females` and `males` list speakers whose gender the corpus
     states, `languages` maps speakers to their language where they differ, `folds` speakers to their
@@ -54,6 +53,7 @@ class Corpus:
     homepage: str
     obtain: str
     folders: frozenset[str]
+    clips: int
     speakers: int
     pattern: re.Pattern[str]
     labels: Mapping[str, Label]
@@ -66,11 +66,6 @@ class Corpus:
     folds: Mapping[str, str] = field(default_factory=dict)
     annotate: Callable[[Path], Annotations] = lambda top: {}
     protocol: str = "leave one speaker out (--by speaker)"
-
-    @property
-    def clips(self) -> int:
-        """Official number of clips."""
-        return sum(label.clips for label in self.labels.values())
 
     @property
     def emotion_counts(self) -> dict[str, int]:
@@ -134,12 +129,3 @@ def stem_pattern(text: str) -> re.Pattern[str]:
     Letter case is ignored, as copies of a corpus differ in it.
     """
     return re.compile(f"(?:.*/)?(?:{text})", re.IGNORECASE | re.ASCII | re.DOTALL)
-
-
-def label_table(text: str) -> dict[str, Label]:
-    """Labels by code from entries `CODE native-label clips`; our label is the native one's meaning."""
-    entries = [entry.split() for entry in text.split(",")]
-    return {
-        code: Label(" ".join(native), EMOTION_OF[folded("".join(native))], int(clips))
-        for code, *native, clips in entries
-    }

@@ -31,13 +31,13 @@ SYNONYMS: dict[str, str] = {
 }
 
 
-def folded(word: str) -> str:
+def _folded(word: str) -> str:
     """Lower case, no accents, no separators: `Pleasant_Surprise` and `pleasant surprise` agree."""
     plain = unicodedata.normalize("NFKD", word.casefold())
     return "".join(letter for letter in plain if letter.isalpha())
 
 
-EMOTION_OF = {folded(word): ours for ours, words in SYNONYMS.items() for word in words.split()}
+EMOTION_OF = {_folded(word): ours for ours, words in SYNONYMS.items() for word in words.split()}
 
 
 def emotion_word(text: str) -> str | None:
@@ -46,4 +46,4 @@ def emotion_word(text: str) -> str | None:
     Letter case, accents, digits, spaces, hyphens and underscores are ignored: `05-Anger` is
     `angry`.
     """
-    return EMOTION_OF.get(folded(text))
+    return EMOTION_OF.get(_folded(text))

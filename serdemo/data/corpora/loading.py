@@ -8,8 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from serdemo.data.corpora import class_folders, csv_table, hf_dataset
-from serdemo.data.corpora.catalogue import CORPORA
-from serdemo.data.corpora.registry import find, normalise_speaker, parse_all
+from serdemo.data.corpora.registry import CORPORA, find, normalise_speaker, parse_all
 from serdemo.data.corpora.spec import split_spec
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.types import Utterance

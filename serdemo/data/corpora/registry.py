@@ -6,12 +6,51 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from serdemo.data.corpora.catalogue import CORPORA
+from serdemo.data.corpora import (
+    aesdd,
+    ased,
+    casia,
+    cremad,
+    emodb,
+    emovo,
+    esd,
+    iemocap,
+    msppodcast,
+    nemo,
+    ravdess,
+    savee,
+    shemo,
+    tess,
+    turevdb,
+    urdu,
+)
 from serdemo.data.corpora.class_folders import audio_files
 from serdemo.data.corpora.corpus import Corpus
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.settings import data_root
 from serdemo.schema.types import Utterance
+
+CORPORA: dict[str, Corpus] = {
+    module.CORPUS.name: module.CORPUS
+    for module in (
+        ravdess,
+        cremad,
+        emodb,
+        nemo,
+        ased,
+        aesdd,
+        urdu,
+        iemocap,
+        casia,
+        shemo,
+        esd,
+        savee,
+        tess,
+        emovo,
+        turevdb,
+        msppodcast,
+    )
+}
 
 
 def normalise_speaker(corpus: str, text: str) -> str:

@@ -35,8 +35,11 @@ KINDS = {
 }
 # kind -> layers that LoRA adapts (WavLM's attention uses its matrices without calling the layers)
 LORA_TARGETS = {
-    **{kind: ["q_proj", "v_proj"] for kind in ("hubert", "wav2vec2", "whisper")},
-    **{kind: ["intermediate_dense", "output_dense"] for kind in ("wavlm", "xvector")},
+    "wavlm": ["intermediate_dense", "output_dense"],
+    "hubert": ["q_proj", "v_proj"],
+    "wav2vec2": ["q_proj", "v_proj"],
+    "xvector": ["intermediate_dense", "output_dense"],
+    "whisper": ["q_proj", "v_proj"],
 }
 
 
