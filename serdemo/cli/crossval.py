@@ -85,12 +85,10 @@ def _run(name: str) -> Callable[..., None]:
             click.echo(title, err=True)
             show_training(events)
 
-        finished = crossval.run_protocol(
-            protocol, planned, folder, stop_after=stop_after, show=show
-        )
-        if not finished:
+        if not crossval.run_protocol(protocol, planned, folder, stop_after=stop_after, show=show):
             done, count = crossval.progress(protocol, planned, folder)
-            click.echo(f"Stopped; {done} of {count} models are done; --resume continues.", err=True)
+            message = f"Stopped; {done} of {count} models are done, go on with --resume."
+            click.echo(message, err=True)
             if as_json:
                 print_json({"finished": False, "models_done": done, "models": count})
             return
