@@ -23,7 +23,7 @@ from serdemo.runs.report import predictor_kwargs, raise_if_stopped, score
 from serdemo.runs.request import TrainingRequest
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.files import read_json, recovered_path
-from serdemo.training import distributed
+from serdemo.training import distributed, recipes
 from serdemo.training.events import EVENTS, Event, Finished, Stopped, clear_stop, stop_requested
 from serdemo.training.fit import fit
 from serdemo.training.options import TrainOptions, resolve_recipe
@@ -37,6 +37,7 @@ def run(request: TrainingRequest, command: str = "") -> Iterator[Event]:
     """
     if request.run_dir is None:
         raise UsageError("A training run needs a folder.")
+    recipes.get(request.recipe)  # an unknown one is refused before clips are read
     distributed.init(cpu=request.options.get("device") == "cpu")
     split = request.split.split(request.clips(unlabelled=True))
     return train(

@@ -106,7 +106,7 @@ def test_what_a_visitors_run_keeps_of_clips_goes_with_it(
     own, theirs = jobs.submit("own", request_), jobs.submit("theirs", once, owner="anna")
     assert "cache" not in jobs.resolved_request(own).options
     assert until(jobs, "theirs", "finished", "failed") == "finished", jobs.log_tail(theirs)
-    assert list((jobs.path("theirs") / "cache").glob("frames-*/*.f16"))
+    assert list((jobs.path("theirs") / "cache").glob("frames-*/*.f16.npy"))
     jobs.delete("theirs")
     assert not jobs.path("theirs").exists()
     voices = Job("voices", TrainingRequest("speaker", ("clips",)), "anna")

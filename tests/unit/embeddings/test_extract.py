@@ -269,7 +269,7 @@ def test_a_repeated_command_does_without_torch(
     assert "24 clips, 0 of them from the cache" in first.err
     wanted = out.read_bytes()
     program = (
-        "import sys\nfrom serdemo import cli\n"
+        "import sys\nfrom serdemo.cli import main as cli\n"
         "try:\n    cli.main(sys.argv[1:])\n"
         "except SystemExit as end:\n"
         "    sys.exit(end.code or ('torch' in sys.modules and 'torch was imported'))"

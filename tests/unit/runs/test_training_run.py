@@ -327,12 +327,13 @@ def test_a_full_disk_is_one_sentence(
 CHILD = """
 import json, sys
 from pathlib import Path
-from serdemo import corpora, runs
+from serdemo.data import corpora
 from serdemo.data.splits import by_speakers
+from serdemo.runs import training_run
 
 corpus, run, values = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
 split = by_speakers(corpora.load(corpus), valid=["cleo"], test=["dora"])
-for event in runs.train("supervised", values, split, run):
+for event in training_run.train("supervised", values, split, run):
     pass
 """
 

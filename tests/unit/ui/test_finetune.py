@@ -296,7 +296,10 @@ def test_a_bad_zip_leaves_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "a.zip").exists()
 
 
-def test_what_cannot_be_trained_is_not_begun(jobs: JobQueue, corpus_root: Path) -> None:
+def test_what_cannot_be_trained_is_not_begun(
+    jobs: JobQueue, corpus_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SERDEMO_DATA", raising=False)
     for wrong, words in (
         (build_request(folder=str(corpus_root), options={"epochs": 0}), "--epochs must lie"),
         (build_request(folder=str(corpus_root / "gone")), "gone"),
