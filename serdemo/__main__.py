@@ -6,7 +6,7 @@ from serdemo.cli.exits import exit_on_error
 
 
 def main() -> None:
-    """Run the command that was given; a library that is missing is told too."""
+    """Run the command that was given; a missing library ends in one sentence too."""
     with exit_on_error():
         from serdemo.cli.main import main as run
 

@@ -233,7 +233,7 @@ def _score_lines(
     if description.labels:
         lines += [
             "",
-            f'Answers below {description.unsure_below:.0%} confidence are told as "not sure".'
+            f'Answers below {description.unsure_below:.0%} confidence are shown as "not sure".'
             f" Logits are divided by {description.temperature:.3f}, fitted on the selection"
             " speakers.",
         ]

@@ -38,7 +38,7 @@ def write(description: Description, report: AdaptationReport, command: str) -> s
         "## What it was trained on",
         "",
         f"The clips of this speaker, which are not in this folder, and what `{start}` was trained on:"
-        f" {', '.join(corpora) or 'not told'}. No audio is shipped with the model.",
+        f" {', '.join(corpora) or 'not stated'}. No audio is shipped with the model.",
         "",
         *("## Made by", "", f"```\n{model_card.strip_local_paths(command)}\n```", ""),
         f"serdemo {description.code_version}.",

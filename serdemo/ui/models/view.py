@@ -29,7 +29,7 @@ def card_page(row: Summary, card: str, in_use: bool = False) -> Markup:
         ("parameters", f"{row.parameters / 1e6:.2f} million"),
         ("size", f"{row.size_mb:.1f} MB"),
         ("encoder", row.encoder),
-        ("recipe", row.recipe or "not told"),
+        ("recipe", row.recipe or "not stated"),
         ("speed here", f"{row.times_real_time:g} times real time" if row.times_real_time else ""),
     )
     return render(
