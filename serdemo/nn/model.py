@@ -11,7 +11,12 @@ from serdemo.audio.waveform import SAMPLE_RATE
 from serdemo.data.dataset import Batch
 from serdemo.nn.image_pooling import CNN_LAYERS, MIN_EFFICIENTNET_SIDE, EfficientNet, ImageCNN
 from serdemo.nn.padding import length_mask, pad_or_trim
-from serdemo.nn.pooling import AttentiveStatisticsPooling, MeanPooling, SelfAttentionPooling
+from serdemo.nn.pooling import (
+    AttentiveStatisticsPooling,
+    MeanDeviationPooling,
+    MeanPooling,
+    SelfAttentionPooling,
+)
 from serdemo.schema.errors import UsageError
 from serdemo.schema.options import Options, option
 
@@ -28,8 +33,11 @@ class HeadOptions(Options):
     pooling: str = option(
         "statistics",
         "how frames become one vector: attentive mean and deviation, self-attention's mean, the plain"
-        " mean, or a network on the frames as an image",
-        choices=("statistics", "attention", "mean", "cnn", "efficientnet"),
+        " mean, the plain mean and deviation, or a network on the frames as an image",
+        choices=("statistics", "attention", "mean", "mean-std", "cnn", "efficientnet"),
+    )
+    head_dropout: float = option(
+        0.0, "dropout before the embedding and before the classifier", low=0.0, high=0.9
     )
     classifier_width: int = option(
         0, "width of a classifier of two layers with ReLU; 0 for one layer", low=0, high=4096
@@ -126,7 +134,7 @@ class Model(nn.Module):
 
     def pool(self, frames: Tensor, mask: Tensor) -> Tensor:
         """Embeddings (B, E) of encoder `frames` (B, F, D) with `mask` (B, F)."""
-        embedding: Tensor = self.embedding(self.pooling(frames, mask))
+        embedding: Tensor = self.embedding(self._dropout(self.pooling(frames, mask)))
         return embedding
 
     def logits(self, wave: Tensor, lengths: Tensor) -> Tensor:
@@ -135,8 +143,12 @@ class Model(nn.Module):
 
     def classify(self, embedding: Tensor) -> Tensor:
         """Logits (B, C), float32, of `embedding` (B, E)."""
-        logits: Tensor = self.classifier(F.silu(embedding)).float()
+        logits: Tensor = self.classifier(self._dropout(F.silu(embedding))).float()
         return logits
+
+    def _dropout(self, x: Tensor) -> Tensor:
+        dropout = self.options.head_dropout
+        return F.dropout(x, dropout) if dropout and self.training else x
 
 
 class _NoClassifier(nn.Module):
@@ -156,6 +168,8 @@ def _pooling(options: HeadOptions, width: int) -> nn.Module:
             return SelfAttentionPooling(width)
         case "mean":
             return MeanPooling(width)
+        case "mean-std":
+            return MeanDeviationPooling(width)
         case _:
             return AttentiveStatisticsPooling(width, options.attention)
 

@@ -54,3 +54,46 @@ class MeanPooling(nn.Module):
     def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
         weight = mask[:, :, None].float()
         return (frames.float() * weight).sum(1) / weight.sum(1)
+
+
+class MeanDeviationPooling(nn.Module):
+    """Mean and standard deviation over the valid frames, standardised.
+
+    Frames (B, F, D), mask (B, F) -> ((mean, deviation) - `shift`) / `scale` (B, 2 D). `shift` and
+    `scale` (2 D) are constants of the model, 0 and 1 until `standardise` sets them. Folded into the
+    next layer, they would leave it badly conditioned for AdamW and for storage in 8 bits.
+    """
+
+    shift: Tensor
+    scale: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = 2 * width
+        self.register_buffer("shift", torch.zeros(self.width))
+        self.register_buffer("scale", torch.ones(self.width))
+
+    def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
+        return (self.statistics(frames, mask) - self.shift) / self.scale
+
+    def statistics(self, frames: Tensor, mask: Tensor) -> Tensor:
+        """Mean and population standard deviation (B, 2 D); a deviation is at least 1e-4."""
+        weight = mask[:, :, None].float()
+        weight = weight / weight.sum(1, keepdim=True)
+        frames = frames.float()
+        mean = (weight * frames).sum(1)
+        variance = (weight * (frames - mean[:, None]).square()).sum(1)
+        return torch.cat((mean, variance.clamp_min(1e-8).sqrt()), dim=1)
+
+    @property
+    def is_standardised(self) -> bool:
+        """Whether `standardise` has been called."""
+        return bool(self.shift.any())
+
+    def standardise(self, statistics: Tensor) -> None:
+        """Set the constants to mean and deviation of the `statistics` (N, 2 D) of N clips.
+
+        They are rounded to half precision, in which checkpoints are stored.
+        """
+        self.shift.copy_(statistics.mean(0).half())
+        self.scale.copy_(statistics.std(0, correction=0).clamp_min(1e-3).half())

@@ -51,7 +51,9 @@ def _pretrained(kind: str) -> EncoderKind:
     def configure(options: PretrainedOptions) -> dict[str, Any]:
         from serdemo.nn.encoders import pretrained, whisper
 
-        return (whisper if kind == "whisper" else pretrained).configure(kind, options)
+        config = (whisper if kind == "whisper" else pretrained).configure(kind, options)
+        pretrained.check_layers(kind, options, config)
+        return config
 
     return EncoderKind(PretrainedOptions, build, configure)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from serdemo.schema.errors import UsageError
 from serdemo.schema.options import Options, option
 
 PRETRAINED = ("wavlm", "hubert", "wav2vec2", "whisper", "xvector")
@@ -38,10 +39,19 @@ class PretrainedOptions(Options):
         "a hub id, a folder (also a serdemo checkpoint), or for Whisper a .safetensors file"
         " [default: the kind's usual id]",
     )
+    keep_layers: int = option(
+        0, "Transformer layers kept, from the first; 0 for all", low=0, high=256
+    )
+    hidden_states: str = option(
+        "",
+        "hidden states that become frames, such as 2,3: 0 is the output of the convolutions, N that of"
+        " layer N [default: all]",
+    )
     layer_pooling: str = option(
         "weighted",
-        "how layers become frames: a learned weighted mean of all, or the last layer",
-        choices=("weighted", "last"),
+        "how hidden states become frames: a learned weighted mean, the last one, or all of them side by"
+        " side along the channels",
+        choices=("weighted", "last", "concat"),
     )
     freeze: str = option(
         "features",
@@ -64,3 +74,28 @@ class PretrainedOptions(Options):
     attention_kernel: str = option(
         "auto", "attention implementation", choices=("auto", "sdpa", "eager")
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.keep_layers:
+            self.states_of(self.keep_layers)
+
+    def states_of(self, layers: int) -> tuple[int, ...]:
+        """Numbers of the hidden states used of an encoder with so many layers, in order.
+
+        Raises UsageError for text that is no list of numbers, or a state that the encoder lacks.
+        """
+        if not self.hidden_states.strip():
+            return tuple(range(layers + 1))
+        numbers = [part.strip() for part in self.hidden_states.split(",")]
+        if not all(part.isdecimal() and part.isascii() and len(part) < 4 for part in numbers):
+            raise UsageError(
+                "--hidden-states must be numbers with commas between them, such as 2,3, not"
+                f" {self.hidden_states!r}."
+            )
+        states = tuple(sorted({int(part) for part in numbers}))
+        if states[-1] > layers:
+            raise UsageError(
+                f"--hidden-states {states[-1]} is above the last of {layers} Transformer layers."
+            )
+        return states

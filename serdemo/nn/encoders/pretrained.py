@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ KINDS = {
     "xvector": ("WavLMConfig", "WavLMForXVector", "microsoft/wavlm-base-plus-sv"),
     "whisper": ("WhisperConfig", "WhisperModel", "openai/whisper-base"),
 }
+# kind -> attribute of the configuration that counts the Transformer layers
+LAYERS_OF = dict.fromkeys(KINDS, "num_hidden_layers") | {"whisper": "encoder_layers"}
 # kind -> layers that LoRA adapts (WavLM's attention uses its matrices without calling the layers)
 LORA_TARGETS = {
     "wavlm": ["intermediate_dense", "output_dense"],
@@ -79,14 +81,50 @@ def configure(kind: str, options: PretrainedOptions) -> dict[str, Any]:
 
 
 def _checkpoint_config(kind: str, folder: Path) -> dict[str, Any]:
-    """Encoder configuration of a serdemo checkpoint; raises UsageError for an encoder not of `kind`."""
+    """Encoder configuration of a serdemo checkpoint; raises UsageError for an encoder not of `kind`.
+
+    Where the checkpoint keeps some layers only, `layers` says how many.
+    """
     values = read_json(folder / DESCRIPTION)
     config = values.get("encoder_config") if isinstance(values, dict) else None
     if not isinstance(config, dict):
         raise SerdemoError(f"{folder.name} is damaged: its {DESCRIPTION} describes no encoder.")
     if values.get("encoder") != kind:
         raise UsageError(f"{folder.name} has the encoder {values.get('encoder')}, not {kind}.")
-    return config
+    options = values.get("encoder_options")
+    depth = options.get("keep_layers") if isinstance(options, dict) else None
+    return {**config, "layers": depth} if depth else config
+
+
+def choose_layers(
+    kind: str, options: PretrainedOptions, config: Mapping[str, Any], total: int
+) -> tuple[int, tuple[int, ...]]:
+    """Number of layers to build of an encoder with `total` layers, and the hidden states used.
+
+    `config` is that of the checkpoint; its `layers` are those of a source that is itself cut. Raises
+    UsageError for layers or states that the source lacks.
+    """
+    available = config.get("layers", total)
+    if type(available) is not int or not 0 < available <= total:
+        raise UsageError(f"the encoder {kind} cannot have {available!r} of {total} layers.")
+    if options.keep_layers > available:
+        raise UsageError(
+            f"--keep-layers must be at most {available}, the layers of this encoder, not"
+            f" {options.keep_layers}."
+        )
+    depth = options.keep_layers or available
+    if kind == "xvector" and depth < total:
+        raise UsageError(
+            "--keep-layers does not cut the encoder xvector, whose head needs all layers: choose wavlm."
+        )
+    return depth, options.states_of(depth)
+
+
+def check_layers(kind: str, options: PretrainedOptions, config: Mapping[str, Any]) -> None:
+    """Raise UsageError where a configuration lacks layers or hidden states that the options name."""
+    if options.keep_layers or options.hidden_states:
+        architecture = classes(kind)[0].from_dict(config["architecture"])
+        choose_layers(kind, options, config, getattr(architecture, LAYERS_OF[kind]))
 
 
 def _checkpoint_state(folder: Path) -> dict[str, Tensor]:
@@ -104,6 +142,7 @@ def _checkpoint_state(folder: Path) -> dict[str, Tensor]:
 
 
 ENCODER_TENSOR = re.compile(r"\b(encoder|conv_layers)\.")
+LAYER_TENSOR = re.compile(r"(?:encoder\.)?layers\.(\d{1,4})\.")
 CHECKPOINT_PREFIX = "encoder.model."  # of a pretrained encoder's tensors in a checkpoint
 
 # What transformers raises for a file that is missing, damaged or of another format
@@ -134,15 +173,16 @@ def _readable(source: str) -> Iterator[None]:
 
 
 class Pretrained(nn.Module):
-    """Pretrained encoder: a weighted mean of its layers, frozen parts, LoRA adapters, a bottleneck.
+    """Pretrained encoder: pooled hidden states, frozen parts, LoRA adapters, a bottleneck.
 
-    Subclasses set `self.model`, `self.width` and `self.depth` (number of layers), call
-    `_freeze_and_adapt`, and define `hidden`.
+    `depth` Transformer layers of the source's `total` are built, and `states` numbers the hidden
+    states used. Subclasses set `self.model` and `self.width`, call `_freeze_and_adapt`, and define
+    `hidden`.
     """
 
     model: nn.Module
     width: int
-    depth: int
+    final_norm = ""  # name of the layer norm behind the last layer, where the model has one
 
     def __init__(self, kind: str, options: PretrainedOptions, config: dict[str, Any]) -> None:
         super().__init__()
@@ -150,6 +190,9 @@ class Pretrained(nn.Module):
         config_class, self._model_class = classes(kind)
         self.architecture = config_class.from_dict(config["architecture"])
         self.normalise = bool(config["normalise"])
+        self.total: int = getattr(self.architecture, LAYERS_OF[kind])
+        self.depth, self.states = choose_layers(kind, options, config, self.total)
+        setattr(self.architecture, LAYERS_OF[kind], self.depth)
         for name in ("layerdrop", "encoder_layerdrop"):
             if hasattr(self.architecture, name):
                 setattr(self.architecture, name, 0.0)  # breaks gradients of several processes
@@ -170,8 +213,10 @@ class Pretrained(nn.Module):
         """
         options = self.options
         self.layer_weights = nn.Parameter(
-            torch.zeros(self.depth + 1), options.layer_pooling == "weighted"
+            torch.zeros(len(self.states)), options.layer_pooling == "weighted"
         )
+        if options.layer_pooling == "concat":
+            self.width *= len(self.states)
         self.bottleneck = nn.Sequential()
         if options.bottleneck:
             self.bottleneck = nn.Sequential(nn.Linear(self.width, options.bottleneck), nn.ReLU())
@@ -203,6 +248,7 @@ class Pretrained(nn.Module):
             state = _checkpoint_state(Path(source))
         else:
             state = self.source_state(source)
+        state = {name: value for name, value in state.items() if not self._is_cut_off(name)}
         initial = self.model.state_dict()
         # A layer with an adapter holds the source's tensors as its `base_layer`.
         names = {n.replace(".base_layer.", "."): n for n in initial if "lora_" not in n}
@@ -237,21 +283,40 @@ class Pretrained(nn.Module):
         state: dict[str, Tensor] = model.state_dict()
         return state
 
-    def hidden(self, wave: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Hidden states (B, F, D), `depth` + 1 of them, and frame counts (B,)."""
+    def _is_cut_off(self, name: str) -> bool:
+        """Whether a tensor of the source belongs to what is not built: upper layers, the final norm."""
+        layer = LAYER_TENSOR.match(name)
+        if layer:
+            return self.depth <= int(layer[1]) < self.total
+        is_norm = bool(self.final_norm) and name.startswith(f"{self.final_norm}.")
+        return is_norm and self.depth < self.total
+
+    def hidden(self, wave: Tensor, lengths: Tensor, top: int) -> tuple[list[Tensor], Tensor]:
+        """Hidden states 0 to `top`, each (B, F, D), and frame counts (B,)."""
         raise NotImplementedError
+
+    def hidden_states(
+        self, wave: Tensor, lengths: Tensor, top: int | None = None
+    ) -> tuple[list[Tensor], Tensor]:
+        """Hidden states (B, F, D) of samples (B, T), from 0 to `top` [default: all], and mask (B, F)."""
+        if self.normalise:
+            wave = normalise(wave, lengths)
+        states, frames = self.hidden(wave, lengths, self.depth if top is None else top)
+        return states, length_mask(frames, states[0].shape[1])
 
     def forward(self, wave: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Samples (B, T) at 16 kHz, lengths (B,) -> frames (B, F, D) and mask (B, F)."""
-        if self.normalise:
-            wave = normalise(wave, lengths)
-        states, frames = self.hidden(wave, lengths)
-        if self.options.layer_pooling == "last":
-            output = states[-1]
-        else:
-            weights = self.layer_weights.softmax(0)
-            output = sum(w * h.float() for w, h in zip(weights, states, strict=True))
-        return self.bottleneck(output), length_mask(frames, output.shape[1])
+        states, mask = self.hidden_states(wave, lengths, self.states[-1])
+        chosen = [states[number] for number in self.states]
+        match self.options.layer_pooling:
+            case "last":
+                output = chosen[-1]
+            case "concat":
+                output = torch.cat(chosen, dim=-1)
+            case _:
+                weights = self.layer_weights.softmax(0)
+                output = sum(w * h.float() for w, h in zip(weights, chosen, strict=True))
+        return self.bottleneck(output), mask
 
 
 def _check_shape(source: str, name: str, shape: Sequence[int], expected: Sequence[int]) -> None:

@@ -11,6 +11,10 @@ from serdemo.nn.encoders.pretrained import Pretrained
 from serdemo.nn.padding import length_mask
 
 
+class _EnoughStatesError(Exception):
+    """Ends a forward pass before the layers that nobody uses."""
+
+
 class Wav2VecEncoder(Pretrained):
     """WavLM, HuBERT, wav2vec 2.0, or the WavLM of an x-vector model."""
 
@@ -18,7 +22,10 @@ class Wav2VecEncoder(Pretrained):
         super().__init__(kind, options, config)
         self.model: Any = self._model_class(self.architecture)
         self.width = self.architecture.hidden_size
-        self.depth = self.architecture.num_hidden_layers
+        if self.architecture.do_stable_layer_norm:
+            self.final_norm = "encoder.layer_norm"
+            if self.depth < self.total:
+                self.body.encoder.layer_norm = nn.Identity()
         self._freeze_and_adapt(
             [self.body.feature_extractor, self.body.feature_projection], self.body.encoder.layers
         )
@@ -28,23 +35,25 @@ class Wav2VecEncoder(Pretrained):
         """The model without its heads."""
         return self.model.wavlm if self.kind == "xvector" else self.model
 
-    def hidden(self, wave: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Hidden states (B, F, D) before the first layer and after each layer, and frame counts (B,)."""
+    def hidden(self, wave: Tensor, lengths: Tensor, top: int) -> tuple[list[Tensor], Tensor]:
+        """Hidden states (B, F, D) before the first and after `top` layers, and frame counts (B,)."""
         features, frames = self._convolved(wave, lengths)
         projected = self.body.feature_projection(features)
         x = projected[0] if isinstance(projected, tuple) else projected  # HuBERT: one tensor
         mask = length_mask(frames, x.shape[1])
         states: list[Tensor] = []
 
-        def record(layer: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
-            if not states:
-                states.append(inputs[0])
-            states.append(output[0] if isinstance(output, tuple) else output)
+        def record(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            states.append(inputs[0])
+            if len(states) > top:
+                raise _EnoughStatesError
 
-        hooks = [layer.register_forward_hook(record) for layer in self.body.encoder.layers]
+        hooks = [layer.register_forward_pre_hook(record) for layer in self.body.encoder.layers]
         try:
             # The encoder's own output: large models end in a layer norm behind the last layer.
-            states[self.depth :] = [self.body.encoder(x, attention_mask=mask)[0]]
+            states.append(self.body.encoder(x, attention_mask=mask)[0])
+        except _EnoughStatesError:
+            pass
         finally:
             for hook in hooks:
                 hook.remove()

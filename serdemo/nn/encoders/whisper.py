@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from serdemo.audio.waveform import SAMPLE_RATE
@@ -65,6 +65,7 @@ def infer_config(state: Mapping[str, Tensor], name: str) -> dict[str, Any]:
 class WhisperEncoder(Pretrained):
     """Whisper's encoder; see `Pretrained`."""
 
+    final_norm = "layer_norm"
     filters: Tensor
     window: Tensor
 
@@ -74,7 +75,9 @@ class WhisperEncoder(Pretrained):
         from transformers.models.whisper import modeling_whisper
 
         self.model: Any = modeling_whisper.WhisperEncoder(self.architecture)
-        self.width, self.depth = self.architecture.d_model, self.architecture.encoder_layers
+        self.width = self.architecture.d_model
+        if self.depth < self.total:
+            self.model.add_module("layer_norm", nn.Identity())
         bank = mel_filter_bank(
             WINDOW // 2 + 1, self.architecture.num_mel_bins, 0.0, 8000.0, SAMPLE_RATE, "slaney",
             mel_scale="slaney",
@@ -112,17 +115,17 @@ class WhisperEncoder(Pretrained):
         peak = log.masked_fill(~mask, -10.0).amax((1, 2), keepdim=True)
         return (torch.maximum(log, peak - 8.0) + 4.0) / 4.0 * mask, frames
 
-    def hidden(self, wave: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Hidden states (B, F, D) after the convolutions and each layer, and frame counts (B,)."""
+    def hidden(self, wave: Tensor, lengths: Tensor, top: int) -> tuple[list[Tensor], Tensor]:
+        """Hidden states (B, F, D) after the convolutions and `top` layers, and frame counts (B,)."""
         piece = min(PIECE, 2 * HOP * self.architecture.max_source_positions)
         pieces = [
-            self._encode_piece(wave[:, start : start + piece], (lengths - start).clamp(0, piece))
-            for start in range(0, wave.shape[1], piece)
+            self._encode_piece(wave[:, at : at + piece], (lengths - at).clamp(0, piece), top)
+            for at in range(0, wave.shape[1], piece)
         ]
         frames = torch.stack([count for _, count in pieces]).sum(0)
         return [torch.cat(layer, 1) for layer in zip(*(s for s, _ in pieces), strict=True)], frames
 
-    def _encode_piece(self, wave: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor]:
+    def _encode_piece(self, wave: Tensor, lengths: Tensor, top: int) -> tuple[list[Tensor], Tensor]:
         model = self.model
         mel, frames = self.log_mel(wave, lengths)
         x = F.gelu(model.conv1(mel)) * length_mask(frames, mel.shape[2])[:, None]
@@ -136,9 +139,10 @@ class WhisperEncoder(Pretrained):
             bias = torch.zeros_like(mask, dtype=x.dtype)
             bias = bias.masked_fill(~mask, torch.finfo(x.dtype).min)[:, None, None, :]
         states = [x]
-        for layer in model.layers:
+        for layer in model.layers[:top]:
             output = layer(x, bias)
             x = output[0] if isinstance(output, tuple) else output
             states.append(x)
-        states[-1] = model.layer_norm(x)
+        if top == self.depth:
+            states[-1] = model.layer_norm(x)
         return states, frames

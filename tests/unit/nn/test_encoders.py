@@ -56,7 +56,7 @@ def test_every_layer_is_what_transformers_gives(sources: dict[str, Path], name: 
     found = body(wave, output_hidden_states=True)
     # The layer norm behind the layers of a large model belongs to the last of them.
     expected = (*found.hidden_states[:-1], found.last_hidden_state)
-    states, _ = encoder.hidden(wave, torch.tensor([12000]))
+    states, _ = encoder.hidden(wave, torch.tensor([12000]), top=4)
     assert len(states) == len(expected) == 5
     for state, wanted in zip(states, expected, strict=True):
         torch.testing.assert_close(state, wanted, atol=1e-4, rtol=1e-3)
@@ -161,7 +161,7 @@ def test_adapters_train_with_mix_and_heads_and_are_kept(
 def test_the_mix_is_a_weighted_mean_of_the_layers(sources: dict[str, Path]) -> None:
     encoder = make_encoder(sources, "hubert")
     (wave,) = noise(9000)
-    states, _ = encoder.hidden(wave[None], torch.tensor([9000]))
+    states, _ = encoder.hidden(wave[None], torch.tensor([9000]), top=4)
     with torch.no_grad():
         encoder.layer_weights[2] = 20.0
     assert len(states) == 5

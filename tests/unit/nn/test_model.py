@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from serdemo.nn import checkpoint, checkpoint_files, encoders
 from serdemo.nn.description import Description
 from serdemo.nn.encoders.conformer import ConformerEncoder, ConformerOptions
 from serdemo.nn.model import HeadOptions, Model
-from serdemo.nn.pooling import AttentiveStatisticsPooling
+from serdemo.nn.pooling import AttentiveStatisticsPooling, MeanDeviationPooling
 from serdemo.schema.errors import UsageError
 from serdemo.schema.types import EMOTIONS
 
@@ -163,6 +164,37 @@ def test_pooling_by_hand() -> None:
         pooling.score.weight[0, 0] = 1000.0  # channel 0 looks at its largest valid frame
         assert pooling(frames, mask)[0, 0] == pytest.approx(3.0, abs=1e-3)
         assert pooling(frames, mask)[0, 1] == pytest.approx(10.0)
+
+
+def test_mean_and_deviation_by_hand() -> None:
+    pooling = MeanDeviationPooling(2)
+    frames = torch.tensor([[[1.0, 300.0], [3.0, 300.5], [9.0, 9.0]], [[5.0, -1.0], [0, 0], [0, 0]]])
+    frames.requires_grad_()
+    mask = torch.tensor([[True, True, False], [True, False, False]])
+    found = pooling(frames, mask)
+    expected = torch.tensor([[2.0, 300.25, 1.0, 0.25], [5.0, -1.0, 1e-4, 1e-4]])
+    torch.testing.assert_close(found, expected)
+    found.sum().backward()
+    assert frames.grad is not None and frames.grad.isfinite().all()
+    pooling.standardise(expected)
+    assert pooling.is_standardised
+    mean, deviation = pooling(frames, mask).detach().unbind()
+    assert torch.allclose(mean + deviation, torch.zeros(4), atol=2e-2)  # half precision of 150
+    assert torch.allclose(mean[:3] - deviation[:3], torch.tensor([-2.0, 2.0, 2.0]), atol=2e-3)
+
+
+def test_dropout_of_the_head_is_for_training_alone() -> None:
+    heads = HeadOptions(attention=16, embedding=24, head_dropout=0.5)
+    model = Model(ConformerEncoder(replace(SMALL, dropout=0.0, masks=0)), EMOTIONS, heads)
+    wave, lengths = noise(16_000)
+    assert torch.equal(model.eval().logits(wave, lengths), model.logits(wave, lengths))
+    model.train()
+    first, second = model(wave, lengths), model(wave, lengths)
+    assert torch.equal(first.frames, second.frames)
+    assert not torch.allclose(first.embedding, second.embedding)
+    torch.manual_seed(0)
+    kept = model.classify(first.embedding)
+    assert not torch.allclose(kept, model.classify(first.embedding))
 
 
 def test_shapes_and_labels() -> None:

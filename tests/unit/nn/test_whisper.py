@@ -46,7 +46,7 @@ def test_a_whole_piece_gives_what_transformers_gives(sources: dict[str, Path]) -
     (wave,) = noise(16_000)
     mel, _ = encoder.log_mel(wave[None], torch.tensor([16_000]))
     expected = theirs(mel, output_hidden_states=True).hidden_states
-    states, frames = encoder.hidden(wave[None], torch.tensor([16_000]))
+    states, frames = encoder.hidden(wave[None], torch.tensor([16_000]), top=4)
     assert frames.tolist() == [50]
     assert len(states) == len(expected) == 5
     for state, wanted in zip(states, expected, strict=True):
