@@ -18,7 +18,7 @@ TABLE: Mapping[str, tuple[str, str]] = {
     "kill": (f"{EXPERIMENTS}.kill", "Kill a training run and its page at random moments."),
     "live": (f"{BENCHMARKS}.live", "Delay and losses of many live streams."),
     "load": (f"{EXPERIMENTS}.page_load", "Delay, losses and memory of the page under load."),
-    "neutral": (f"{EXPERIMENTS}.neutral", "UAR with and without speaker normalisation."),
+    "neutral": (f"{EXPERIMENTS}.neutral", "UAR with and without adaptation to neutral speech."),
     "papers": (f"{EXPERIMENTS}.papers", "Train and compare what the three papers claim."),
     "personal": (f"{EXPERIMENTS}.adaptation", "UAR before and after few-shot speaker adaptation."),
     "predict": (f"{BENCHMARKS}.predict", "Speed of prediction beside WavLM-base's."),

@@ -1,4 +1,4 @@
-"""UAR on unseen speakers with and without speaker normalisation by their neutral speech."""
+"""UAR on unseen speakers with and without adaptation to their neutral speech."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from serdemo.data import corpora
 from serdemo.evaluation.scoring import select_test_clips
 from serdemo.inference.aggregation import aggregate
 from serdemo.inference.predictor import Predictor
-from serdemo.inference.speaker_normalization import NEUTRAL, STRENGTH, estimate_speaker_offset
+from serdemo.inference.speaker_adaptation import NEUTRAL, estimate_speaker_offset
 from serdemo.metrics import classification
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.settings import data_root
@@ -56,9 +56,8 @@ def measure(
     *,
     draws: int = 20,
     seconds: float = 6.0,
-    strength: float = STRENGTH,
 ) -> dict[str, dict[str, Any]]:
-    """UAR (fractions) with and without speaker normalisation, by corpus.
+    """UAR (fractions) with and without adaptation to neutral speech, by corpus.
 
     In each of `draws`, random neutral clips of a speaker that last `seconds` together calibrate, and
     all other clips of the speaker are scored both ways. A corpus whose speakers have too little
@@ -69,7 +68,7 @@ def measure(
         clips = [ScoredClip(predictor, u) for u in utterances if u.corpus == corpus]
         clips = [clip for clip in clips if clip.truth]
         rng = np.random.default_rng(0)
-        pairs = [_draw(predictor, clips, seconds, strength, rng) for _ in range(draws)]
+        pairs = [_draw(predictor, clips, seconds, rng) for _ in range(draws)]
         uars = np.array([pair for pair in pairs if pair is not None])
         if not len(uars):
             results[corpus] = {"note": "too little neutral speech to calibrate by"}
@@ -90,14 +89,13 @@ def _draw(
     predictor: Predictor,
     clips: Sequence[ScoredClip],
     seconds: float,
-    strength: float,
     rng: np.random.Generator,
 ) -> tuple[float, float] | None:
-    """UAR without and with normalisation over the speakers with enough neutral speech, if any."""
+    """UAR without and with adaptation over the speakers with enough neutral speech, if any."""
     rows: list[tuple[str, str, str]] = []  # truth, label without, label with
     for speaker in sorted({clip.utterance.speaker for clip in clips}):
         own = [clip for clip in clips if clip.utterance.speaker == speaker]
-        used, shift = calibrate(predictor, own, seconds, strength, rng)
+        used, shift = calibrate(predictor, own, seconds, rng)
         if shift is not None:
             rows += [
                 (clip.truth or "", clip.label(0.0), clip.label(shift))
@@ -118,7 +116,6 @@ def calibrate(
     predictor: Predictor,
     clips: Sequence[ScoredClip],
     seconds: float,
-    strength: float,
     rng: np.random.Generator,
 ) -> tuple[list[ScoredClip], NDArray[np.float32] | None]:
     """Estimate one speaker's offset (E,) from random neutral clips that last `seconds` together.
@@ -134,12 +131,10 @@ def calibrate(
         return [], None
     speech = np.concatenate([clip.clip.samples for clip in used])
     try:
-        offset = estimate_speaker_offset(
-            predictor, waveform.from_array(speech, SAMPLE_RATE), strength
-        )
+        found = estimate_speaker_offset(predictor, waveform.from_array(speech, SAMPLE_RATE))
     except SerdemoError:
         return [], None
-    return used, offset.offset
+    return used, found.adapter.offset
 
 
 @click.command("neutral")
@@ -148,7 +143,6 @@ def calibrate(
 @corpus_option("ravdess,emodb,aesdd")
 @number_option("--draws", 20, 1, 1000, "Draws of neutral clips.")
 @number_option("--seconds", 6.0, 1, 60, "Neutral speech of each speaker.")
-@number_option("--strength", STRENGTH, 0, 1, "Share of the offset that is subtracted.")
 @JSON
 def command(
     checkpoint: Path | None,
@@ -156,15 +150,14 @@ def command(
     corpus: str,
     draws: int,
     seconds: float,
-    strength: float,
     as_json: bool,
 ) -> None:
-    """UAR of unseen speakers with and without normalisation by their neutral speech."""
+    """UAR of unseen speakers with and without adaptation to their neutral speech."""
     predictor = Predictor(checkpoint)
     clips = select_test_clips(
         corpora.load_many(corpus, data_root(root)), "unseen", predictor.description
     )
-    results = measure(predictor, clips, draws=draws, seconds=seconds, strength=strength)
+    results = measure(predictor, clips, draws=draws, seconds=seconds)
     if as_json:
         print_json(results)
         return

@@ -1,4 +1,4 @@
-"""Leave-one-corpus-out runs beside each other, with and without speaker normalisation."""
+"""Leave-one-corpus-out runs beside each other, with and without adaptation to neutral speech."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from serdemo.evaluation.predictions import PredictionSet, concat
 from serdemo.experiments.neutral import ScoredClip, calibrate
 from serdemo.experiments.paired import UarDifference, uar_difference
 from serdemo.inference.predictor import Predictor
-from serdemo.inference.speaker_normalization import NEUTRAL, STRENGTH
+from serdemo.inference.speaker_adaptation import NEUTRAL
 from serdemo.metrics.bootstrap import Bounds, percentile_interval
 from serdemo.runs.crossval import PREDICTIONS, PROTOCOL
 from serdemo.schema.errors import SerdemoError, UsageError
@@ -27,7 +27,7 @@ SECONDS = 6.0  # of neutral speech of each speaker
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A run, with or without speaker normalisation by neutral speech.
+    """A run, with or without adaptation to neutral speech.
 
     `uar` are fractions by left-out corpus and `mean` is their mean; `difference` is the mean less that
     of the first run on the clips that both have predicted, and `ci95` its interval.
@@ -52,7 +52,7 @@ def measure(
     neutral: bool = False,
     progress: Callable[[str], None] = lambda title: None,
 ) -> list[Row]:
-    """Compare every run with the first; `neutral` adds a row for each run with its models normalised
+    """Compare every run with the first; `neutral` adds a row for each run with its models adapted
     to each speaker by `SECONDS` of neutral speech.
 
     Calibrated predictions are saved beside the models. Raises UsageError for a folder that is no such
@@ -120,12 +120,12 @@ def _row(
 
 
 def _calibrated_predictions(model: Path, progress: Callable[[str], None]) -> PredictionSet:
-    """A model's predictions after speaker normalisation, read from disk where they are saved.
+    """A model's predictions after adaptation, read from disk where they are saved.
 
     The neutral clips used for calibration are left out. Speakers with too few keep their predictions.
     """
     path = model / CALIBRATED
-    settings = {"seconds": SECONDS, "strength": STRENGTH}
+    settings = {"seconds": SECONDS, "method": "speaker prior"}
     if path.exists():
         saved = read_json(path)
         if isinstance(saved, dict) and saved.get("settings") == settings:
@@ -143,7 +143,7 @@ def _calibrated_predictions(model: Path, progress: Callable[[str], None]) -> Pre
     rng = np.random.default_rng(0)
     for speaker in sorted({clip.speaker_key for clip in clips if clip.emotion in NEUTRAL}):
         own = [ScoredClip(predictor, clip) for clip in clips if clip.speaker_key == speaker]
-        used, shift = calibrate(predictor, own, SECONDS, STRENGTH, rng)
+        used, shift = calibrate(predictor, own, SECONDS, rng)
         if shift is None:
             continue
         for clip in own:

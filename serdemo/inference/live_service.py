@@ -7,7 +7,9 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,23 +18,27 @@ from serdemo.audio import waveform
 from serdemo.inference.aggregation import Window
 from serdemo.inference.live_session import LiveSession, LiveState, Piece, WindowConsumer
 from serdemo.inference.predictor import Embedder
-from serdemo.inference.speaker_normalization import (
-    SpeakerOffset,
+from serdemo.inference.speaker_adaptation import (
+    Calibration,
+    SpeakerPrior,
     estimate_speaker_offset,
-    subtract_offsets,
+    require_prior,
 )
+from serdemo.inference.speaker_tracking import SpeakerTracker
 from serdemo.inference.stream import FIRST_S, HOP_S
+from serdemo.nn.checkpoint_files import bundled_checkpoint
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.types import Prediction
 
 MAX_ROUND_S = 0.5  # of scoring at a time, so that no stream waits long for another
 MAX_SERVICES = 4  # models with a worker
+SPEAKER_MODEL = "speaker"  # shipped
 MODEL_FAILED = "The model could not answer this sound: stop and start again."
 CLOSED = "This live stream is closed: start it again."
 
 log = logging.getLogger(__name__)
 
-Scores = tuple[NDArray[np.float32], NDArray[np.float64]]  # embedding (E,), probabilities (C,)
+Rows = NDArray[np.float32]  # embeddings
 
 
 class LiveService:
@@ -40,11 +46,21 @@ class LiveService:
 
     A stream to which nothing was pushed for `idle_s` is dropped with all it holds. Sound is never
     dropped: when more windows are ready than can be scored in time, each stream's older ones are
-    skipped in favour of its newest, and its state counts them and says so.
+    skipped in favour of its newest, and its state counts them and says so. `speaker_model` loads the
+    model that tells voices apart, for streams that adapt: without it they do not start anew with
+    another voice.
     """
 
-    def __init__(self, predictor: Embedder, max_streams: int = 64, *, idle_s: float = 60.0) -> None:
+    def __init__(
+        self,
+        predictor: Embedder,
+        max_streams: int = 64,
+        *,
+        idle_s: float = 60.0,
+        speaker_model: Callable[[], Embedder | None] = lambda: None,
+    ) -> None:
         self._predictor, self._max_streams, self._idle_s = predictor, max_streams, idle_s
+        self._speaker_model = speaker_model
         self._sessions: dict[str, LiveSession] = {}
         self._wake = threading.Condition()
         self._worker: threading.Thread | None = None
@@ -76,12 +92,16 @@ class LiveService:
         hop_s: float = HOP_S,
         first_s: float = FIRST_S,
         consumer: WindowConsumer | None = None,
+        adapt: bool = False,
     ) -> str:
         """Open a stream of sound at `rate` Hz and return its handle; the times are those of `Stream`.
 
-        `consumer` is called in the worker's thread with every scored window of the stream. Raises
-        SerdemoError when all places are taken, or for an impossible rate.
+        `consumer` is called in the worker's thread with every scored window of the stream. With
+        `adapt` the model gets used to the speaker, if it `can_adapt`. Raises SerdemoError when all
+        places are taken, or for an impossible rate.
         """
+        prior = SpeakerPrior.of(self._predictor.description) if adapt else None
+        tracker = SpeakerTracker(prior) if prior and prior.unlabelled else None
         stream = self._predictor.stream(rate, hop_s=hop_s, first_s=first_s)
         with self._wake:
             if self._stopping:
@@ -92,7 +112,7 @@ class LiveService:
                     "try again in a minute."
                 )
             handle = secrets.token_urlsafe()
-            self._sessions[handle] = LiveSession(stream, rate, time.monotonic(), consumer)
+            self._sessions[handle] = LiveSession(stream, rate, time.monotonic(), consumer, tracker)
             if self._worker is None:
                 self._worker = threading.Thread(target=self._work, name="live", daemon=True)
                 self._worker.start()
@@ -139,10 +159,16 @@ class LiveService:
         with self._wake:
             self._find(handle).consumers.remove(consumer)
 
-    def estimate_speaker_offset(self, handle: str) -> SpeakerOffset:
-        """Estimate the speaker's offset from the last 6 s of the stream, and subtract it from now on.
+    @property
+    def can_adapt(self) -> bool:
+        """Whether the model can get used to a speaker without a label."""
+        prior = SpeakerPrior.of(self._predictor.description)
+        return prior is not None and prior.unlabelled
 
-        Raises SerdemoError when they hold too little speech; the offset in use stays.
+    def calibrate(self, handle: str) -> Calibration:
+        """Estimate the speaker's offset anew, from the last 6 s of the stream as neutral speech.
+
+        Raises SerdemoError when they hold too little speech; the estimate in use stays.
         """
         with self._wake:
             session = self._find(handle)
@@ -150,20 +176,36 @@ class LiveService:
         if not len(recent):
             raise SerdemoError("Nothing was heard yet: speak, then calibrate.")
         clip = waveform.from_array(recent, waveform.SAMPLE_RATE, "the sound")
-        speaker = estimate_speaker_offset(self._predictor, clip)
-        self.set_speaker_offset(handle, speaker.offset)
-        return speaker
+        found = estimate_speaker_offset(self._predictor, clip)
+        self.set_speaker_state(handle, found.adapter.to_json())
+        return found
 
-    def set_speaker_offset(self, handle: str, offset: NDArray[np.float32] | None) -> None:
-        """Subtract a `SpeakerOffset.offset` (E,) from the stream's embeddings; None for none.
+    def forget_speaker(self, handle: str) -> None:
+        """Start the estimate of the speaker's offset anew."""
+        self.set_speaker_state(handle, None)
 
-        Raises SerdemoError for one that is not of this model.
-        """
-        size = self._predictor.model.options.embedding
-        if offset is not None and (offset.shape != (size,) or not np.isfinite(offset).all()):
-            raise SerdemoError("This calibration is not of this model: calibrate once more.")
+    def speaker_state(self, handle: str) -> dict[str, Any] | None:
+        """The estimate of the stream's speaker for `set_speaker_state`, ready for JSON; None for none."""
         with self._wake:
-            self._find(handle).speaker_offset = offset
+            tracker = self._find(handle).tracker
+        return tracker.to_json() if tracker and tracker.adapter.speech_s else None
+
+    def set_speaker_state(self, handle: str, state: Any) -> None:
+        """Use an estimate that `speaker_state` gave, as JSON; it grows on where the stream adapts.
+
+        None forgets the speaker. Raises SerdemoError for an estimate of another model.
+        """
+        with self._wake:
+            session = self._find(handle)
+        grows = session.tracker is not None and session.tracker.grows
+        prior = None if state is None and not grows else require_prior(self._predictor)
+        tracker = None
+        if state is not None and prior:
+            tracker = SpeakerTracker.from_json(prior, state, grows)
+        elif prior:
+            tracker = SpeakerTracker(prior)
+        with self._wake:
+            session.tracker = tracker
 
     def finish(self, handle: str, *, name: str = "live", timeout_s: float = 30.0) -> Prediction:
         """Score the rest, close the stream and return the prediction for the whole of it.
@@ -206,7 +248,7 @@ class LiveService:
 
     def _work(self) -> None:
         # The first pass through the network is slow, and would be so for the first visitor.
-        self._score([np.zeros(waveform.SAMPLE_RATE, np.float32)], [None])
+        self._embed(self._predictor, [np.zeros(waveform.SAMPLE_RATE, np.float32)])
         while (inboxes := self._wait()) is not None:
             ready = {session: self._feed(session, *inbox) for session, inbox in inboxes.items()}
             self._score_newest({session: windows for session, windows in ready.items() if windows})
@@ -259,41 +301,59 @@ class LiveService:
             if n_skipped:
                 session.skip(n_skipped, started)
             batch += [(session, window) for window in windows[n_skipped:]]
-        scores = self._score(
-            [window.wave for _, window in batch], [session.speaker_offset for session, _ in batch]
-        )
-        now = time.monotonic()
-        cost_s = (now - started) / len(batch)
+        embeddings = self._embed(self._predictor, [window.wave for _, window in batch])
+        voices = self._embed_voices(batch)
+        for number, ((session, window), embedding) in enumerate(
+            zip(batch, embeddings, strict=True)
+        ):
+            try:
+                if embedding is None:
+                    session.fail(MODEL_FAILED)
+                else:
+                    row = embedding - session.speaker_offset
+                    scores = self._predictor.classify(row[None])[0]
+                    now = time.monotonic()
+                    delay_s = session.add_scores(window, embedding, scores, now, voices.get(number))
+                    self._delays.append(delay_s)
+            except Exception:
+                log.exception("a live stream or its consumer failed")
+                session.fail(MODEL_FAILED)
+        cost_s = (time.monotonic() - started) / len(batch)
         self._window_cost_s = (
             0.8 * self._window_cost_s + 0.2 * cost_s if self._window_cost_s else cost_s
         )
-        for (session, window), score in zip(batch, scores, strict=True):
-            try:
-                if score is None:
-                    session.fail(MODEL_FAILED)
-                else:
-                    self._delays.append(session.add_scores(window, *score, now))
-            except Exception:
-                log.exception("the consumer of a live stream failed")
-                session.fail(MODEL_FAILED)
 
-    def _score(
-        self,
-        waves: Sequence[NDArray[np.float32]],
-        offsets: Sequence[NDArray[np.float32] | None],
-    ) -> list[Scores | None]:
-        """Embedding (before the speaker offset is subtracted) and probabilities of every window;
-        None where the model fails."""
+    def _embed_voices(self, batch: Sequence[tuple[LiveSession, Window]]) -> dict[int, Rows]:
+        """Speaker embeddings (V,) of the windows that need one, by their number in the batch."""
+        numbers = [
+            number
+            for number, (session, window) in enumerate(batch)
+            if session.tracker and session.tracker.wants_voice(window)
+        ]
+        model = self._speaker_model() if numbers else None
+        if model is None:
+            return {}
+        rows = self._embed(model, [batch[number][1].wave for number in numbers])
+        return {n: row for n, row in zip(numbers, rows, strict=True) if row is not None}
+
+    def _embed(self, model: Embedder, waves: Sequence[NDArray[np.float32]]) -> list[Rows | None]:
+        """Embedding (E,) of every window; None where the model fails."""
         try:
-            embeddings = self._predictor.embeddings(waves)
-            probabilities = self._predictor.classify(subtract_offsets(embeddings, offsets))
-            return list(zip(embeddings, probabilities, strict=True))
+            return list(model.embeddings(waves))
         except Exception:
             log.exception("scoring failed")
             if len(waves) == 1:
                 return [None]
-            pairs = zip(waves, offsets, strict=True)
-            return [self._score([wave], [offset])[0] for wave, offset in pairs]
+            return [self._embed(model, [wave])[0] for wave in waves]
+
+
+def load_speaker_model() -> Embedder | None:
+    """The shipped model that tells voices apart; None where it cannot be read."""
+    try:
+        return Embedder(bundled_checkpoint(SPEAKER_MODEL))
+    except SerdemoError as problem:
+        log.warning("%s", problem)
+        return None
 
 
 class LiveServices:
@@ -304,6 +364,7 @@ class LiveServices:
 
     def __init__(self, max_services: int = MAX_SERVICES) -> None:
         self._max_services = max_services
+        self._speaker_model = cache(load_speaker_model)
         self._lock = threading.Lock()
         self._services: dict[Embedder, LiveService] = {}
 
@@ -320,7 +381,7 @@ class LiveServices:
                 for other, service in list(self._services.items()):
                     if len(self._services) >= self._max_services and not len(service):
                         self._services.pop(other).shutdown()
-                self._services[model] = LiveService(model)
+                self._services[model] = LiveService(model, speaker_model=self._speaker_model)
             return self._services[model]
 
     def find(self, handle: str) -> LiveService:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from serdemo.audio import quality, waveform
 from serdemo.inference.aggregation import Window
+from serdemo.inference.speaker_tracking import SpeakerTracker
 from serdemo.inference.stream import Stream
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.types import Prediction, Segment
@@ -50,7 +51,9 @@ class LiveState:
     `clipped` (shares of full scale and of the samples) are the input's. `delay_s` is the time from
     the last sample of the newest scored window being spoken to its scores. `n_scored`, `n_silent` and
     `n_skipped` count windows: scored, without speech, and left out because the machine was busy;
-    `lost_pieces` counts the pieces that never came. `segments` are those of the last minute,
+    `lost_pieces` counts the pieces that never came. `adapted_s` is the speech by which the model is
+    used to the speaker, `adaptation` in [0, 1] how far it trusts that, and `voice_changes` counts how
+    often another voice made it start anew. `segments` are those of the last minute,
     `warnings` plain sentences, the worst first.
     """
 
@@ -69,6 +72,9 @@ class LiveState:
     n_scored: int = 0
     n_silent: int = 0
     n_skipped: int = 0
+    adapted_s: float = 0.0
+    adaptation: float = 0.0
+    voice_changes: int = 0
     segments: tuple[Segment, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -95,14 +101,19 @@ class LiveSession:
     """
 
     def __init__(
-        self, stream: Stream, rate: int, now: float, consumer: WindowConsumer | None = None
+        self,
+        stream: Stream,
+        rate: int,
+        now: float,
+        consumer: WindowConsumer | None = None,
+        tracker: SpeakerTracker | None = None,
     ) -> None:
         self.stream = stream
         self.received_at = now  # when something last arrived
         self.ending = False  # nothing more will arrive
         self.ended = threading.Event()  # all of it is scored, or it failed
         self.failure: SerdemoError | None = None
-        self.speaker_offset: NDArray[np.float32] | None = None
+        self.tracker = tracker
         self.consumers = [consumer] if consumer else []
         self._rate = rate
         self._inbox: list[Piece] = []
@@ -171,16 +182,25 @@ class LiveSession:
         """Count ready windows that are left out."""
         self._skipped, self._skipped_at = self._skipped + count, now
 
+    @property
+    def speaker_offset(self) -> NDArray[np.float32] | float:
+        """Offset (E,) to subtract from the embedding of the next window, 0 for none."""
+        offset = self.tracker.adapter.offset if self.tracker else None
+        return 0.0 if offset is None else offset
+
     def add_scores(
         self,
         window: Window,
         embedding: NDArray[np.float32],
         probabilities: NDArray[np.float64],
         now: float,
+        voice: NDArray[np.float32] | None = None,
     ) -> float:
         """Add the scores of a window to the stream and give them to the consumers; return the delay
-        in seconds since its last sample was spoken."""
+        in seconds since its last sample was spoken. `voice` (V,) is its speaker embedding."""
         self.stream.add_scores(window, probabilities)
+        if self.tracker:
+            self.tracker.update(window, embedding, probabilities, voice)
         for consumer in tuple(self.consumers):
             consumer(window, embedding, probabilities)
         self._delay_s = max(0.0, now - self._started_at - window.stop / waveform.SAMPLE_RATE)
@@ -208,6 +228,9 @@ class LiveSession:
             n_scored=stream.n_scored,
             n_silent=stream.n_silent,
             n_skipped=self._skipped,
+            adapted_s=self.tracker.adapter.speech_s if self.tracker else 0.0,
+            adaptation=self.tracker.adapter.trust if self.tracker else 0.0,
+            voice_changes=self.tracker.changes if self.tracker else 0,
             segments=segments,
         )
         self._collected = False

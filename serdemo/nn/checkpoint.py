@@ -98,11 +98,13 @@ def load(folder: Path | str, device: str | torch.device = "cpu") -> tuple[Model,
         if not state[name].isfinite().all():
             problem = f"{name} holds values that are not finite"
             raise SerdemoError(f"{folder.name} is damaged: {problem}.")
-    if len(description.neutral) not in (0, model.options.embedding):
-        raise SerdemoError(
-            f"{misfit} 'neutral' has {len(description.neutral)} numbers, an embedding"
-            f" {model.options.embedding}."
-        )
+    means = {"neutral": description.neutral, **description.speaker_prior.get("class_means", {})}
+    for name, mean in means.items():
+        if len(mean) not in (0, model.options.embedding):
+            raise SerdemoError(
+                f"{misfit} the mean of {name} speech has {len(mean)} numbers, an embedding"
+                f" {model.options.embedding}."
+            )
     model.load_state_dict(state)
     return model.to(device).eval(), description
 

@@ -17,6 +17,7 @@ FORMAT = 2
 FORMATS = (1, FORMAT)  # readable ones
 MAX_LABELS = 1000
 REQUIRED = ("labels", "encoder", "encoder_options", "head_options")
+ANY_SPEECH = "any"  # name of the mean of speech of unknown emotion in a speaker prior
 PATH_OPTIONS = ("source", "init_from", "teacher", "embeddings", "cache")  # may name a local path
 
 
@@ -27,7 +28,10 @@ class Description:
     - `labels`: the classes; none for a model without a classifier.
     - `encoder_config`: the architecture of a pretrained encoder.
     - `temperature` divides the logits; below the confidence `unsure_below` a prediction is "not sure".
-    - `neutral`: mean embedding (E,) of neutral training speech, empty where unknown.
+    - `speaker_prior`: what adaptation to a speaker starts from: `class_means`, the mean embedding (E,)
+      of each emotion's training speech, and `shrinkage_s`, the seconds of speech that weigh as much
+      as the prior, one number or one for each dimension. Empty where unknown.
+    - `neutral`: mean embedding (E,) of neutral training speech, in checkpoints of 0.2.
     - `trained_on`, `selected_on`: training and validation speakers by corpus; `split` is the
       fingerprint of the split.
     - `metrics`: rates as fractions, each with its protocol.
@@ -44,6 +48,7 @@ class Description:
     temperature: float = 1.0
     unsure_below: float = 0.0
     neutral: list[float] = field(default_factory=list)
+    speaker_prior: dict[str, Any] = field(default_factory=dict)
     trained_on: dict[str, list[str]] = field(default_factory=dict)
     selected_on: dict[str, list[str]] = field(default_factory=dict)
     split: str = ""
@@ -101,11 +106,34 @@ def _find_fault(values: dict[str, Any]) -> str | None:
         return "its unsure_below must be 0 to 1"
     if not all(isinstance(x, float) and abs(x) < 1e4 for x in values.get("neutral", [])):
         return "'neutral' must be a list of numbers"
+    if not _is_speaker_prior(values.get("speaker_prior", {}), labels):
+        return "'speaker_prior' must hold means of its labels and seconds of shrinkage"
     for name in ("trained_on", "selected_on"):
         for ids in values.get(name, {}).values():
             if not isinstance(ids, list) or not all(isinstance(x, str) for x in ids):
                 return f"{name!r} must map a corpus to its speakers"
     return None
+
+
+def _is_speaker_prior(prior: dict[str, Any], labels: list[str]) -> bool:
+    """Whether a description's entry `speaker_prior` is empty or well-formed."""
+    means, shrinkage = prior.get("class_means"), prior.get("shrinkage_s")
+    if not prior:
+        return True
+    if set(prior) != {"class_means", "shrinkage_s"} or not isinstance(means, dict) or not means:
+        return False
+    rows = list(means.values())
+    if not set(means) <= {ANY_SPEECH, *labels} or not all(isinstance(row, list) for row in rows):
+        return False
+    weights: list[Any] = shrinkage if isinstance(shrinkage, list) else [shrinkage]
+    sizes = {len(row) for row in rows} | ({len(weights)} if isinstance(shrinkage, list) else set())
+    numbers = [x for row in rows for x in row]
+    return (
+        len(sizes) == 1
+        and 0 not in sizes
+        and all(type(x) in (int, float) and abs(x) < 1e4 for x in numbers)
+        and all(type(x) in (int, float) and 0 < x <= 1e6 for x in weights)
+    )
 
 
 _JSON_TYPES: dict[str, tuple[type, ...]] = {

@@ -26,7 +26,7 @@ from serdemo.data.dataset import ClipDataset
 from serdemo.data.sampling import BatchOptions
 from serdemo.data.splits import Split
 from serdemo.inference.predictor import Embedder
-from serdemo.inference.speaker_normalization import CLIPS_PER_CORPUS, NEUTRAL
+from serdemo.inference.speaker_adaptation import prior_clips
 from serdemo.nn import checkpoint
 from serdemo.nn.device import device_name, flushed_denormals, pick_device, pick_precision
 from serdemo.nn.model import Model
@@ -160,8 +160,8 @@ def _extrapolate(
     decoding_s = timings.decode_s * (n_train + n_valid)
     scoring_s = 0.0
     if recipe.output == "classes":  # calibrated and scored, and where it has a start both scored
-        n_neutral = min(sum(clip.emotion in NEUTRAL for clip in split.train), CLIPS_PER_CORPUS)
-        n_answers = n_valid + n_neutral + (3 if options.init_from else 1) * n_test
+        n_prior = len(prior_clips(recipe.labels(split), split.train))
+        n_answers = n_valid + n_prior + (3 if options.init_from else 1) * n_test
         n_loads = 4 if options.init_from and split.test else 2
         scoring_s = n_loads * timings.load_s + n_answers * timings.answer_s
     n_runs = 1 + len(recipe.baseline_runs)

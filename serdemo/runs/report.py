@@ -18,7 +18,7 @@ from serdemo.evaluation.comparison import Comparison, before_and_after
 from serdemo.evaluation.scoring import Report, calibrate, evaluate
 from serdemo.evaluation.speaker_verification import verify_all
 from serdemo.inference.predictor import Embedder, Predictor
-from serdemo.inference.speaker_normalization import neutral_centroid
+from serdemo.inference.speaker_adaptation import measure_speaker_prior
 from serdemo.metrics.significance import compare_to_chance
 from serdemo.metrics.verification import Verification
 from serdemo.nn.checkpoint_files import REPORT
@@ -143,12 +143,12 @@ def report(
 
 
 def _score_classes(folder: Path, split: Split, kwargs: Mapping[str, Any]) -> list[Report]:
-    """Fit temperature and "not sure" threshold on the validation speakers, and the neutral reference on the
+    """Fit temperature and "not sure" threshold on the validation speakers, and the speaker prior on the
     training speakers, then score the classifier on each test corpus of which it knows an emotion."""
     predictor = Predictor(folder, **kwargs)
     calibrated = calibrate(predictor, split.valid)
-    neutral = neutral_centroid(predictor, split.train)
-    write_description(folder, replace(calibrated, neutral=neutral))
+    prior = measure_speaker_prior(predictor, split.train)
+    write_description(folder, replace(calibrated, speaker_prior=prior))
     predictor = Predictor(folder, **kwargs)
     reports = []
     for corpus in sorted({clip.corpus for clip in split.test}):

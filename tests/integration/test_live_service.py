@@ -24,6 +24,11 @@ from serdemo.cli.benchmarks.live import live
 from serdemo.inference.aggregation import Window, WindowAggregator
 from serdemo.inference.live_service import LiveService, LiveServices
 from serdemo.inference.predictor import Predictor
+from serdemo.inference.speaker_adaptation import (
+    NEUTRAL_SHRINKAGE_S,
+    SpeakerAdapter,
+    require_prior,
+)
 from serdemo.inference.stream import NO_SPEECH, Stream
 from serdemo.nn import description
 from serdemo.schema.errors import SerdemoError
@@ -404,28 +409,30 @@ def test_calibration_moves_the_answers_of_one_stream_alone(
             service.push(handle, voice)
             until(lambda handle=handle: service.state(handle).n_scored >= 10)  # type: ignore[misc]
         plain = service.state(handles[1]).probabilities
-        found = service.estimate_speaker_offset(handles[0])
-        assert found.speech_s > 4
+        assert service.speaker_state(handles[0]) is None and not service.can_adapt
+        found = service.calibrate(handles[0])
+        assert found.adapter.speech_s > 4
+        assert service.speaker_state(handles[0]) == {**found.adapter.to_json(), "voice": []}
         for handle in handles:
             service.push(handle, voice)
             until(lambda handle=handle: service.state(handle).n_scored >= 22)  # type: ignore[misc]
         one, other = (service.state(handle).probabilities for handle in handles)
         assert other == pytest.approx(plain, abs=0.05)
         assert max(abs(one[label] - other[label]) for label in one) > 0.1
-        # Switched off, its answers are those of the other again.
-        service.set_speaker_offset(handles[0], None)
+        # Forgotten, its answers are those of the other again.
+        service.forget_speaker(handles[0])
         for handle in handles:
             service.push(handle, voice)
             until(lambda handle=handle: service.state(handle).n_scored >= 34)  # type: ignore[misc]
         one, other = (service.state(handle).probabilities for handle in handles)
         assert one == pytest.approx(other, abs=1e-3)
-        with pytest.raises(SerdemoError, match="not of this model"):
-            service.set_speaker_offset(handles[0], np.zeros(5, np.float32))
+        with pytest.raises(SerdemoError, match="not learnt by this model"):
+            service.set_speaker_state(handles[0], {"model": "other"})
         silent = service.open(RATE)
         service.push(silent, np.zeros(6 * RATE, np.float32))
         until(lambda: service.state(silent).n_silent >= 10)
         with pytest.raises(SerdemoError, match=r"Only 0\.0 s of speech were heard"):
-            service.estimate_speaker_offset(silent)
+            service.calibrate(silent)
 
 
 def test_a_consumer_gets_every_scored_window_with_its_embedding(
@@ -442,11 +449,86 @@ def test_a_consumer_gets_every_scored_window_with_its_embedding(
     assert received == [(15_200, 0.2, 1), (23_200, 0.4, 2), (31_200, 0.4, 2)]
     assert service.state(handle).n_scored == 3
     # A speaker offset moves the scores, not the embeddings that the consumer gets.
-    model.model = SimpleNamespace(options=SimpleNamespace(embedding=1))
-    service.set_speaker_offset(handle, np.full(1, 0.2, np.float32))
+    model.description = SimpleNamespace(neutral=[0.0], labels=LABELS, speaker_prior={})
+    adapter = SpeakerAdapter(require_prior(model))
+    adapter.update([0.4], NEUTRAL_SHRINKAGE_S, label="neutral")  # half of it is subtracted
+    service.set_speaker_state(handle, adapter.to_json())
     service.push(handle, tone(0.4, 0.5))
     service.flush(handle, 10.0)
     assert received[-1] == (39_200, 0.4, 1)
+
+
+def adapting(model: Fake) -> None:
+    """Give the model a prior: each emotion at its own loudness."""
+    means = {label: [0.2 * index + 0.1] for index, label in enumerate(LABELS)}
+    prior = {"class_means": means, "shrinkage_s": 2.0}
+    model.description = SimpleNamespace(neutral=[], labels=LABELS, speaker_prior=prior)
+
+
+class Voices:
+    """In place of a speaker model: a voice is loud or not."""
+
+    def __init__(self) -> None:
+        self.stops: list[int] = []
+
+    def embeddings(self, waves: Any) -> np.ndarray:
+        self.stops += [len(wave) for wave in waves]
+        loud = [np.abs(wave).mean() > 0.5 for wave in waves]
+        return np.array([[yes, not yes] for yes in loud], np.float32)
+
+
+def test_a_stream_that_adapts_gives_the_same_in_any_pieces(model: Fake) -> None:
+    adapting(model)
+    sound = np.concatenate([tone(level, 1.7) for level in (0.15, 0.35, 0.2, 0.55, 0.25, 0.15)])
+    states, answers = [], []
+    for pieces in (1, 7, 60):
+        with LiveService(model) as service:
+            assert service.can_adapt
+            plain, handle = service.open(RATE), service.open(RATE, adapt=True)
+            for piece in np.array_split(sound, pieces):
+                for one in (plain, handle):
+                    service.push(one, piece)
+                    service.flush(one, 10.0)
+            states.append(service.speaker_state(handle))
+            state = service.state(handle)
+            assert state.adapted_s == pytest.approx(len(sound) / RATE, abs=0.5)
+            assert state.adaptation == pytest.approx(state.adapted_s / (state.adapted_s + 2))
+            assert service.state(plain).adapted_s == 0 == service.state(plain).adaptation
+            answers.append(service.finish(handle))
+            assert service.finish(plain).segments != answers[-1].segments
+    assert states[0] == states[1] == states[2]
+    assert answers[0] == answers[1] == answers[2]
+
+
+def test_an_estimate_is_carried_on_and_starts_anew_with_another_voice(model: Fake) -> None:
+    adapting(model)
+    voices = Voices()
+    with LiveService(model, speaker_model=lambda: voices) as service:  # type: ignore[arg-type,return-value]
+        handle = service.open(RATE, adapt=True)
+        service.push(handle, tone(0.4, 13.0))
+        service.flush(handle, 10.0)
+        state = service.speaker_state(handle)
+        assert state and state["speech_s"] == pytest.approx(12.95)
+        assert len(voices.stops) == 5  # of 25 windows those that do not overlap
+        again = service.open(RATE, adapt=True)
+        service.set_speaker_state(again, state)
+        service.push(again, tone(0.4, 4.0))
+        service.flush(again, 10.0)
+        assert service.state(again).adapted_s == pytest.approx(12.95 + 3.95)
+        service.push(again, tone(0.8, 16.0))
+        service.flush(again, 10.0)
+        new = service.state(again)
+        assert new.voice_changes == 1 and new.adapted_s < 16
+        service.forget_speaker(again)
+        assert service.speaker_state(again) is None
+        service.push(again, tone(0.8, 4.0))
+        service.flush(again, 10.0)
+        assert 0 < service.state(again).adapted_s < 7.1
+        fixed = service.open(RATE)  # used, but not added to
+        service.set_speaker_state(fixed, state)
+        service.push(fixed, tone(0.4, 4.0))
+        service.flush(fixed, 10.0)
+        assert service.state(fixed).adapted_s == pytest.approx(12.95)
 
 
 def test_a_consumer_that_fails_ends_its_own_stream_alone(service: LiveService) -> None:

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 EXAMPLE_LABELS = ("English, quick and high", "German, slow and low", "Greek, lively")
 PAUSE_S = 1.2  # between example voices
-MAX_OFFSET_VALUES = 4096
 
 
 class Live(Calls):
@@ -63,28 +62,22 @@ class Live(Calls):
     def on_open(self, request: Request, visit: gr.Request) -> Response:
         """Open a stream of sound at `rate` Hz for the session `visitor`; gives its handle as `stream`.
 
-        `neutral` is the speaker offset that `calibrate` gave before, if it is to be used.
+        `neutral` is the voice that `calibrate` gave before, if it is to be used.
         """
         stream = self._service_for(request).open(field(request, "rate", int))
         return self.on_adjust({**request, "stream": stream}, visit) | {"stream": stream}
 
     def on_calibrate(self, request: Request, _: gr.Request) -> Response:
-        """Estimate the speaker offset from the last seconds of `stream`, and use it; gives its numbers
-        as `neutral`, for the page to hold: the server forgets them with the stream."""
+        """Estimate the speaker's offset from the last seconds of `stream`, and use it; gives it as
+        `neutral`, for the page to hold: the server forgets it with the stream."""
         stream = field(request, "stream", str)
-        speaker = self.services.find(stream).estimate_speaker_offset(stream)
-        return {"neutral": speaker.offset.tolist(), "warnings": list(speaker.warnings)}
+        found = self.services.find(stream).calibrate(stream)
+        return {"neutral": found.adapter.to_json(), "warnings": list(found.warnings)}
 
     def on_adjust(self, request: Request, _: gr.Request) -> Response:
-        """Use the speaker offset `neutral`, a list of numbers, in `stream` from now on; null uses none."""
-        stream, numbers = field(request, "stream", str), request.get("neutral")
-        offset = None
-        if numbers is not None:
-            if not isinstance(numbers, list) or not all(type(x) in (int, float) for x in numbers):
-                raise UsageError("A calibration is a list of numbers: calibrate once more.")
-            with np.errstate(over="ignore"):  # becomes infinite, which the service refuses
-                offset = np.array(numbers[:MAX_OFFSET_VALUES], np.float32)
-        self.services.find(stream).set_speaker_offset(stream, offset)
+        """Use the voice `neutral` in `stream` from now on; null forgets the voice."""
+        stream = field(request, "stream", str)
+        self.services.find(stream).set_speaker_state(stream, request.get("neutral"))
         return {}
 
     def on_push(self, request: Request, _: gr.Request) -> Response:

@@ -116,7 +116,7 @@ NOTHING = StepTimings(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, (), "here")
         (replace(NOTHING, stages=stages(3, first_pass_s=1.0, first_step_s=5.0)), 12 + 5),
         (replace(NOTHING, stages=stages(3, check_s=1.0, first_check_s=2.0)), (3 + 2) * 6),
         (replace(NOTHING, save_s=1.0, stages=stages(3)), estimate.SAVED_COPIES * 3),
-        (replace(NOTHING, answer_s=1.0), 6 + 6),  # calibrated, then tested
+        (replace(NOTHING, answer_s=1.0), 6 + 12 + 6),  # calibrated, the prior measured, tested
         (replace(NOTHING, load_s=1.0), 2),
     ],
 )

@@ -459,7 +459,7 @@ def test_a_calibration_is_given_to_the_page_and_taken_back_from_it(
     first = call(page, "open", rate=waveform.SAMPLE_RATE)["stream"]
     plain = say(page, first, sound)["probabilities"]
     told = call(page, "calibrate", stream=first)
-    assert len(told["neutral"]) == 8
+    assert len(told["neutral"]["mean"]) == 8
     assert all(isinstance(warning, str) for warning in told["warnings"])
 
     # Another stream of the same visitor brings it along; switched off, it counts no more.
@@ -471,10 +471,10 @@ def test_a_calibration_is_given_to_the_page_and_taken_back_from_it(
     assert say(page, third, sound)["probabilities"] == pytest.approx(plain, abs=1e-6)
 
     for wrong, says in (
-        ("text", "A calibration is a list of numbers"),
-        ([0.0, "x"], "A calibration is a list of numbers"),
-        ([0.0] * 7, "not of this model"),
-        ([1e400] * 8, "not of this model"),
+        ("text", "not learnt by this model"),
+        ({**told["neutral"], "model": "other"}, "not learnt by this model"),
+        ({**told["neutral"], "mean": [0.0] * 7}, "damaged"),
+        ({**told["neutral"], "mean": [1e400] * 8}, "damaged"),
     ):
         refused = page.call({"call": "adjust", "stream": third, "neutral": wrong}, visitor())
         assert says in refused["refused"]
