@@ -134,7 +134,7 @@ def test_a_time_limit_ends_the_training_but_not_what_surrounds_it(
     values = {**tiny_values, "budget_minutes": 2.0}
     found = estimate.estimate_duration("supervised", values, split, lambda *_: took)
     assert found.training == pytest.approx(120)
-    assert found.seconds == pytest.approx(7 + 120 + 12)
+    assert found.seconds == pytest.approx(7 + 120 + 24)
     assert found.epochs == pytest.approx(10)
 
 
