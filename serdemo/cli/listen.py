@@ -31,6 +31,9 @@ LOST_SOUND = "Some sound was lost, since this machine is too busy: close other p
     callback=check_seconds,
     help="Stop after so many seconds.",
 )
+@click.option(
+    "--adapt/--no-adapt", default=True, help="Get used to the voice, where the model can."
+)
 @CHECKPOINT
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON for each answer.")
 def listen(
@@ -38,13 +41,14 @@ def listen(
     only_list: bool,
     file: Path | None,
     seconds: float | None,
+    adapt: bool,
     checkpoint: Path | None,
     as_json: bool,
 ) -> None:
     """Recognise the emotion of the voice at the microphone, while it speaks. Ctrl-C ends."""
     from serdemo.audio import microphone, waveform
     from serdemo.cli.views.live import Screen
-    from serdemo.inference.live_service import LiveService
+    from serdemo.inference.live_service import LiveService, load_speaker_model
     from serdemo.inference.predictor import Predictor
 
     if file is not None and (device is not None or only_list):
@@ -61,8 +65,9 @@ def listen(
     failure: SerdemoError | None = None
     received = 0
     screen = Screen(source.name, as_json, predictor.unsure_below)
-    with LiveService(predictor, max_streams=1) as service, screen, source:
-        handle = service.open(source.rate)
+    service = LiveService(predictor, max_streams=1, speaker_model=load_speaker_model)
+    with service, screen, source:
+        handle = service.open(source.rate, adapt=adapt)
         try:
             for block in _until(source, source.rate, seconds):
                 service.push(handle, block)

@@ -9,7 +9,7 @@ import io
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -37,6 +37,7 @@ from serdemo.cli.train import train
 from serdemo.schema import libraries
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.settings import data_root
+from serdemo.schema.types import Prediction
 
 
 @click.command()
@@ -63,14 +64,26 @@ def app(port: int | None, share: bool, checkpoint: Path | None) -> None:
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=PATH)
+@click.option(
+    "--same-speaker",
+    is_flag=True,
+    help="All recordings are of one person, to whose voice the model gets used.",
+)
 @CHECKPOINT
 @DEVICE
 @JSON
-def predict(files: Sequence[Path], checkpoint: Path | None, device: str, as_json: bool) -> None:
+def predict(
+    files: Sequence[Path],
+    same_speaker: bool,
+    checkpoint: Path | None,
+    device: str,
+    as_json: bool,
+) -> None:
     """Recognise the emotion of the voice in each FILE, or in each sound file of a folder."""
     from serdemo.cli.views.console import show_prediction
     from serdemo.data.corpora.class_folders import audio_files
     from serdemo.inference.predictor import Predictor
+    from serdemo.inference.same_speaker import predict_same_speaker
 
     paths: list[Path] = []
     for path in files:
@@ -79,8 +92,13 @@ def predict(files: Sequence[Path], checkpoint: Path | None, device: str, as_json
             raise SerdemoError(f"There is no sound file in the folder {path}.")
         paths += matches
     predictor = Predictor(checkpoint, device=device)
+    predictions: Iterable[Prediction | SerdemoError] = predictor.predict_many(paths)
+    if same_speaker:
+        found = predict_same_speaker(predictor, paths)
+        predictions = found.predictions
+        tell(f"Used to this voice by {found.speech_s:.0f} s of its speech.")
     answers, failures = [], 0
-    for path, answer in zip(paths, predictor.predict_many(paths), strict=True):
+    for path, answer in zip(paths, predictions, strict=True):
         if isinstance(answer, SerdemoError):
             failures += 1
             tell(str(answer))
@@ -116,6 +134,12 @@ def corpora(root: Path | None, as_json: bool) -> None:
 @click.option(
     "--out", type=PATH, help="Also write report.json, report.md and a figure to this folder."
 )
+@click.option(
+    "--adapt",
+    type=click.IntRange(1, 1000),
+    metavar="K",
+    help="Also after getting used to each speaker by K other clips, without their labels.",
+)
 @DEVICE
 @JSON
 @click.pass_obj
@@ -126,6 +150,7 @@ def evaluate(
     root: Path | None,
     speakers: str,
     out: Path | None,
+    adapt: int | None,
     device: str,
     as_json: bool,
 ) -> None:
@@ -140,7 +165,7 @@ def evaluate(
     predictor = Predictor(checkpoint, device=device)
     chosen = scoring.select_test_clips(utterances, speakers, predictor.description)
     with progress("Scoring", len(chosen), hidden=as_json) as advance:
-        report = scoring.evaluate(predictor, corpus, chosen, advance)
+        report = scoring.evaluate(predictor, corpus, chosen, advance, adapt or 0)
     if out is not None:
         evaluation_report.write_evaluation(report, out, command)
     print_json(report.to_json()) if as_json else show_report(report)

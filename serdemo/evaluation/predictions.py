@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from serdemo.inference.predictor import Predictor, Source
+from serdemo.inference.predictor import ClipOutput, Predictor, Source
 from serdemo.metrics import bootstrap, classification
 from serdemo.metrics import scores as metrics_scores
 from serdemo.metrics.scores import Scores
@@ -89,10 +89,12 @@ def predict_dataset(
     classes: Collection[str] | None = None,
     progress: Callable[[int], None] = lambda done: None,
     source_of: Callable[[Utterance], Source] = lambda clip: clip.path,
+    on_output: Callable[[ClipOutput], object] = lambda output: None,
 ) -> PredictionSet:
     """Predict the clips of the given classes (all classes of the model where None).
 
-    `progress` gets the number of clips done; `source_of` returns the sound to score for a clip.
+    `progress` gets the number of clips done; `source_of` returns the sound to score for a clip;
+    `on_output` gets the output of each clip that has a row.
     Raises SerdemoError when there are such clips and none of them can be read.
     """
     labels = predictor.labels
@@ -106,6 +108,7 @@ def predict_dataset(
         if isinstance(output, SerdemoError):
             unreadable.append((clip.corpus, str(output)))
         else:
+            on_output(output)
             probabilities = tuple(output.probabilities.tolist())
             rows.append((clip.path.as_posix(), clip.corpus, clip.speaker_key, name, probabilities))
         progress(done)

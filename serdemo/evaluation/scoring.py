@@ -10,6 +10,7 @@ import numpy as np
 from scipy.special import softmax
 
 from serdemo.data.splits import select
+from serdemo.evaluation.adaptation import AdaptationGain, AdaptationScores, compare_adapted
 from serdemo.evaluation.predictions import PredictionSet, predict_dataset, score
 from serdemo.inference.predictor import Predictor
 from serdemo.metrics import calibration
@@ -26,7 +27,8 @@ class Report:
 
     `unseen_speakers` is True only when the checkpoint was neither trained nor selected on any of
     the scored speakers. `unreadable` has the errors of clips that could not be read. For clips of
-    several corpora, `by_corpus` has a report of each.
+    several corpora, `by_corpus` has a report of each. `adapted` has the UAR after adaptation to each
+    speaker.
     """
 
     checkpoint: str
@@ -35,6 +37,7 @@ class Report:
     unseen_speakers: bool
     unreadable: tuple[str, ...] = ()
     by_corpus: tuple[Report, ...] = ()
+    adapted: AdaptationGain | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The keys that the command line documents."""
@@ -44,6 +47,7 @@ class Report:
             "corpus": self.corpus,
             **figures,
             "refused": list(self.unreadable),
+            **({"adapted": self.adapted.to_json()} if self.adapted else {}),
             **(
                 {"by_corpus": [part.to_json() for part in self.by_corpus]} if self.by_corpus else {}
             ),
@@ -107,27 +111,38 @@ def evaluate(
     corpus: str,
     utterances: Sequence[Utterance],
     progress: Callable[[int], None] = lambda done: None,
+    adapt: int = 0,
 ) -> Report:
     """Score a checkpoint on labelled clips; `progress` gets the number of clips done.
+
+    With `adapt` they are also scored after unlabelled adaptation to so many other clips of each
+    speaker.
 
     The predicted class is the argmax over all labels of the checkpoint; recall is averaged over the
     classes present. Clips of several corpora are scored together and per corpus. Raises UsageError
     without clips of a class of the model, SerdemoError when none can be read.
     """
-    predictions = predict_dataset(predictor, utterances, progress=progress)
+    scores_adapted = AdaptationScores(predictor) if adapt else None
+    on_output = scores_adapted.add if scores_adapted else lambda output: None
+    predictions = predict_dataset(predictor, utterances, progress=progress, on_output=on_output)
     if not predictions.files:
         raise UsageError(
             f"None of these clips carries an emotion that {predictor.name} knows"
             f" ({', '.join(predictor.labels)})."
         )
     seen = seen_speakers(predictor.description)
+    adapted = scores_adapted and scores_adapted.adapted(predictions, adapt)
 
     def report(name: str, part: PredictionSet, by_corpus: tuple[Report, ...] = ()) -> Report:
+        gain = None
+        if adapted:
+            other = adapted if part is predictions else adapted.of(name)
+            gain = compare_adapted(part, other, adapt)
         scores = score(part)
         assert scores is not None  # there is a clip, and each is of a class of the model
         unseen = not seen.intersection(part.speakers)
         errors = tuple(error for _, error in part.unreadable)
-        return Report(predictor.name, name, scores, unseen, errors, by_corpus)
+        return Report(predictor.name, name, scores, unseen, errors, by_corpus, gain)
 
     corpora = sorted(set(predictions.corpora))
     by_corpus = [report(name, predictions.of(name)) for name in corpora] if corpora[1:] else []

@@ -60,7 +60,7 @@ class LiveService:
         speaker_model: Callable[[], Embedder | None] = lambda: None,
     ) -> None:
         self._predictor, self._max_streams, self._idle_s = predictor, max_streams, idle_s
-        self._speaker_model = speaker_model
+        self._speaker_model = cache(speaker_model)
         self._sessions: dict[str, LiveSession] = {}
         self._wake = threading.Condition()
         self._worker: threading.Thread | None = None

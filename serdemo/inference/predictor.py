@@ -63,6 +63,20 @@ class ClipOutput:
     stream: Stream
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class EmbeddedClip:
+    """A clip's finished stream, with the windows to score and their embeddings (W, E)."""
+
+    stream: Stream
+    windows: tuple[Window, ...]
+    embeddings: NDArray[np.float32]
+
+    @property
+    def embedding(self) -> NDArray[np.float32]:
+        """Embedding (E,) of the clip."""
+        return aggregate(self.windows, self.embeddings).astype(np.float32)
+
+
 class Embedder:
     """A checkpoint that turns recordings into embeddings and, with a classifier, probabilities.
 
@@ -106,7 +120,7 @@ class Embedder:
 
     def embed_many(self, sources: Iterable[Source]) -> Iterator[ClipOutput | SerdemoError]:
         """Model output per source, in order; the error for a source that cannot be read."""
-        return self._in_batches(sources, self.score_clips)
+        return self.in_batches(sources, self.score_clips)
 
     def score_clips(self, clips: Sequence[Clip], *, segments: bool = False) -> list[ClipOutput]:
         """Score whole clips in batches: the one way from a recording to its scores.
@@ -115,23 +129,35 @@ class Embedder:
         `whole_s`, the one that holds all of it, without voice activity detection. With `segments`
         the shorter windows of the timeline are scored too; the probabilities are the same.
         """
+        return self.score_embedded(self.embed_clips(clips, segments=segments))
+
+    def embed_clips(self, clips: Sequence[Clip], *, segments: bool = False) -> list[EmbeddedClip]:
+        """Embeddings of the windows of whole clips, in batches; `segments` as in `score_clips`."""
         streams = [self._clip_stream(clip, segments) for clip in clips]
         windows = [tuple(stream.ready_windows()) for stream in streams]
-        embeddings = self.embeddings([window.wave for window in chain.from_iterable(windows)])
-        probabilities = self.classify(embeddings)
+        rows = self.embeddings([window.wave for window in chain.from_iterable(windows)])
+        stops = np.cumsum([len(own) for own in windows])
+        return [
+            EmbeddedClip(stream, own, rows[stop - len(own) : stop])
+            for stream, own, stop in zip(streams, windows, stops, strict=True)
+        ]
+
+    def score_embedded(
+        self, clips: Sequence[EmbeddedClip], offset: NDArray[np.float32] | float = 0.0
+    ) -> list[ClipOutput]:
+        """Score embedded clips, once, with a speaker's `offset` (E,) subtracted."""
         outputs = []
-        stop = 0
-        for stream, own in zip(streams, windows, strict=True):
-            start, stop = stop, stop + len(own)
-            for window, row in zip(own, probabilities[start:stop], strict=True):
-                stream.add_scores(window, row)
+        for clip in clips:
+            probabilities = self.classify(clip.embeddings - offset)
+            for window, row in zip(clip.windows, probabilities, strict=True):
+                clip.stream.add_scores(window, row)
             outputs.append(
                 ClipOutput(
-                    aggregate(own, embeddings[start:stop]).astype(np.float32),
-                    aggregate(own, probabilities[start:stop]),
-                    own,
-                    embeddings[start:stop],
-                    stream,
+                    clip.embedding,
+                    aggregate(clip.windows, probabilities),
+                    clip.windows,
+                    clip.embeddings,
+                    clip.stream,
                 )
             )
         return outputs
@@ -149,7 +175,7 @@ class Embedder:
         stream.finish()
         return stream
 
-    def _in_batches(
+    def in_batches(
         self, sources: Iterable[Source], score: Callable[[Sequence[Clip]], list[Result]]
     ) -> Iterator[Result | SerdemoError]:
         """Decode sources and apply `score` to up to 16 clips at a time; errors keep their place."""
@@ -248,7 +274,7 @@ class Predictor(Embedder):
 
     def predict_many(self, sources: Iterable[Source]) -> Iterator[Prediction | SerdemoError]:
         """Prediction per source, in order; the error for a source that cannot be read."""
-        return self._in_batches(sources, self._predict_clips)
+        return self.in_batches(sources, self._predict_clips)
 
     def _predict_clips(self, clips: Sequence[Clip]) -> list[Prediction]:
         outputs = self.score_clips(clips, segments=True)

@@ -273,6 +273,8 @@ class Stream:
         longest = max(self._window_size, self._whole_size, RECENT_SAMPLES)
         needed = max(self._samples_start, end - longest)
         self._samples = self._samples[needed - self._samples_start :]
+        if self.finished:
+            self._samples = self._samples.copy()  # not a view that holds the whole sound
         self._samples_start = needed
         oldest_s = end / SAMPLE_RATE - self.keep_s
         expired = bisect_right(self._segments, oldest_s, key=lambda segment: segment.end_s)

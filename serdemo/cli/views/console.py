@@ -29,6 +29,7 @@ from serdemo.training.events import (
 )
 
 if TYPE_CHECKING:  # a bar need not wait for torch
+    from serdemo.evaluation.adaptation import AdaptationGain
     from serdemo.evaluation.report import Document
     from serdemo.evaluation.scoring import Report
 
@@ -97,6 +98,8 @@ def show_report(report: Report) -> None:
         f"  UAR {scores.uar:.1%} (95 % interval over {scores.ci95_over} {low:.1%} to {high:.1%}),"
         f" WA {scores.wa:.1%}, macro F1 {scores.macro_f1:.1%}, calibration error {scores.ece:.3f}"
     )
+    if report.adapted:
+        out.print(f"  {adaptation_phrase(report.adapted)}")
     table = Table("true \\ answer", *scores.labels, box=None)
     for label, row in zip(scores.labels, scores.confusion, strict=True):
         if sum(row):
@@ -108,8 +111,19 @@ def show_report(report: Report) -> None:
             f" {part.scores.macro_f1:.1%}, calibration error {part.scores.ece:.3f},"
             f" {part.scores.n} clips, {part.scores.speakers} speakers"
         )
+        if part.adapted:
+            out.print(f"    {adaptation_phrase(part.adapted)}")
     for sentence in report.unreadable:
         out.print(f"  Left out: {sentence}")
+
+
+def adaptation_phrase(gain: AdaptationGain) -> str:
+    """UAR after adaptation to the speakers, and its difference to the UAR without."""
+    low, high = (f"{100 * bound:+.1f}" for bound in gain.ci95)
+    return (
+        f"used to each speaker by {counted(gain.clips, 'other clip')}: UAR {gain.uar:.1%},"
+        f" {100 * gain.difference:+.1f} points (95 % interval {low} to {high})"
+    )
 
 
 def show_protocol(document: Document, folder: Path) -> None:

@@ -28,6 +28,7 @@ class Screen:
         self._name, self._json, self._unsure_below = name, as_json, unsure_below
         self._shown_until_s = 0.0
         self._has_speech = False
+        self._adapted_s = 0.0
         self._warnings: tuple[str, ...] = ()
         self._console = Console(highlight=False, markup=False)
         self._live: Live | None = None
@@ -45,6 +46,7 @@ class Screen:
 
     def state(self, state: LiveState) -> None:
         """Show the present state."""
+        self._adapted_s = state.adapted_s
         self._new_segments(state.segments, state.delay_s)
         if self._live:
             self._live.update(picture(self._name, state))
@@ -83,9 +85,8 @@ class Screen:
             self._has_speech |= segment.speech_ratio > 0
             if self._json:
                 unsure = not segment.speech_ratio or segment.confidence < self._unsure_below
-                _line(
-                    {"event": "answer", **segment.to_json(), "unsure": unsure, "delay_s": delay_s}
-                )
+                extra = {"delay_s": delay_s, "adapted_s": round(self._adapted_s, 1)}
+                _line({"event": "answer", **segment.to_json(), "unsure": unsure, **extra})
 
 
 def _line(values: dict[str, Any]) -> None:
@@ -106,6 +107,8 @@ def picture(name: str, state: LiveState) -> Text:
     text.append("  speech" if state.is_speaking else "")
     if state.delay_s is not None:
         text.append(f"  {state.delay_s:.2f} s behind")
+    if state.adapted_s >= 1:
+        text.append(f"\n    used to your voice: {state.adapted_s:.0f} s")
     text.append_text(_glyphs(state.segments))
     return text.append_text(_notes(state.warnings))
 

@@ -31,6 +31,7 @@ ANSWER_KEYS = [
     "speech",
     "unsure",
     "delay_s",
+    "adapted_s",
 ]
 SUMMARY_KEYS = [
     "event",
