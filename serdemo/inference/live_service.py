@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serdemo.audio import waveform
+from serdemo.inference import speed
 from serdemo.inference.aggregation import Window
 from serdemo.inference.live_session import LiveSession, LiveState, Piece, WindowConsumer
 from serdemo.inference.predictor import Embedder
@@ -84,6 +85,13 @@ class LiveService:
     def delays_s(self) -> tuple[float, ...]:
         """Delays of the latest scores: from a window's last sample being spoken to its scores."""
         return tuple(self._delays)
+
+    @property
+    def window_cost_s(self) -> float:
+        """Seconds to score a window: the running mean, measured on an example before the first."""
+        if not self._window_cost_s:
+            self._window_cost_s = speed.window_cost_s(self._predictor)
+        return self._window_cost_s
 
     def open(
         self,
@@ -383,6 +391,13 @@ class LiveServices:
                         self._services.pop(other).shutdown()
                 self._services[model] = LiveService(model, speaker_model=self._speaker_model)
             return self._services[model]
+
+    def keeps_up(self, model: Embedder) -> bool:
+        """Whether one more stream of a model would be answered within `speed.MAX_DELAY_S` on average,
+        beside the streams that are open."""
+        cost_s = self.of(model).window_cost_s
+        busy_s = sum(len(s) * s.window_cost_s for s in list(self._services.values()) if len(s))
+        return speed.expected_delay_s(cost_s, (busy_s + cost_s) / HOP_S) <= speed.MAX_DELAY_S
 
     def find(self, handle: str) -> LiveService:
         """The service that has the stream; raises SerdemoError when it is closed."""

@@ -1,7 +1,8 @@
-"""Speed and memory of inference, measured on example speech."""
+"""Speed and memory of inference, measured on example speech, and whether live sound keeps pace."""
 
 from __future__ import annotations
 
+import math
 import time
 from importlib import resources
 from pathlib import Path
@@ -16,6 +17,8 @@ from serdemo.schema.errors import SerdemoError
 
 CLIP_S = 10.0  # of the benchmark's clips
 SPEED_CLIPS, SPEED_ROUNDS = 2, 3
+MAX_DELAY_S = 0.6  # of a live answer: a model that is expected to be later does not keep up
+PIECE_S = 0.15  # the sound comes in pieces of 0.1 s, each by a call
 
 
 def speech_samples(clips: int) -> list[waveform.Clip]:
@@ -33,6 +36,29 @@ def speech_samples(clips: int) -> list[waveform.Clip]:
         )
         for n, s in enumerate(starts)
     ]
+
+
+def window_cost_s(embedder: Embedder) -> float:
+    """Seconds to score one window of speech alone; takes three times as long."""
+    (clip,) = speech_samples(1)
+    wave = clip.samples[: round(embedder.window_s * waveform.SAMPLE_RATE)]
+    spent = []
+    for _ in range(3):
+        began = time.perf_counter()
+        embedder.embeddings([wave])
+        spent.append(time.perf_counter() - began)
+    return min(spent)
+
+
+def expected_delay_s(cost_s: float, utilization: float) -> float:
+    """Mean seconds from the end of a live window to its scores.
+
+    A window takes `cost_s` seconds; `utilization` is the part of the time that scoring takes. Windows
+    arrive independently of each other (queue M/D/1); infinite from a utilization of 1 on.
+    """
+    if utilization >= 1:
+        return math.inf
+    return PIECE_S + cost_s * (1 + utilization / (2 * (1 - utilization)))
 
 
 def memory_mb() -> float:

@@ -5,6 +5,7 @@ import { BrowserLink } from "./ui/live/link.js";
 import { toCsv } from "./ui/live/save.js";
 import { debounceWarning, noteOf, statusOf } from "./ui/live/status.js";
 import { TimelineData, stretches } from "./ui/live/timeline.js";
+import { VoiceStore, voiceLine } from "./ui/live/voice.js";
 import { fromBase64 } from "./ui/shell/js/sound.js";
 
 const segment = (start, end, label, speech = 1) =>
@@ -58,6 +59,8 @@ test("of several sentences the worst is shown, and else a hint", () => {
   assert.equal(noteOf(calm).isFault, false);
   assert.match(noteOf({ ...calm, warning: "loud", silent: true }).sentence, /no sound/);
   assert.match(noteOf({ ...calm, warning: "loud", connected: false }).sentence, /connection is lost/);
+  assert.equal(noteOf({ ...calm, instead: "small" }).sentence, "small");
+  assert.match(noteOf({ ...calm, state: "idle", instead: "small" }).sentence, /Stopped/);
   assert.match(noteOf({ ...calm, state: "idle", reloadDue: true }).sentence, /loaded anew/);
   assert.equal(statusOf("live", 3, [0.3, 0.1, 0.2]), "Listening · answers lag 0.2 s");
   assert.equal(statusOf("idle", 61, []), "Stopped after 1:01.0");
@@ -97,7 +100,7 @@ test("a piece that was not answered goes out again, and nothing is lost or doubl
   };
   const connections = [];
   const on = { sound() {}, answer() {}, connection: (isThere) => connections.push(isThere), trouble: assert.fail };
-  const api = { ask, leave() {}, context: () => ({ model: "m" }) };
+  const api = { ask, leave() {}, context: () => ({}), opened: ({ stream }) => assert.equal(stream, "s") };
   const link = new BrowserLink(on, api, FakeMicrophone);
   await link.open("", false);
   for (let n = 0; n < 5; n += 1) link.microphone.onBlock(Int16Array.of(2 * n, 2 * n + 1));
@@ -108,4 +111,69 @@ test("a piece that was not answered goes out again, and nothing is lost or doubl
   assert.equal(link.received, 10);
   assert.equal(link.lost, 0);
   assert.deepEqual(await link.close(), { segments: [] });
+});
+
+/* What a browser's storage does; null where it is forbidden. */
+const fakeStorage = () => {
+  const items = new Map();
+  return {
+    items,
+    getItem: (key) => items.get(key) ?? null,
+    setItem: (key, value) => items.set(key, value),
+    removeItem: (key) => items.delete(key),
+  };
+};
+
+test("a voice is stored for this tab alone until it is to be remembered", () => {
+  const [session, local] = [fakeStorage(), fakeStorage()];
+  const store = new VoiceStore(session, local);
+  assert.deepEqual([store.seconds, store.of("a"), store.remembers], [0, null, false]);
+  store.save("a", 40, { mean: [1] });
+  assert.deepEqual(store.of("a"), { seconds: 40, state: { mean: [1] } });
+  assert.deepEqual([session.items.size, local.items.size], [1, 0]);
+  store.remembers = true;
+  assert.deepEqual([session.items.size, local.items.size], [0, 1]);
+  assert.equal(new VoiceStore(fakeStorage(), local).of("a").seconds, 40);
+  store.remembers = false;
+  assert.deepEqual([session.items.size, local.items.size, store.seconds], [1, 0, 40]);
+});
+
+test("a forgotten voice is nowhere, and the wish to remember stays", () => {
+  const [session, local] = [fakeStorage(), fakeStorage()];
+  const store = new VoiceStore(session, local);
+  store.remembers = true;
+  store.save("a", 40, {});
+  store.forget();
+  assert.deepEqual([store.seconds, store.of("a"), store.remembers], [0, null, true]);
+  assert.equal([...local.items.values()].join(), "{}");
+});
+
+test("the latest four models have a voice, and the seconds are those of the latest", () => {
+  const store = new VoiceStore(fakeStorage(), fakeStorage());
+  "abcde".split("").forEach((name, seconds) => store.save(name, seconds, {}));
+  assert.equal(store.of("a"), null);
+  store.save("b", 9, {});
+  assert.deepEqual(Object.keys(store.states), ["c", "d", "e", "b"]);
+  assert.equal(store.seconds, 9);
+});
+
+test("where storage is forbidden or damaged nothing is remembered", () => {
+  const store = new VoiceStore(null, null);
+  store.save("a", 40, {});
+  store.remembers = true;
+  store.forget();
+  assert.deepEqual([store.seconds, store.remembers], [0, false]);
+  const damaged = fakeStorage();
+  damaged.setItem("serdemo-voice", "{");
+  assert.equal(new VoiceStore(damaged, null).seconds, 0);
+});
+
+test("the line names the seconds, another voice, and why there are none", () => {
+  const voice = { adapts: true, on: true, seconds: 40.7, changes: 0 };
+  assert.equal(voiceLine(voice), "Used to your voice: 40 s");
+  assert.equal(voiceLine({ ...voice, changes: 1 }), "Used to your voice: 40 s");
+  assert.equal(voiceLine({ ...voice, changes: 1, seconds: 3 }), "Another voice: used to it for 3 s");
+  assert.equal(voiceLine({ ...voice, seconds: 0.4 }), "Not used to your voice yet");
+  assert.equal(voiceLine({ ...voice, on: false }), "The same for every voice");
+  assert.equal(voiceLine({ ...voice, adapts: false, seconds: 0 }), "Does not get used to voices");
 });

@@ -13,6 +13,7 @@ import gradio as gr
 import numpy as np
 
 from serdemo.audio import waveform
+from serdemo.nn.checkpoint_files import SHIPPED, SMALLEST, bundled_checkpoint
 from serdemo.schema import palette
 from serdemo.schema.errors import UsageError
 from serdemo.schema.types import Prediction, Segment
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
 
 EXAMPLE_LABELS = ("English, quick and high", "German, slow and low", "Greek, lively")
 PAUSE_S = 1.2  # between example voices
+NEUTRAL = "neutral"
+STANDS_IN = (
+    "{smallest} answers, the smallest model: with {default}, answers would come late on this machine"
+    " now. Choose {default} in Models to have it all the same."
+)
 
 
 class Live(Calls):
@@ -47,9 +53,17 @@ class Live(Calls):
         """The live service of the page's own model."""
         return self.services.of(self._visitors.own.get())
 
-    def _service_for(self, request: Request) -> LiveService:
-        """The live service of the visitor's model; waits for the model."""
-        return self.services.of(self._visitors.of(str(request.get("visitor", ""))).get())
+    def _choose(self, request: Request) -> tuple[LiveService, str]:
+        """The live service that answers a new stream of a visitor, and where its model stands in for
+        the default, which would be too slow here, a sentence that says so; waits for the model."""
+        visitor = str(request.get("visitor", ""))
+        model = self._visitors.of(visitor).get()
+        is_default = model.folder == bundled_checkpoint() and not self._visitors.has_chosen(visitor)
+        if SHIPPED == SMALLEST or not is_default or self.services.keeps_up(model):
+            return self.services.of(model), ""
+        smallest = self._visitors.at(bundled_checkpoint(SMALLEST))
+        instead = STANDS_IN.format(smallest=smallest.name, default=model.name)
+        return self.services.of(smallest), instead
 
     def call(self, request: Any, visit: gr.Request) -> Response:
         """Answer a call. A refusal has `gone`: whether the stream that the request names is closed."""
@@ -62,23 +76,43 @@ class Live(Calls):
     def on_open(self, request: Request, visit: gr.Request) -> Response:
         """Open a stream of sound at `rate` Hz for the session `visitor`; gives its handle as `stream`.
 
-        `neutral` is the voice that `calibrate` gave before, if it is to be used.
+        With `adapt`, the model gets used to the voice. See `_about` for what else it gives.
         """
-        stream = self._service_for(request).open(field(request, "rate", int))
-        return self.on_adjust({**request, "stream": stream}, visit) | {"stream": stream}
+        service, instead = self._choose(request)
+        stream = service.open(field(request, "rate", int), adapt=request.get("adapt") is True)
+        return {"stream": stream, **_about(service, instead)}
+
+    def on_adapt(self, request: Request, _: gr.Request) -> Response:
+        """Let the model get used to the voice of `stream` from now on, or not, as `adapt` says."""
+        stream = field(request, "stream", str)
+        self.services.find(stream).adapt(stream, field(request, "adapt", bool))
+        return {}
+
+    def on_voice(self, request: Request, _: gr.Request) -> Response:
+        """What `stream` knows of the speaker, as `voice`, for the page to hold: the server forgets it
+        with the stream. Null where nothing is known."""
+        stream = field(request, "stream", str)
+        service = self.services.find(stream)
+        return {"voice": service.speaker_state(stream), **_adaptation(service.state(stream))}
+
+    def on_restore(self, request: Request, _: gr.Request) -> Response:
+        """Use in `stream` what the page holds of the speaker, `voice` as `on_voice` gave it."""
+        stream = field(request, "stream", str)
+        self.services.find(stream).set_speaker_state(stream, request.get("voice"))
+        return {}
+
+    def on_forget(self, request: Request, _: gr.Request) -> Response:
+        """Forget the speaker of `stream`."""
+        stream = field(request, "stream", str)
+        self.services.find(stream).forget_speaker(stream)
+        return {}
 
     def on_calibrate(self, request: Request, _: gr.Request) -> Response:
-        """Estimate the speaker's offset from the last seconds of `stream`, and use it; gives it as
-        `neutral`, for the page to hold: the server forgets it with the stream."""
+        """Take the last seconds of `stream` for the speaker's neutral voice."""
         stream = field(request, "stream", str)
-        found = self.services.find(stream).calibrate(stream)
-        return {"neutral": found.adapter.to_json(), "warnings": list(found.warnings)}
-
-    def on_adjust(self, request: Request, _: gr.Request) -> Response:
-        """Use the voice `neutral` in `stream` from now on; null forgets the voice."""
-        stream = field(request, "stream", str)
-        self.services.find(stream).set_speaker_state(stream, request.get("neutral"))
-        return {}
+        service = self.services.find(stream)
+        warnings = list(service.calibrate(stream).warnings)
+        return {"warnings": warnings, **_adaptation(service.state(stream))}
 
     def on_push(self, request: Request, _: gr.Request) -> Response:
         """Add the piece `sequence` to `stream`, 16-bit mono `samples` in base64; gives the stream's
@@ -117,9 +151,11 @@ class Live(Calls):
         """Open a stream of the machine's microphone `device`, at `rate` Hz."""
         if not session.is_local(visit):
             raise UsageError("This microphone can be heard only at the computer it belongs to.")
-        source = self._local.open(self._service_for(request), field(request, "device", int))
-        self.on_adjust({**request, "stream": source.stream}, visit)
-        return {"stream": source.stream, "rate": source.microphone.rate}
+        service, instead = self._choose(request)
+        adapt = request.get("adapt") is True
+        source = self._local.open(service, field(request, "device", int), adapt=adapt)
+        rate = source.microphone.rate
+        return {"stream": source.stream, "rate": rate, **_about(service, instead)}
 
     def on_read_local(self, request: Request, _: gr.Request) -> Response:
         """The state of such a stream, and its samples from number `first` on."""
@@ -134,6 +170,7 @@ class Live(Calls):
         state = self.services.find(stream).state(stream)
         return {
             **answer(newest(state), since),
+            **_adaptation(state),
             "speech": state.is_speaking,
             "received_s": state.received_s,
             "received": state.received_samples,
@@ -142,6 +179,24 @@ class Live(Calls):
             "skipped": state.n_skipped,
             "streams": len(self.services),
         }
+
+
+def _about(service: LiveService, instead: str) -> Response:
+    """The `model` that answers a stream, `instead` where it stands in for another, and as `voice` how it
+    gets used to one: by itself (`adapts`), by neutral speech (`calibrates`); `fingerprint` names the
+    model that such a voice belongs to."""
+    prior = service.prior
+    voice = {
+        "adapts": prior is not None and prior.unlabelled,
+        "calibrates": prior is not None and NEUTRAL in prior.names,
+        "fingerprint": prior.fingerprint if prior else "",
+    }
+    return {"model": service.name, "instead": instead, "voice": voice}
+
+
+def _adaptation(state: LiveState) -> Response:
+    """How long a stream's speaker was heard, in seconds, and how often that began anew with another."""
+    return {"adapted_s": state.adapted_s, "voice_changes": state.voice_changes}
 
 
 def newest(state: LiveState) -> Prediction:

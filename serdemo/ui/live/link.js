@@ -25,7 +25,7 @@ const PROCESSING = {
 
    `on` has the handlers sound(block), answer(response, baseSeconds), connection(isThere) and
    trouble(sentence), after which the link is over. `api` has ask(call, fields, timeoutMs),
-   leave(stream) and context(), the fields with which a stream is opened. */
+   leave(stream), context(), the fields with which a stream is opened, and opened(response). */
 export class Link {
   constructor(on, api) {
     Object.assign(this, { on, api, stream: "", sound: null, over: false });
@@ -35,12 +35,12 @@ export class Link {
 
   /* Opens a stream of the server by `call`; returns the response. */
   async openStream(call, fields) {
-    const { model, ...context } = this.api.context();
-    const response = await this.api.ask(call, { ...fields, ...context }, OPEN_TIMEOUT_MS);
+    const response = await this.api.ask(call, { ...fields, ...this.api.context() }, OPEN_TIMEOUT_MS);
     if (response.refused) return response;
     this.stream = response.stream;
-    this.model = model;
+    this.instead = response.instead;
     this.newest = 0;
+    await this.api.opened(response);
     return response;
   }
 

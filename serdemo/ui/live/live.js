@@ -4,7 +4,6 @@ import { clock, partFinder, put } from "../shell/js/dom.js";
 import { BrowserMicrophone, exampleVoice, refusal } from "../shell/js/microphone.js";
 import { beacon, caller, footerData } from "../shell/js/rpc.js";
 import { wav } from "../shell/js/sound.js";
-import { Calibration } from "./calibration.js";
 import { LOCAL, listDevices, listLocalDevices } from "./devices.js";
 import { ANSWER_TIMEOUT_MS, BrowserLink } from "./link.js";
 import { LocalLink } from "./local_microphone.js";
@@ -12,6 +11,7 @@ import { DOWNLOADS, lastMinute } from "./save.js";
 import { SILENT_PEAK, SILENT_S, debounceWarning, detailsOf, noteOf, statusOf } from "./status.js";
 import { Timeline } from "./timeline.js";
 import { AnswerView, LevelMeter, announcer } from "./view.js";
+import { Voice } from "./voice.js";
 
 const MAX_DELAYS = 20; // of which the median is shown
 
@@ -32,7 +32,7 @@ class LiveTab {
     this.view = new AnswerView(part, styleOf);
     this.meter = new LevelMeter(part);
     this.announce = announcer(part("spoken"));
-    this.calibration = new Calibration(part, this.ask);
+    this.voice = new Voice(part, this.ask);
     this.link = null;
     this.started = null;
     this.reloadDue = false; // gradio waits to reload the page
@@ -54,6 +54,11 @@ class LiveTab {
     return performance.now() - this.soundAt > 1000 * SILENT_S;
   }
 
+  /* Whether there is a stream, of which the server may be asked something. */
+  get isOpen() {
+    return Boolean(this.link?.stream) && (this.state === "live" || this.state === "paused");
+  }
+
   get now() {
     return this.timeline.data.now;
   }
@@ -68,7 +73,7 @@ class LiveTab {
     part("pause").disabled = state !== "live" && state !== "paused";
     put(part("pause"), state === "paused" ? "Go on listening" : "Pause");
     part("example").disabled = state !== "idle";
-    this.calibration.enable(state === "live");
+    this.voice.enable(state === "live");
     this.enableDownloads();
     if (state !== "live") {
       this.meter.reset();
@@ -92,7 +97,8 @@ class LiveTab {
     const silent = state === "live"
       && (this.silentSamples >= SILENT_S * this.link.rate || this.isStalled);
     const hasSound = this.now > 0;
-    const note = noteOf({ state, fault, warning, connected, silent, reloadDue, hasSound });
+    const instead = this.link?.instead;
+    const note = noteOf({ state, fault, warning, instead, connected, silent, reloadDue, hasSound });
     this.view.showNote(note.sentence, note.isFault);
     if (note.isFault) this.announce(note.sentence);
   }
@@ -152,6 +158,7 @@ class LiveTab {
       this.delays = [...this.delays, this.link.age(this.newestEnd, answer)].slice(-MAX_DELAYS);
     }
     this.view.showVoice(answer.speech && this.state === "live");
+    this.voice.follow(this.link, answer);
     this.warning = this.debounce(answer.warnings[0] || "");
     this.showAnswer(answer);
     if (answer.labels.length && !this.warning) this.announce(answer.says);
@@ -174,7 +181,8 @@ class LiveTab {
     const api = {
       ask: this.ask,
       leave: (stream) => beacon("live", { call: "close", stream }),
-      context: () => ({ neutral: this.calibration.used, ...footerData() }),
+      context: () => ({ adapt: this.voice.on, visitor: footerData().visitor }),
+      opened: (response) => this.voice.begin(link, response),
     };
     const isLocal = this.part("device").value.startsWith(LOCAL) && !isExample;
     const Microphone = isExample ? exampleVoice(this.ask) : BrowserMicrophone;
@@ -221,6 +229,7 @@ class LiveTab {
     }
     this.setState("stopping");
     this.warning = "";
+    if (!sentence) await this.voice.save(this.link);
     const answer = await this.link.close();
     if (answer?.segments) {
       const base = this.link.base / this.link.rate;
@@ -283,9 +292,10 @@ class LiveTab {
       this.start(true);
     }
     if (act === "pause") this.state === "live" ? this.pause() : this.resume();
+    if (act === "forget") this.voice.forget(this.link, this.isOpen);
     if (act === "calibrate") {
       const { link } = this;
-      this.calibration.run(link, () => this.link === link && this.state === "live");
+      this.voice.calibrate(link, () => this.link === link && this.state === "live");
     }
     if (DOWNLOADS[act]) DOWNLOADS[act](this);
   }
@@ -309,7 +319,10 @@ export const mount = ({ element, server, styles, labels }) => {
   element.addEventListener("click", (event) => tab.onClick(event));
   part("device").addEventListener("change", () => tab.changeDevice());
   part("clean").addEventListener("change", () => tab.changeDevice());
-  part("neutral").addEventListener("change", () => tab.link?.stream && tab.calibration.apply(tab.link));
+  part("adapt").addEventListener("change", () => tab.voice.change(tab.link, tab.isOpen));
+  part("remember").addEventListener("change", ({ target }) => {
+    tab.voice.store.remembers = target.checked;
+  });
   addEventListener("pagehide", () => tab.onPageHide());
   tab.root.addEventListener("sd-waiting", () => tab.onReloadDue());
   setInterval(() => tab.state === "live" && tab.isStalled && tab.showNote(), 1000);

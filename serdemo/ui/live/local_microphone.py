@@ -32,8 +32,8 @@ def microphones() -> list[dict[str, Any]]:
 class MicrophoneStream:
     """A thread that feeds one microphone to one live stream, until it is closed or the page is gone."""
 
-    def __init__(self, service: LiveService, microphone: Microphone) -> None:
-        self.stream = service.open(microphone.rate)
+    def __init__(self, service: LiveService, microphone: Microphone, adapt: bool) -> None:
+        self.stream = service.open(microphone.rate, adapt=adapt)
         self.microphone = microphone
         self.failure = ""
         self._service = service
@@ -94,14 +94,17 @@ class LocalMicrophones:
     def __init__(self) -> None:
         self._open: dict[str, MicrophoneStream] = {}
 
-    def open(self, service: LiveService, device: int) -> MicrophoneStream:
-        """Feed a device, by its number, to a service; raises SerdemoError when it cannot be opened."""
+    def open(
+        self, service: LiveService, device: int, *, adapt: bool = False
+    ) -> MicrophoneStream:
+        """Feed a device, by its number, to a service; `adapt` is as in `LiveService.open`. Raises
+        SerdemoError when it cannot be opened."""
         from serdemo.audio.microphone import open_microphone
 
         self._open = {stream: source for stream, source in self._open.items() if source.is_alive}
         microphone = open_microphone(device)
         try:
-            source = MicrophoneStream(service, microphone)
+            source = MicrophoneStream(service, microphone, adapt)
         except SerdemoError:
             microphone.close()
             raise

@@ -32,14 +32,17 @@ export const debounceWarning = () => {
   };
 };
 
-/* The note as { sentence, isFault }: one sentence at a time, the worst; a hint where nothing is wrong. */
-export const noteOf = ({ state, fault, warning, connected, silent, reloadDue, hasSound }) => {
+/* The note as { sentence, isFault }: one sentence at a time, the worst; a hint where nothing is wrong.
+   While listening the hint is `instead`, if another model than usual answers. */
+export const noteOf = (now) => {
+  const { state, fault, warning, instead, connected, silent, reloadDue, hasSound } = now;
   const stopped = state === "idle" && hasSound;
   let sentence = fault || warning;
   if (!connected) sentence = DISCONNECTED;
   else if (state === "live" && silent) sentence = NO_SOUND;
   if (stopped && reloadDue && !sentence) sentence = RELOAD;
-  return { sentence: sentence || HINTS[stopped ? "stopped" : state], isFault: Boolean(sentence) };
+  const hint = state === "live" && instead ? instead : HINTS[stopped ? "stopped" : state];
+  return { sentence: sentence || hint, isFault: Boolean(sentence) };
 };
 
 const median = (values) => [...values].sort((a, b) => a - b)[values.length >> 1];

@@ -1,4 +1,5 @@
-/* The drop zone: files are sent one by one. */
+/* The drop zone: files are sent one by one. Those sent last stay at hand: when the result's box "All of
+   one person" is ticked or unticked, they are sent again, since the server has deleted them. */
 import { acceptDrops } from "../shell/js/dom.js";
 import { sendFile } from "../shell/js/upload.js";
 
@@ -9,10 +10,12 @@ export const mount = ({ element, trigger, upload }) => {
   const maxFiles = Number(zone.dataset.maxFiles);
   const maxBytes = Number(zone.dataset.maxMb) * 1024 * 1024;
   let busy = false;
+  let latest = [];
 
-  const send = async (chosen) => {
+  const send = async (chosen, samePerson = false) => {
     if (busy || !chosen.length) return;
     busy = true;
+    latest = chosen;
     zone.classList.add("sd-busy");
     const files = [];
     const accepted = chosen.slice(0, maxFiles);
@@ -29,9 +32,10 @@ export const mount = ({ element, trigger, upload }) => {
     busy = false;
     input.value = "";
     for (const file of chosen.slice(maxFiles)) files.push({ name: file.name });
-    trigger("upload", { files });
+    trigger("upload", { files, same_person: samePerson });
   };
 
   input.addEventListener("change", () => send([...input.files]));
+  addEventListener("sd-same-person", ({ detail }) => send(latest, detail));
   acceptDrops(zone, send);
 };

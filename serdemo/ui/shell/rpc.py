@@ -18,7 +18,7 @@ MAX_BASE64_CHARS = 4_000_000  # of one piece of sound: some seconds at any rate 
 
 Request = dict[str, Any]  # what a script sends: `call`, and the fields of that call
 Response = dict[str, Any]
-Kind = TypeVar("Kind", int, float, str)
+Kind = TypeVar("Kind", int, float, str, bool)
 
 log = logging.getLogger(__name__)
 

@@ -136,6 +136,11 @@ class Visitors:
             folder = self._chosen.get(visitor or "")
             return self.own if folder is None else self._at(folder)
 
+    def has_chosen(self, visitor: str | None) -> bool:
+        """Whether this visitor chose a model."""
+        with self._lock:
+            return (visitor or "") in self._chosen
+
     def at(self, folder: Path) -> Predictor:
         """The model of a folder, in memory for a while. Raises SerdemoError as Predictor does."""
         with self._lock:
