@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from serdemo.cli.exits import tell
+from serdemo.nn.checkpoint_files import SHIPPED
 from serdemo.schema.errors import UsageError
 from serdemo.schema.options import Options, Spec, Value, specs
 from serdemo.schema.renamed_options import (
@@ -57,7 +58,7 @@ CHECKPOINT = click.option(
     "--checkpoint",
     type=PATH,
     callback=_resolve_checkpoint,
-    help="A checkpoint folder, or the name of a shipped one [default: compact].",
+    help=f"A checkpoint folder, or the name of a shipped one [default: {SHIPPED}].",
 )
 CHECKPOINT_ARGUMENT = click.argument("checkpoint", type=PATH, callback=_resolve_checkpoint)
 SPEAKERS = click.option(

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from serdemo.nn.checkpoint_files import SHIPPED
+
 Visit = Callable[..., Any]
 
 RATE = 16_000
@@ -118,7 +120,7 @@ def test_from_takes_to_a_model_in_live_and_gone_again(visit: Visit, speaking: An
     page.on("dialog", lambda dialog: dialog.accept())
     panel.get_by_role("button", name="Delete recordings and model").click()
     panel.get_by_text("Recordings and model are deleted").wait_for()
-    assert model_of(page) == "compact"
+    assert model_of(page) == SHIPPED
     panel.get_by_text("neutral, take 1 of 5").wait_for()
     assert panel.get_by_role("button", name="Delete").count() == 0
 

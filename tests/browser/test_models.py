@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from serdemo.nn import checkpoint
+from serdemo.nn.checkpoint_files import SHIPPED
 
 Visit = Callable[..., Any]
 
@@ -110,7 +111,7 @@ def test_what_is_chosen_last_is_shown(visit: Visit, parcel: Path) -> None:
     page.set_input_files("#models-zip input", str(parcel))
     page.locator("#models-told").get_by_text("It is kept as models/my-tiny").wait_for()
     card, listed = page.locator("#models-card"), page.locator("#models-list")
-    for first, last in (("speaker", "compact"), ("compact", "models/my-tiny")):
+    for first, last in (("speaker", SHIPPED), (SHIPPED, "models/my-tiny")):
         page.evaluate(  # before the first is answered
             "names => names.forEach((name) => document.querySelector("
             "`#models-list input[value='${name}']`).click())",
@@ -170,7 +171,7 @@ def test_visitors_of_a_shared_page_see_their_own(visit: Visit, parcel: Path) -> 
         tab(page, "Models")
         page.locator("#models-card").get_by_role("heading", name="How good it is").wait_for()
         assert page.get_by_role("radio", name="models/").count() == count
-        assert model_of(page) == ("tiny" if count else "compact")
+        assert model_of(page) == ("tiny" if count else SHIPPED)
         page.get_by_text("Hugging Face hub").click()
         page.get_by_role("button", name="Pull it").wait_for()
         assert page.get_by_role("button", name="Push the model shown").count() == 0
@@ -181,7 +182,7 @@ def test_visitors_of_a_shared_page_see_their_own(visit: Visit, parcel: Path) -> 
     mine.get_by_role("button", name="Delete", exact=True).click()
     mine.locator("#models-told").get_by_text("is deleted").wait_for()
     mine.wait_for_function(
-        "() => document.querySelector('.sd-footer strong').innerText === 'compact'"
+        "(name) => document.querySelector('.sd-footer strong').innerText === name", arg=SHIPPED
     )
 
 

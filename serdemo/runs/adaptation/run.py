@@ -23,7 +23,7 @@ from serdemo.audio import waveform
 from serdemo.data.splits import select
 from serdemo.inference.predictor import Predictor
 from serdemo.metrics import classification
-from serdemo.nn.checkpoint_files import bundled_checkpoint
+from serdemo.nn.checkpoint_files import SHIPPED, bundled_checkpoint
 from serdemo.runs.adaptation import card, features
 from serdemo.runs.adaptation.classifier import MIN_CLIPS, TOO_FEW_CLIPS
 from serdemo.runs.adaptation.features import AdaptationReport, ClipFeatures
@@ -62,7 +62,7 @@ class AdaptationOptions(Options):
     """The model to adapt, and the speaker."""
 
     init_from: str = option(
-        "", "checkpoint to adapt, a folder or the name of a shipped one [default: compact]"
+        "", f"checkpoint to adapt, a folder or the name of a shipped one [default: {SHIPPED}]"
     )
     speaker: str = option(
         "", "the speaker, where the clips are of several speakers", advanced=False

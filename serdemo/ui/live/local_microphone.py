@@ -94,9 +94,7 @@ class LocalMicrophones:
     def __init__(self) -> None:
         self._open: dict[str, MicrophoneStream] = {}
 
-    def open(
-        self, service: LiveService, device: int, *, adapt: bool = False
-    ) -> MicrophoneStream:
+    def open(self, service: LiveService, device: int, *, adapt: bool = False) -> MicrophoneStream:
         """Feed a device, by its number, to a service; `adapt` is as in `LiveService.open`. Raises
         SerdemoError when it cannot be opened."""
         from serdemo.audio.microphone import open_microphone

@@ -73,7 +73,7 @@ def take(store: Registry, archive: Path, name: str = "taken", **given: Any) -> E
 
 def test_all_that_is_at_hand_is_listed(with_all: Registry) -> None:
     keys = [entry.key for entry in with_all.entries()]
-    assert keys[0] == "compact"
+    assert keys[0] == checkpoint_files.SHIPPED
     assert keys[-3:] == ["runs/tiny", "models/other", "models/tiny"]
     assert with_all.get("runs/tiny").folder == with_all.runs / "tiny" / "checkpoint"
     seen = Registry(with_all.runs, with_all.models / "nobody", {"other"})

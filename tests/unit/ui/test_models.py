@@ -20,7 +20,7 @@ from serdemo.evaluation.comparison import Comparison
 from serdemo.inference.predictor import Predictor
 from serdemo.metrics.significance import PairedComparison
 from serdemo.nn import checkpoint, description
-from serdemo.nn.checkpoint_files import bundled_checkpoint
+from serdemo.nn.checkpoint_files import SHIPPED, bundled_checkpoint
 from serdemo.runs.job import Job
 from serdemo.runs.queue import JobQueue
 from serdemo.runs.registry import archive as registry_archive
@@ -310,7 +310,7 @@ def test_live_answers_each_visitor_by_his_own_model(page: Visitors, runs: Path) 
 
 def test_the_foot_of_the_page_tells_model_and_visitor(page: Visitors, runs: Path) -> None:
     own = footer_html('"><script>', page.own.get())
-    assert "<script>" not in own and "<strong>compact</strong>" in own
+    assert "<script>" not in own and f"<strong>{SHIPPED}</strong>" in own
     other = footer_html("a", page.choose("a", runs / "mine" / "checkpoint"))
     assert own.partition("data-model=")[2][:18] != other.partition("data-model=")[2][:18]
     assert str(runs) not in other
@@ -332,17 +332,17 @@ def test_a_choice_is_of_whoever_may_see_the_model(tiny_checkpoint: Path, runs: P
     assert page.use("runs/annas", "", visit("c", "127.0.0.1")).name == "tiny"  # sits here
     for handed_on in ({"x-real-ip": "10.0.0.1"}, {"host": "rebound.example:7860"}):
         assert page.owner("bert", visit("c", "127.0.0.1", **handed_on)) == "bert"
-    assert page.answering("runs/annas", "bert", visit("b")).name == "compact"
+    assert page.answering("runs/annas", "bert", visit("b")).name == SHIPPED
     assert page.answering("runs/annas", "anna", visit("d")).name == "tiny"  # comes again
     page.visitors.forget(runs / "annas" / "checkpoint")
-    assert "<strong>compact</strong>" in page.foot(visit("a"))
+    assert f"<strong>{SHIPPED}</strong>" in page.foot(visit("a"))
 
 
 # What is shown
 
 
 def test_a_card_shows_figures_data_and_licence(runs: Path) -> None:
-    row = summarise(visitor_store.registry_for(None).get("compact"))
+    row = summarise(visitor_store.registry_for(None).get(SHIPPED))
     shown = view.card_page(row, "# compact\n\n| a | b |\n|---|---|\n| 1 | 2 |\n")
     (told,) = (
         one for one in read_json(bundled_checkpoint() / "report.json") if one["corpus"] == "emodb"
