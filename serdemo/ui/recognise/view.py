@@ -70,13 +70,25 @@ class Answer:
         return timeline(self.prediction.segments, self.clip.samples, SAMPLE_RATE, self.name)
 
 
-def answers_page(answers: Sequence[Answer], note: str = "") -> Markup:
-    """All answers of one request; with several, a table to pick the one shown in detail."""
+@dataclass(frozen=True, slots=True)
+class SamePerson:
+    """The box "All of one person": whether it is ticked, and what that does or did."""
+
+    ticked: bool = False
+    note: str = "Tick this if one person speaks in all of these files: the answers get used to the voice."
+
+
+def answers_page(
+    answers: Sequence[Answer], note: str = "", same_person: SamePerson | None = None
+) -> Markup:
+    """All answers of one request; with several, a table to pick the one shown in detail, and above it
+    the box `same_person`, None for no box."""
     return render(
         "recognise/view.html",
         announcement=_announcement(answers, note),
         answers=answers,
         note=note,
+        same_person=same_person,
         max_rows=MAX_TABLE_ROWS,
         downloads=_downloads([a.prediction for a in answers if a.prediction]),
     )
