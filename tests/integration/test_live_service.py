@@ -22,7 +22,8 @@ from support.detectors import Hears
 from serdemo.audio import waveform
 from serdemo.cli.benchmarks.live import live
 from serdemo.inference.aggregation import Window, WindowAggregator
-from serdemo.inference.live_service import LiveService, LiveServices
+from serdemo.inference.live_service import LiveService
+from serdemo.inference.live_services import LiveServices
 from serdemo.inference.predictor import Predictor
 from serdemo.inference.speaker_adaptation import (
     NEUTRAL_SHRINKAGE_S,

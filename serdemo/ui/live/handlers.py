@@ -24,8 +24,10 @@ from serdemo.ui.shell.rpc import Calls, Request, Response, field, from_base64, t
 from serdemo.ui.shell.session import Visitors
 
 if TYPE_CHECKING:
-    from serdemo.inference.live_service import LiveService, LiveServices
+    from serdemo.inference.live_service import LiveService
+    from serdemo.inference.live_services import LiveServices
     from serdemo.inference.live_session import LiveState
+    from serdemo.inference.predictor import Predictor
 
 EXAMPLE_LABELS = ("English, quick and high", "German, slow and low", "Greek, lively")
 PAUSE_S = 1.2  # between example voices
@@ -53,17 +55,16 @@ class Live(Calls):
         """The live service of the page's own model."""
         return self.services.of(self._visitors.own.get())
 
-    def _choose(self, request: Request) -> tuple[LiveService, str]:
-        """The live service that answers a new stream of a visitor, and where its model stands in for
-        the default, which would be too slow here, a sentence that says so; waits for the model."""
+    def _choose(self, request: Request) -> tuple[Predictor, str]:
+        """The model that answers a new stream of a visitor, and where it stands in for the default,
+        which would be too slow here, a sentence that says so; waits for the model."""
         visitor = str(request.get("visitor", ""))
         model = self._visitors.of(visitor).get()
         is_default = model.folder == bundled_checkpoint() and not self._visitors.has_chosen(visitor)
         if SHIPPED == SMALLEST or not is_default or self.services.keeps_up(model):
-            return self.services.of(model), ""
+            return model, ""
         smallest = self._visitors.at(bundled_checkpoint(SMALLEST))
-        instead = STANDS_IN.format(smallest=smallest.name, default=model.name)
-        return self.services.of(smallest), instead
+        return smallest, STANDS_IN.format(smallest=smallest.name, default=model.name)
 
     def call(self, request: Any, visit: gr.Request) -> Response:
         """Answer a call. A refusal has `gone`: whether the stream that the request names is closed."""
@@ -78,14 +79,15 @@ class Live(Calls):
 
         With `adapt`, the model gets used to the voice. See `_about` for what else it gives.
         """
-        service, instead = self._choose(request)
-        stream = service.open(field(request, "rate", int), adapt=request.get("adapt") is True)
-        return {"stream": stream, **_about(service, instead)}
+        model, instead = self._choose(request)
+        rate, adapt = field(request, "rate", int), request.get("adapt") is True
+        stream = self.services.of(model).open(rate, adapt=adapt)
+        return {"stream": stream, **_about(model, instead)}
 
     def on_adapt(self, request: Request, _: gr.Request) -> Response:
         """Let the model get used to the voice of `stream` from now on, or not, as `adapt` says."""
         stream = field(request, "stream", str)
-        self.services.find(stream).adapt(stream, field(request, "adapt", bool))
+        self.services.find(stream).set_adapting(stream, field(request, "adapt", bool))
         return {}
 
     def on_voice(self, request: Request, _: gr.Request) -> Response:
@@ -151,11 +153,11 @@ class Live(Calls):
         """Open a stream of the machine's microphone `device`, at `rate` Hz."""
         if not session.is_local(visit):
             raise UsageError("This microphone can be heard only at the computer it belongs to.")
-        service, instead = self._choose(request)
-        adapt = request.get("adapt") is True
-        source = self._local.open(service, field(request, "device", int), adapt=adapt)
+        model, instead = self._choose(request)
+        device, adapt = field(request, "device", int), request.get("adapt") is True
+        source = self._local.open(self.services.of(model), device, adapt=adapt)
         rate = source.microphone.rate
-        return {"stream": source.stream, "rate": rate, **_about(service, instead)}
+        return {"stream": source.stream, "rate": rate, **_about(model, instead)}
 
     def on_read_local(self, request: Request, _: gr.Request) -> Response:
         """The state of such a stream, and its samples from number `first` on."""
@@ -181,17 +183,19 @@ class Live(Calls):
         }
 
 
-def _about(service: LiveService, instead: str) -> Response:
+def _about(model: Predictor, instead: str) -> Response:
     """The `model` that answers a stream, `instead` where it stands in for another, and as `voice` how it
     gets used to one: by itself (`adapts`), by neutral speech (`calibrates`); `fingerprint` names the
     model that such a voice belongs to."""
-    prior = service.prior
+    from serdemo.inference.speaker_adaptation import SpeakerPrior
+
+    prior = SpeakerPrior.of(model.description)
     voice = {
         "adapts": prior is not None and prior.unlabelled,
         "calibrates": prior is not None and NEUTRAL in prior.names,
         "fingerprint": prior.fingerprint if prior else "",
     }
-    return {"model": service.name, "instead": instead, "voice": voice}
+    return {"model": model.name, "instead": instead, "voice": voice}
 
 
 def _adaptation(state: LiveState) -> Response:

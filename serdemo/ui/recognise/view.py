@@ -75,7 +75,9 @@ class SamePerson:
     """The box "All of one person": whether it is ticked, and what that does or did."""
 
     ticked: bool = False
-    note: str = "Tick this if one person speaks in all of these files: the answers get used to the voice."
+    note: str = (
+        "Tick this if one person speaks in all of these files: the answers get used to the voice."
+    )
 
 
 def answers_page(

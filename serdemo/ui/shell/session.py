@@ -20,7 +20,7 @@ from serdemo.schema.errors import SerdemoError
 from serdemo.ui.shell import zerogpu
 
 if TYPE_CHECKING:
-    from serdemo.inference.live_service import LiveServices
+    from serdemo.inference.live_services import LiveServices
     from serdemo.inference.predictor import Predictor
 
 MAX_VISITORS = 1000  # whose choice is remembered, the latest
@@ -123,7 +123,7 @@ class Visitors:
     @property
     def live_services(self) -> LiveServices:
         """The live services of all models, shared by the tabs."""
-        from serdemo.inference.live_service import LiveServices
+        from serdemo.inference.live_services import LiveServices
 
         with self._lock:
             if self._live_services is None:
