@@ -106,6 +106,8 @@ class LiveService:
         """
         prior = SpeakerPrior.of(self._predictor.description) if adapt else None
         tracker = SpeakerTracker(prior) if prior and prior.unlabelled else None
+        if tracker:
+            self._speaker_model()  # loaded now, not while others wait for their answers
         stream = self._predictor.stream(rate, hop_s=hop_s, first_s=first_s)
         with self._wake:
             if self._stopping:

@@ -228,9 +228,6 @@ class LiveSession:
             n_scored=stream.n_scored,
             n_silent=stream.n_silent,
             n_skipped=self._skipped,
-            adapted_s=self.tracker.adapter.speech_s if self.tracker else 0.0,
-            adaptation=self.tracker.adapter.trust if self.tracker else 0.0,
-            voice_changes=self.tracker.changes if self.tracker else 0,
             segments=segments,
         )
         self._collected = False
@@ -238,8 +235,15 @@ class LiveSession:
             self.ended.set()
 
     def state(self, now: float) -> LiveState:
-        """The state published last, with the warnings of now."""
-        return replace(self._state, warnings=tuple(self._warnings(now)))
+        """The state published last, with the warnings and the adaptation of now."""
+        tracker = self.tracker
+        return replace(
+            self._state,
+            adapted_s=tracker.adapter.speech_s if tracker else 0.0,
+            adaptation=tracker.adapter.trust if tracker else 0.0,
+            voice_changes=tracker.changes if tracker else 0,
+            warnings=tuple(self._warnings(now)),
+        )
 
     def _append(self, piece: Piece, now: float) -> None:
         seconds = len(piece[0]) / piece[1]

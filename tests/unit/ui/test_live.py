@@ -502,9 +502,11 @@ def test_a_voice_grows_is_given_to_the_page_and_taken_back_from_it(adapting_page
     assert call(page, "restore", stream=again, voice=known["voice"]) == {}
     later = call(page, "voice", stream=again)["voice"]
     assert later == known["voice"]
+    seconds = push(page, again, 0, np.zeros(0, np.float32))["adapted_s"]
+    assert seconds == pytest.approx(known["adapted_s"], abs=1e-3)
 
     assert call(page, "forget", stream=again) == {}
-    assert call(page, "voice", stream=again)["voice"] is None
+    assert call(page, "voice", stream=again) == {"voice": None, "adapted_s": 0, "voice_changes": 0}
     assert call(page, "adapt", stream=opened["stream"], adapt=False) == {}
     assert call(page, "voice", stream=opened["stream"])["voice"] is None
 
