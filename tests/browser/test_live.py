@@ -7,11 +7,13 @@ import io
 import itertools
 import json
 import re
+import shutil
 import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from support.page_scripts import ASKING, FAINT_TEXTS
 
 from serdemo.audio import microphone, waveform
 from serdemo.inference.predictor import Predictor
+from serdemo.nn import description
 from serdemo.schema.types import EMOTIONS
 from serdemo.ui import build
 from serdemo.ui.shell.examples import EXAMPLES
@@ -603,12 +606,118 @@ def tab_through(page: Any, last: str) -> str:
     return reached
 
 
-def test_calibration_to_the_neutral_voice(visit_live: Callable[..., Any], speaking: Any) -> None:
-    page = visit_live(browser=speaking)
-    button = page.get_by_role("button", name="Calibrate to my neutral voice")
-    switch = page.get_by_role("switch", name="Use my neutral voice")
+# Your voice
+
+
+@pytest.fixture(scope="module")
+def adapting(predictor: Predictor, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a page on the shipped model with a prior, so that it gets used to voices."""
+    folder = tmp_path_factory.mktemp("adapting") / "adapting"
+    shutil.copytree(predictor.folder, folder)
+    means = {label: [0.0] * predictor.model.options.embedding for label in predictor.labels}
+    prior = {"class_means": means, "shrinkage_s": 10.0}
+    described = replace(description.read_description(folder), speaker_prior=prior)
+    description.write_description(folder, described)
+    served = build(lambda: Predictor(folder, device="cpu"))
+    _, address, _ = served.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
+    yield address
+    served.close()
+
+
+@pytest.fixture(scope="module")
+def one_voice(
+    launch: Callable[..., Any], clips: list[Path], tmp_path_factory: pytest.TempPathFactory
+) -> Any:
+    """A browser whose microphone hears two clips of one person, again and again."""
+    clip = soxr.resample(waveform.decode(clips[0]).samples, waveform.SAMPLE_RATE, RATE)
+    pause = np.zeros(RATE // 2, np.float32)
+    path = tmp_path_factory.mktemp("microphone") / "voice.wav"
+    sound = np.clip(np.concatenate([clip, pause, clip, pause]), -1, 1)
+    soundfile.write(path, sound, RATE, subtype="PCM_16")
+    return launch(path)
+
+
+def live_at(page: Any, address: str) -> Any:
+    page.goto(address)
+    page.wait_for_selector(".sd-says")
+    page.get_by_role("tab", name="Live").click()
+    page.get_by_role("button", name="Start listening").wait_for()
+    return page
+
+
+def used_s(page: Any) -> int:
+    """Seconds of the voice that the page is used to."""
+    found = re.search(r"(\d+) s$", part(page, "used").inner_text())
+    return int(found[1]) if found else 0
+
+
+def wait_until_used(page: Any, seconds: int) -> None:
+    page.wait_for_function(
+        """(least) => { const text = document.querySelector("[data-part=used]").textContent;
+          return Number((text.match(/(\\d+) s$/) || [0, 0])[1]) >= least; }""",
+        arg=seconds,
+        timeout=120_000,
+    )
+
+
+def stop(page: Any) -> None:
+    page.get_by_role("button", name="Stop", exact=True).click()
+    page.wait_for_selector(".sd-live[data-state=idle]")
+
+
+def stored(page: Any, storage: str) -> int:
+    return int(page.evaluate(f"({storage}.getItem('serdemo-voice') || '').length"))
+
+
+def test_a_voice_is_remembered_by_the_browser_until_it_is_forgotten(
+    adapting: str, one_voice: Any
+) -> None:
+    context = one_voice.new_context(permissions=["microphone"])
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    live_at(page, adapting)
+    assert part(page, "used").inner_text() == "Not used to your voice yet"
+    forget = page.get_by_role("button", name="Forget my voice")
+    assert forget.is_disabled()
+    start(page)
+    wait_until_used(page, 2)
+    assert re.fullmatch("Answered by .+", part(page, "model").inner_text())
+    wait_until_used(page, 5)
+    stop(page)
+    before = used_s(page)
+    assert before >= 5
+    live_at(page, adapting)  # a reload
+    assert used_s(page) >= before - 1
+    start(page)
+    wait_until_used(page, before + 1)
+    # The switch counts at once, and what was known comes back with it.
+    switch = page.get_by_role("switch", name="Get used to my voice")
+    switch.uncheck()
+    assert part(page, "used").inner_text() == "The same for every voice"
+    switch.check()
+    wait_until_used(page, before)
+    stop(page)
+    # By the visitor's word it outlasts the tab.
+    assert stored(page, "sessionStorage") and not stored(page, "localStorage")
+    page.get_by_role("switch", name="Remember my voice in this browser").check()
+    assert stored(page, "localStorage") and not stored(page, "sessionStorage")
+    later = live_at(context.new_page(), adapting)
+    assert used_s(later) >= before - 1
+    later.get_by_role("button", name="Forget my voice").click()
+    assert part(later, "used").inner_text() == "Not used to your voice yet"
+    assert part(later, "voice-note").inner_text() == "Your voice is forgotten."
+    live_at(later, adapting)
+    assert used_s(later) == 0
+    context.close()
+
+
+def test_an_everyday_voice_is_a_quick_beginning(adapting: str, one_voice: Any) -> None:
+    context = one_voice.new_context(permissions=["microphone"])
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    live_at(page, adapting)
+    button = page.get_by_role("button", name="This is my everyday voice")
     assert button.is_disabled()
-    assert switch.is_disabled()
     start(page)
     button.click()
     page.get_by_text(re.compile(r"everyday voice: \d s more")).wait_for()
@@ -616,17 +725,6 @@ def test_calibration_to_the_neutral_voice(visit_live: Callable[..., Any], speaki
     page.wait_for_function(
         "() => !document.querySelector('[data-part=calibrate]').disabled", timeout=120_000
     )
-    told = part(page, "neutral-status").inner_text()
-    assert switch.is_enabled(), told
-    assert switch.is_checked()
-    assert re.match(r"Calibrated|Only \d\.\d s of speech|This sounds", told)
-    switch.uncheck()
-    switch.check()
-    # It is kept for the next start of this visit, and gone with the page.
-    page.get_by_role("button", name="Stop").click()
-    page.wait_for_selector(".sd-live[data-state=idle]")
-    assert button.is_disabled()
-    assert switch.is_checked()
-    page.reload()
-    page.get_by_role("tab", name="Live").click()
-    assert page.get_by_role("switch", name="Use my neutral voice").is_disabled()
+    sentence = part(page, "voice-note").inner_text()
+    assert re.match(r"Your everyday voice is known|Only \d\.\d s of speech|This sounds", sentence)
+    context.close()
