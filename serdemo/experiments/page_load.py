@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
@@ -34,6 +35,8 @@ class Visitor:
     """A visitor's clip (int16, 16 kHz), and the counts and predictions of its stream."""
 
     clip: np.ndarray[Any, np.dtype[np.int16]]
+    adapt: bool = False
+    model: str = ""  # that answered
     sent: int = 0
     received: int = 0
     skipped: int = 0
@@ -53,7 +56,8 @@ class Visitor:
         return np.take(self.clip, range(first, stop), mode="wrap")
 
     def _speak(self, page: Page, seconds: float) -> None:
-        stream = page.call("open", rate=waveform.SAMPLE_RATE)["stream"]
+        opened = page.call("open", rate=waveform.SAMPLE_RATE, adapt=self.adapt)
+        stream, self.model = opened["stream"], opened["model"]
         piece, total = round(PIECE_S * waveform.SAMPLE_RATE), round(seconds * waveform.SAMPLE_RATE)
         sequence, began = 0, time.monotonic()
         while self.sent < total:
@@ -87,18 +91,24 @@ class Visitor:
 
 
 def load(
-    streams: int, seconds: float, url: str | None = None, checkpoint: Path | None = None
+    streams: int,
+    seconds: float,
+    url: str | None = None,
+    checkpoint: Path | None = None,
+    *,
+    adapt: bool = False,
 ) -> dict[str, Any]:
     """Let `streams` visitors speak for `seconds` to the page at `url`, or to one started for this.
 
     Delays run from the last sample of a window to the arrival of its prediction. `labels_as_file` is,
     for each visitor, the share of windows with the label that the same sound gets in this process,
-    with the shipped model or `checkpoint`. Memory is that of a page started here. Raises SerdemoError when the page cannot be reached or refuses.
+    with the shipped model or `checkpoint`; with `adapt`, the page gets used to the voices and that does
+    not. `models` counts the visitors by the model that answered them. Memory is that of a page started here. Raises SerdemoError when the page cannot be reached or refuses.
     """
     clips = [waveform.to_int16(clip.samples) for clip in speech_samples(streams)]
-    visitors = [Visitor(clip) for clip in clips]
+    visitors = [Visitor(clip, adapt) for clip in clips]
     with served(url, checkpoint) as (address, process):
-        first = Visitor(clips[0])
+        first = Visitor(clips[0], adapt)
         first.speak(address, 1.5)  # warms the model up
         if first.failure:
             raise SerdemoError(first.failure)
@@ -120,6 +130,7 @@ def load(
     return {
         "streams": streams,
         "seconds": seconds,
+        "models": dict(Counter(visitor.model for visitor in visitors)),
         "lost_samples": sum(visitor.sent - visitor.received for visitor in visitors),
         "delay_s": {"p50": _quantile(delays, 0.5), "p99": _quantile(delays, 0.99)},
         "rss_mb": {"start": start, "end": end},
@@ -156,10 +167,16 @@ def _quantile(values: list[float], share: float) -> float | None:
 @number_option("--streams", 8, 1, 64, "Visitors at once.")
 @number_option("--seconds", 20.0, 3, 86_400, "Duration of the speech of each, in real time.")
 @click.option("--url", help="Address of a running page [default: one is started].")
+@click.option("--adapt", is_flag=True, help="Get used to each voice, as the page does by default.")
 @CHECKPOINT
 @JSON
 def command(
-    streams: int, seconds: float, url: str | None, checkpoint: Path | None, as_json: bool
+    streams: int,
+    seconds: float,
+    url: str | None,
+    adapt: bool,
+    checkpoint: Path | None,
+    as_json: bool,
 ) -> None:
     """Delay, losses and memory of the page while visitors speak to it, as a browser sends it."""
-    print_figures(load(streams, seconds, url, checkpoint), as_json)
+    print_figures(load(streams, seconds, url, checkpoint, adapt=adapt), as_json)
