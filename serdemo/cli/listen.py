@@ -48,7 +48,8 @@ def listen(
     """Recognise the emotion of the voice at the microphone, while it speaks. Ctrl-C ends."""
     from serdemo.audio import microphone, waveform
     from serdemo.cli.views.live import Screen
-    from serdemo.inference.live_service import LiveService, load_speaker_model
+    from serdemo.inference.live_service import LiveService
+    from serdemo.inference.live_services import load_speaker_model
     from serdemo.inference.predictor import Predictor
 
     if file is not None and (device is not None or only_list):

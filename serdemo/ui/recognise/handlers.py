@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import gradio as gr
@@ -19,6 +20,7 @@ from serdemo.ui.shell.uploads import FAULT, Recording, check_size
 
 if TYPE_CHECKING:
     from serdemo.inference.predictor import Predictor
+    from serdemo.schema.types import Prediction
 log = logging.getLogger(__name__)
 
 
@@ -35,20 +37,30 @@ def first_screen(model: WarmPredictor) -> str:
 
 
 def recognise(
-    model: WarmPredictor, recordings: Sequence[Recording], run: TrackedRequest
+    model: WarmPredictor,
+    recordings: Sequence[Recording],
+    run: TrackedRequest,
+    same_person: bool = False,
 ) -> Iterator[str]:
-    """Answer the recordings one by one; yields pages, the last of them the result.
+    """Answer the recordings one by one, or those of the same person together; yields pages, the last of
+    them the result.
 
     A file that cannot be answered gets a toast and its sentence. Ends after the current file when
     `run` is stopped, and without a result when it is replaced.
     """
     done: list[view.Answer] = []
     total = len(recordings)
+    box = None
     try:
         yield view.waiting_page(_progress(recordings, 0, 0), 0, total)
         predictor = model.get()
+        if total > 1 and adapts(predictor):
+            box = view.SamePerson()
         started = time.monotonic()
-        for recording in recordings:
+        if same_person and box:
+            done, speech_s = answer_same_person(predictor, recordings, run)
+            box = view.SamePerson(True, view.adaptation_note(speech_s))
+        for recording in recordings[len(done) :]:
             if run.stopped:
                 break
             if done:
@@ -64,7 +76,7 @@ def recognise(
         for sentence in refusals:
             gr.Warning(sentence)
         note = f"Stopped after {len(done)} of {total} files." if len(done) < total else ""
-        yield view.answers_page(done, note) if done else view.refusal_page(note)
+        yield view.answers_page(done, note, box) if done else view.refusal_page(note)
     except SerdemoError as error:
         yield view.refusal_page(str(error))
     except Exception:
@@ -78,16 +90,59 @@ def recognise(
 
 def answer(predictor: Predictor, recording: Recording) -> view.Answer:
     """Decode, delete and answer one recording; a refusal is an answer too."""
+    return _answered(_decoded(recording), predictor.predict)
+
+
+def adapts(predictor: Predictor) -> bool:
+    """Whether a model can get used to a voice."""
+    from serdemo.inference.speaker_adaptation import SpeakerPrior
+
+    prior = SpeakerPrior.of(predictor.description)
+    return prior is not None and prior.unlabelled
+
+
+def answer_same_person(
+    predictor: Predictor, recordings: Sequence[Recording], run: TrackedRequest
+) -> tuple[list[view.Answer], float]:
+    """Decode, delete and answer recordings of one person, until `run` is stopped; with the seconds of
+    speech by which the model got used to the voice, 0 for fewer than two that can be read."""
+    from serdemo.inference.same_speaker import predict_same_speaker
+
+    decoded = [_decoded(recording) for recording in recordings if not run.stopped]
+    clips = [answer.clip for answer in decoded if answer.clip]
+    if len(clips) < 2:
+        return [_answered(answer, predictor.predict) for answer in decoded], 0.0
+    found = predict_same_speaker(predictor, clips)
+    predictions = dict(zip(map(id, clips), found.predictions, strict=True))
+    return [_answered(one, lambda clip: predictions[id(clip)]) for one in decoded], found.speech_s
+
+
+def _decoded(recording: Recording) -> view.Answer:
+    """A recording's sound, or the sentence why there is none; its file is deleted."""
     if recording.path is None:
         return view.Answer(recording.name, refusal=recording.refusal)
     try:
         check_size(recording.path, recording.name)
         clip = waveform.decode(recording.path, name=recording.name)
         _forget(recording)
-        prediction = predictor.predict(clip)
     except SerdemoError as error:
         return view.Answer(recording.name, refusal=str(error), origin=recording.origin)
-    return view.Answer(recording.name, clip, prediction, origin=recording.origin)
+    return view.Answer(recording.name, clip, origin=recording.origin)
+
+
+def _answered(
+    decoded: view.Answer, predict: Callable[[waveform.Clip], Prediction | SerdemoError]
+) -> view.Answer:
+    """A decoded recording with its prediction, or the sentence why there is none."""
+    if decoded.clip is None:
+        return decoded
+    try:
+        prediction = predict(decoded.clip)
+    except SerdemoError as error:
+        prediction = error
+    if isinstance(prediction, SerdemoError):
+        return replace(decoded, clip=None, refusal=str(prediction))
+    return replace(decoded, prediction=prediction)
 
 
 def _forget(recording: Recording) -> None:

@@ -76,9 +76,11 @@ def _wire(
 ) -> None:
     runs, visitors = RequestTracker(), page.visitors
 
-    def start(recordings: list[Recording], request: gr.Request) -> Iterator[str]:
+    def start(
+        recordings: list[Recording], request: gr.Request, same_person: bool = False
+    ) -> Iterator[str]:
         model = visitors.of(request.session_hash)
-        return recognise(model, recordings, runs.begin(request.session_hash))
+        return recognise(model, recordings, runs.begin(request.session_hash), same_person)
 
     def on_load(request: gr.Request) -> Any:
         run = runs.begin(request.session_hash, yielding=True)
@@ -93,7 +95,8 @@ def _wire(
             gr.Warning(
                 f"{len(sent) - MAX_FILES} files were left out: send at most {MAX_FILES} at once."
             )
-        yield from start([uploaded(file) for file in sent[:MAX_FILES]], request)
+        same_person = event._data.get("same_person") is True
+        yield from start([uploaded(file) for file in sent[:MAX_FILES]], request, same_person)
 
     def on_record(path: str | None, request: gr.Request) -> Iterator[tuple[str, Any]]:
         if path is not None:

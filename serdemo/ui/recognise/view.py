@@ -80,6 +80,13 @@ class SamePerson:
     )
 
 
+def adaptation_note(speech_s: float) -> str:
+    """What the box did, given the seconds of speech that the model got used to the voice by."""
+    if not speech_s:
+        return "There were no two files with speech to get used to."
+    return f"Used to this voice by {speech_s:.0f} s of its speech."
+
+
 def answers_page(
     answers: Sequence[Answer], note: str = "", same_person: SamePerson | None = None
 ) -> Markup:

@@ -7,12 +7,15 @@ import csv
 import io
 import json
 import re
+import shutil
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,6 +23,8 @@ import pytest
 import soundfile
 
 from serdemo.audio import waveform
+from serdemo.inference.predictor import Predictor
+from serdemo.nn import description
 from serdemo.schema import palette
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.types import EMOTIONS, Prediction, Segment
@@ -53,6 +58,7 @@ class LoudnessPredictor:
 
     def __init__(self) -> None:
         self.heard: list[str] = []
+        self.description = SimpleNamespace(speaker_prior={}, neutral=[], labels=())
 
     def predict(self, clip: waveform.Clip) -> Prediction:
         self.heard.append(clip.name)
@@ -488,3 +494,54 @@ def test_the_first_screen_gives_way_to_whoever_asks() -> None:
     late.end()
     asked.end()
     assert not runs.begin("one", yielding=True).replaced
+
+
+# All of one person
+
+
+@pytest.fixture
+def adaptive(tiny_checkpoint: Path, tmp_path: Path) -> WarmPredictor:
+    """A model that gets used to voices."""
+    shutil.copytree(tiny_checkpoint, tmp_path / "tiny")
+    described = description.read_description(tmp_path / "tiny")
+    prior = {"class_means": {label: [2.0] * 8 for label in described.labels}, "shrinkage_s": 1.0}
+    description.write_description(tmp_path / "tiny", replace(described, speaker_prior=prior))
+    return WarmPredictor(lambda: Predictor(tmp_path / "tiny", device="cpu"))
+
+
+def recognised(model: WarmPredictor, count: int, same_person: bool) -> str:
+    """The last page for so many example voices."""
+    recordings = [examples.example(label) for label in list(examples.EXAMPLES)[:count]]
+    run = RequestTracker().begin("x")
+    return list(handlers.recognise(model, recordings, run, same_person))[-1]
+
+
+def shares_of(page: str) -> list[dict[str, float]]:
+    return [answer["probabilities"] for answer in json.loads(download(page, "json"))]
+
+
+def test_several_files_of_one_person_are_answered_together(adaptive: WarmPredictor) -> None:
+    plain, together = recognised(adaptive, 3, False), recognised(adaptive, 3, True)
+    assert re.search(r"data-same-person(?![^>]*checked)", plain)
+    assert "if one person speaks in all of these files" in plain
+    assert re.search(r"data-same-person[^>]* checked", together)
+    assert re.search(r"Used to this voice by \d+ s of its speech\.", together)
+    assert len(headlines(together)) == 3
+    assert shares_of(together) != shares_of(plain)
+
+
+def test_the_box_is_for_several_files_and_models_that_adapt(
+    adaptive: WarmPredictor, tiny_checkpoint: Path
+) -> None:
+    assert "data-same-person" not in recognised(adaptive, 1, True)
+    plain = WarmPredictor(lambda: Predictor(tiny_checkpoint, device="cpu"))
+    assert "data-same-person" not in recognised(plain, 2, True)
+
+
+@pytest.mark.slow  # ffmpeg tries the file that is no sound
+def test_of_one_readable_file_nothing_is_learnt(adaptive: WarmPredictor, uploads: Path) -> None:
+    files = [upload(uploads, "good.wav", 0.5), upload(uploads, "bad.wav", None)]
+    recordings = [shell_uploads.uploaded(file) for file in files]
+    page = list(handlers.recognise(adaptive, recordings, RequestTracker().begin("x"), True))[-1]
+    assert "There were no two files with speech" in page
+    assert list(uploads.glob("hash-of-*")) == []
