@@ -1,4 +1,4 @@
-"""Disk cache of arrays that frozen networks compute from clips, in half precision."""
+"""Disk cache of arrays that frozen networks compute from clips."""
 
 from __future__ import annotations
 
@@ -11,15 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.files import atomic, make_folder
 from serdemo.schema.options import Options, option
 from serdemo.schema.settings import cache_root
 
-SUFFIX = ".f16.npy"  # no file of anybody else ends so
+SUFFIXES = {2: ".f16.npy", 4: ".f32.npy"}  # by bytes a number; no file of anybody else ends so
 # All that lies in a cache: arrays, those whose writing was killed, and files of earlier versions.
-PATTERNS = (f"*/*{SUFFIX}", f"*/.*{SUFFIX}.*.part", "*/*.f16")
+PATTERNS = (
+    *(f"*/{name}" for suffix in SUFFIXES.values() for name in (f"*{suffix}", f".*{suffix}.*.part")),
+    "*/*.f16",
+)
 UNUSED_S = 7 * 24 * 3600.0
 TOUCH_S = 3600.0
 
@@ -59,16 +63,19 @@ def digest(*parts: str | Path) -> str:
 class ArrayCache:
     """Arrays (F, D) by key in a folder, one file each; several processes may use it at once.
 
+    They are stored as `dtype`, float16 or float32.
+
     At most `limit_gb` is used by the folder and those beside it. Beyond that, arrays that nobody
     read for a week are deleted, oldest first, and new ones are not stored where that is too little.
     """
 
-    def __init__(self, folder: Path, limit_gb: float) -> None:
-        self.folder, self.limit = folder, int(limit_gb * 1e9)
+    def __init__(self, folder: Path, limit_gb: float, dtype: DTypeLike = np.float16) -> None:
+        self.folder, self.limit, self.dtype = folder, int(limit_gb * 1e9), np.dtype(dtype)
+        self.suffix = SUFFIXES[self.dtype.itemsize]
         self._size = -1  # bytes in all the folders, -1 until counted
 
     def __len__(self) -> int:
-        return sum(1 for _ in self.folder.glob(f"*{SUFFIX}"))
+        return sum(1 for _ in self.folder.glob(f"*{self.suffix}"))
 
     def __contains__(self, key: str) -> bool:
         path = self._path(key)
@@ -80,7 +87,7 @@ class ArrayCache:
         return True
 
     def get(self, key: str) -> np.ndarray:
-        """The (F, D) float16 array of `key`; raises KeyError if absent, SerdemoError if damaged."""
+        """The (F, D) array of `key`; raises KeyError if absent, SerdemoError if damaged."""
         if key not in self:
             raise KeyError(key)
         try:
@@ -92,14 +99,14 @@ class ArrayCache:
         return values
 
     def put(self, key: str, values: np.ndarray) -> np.ndarray:
-        """Store (F, D) `values` if there is room; returns them clipped and rounded to float16."""
-        largest = float(np.finfo(np.float16).max)
-        half = np.clip(values, -largest, largest).astype(np.float16)
-        if self._make_room(half.nbytes):
+        """Store (F, D) `values` if there is room; returns them clipped and rounded to the dtype."""
+        largest = float(np.finfo(self.dtype).max)
+        rounded = np.clip(values, -largest, largest).astype(self.dtype)
+        if self._make_room(rounded.nbytes):
             try:
                 make_folder(self.folder)
                 with atomic(self._path(key)) as temporary, temporary.open("wb") as file:
-                    np.save(file, half, allow_pickle=False)
+                    np.save(file, rounded, allow_pickle=False)
                     self._size += file.tell()
             except SerdemoError as problem:
                 reason = getattr(problem.__cause__, "strerror", problem)
@@ -107,10 +114,10 @@ class ArrayCache:
                     f"The cache {self.folder} could not be written ({reason}): make room, or name"
                     " another folder with --cache; what it holds stays."
                 ) from problem
-        return half
+        return rounded
 
     def _path(self, key: str) -> Path:
-        return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()}{SUFFIX}"
+        return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()}{self.suffix}"
 
     def _make_room(self, size: int) -> bool:
         """Whether `size` more bytes fit, once unused files are deleted."""

@@ -56,6 +56,19 @@ class MeanPooling(nn.Module):
         return (frames.float() * weight).sum(1) / weight.sum(1)
 
 
+def mean_and_deviation(frames: Tensor, mask: Tensor) -> Tensor:
+    """Mean and population standard deviation (B, 2 D) over the valid frames of (B, F, D).
+
+    A deviation is at least 1e-4, so that its gradient is finite.
+    """
+    weight = mask[:, :, None].float()
+    weight = weight / weight.sum(1, keepdim=True)
+    frames = frames.float()
+    mean = (weight * frames).sum(1)
+    variance = (weight * (frames - mean[:, None]).square()).sum(1)
+    return torch.cat((mean, variance.clamp_min(1e-8).sqrt()), dim=1)
+
+
 class MeanDeviationPooling(nn.Module):
     """Mean and standard deviation over the valid frames, standardised.
 
@@ -74,16 +87,7 @@ class MeanDeviationPooling(nn.Module):
         self.register_buffer("scale", torch.ones(self.width))
 
     def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
-        return (self.statistics(frames, mask) - self.shift) / self.scale
-
-    def statistics(self, frames: Tensor, mask: Tensor) -> Tensor:
-        """Mean and population standard deviation (B, 2 D); a deviation is at least 1e-4."""
-        weight = mask[:, :, None].float()
-        weight = weight / weight.sum(1, keepdim=True)
-        frames = frames.float()
-        mean = (weight * frames).sum(1)
-        variance = (weight * (frames - mean[:, None]).square()).sum(1)
-        return torch.cat((mean, variance.clamp_min(1e-8).sqrt()), dim=1)
+        return (mean_and_deviation(frames, mask) - self.shift) / self.scale
 
     @property
     def is_standardised(self) -> bool:
@@ -93,7 +97,10 @@ class MeanDeviationPooling(nn.Module):
     def standardise(self, statistics: Tensor) -> None:
         """Set the constants to mean and deviation of the `statistics` (N, 2 D) of N clips.
 
-        They are rounded to half precision, in which checkpoints are stored.
+        They are rounded to half precision, in which checkpoints are stored. A channel that varies by
+        less than a hundredth of its mean is not blown up: rounded weights shift it by as much.
         """
-        self.shift.copy_(statistics.mean(0).half())
-        self.scale.copy_(statistics.std(0, correction=0).clamp_min(1e-3).half())
+        mean, deviation = statistics.mean(0), statistics.std(0, correction=0)
+        floor = (0.01 * mean.abs()).clamp_min(1e-3)
+        self.shift.copy_(mean.half())
+        self.scale.copy_(torch.maximum(deviation, floor).half())

@@ -38,7 +38,8 @@ from serdemo.schema.errors import UsageError
 from serdemo.schema.options import Options, option
 from serdemo.training import distributed
 from serdemo.training.recipes.base import Stage, Validation
-from serdemo.training.recipes.frozen_features import CachedClips, FrozenOptions
+from serdemo.training.recipes.cached_clips import CachedClips
+from serdemo.training.recipes.frozen_features import FrozenOptions
 from serdemo.training.recipes.stages import (
     ENCODER_GROUPS,
     ClipsStage,

@@ -28,11 +28,13 @@ from serdemo.data.splits import Split
 from serdemo.nn import encoders, losses
 from serdemo.nn.encoders.options import EncoderOptions
 from serdemo.nn.model import HeadOptions, Model
+from serdemo.nn.pooling import MeanDeviationPooling, mean_and_deviation
 from serdemo.schema.options import Options, option
 from serdemo.schema.types import Utterance
 from serdemo.training.distributed import all_gather_with_grad, shard
 from serdemo.training.recipes.base import Recipe, Stage, Validation
-from serdemo.training.recipes.frozen_features import CachedClips, feature_cache
+from serdemo.training.recipes.cached_clips import CachedClips
+from serdemo.training.recipes.frozen_features import FrozenOptions, Views, feature_cache
 from serdemo.training.recipes.validation import ClassOptions, validate
 
 
@@ -55,6 +57,7 @@ ENCODER_GROUPS: tuple[type[Options], ...] = (
     *encoders.OPTION_GROUPS,
     HeadOptions,
 )
+STANDARDISE_CLIPS = 128  # whose features scale those of all
 
 
 class ClipsStage(Stage):
@@ -86,7 +89,9 @@ class ClipsStage(Stage):
         self.train = ClipDataset(train, self.labels, memory_gb * 0.8)
         self.valid = ClipDataset(valid, self.labels, memory_gb * 0.2)
         if self.caches_features:
-            cache = feature_cache(model, recipe.options(CacheOptions))
+            count = recipe.options(FrozenOptions).views
+            views = Views(count, self.batching, recipe.options(AugmentOptions))
+            cache = feature_cache(model, recipe.options(CacheOptions), views)
             self.train = CachedClips(self.train, cache)
             self.valid = CachedClips(self.valid, cache)
         self.n_clips = len(self.train)
@@ -104,11 +109,33 @@ class ClipsStage(Stage):
     def batches(self, epoch: int, start: int) -> Iterable[Batch]:
         """The batches of an epoch from number `start` on."""
         plan = self.plan(epoch)
+        if not epoch and not start:
+            self.standardise()
         if isinstance(self.train, CachedClips):
             return self.train.batches(plan, start, self.valid)
         augmentation = self.recipe.options(AugmentOptions)
         shards = [batch[shard(len(batch))] for batch in plan[start:]]
         return training_batches(self.train, shards, self.batching.workers, augmentation)
+
+    def standardise(self) -> None:
+        """Give the pooling `mean-std` of a new model the statistics of some training clips."""
+        pooling, model = self.model.pooling, self.model
+        if not isinstance(pooling, MeanDeviationPooling) or pooling.is_standardised:
+            return
+        count = min(STANDARDISE_CLIPS, len(self.train))
+        rng = np.random.default_rng(self.seed)
+        chosen = rng.choice(len(self.train), count, replace=False, p=self.weights).tolist()
+        device, was_training = pooling.shift.device, model.training
+        model.eval()
+        with torch.no_grad():
+            rows = [
+                mean_and_deviation(
+                    *model.encode_batch(self.train.starts(chosen[at : at + 16], 6.0).to(device))
+                )
+                for at in range(0, count, 16)
+            ]
+            pooling.standardise(torch.cat(rows))
+        model.train(was_training)
 
     def encoder_group(self) -> dict[str, Any]:
         """The encoder's trainable parameters with their learning rate."""

@@ -11,7 +11,7 @@ from typing import IO
 import numpy as np
 import pytest
 
-from serdemo.data.array_cache import SUFFIX, ArrayCache, CacheOptions, digest
+from serdemo.data.array_cache import ArrayCache, CacheOptions, digest
 from serdemo.schema.errors import SerdemoError
 
 
@@ -37,6 +37,15 @@ def test_arrays_are_read_back_by_every_cache_of_the_folder(tmp_path: Path) -> No
     assert np.array_equal(other.get("k4"), later)
 
 
+def test_single_precision_is_exact(tmp_path: Path) -> None:
+    cache = ArrayCache(tmp_path, 1.0, np.float32)
+    assert np.array_equal(cache.put("a", array(1)), array(1))
+    assert np.array_equal(ArrayCache(tmp_path, 1.0, np.float32).get("a"), array(1))
+    assert len(cache) == 1 and len(ArrayCache(tmp_path, 1.0)) == 0
+    with pytest.raises(KeyError):
+        ArrayCache(tmp_path, 1.0).get("a")
+
+
 def test_two_write_side_by_side(tmp_path: Path) -> None:
     first, second = ArrayCache(tmp_path, 1.0), ArrayCache(tmp_path, 1.0)
     for n in range(6):
@@ -59,7 +68,7 @@ def test_a_key_may_be_any_text(tmp_path: Path) -> None:
 def test_a_damaged_array_is_one_sentence(tmp_path: Path, size: int) -> None:
     cache = ArrayCache(tmp_path, 1.0)
     cache.put("a", array(0))
-    (path,) = tmp_path.glob(f"*{SUFFIX}")
+    (path,) = tmp_path.glob("*.f16.npy")
     path.write_bytes(path.read_bytes()[:size])
     with pytest.raises(SerdemoError, match="is damaged: delete that folder"):
         cache.get("a")

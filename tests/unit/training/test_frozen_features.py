@@ -28,8 +28,9 @@ from serdemo.schema.errors import UsageError
 from serdemo.schema.files import read_json
 from serdemo.schema.types import Utterance
 from serdemo.training.events import EpochEnd, Finished, Step
+from serdemo.training.recipes.cached_clips import CachedClips
 from serdemo.training.recipes.cross_corpus import CrossCorpus
-from serdemo.training.recipes.frozen_features import CachedClips, FrameCache
+from serdemo.training.recipes.frozen_features import FrameCache
 from serdemo.training.recipes.speaker_clusters import SpeakerClusters
 from serdemo.training.recipes.supervised import Supervised
 
