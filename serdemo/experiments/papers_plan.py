@@ -9,14 +9,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-FROZEN = "whisper-frozen"  # heads on cached frames of Whisper
+FROZEN = "whisper-frozen"  # heads on cached statistics of Whisper's lower layers
 NETWORKS: Mapping[str, Mapping[str, Any]] = {
     "compact": {},
     "whisper": {"encoder": "whisper", "freeze": "lower-half"},
     FROZEN: {
         "encoder": "whisper",
         "freeze": "all",
-        "layer_pooling": "last",
+        "keep_layers": 3,
+        "hidden_states": "2,3",
+        "layer_pooling": "concat",
+        "pooling": "mean-std",
         "cache_features": True,
     },
 }
@@ -74,7 +77,7 @@ class Paper:
 def papers(network: str, source: str = "") -> tuple[Paper, ...]:
     """The three papers with the arms for one of `NETWORKS`; `source` of a pretrained encoder.
 
-    The third paper freezes its encoder itself, so it has no further arms on cached frames.
+    The third paper freezes its encoder itself, so it has no further arms on cached features.
     """
     net = {**NETWORKS[network], **({"source": source} if source else {})}
     first = (_cross_corpus(network, net), _clusters(network, net))

@@ -20,6 +20,7 @@ WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
 REPORT = "report.json"  # scores on the test clips, beside them
 SHIPPED = "compact"
 SMALLEST = "compact"  # answers live sound where the shipped default is too slow
+ENCODER_CHECKPOINT = "base"  # the bundled one with a pretrained encoder
 
 
 def bundled_checkpoint(name: str = SHIPPED) -> Path:
@@ -35,6 +36,14 @@ def bundled_checkpoint(name: str = SHIPPED) -> Path:
 def is_checkpoint(path: str) -> bool:
     """Whether `path`, which may be empty or a hub id, is the folder of a serdemo checkpoint."""
     return bool(path) and (Path(path) / DESCRIPTION).is_file()
+
+
+def source_folder(source: str) -> Path | None:
+    """Folder of the serdemo checkpoint that `--source` names, by its path or as the bundled one; None for
+    another source. Raises SerdemoError where the bundled one is missing."""
+    if is_checkpoint(source):
+        return Path(source)
+    return bundled_checkpoint(source) if source == ENCODER_CHECKPOINT else None
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

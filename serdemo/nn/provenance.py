@@ -5,11 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from serdemo.data.corpora import normalise_speaker
-from serdemo.nn.checkpoint_files import is_checkpoint
+from serdemo.nn.checkpoint_files import source_folder
 from serdemo.nn.description import Description, read_description
 from serdemo.schema.errors import UsageError
 from serdemo.schema.types import Utterance
@@ -45,10 +44,8 @@ def merge(description: Description, *others: Description) -> Description:
 
 def include_source(description: Description) -> Description:
     """`description` merged with that of its `--source`, where this is a checkpoint of serdemo."""
-    source = str(description.encoder_options.get("source", ""))
-    if not is_checkpoint(source):
-        return description
-    return merge(description, read_description(Path(source)))
+    folder = source_folder(str(description.encoder_options.get("source", "")))
+    return description if folder is None else merge(description, read_description(folder))
 
 
 def seen_speakers(description: Description) -> frozenset[str]:

@@ -40,6 +40,7 @@ TIMEOUT_S = 300.0  # a large encoder on a slow processor; nobody waits longer
 MIN_TIMING_S = 3.0  # of steps, once there are enough
 MIN_LATER_STEPS = 2  # after those that may be slower
 DECODE_CLIPS, CHECK_CLIPS, ANSWER_CLIPS = 24, 16, 6  # timed in the dry run
+CACHED_CLIPS = 32  # of which all features are computed in the dry run
 SAVED_COPIES = 4  # of the model, written after an epoch: the model, and three to resume from
 
 
@@ -131,8 +132,11 @@ def estimate_duration(
     """
     recipe, options = resolve_recipe(recipe_name, values)
     recipe.describe(split)
+    n_train = 2 * recipe.options(BatchOptions).batch_size
+    if recipe.caches_features:
+        n_train = min(n_train, CACHED_CLIPS)
     few = Split(
-        train=_sample(split.train, recipe.options(BatchOptions).batch_size * 2),
+        train=_sample(split.train, n_train),
         valid=_sample(split.valid, CHECK_CLIPS),
         test=_sample(split.test, ANSWER_CLIPS),
     )
@@ -235,7 +239,8 @@ def _stage_times(
     n_early = stage.steps_per_epoch if stage.caches_features else 1
     steps = _time_steps(trainer, stage, n_early + MIN_LATER_STEPS)
     later_s = np.divide(*steps[n_early:].sum(0))
-    first_s = np.divide(*steps[1:n_early].sum(0)) if n_early > 1 else later_s
+    first_s = np.divide(*steps[:n_early].sum(0)) if stage.caches_features else later_s
+    excess_s = 0.0 if stage.caches_features else max(0.0, steps[0, 0] - later_s * steps[0, 1])
     checks = [0.0]
     if split.valid:
         n_passes = 2 if stage.caches_features else 1
@@ -243,7 +248,7 @@ def _stage_times(
     return StageTimes(
         epochs=stage.epochs,
         train_share=stage.n_clips / len(split.train),
-        first_step_s=setup_s + max(0.0, steps[0, 0] - first_s * steps[0, 1]),
+        first_step_s=setup_s + excess_s,
         first_pass_s=max(0.0, first_s - later_s),
         train_s=float(later_s),
         first_check_s=max(0.0, checks[0] - checks[-1]),

@@ -36,7 +36,8 @@ class PretrainedOptions(Options):
 
     source: str = option(
         "",
-        "a hub id, a folder (also a serdemo checkpoint), or for Whisper a .safetensors file"
+        "a hub id, a folder (also a serdemo checkpoint), base for the shipped one, or for Whisper a"
+        " .safetensors file"
         " [default: the kind's usual id]",
     )
     keep_layers: int = option(

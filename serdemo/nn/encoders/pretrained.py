@@ -18,7 +18,7 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from serdemo.nn.checkpoint_files import DESCRIPTION, WEIGHTS, is_checkpoint, read_tensors
+from serdemo.nn.checkpoint_files import DESCRIPTION, WEIGHTS, read_tensors, source_folder
 from serdemo.nn.encoders.options import PretrainedOptions
 from serdemo.nn.padding import length_mask, normalise
 from serdemo.schema.errors import SerdemoError, UsageError
@@ -60,8 +60,8 @@ def classes(kind: str) -> tuple[Any, Any]:
 def configure(kind: str, options: PretrainedOptions) -> dict[str, Any]:
     """Configuration that a checkpoint stores; raises SerdemoError for a source that is unreadable."""
     source = options.source or KINDS[kind][2]
-    if is_checkpoint(source):
-        return _checkpoint_config(kind, Path(source))
+    if folder := source_folder(source):
+        return _checkpoint_config(kind, folder)
     from transformers import AutoFeatureExtractor
 
     config_class, _ = classes(kind)
@@ -244,8 +244,8 @@ class Pretrained(nn.Module):
     def load_pretrained(self) -> None:
         """Load the weights of the source; raises SerdemoError unless every tensor fits."""
         source = self.options.source or KINDS[self.kind][2]
-        if is_checkpoint(source):
-            state = _checkpoint_state(Path(source))
+        if folder := source_folder(source):
+            state = _checkpoint_state(folder)
         else:
             state = self.source_state(source)
         state = {name: value for name, value in state.items() if not self._is_cut_off(name)}

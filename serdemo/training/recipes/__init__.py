@@ -12,6 +12,7 @@ from serdemo.schema.errors import UsageError
 from serdemo.training.recipes.base import Recipe
 
 RECIPES: dict[str, str] = {
+    "head": "serdemo.training.recipes.head:Head",
     "supervised": "serdemo.training.recipes.supervised:Supervised",
     "distill": "serdemo.training.recipes.distill:Distill",
     "cross_corpus": "serdemo.training.recipes.cross_corpus:CrossCorpus",

@@ -30,7 +30,8 @@ from serdemo.schema.types import Utterance
 from serdemo.training.events import EpochEnd, Event, Finished, Step
 from serdemo.training.fit import fit
 from serdemo.training.options import TrainOptions
-from serdemo.training.recipes.frozen_features import CachedClips, ImageCache
+from serdemo.training.recipes.cached_clips import CachedClips
+from serdemo.training.recipes.frozen_features import ImageCache
 from serdemo.training.recipes.ssl_cnn import XLSR, ImageStage, SslCnn
 
 
