@@ -68,4 +68,5 @@ def _encoder_options_of(kind: type[Recipe], start: str) -> dict[str, Any]:
     source = {"source": start} if description.encoder in kind.source_encoders else {}
     declared = {spec.name for group in kind.groups for spec in specs(group)}
     options = {"encoder": description.encoder, **description.encoder_options, **source}
-    return {name: value for name, value in options.items() if name in declared}
+    own = {"freeze"} & set(kind.defaults)  # what a recipe freezes is its method
+    return {name: value for name, value in options.items() if name in declared - own}

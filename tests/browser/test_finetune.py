@@ -41,6 +41,7 @@ def asked(corpus_root: Path) -> Callable[[Any], None]:
 
     def fill(page: Any) -> None:
         page.locator("#finetune-folder input").fill(str(corpus_root))
+        page.get_by_label("Cross-entropy with supervised contrastive", exact=False).check()
 
     return fill
 
@@ -190,6 +191,12 @@ def test_nothing_chosen_is_one_sentence(visit: Visit) -> None:
     page.get_by_role("button", name="Start", exact=True).click()
     page.locator("#finetune-told").get_by_text("Choose what to train on").wait_for()
     assert page.locator("#finetune-told [role=alert]").count() == 1
+
+
+def test_a_head_is_the_first_choice(visit: Visit) -> None:
+    page = opened(visit)
+    first = page.locator("#finetune-recipe label").first
+    assert first.inner_text().strip() == "2 minutes: a head on a pretrained encoder."
 
 
 def test_every_option_of_a_recipe_is_asked(visit: Visit) -> None:

@@ -47,7 +47,8 @@ class Form:
             ["supervised"],
             value="supervised",
             label="How",
-            info="The first is the usual way; the others do what papers describe.",
+            info="The first is for a machine without a GPU, the second trains a whole network; the others do"
+            " what papers describe.",
             elem_id="finetune-recipe",
         )
         self.start = gr.Radio(
@@ -88,7 +89,9 @@ class Form:
         folder = f"Or {FOLDER[0].lower()}{FOLDER[1:]}" if available else FOLDER
         archive = f"Or {ZIP[0].lower()}{ZIP[1:]}" if available or local else ZIP
         return {
-            self.recipe: gr.Radio(option_widgets.recipe_choices(local)),
+            self.recipe: gr.Radio(
+                option_widgets.recipe_choices(local), value=option_widgets.preselected_recipe()
+            ),
             self.local: local,
             self.corpora: gr.CheckboxGroup(available, value=[], visible=bool(available)),
             self.folder: gr.Textbox(label=folder, visible=local),
@@ -104,7 +107,7 @@ class Form:
         self, values: Mapping[Any, Any], jobs: JobQueue, owner: str | None
     ) -> TrainingRequest:
         """The request that is filled in; raises SerdemoError where its first checkpoint is gone."""
-        start = start_models.folder(values[self.start], jobs, owner)
+        start = start_models.folder(values[self.start], jobs, owner, values[self.recipe])
         # A visitor names no folder of this machine.
         typed = (values[self.folder] or "") if owner is None else ""
         options = values[self.options].get(values[self.recipe], {})

@@ -66,6 +66,18 @@ def lay_out_options(recipe: str, changed: gr.State, without: Sequence[str]) -> N
         )
 
 
+def preselected_recipe() -> str:
+    """`head` where there is no GPU, and the checkpoint whose encoder it takes; else `supervised`."""
+    from serdemo.nn.checkpoint_files import ENCODER_CHECKPOINT, bundled_checkpoint
+    from serdemo.nn.device import pick_device
+
+    try:
+        bundled_checkpoint(ENCODER_CHECKPOINT)
+    except SerdemoError:
+        return "supervised"
+    return "head" if pick_device("auto").type == "cpu" else "supervised"
+
+
 def recipe_choices(local: bool) -> list[tuple[str, str]]:
     """The summary and name of every recipe; for a visitor who is not `local`, without those that need
     a path on this machine.

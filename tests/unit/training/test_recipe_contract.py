@@ -24,6 +24,7 @@ ENCODER = ("width", "layers", "heads", "expansion", "kernel")
 
 # Kind of run -> steps after which it is stopped, and writes after which it is killed
 STOPS = {
+    "head": (1, 4),
     "supervised": (1, 4),
     "supervised-cached": (2, 5),
     "distill": (2, 4, 5),
@@ -34,6 +35,7 @@ STOPS = {
     "ssl_cnn": (1, 2, 3, 5),
 }
 KILLS = {
+    "head": (0, 2),
     "supervised": (0, 1, 2),
     "supervised-cached": (1,),
     "distill": (1,),
@@ -60,6 +62,7 @@ def options(
     clusters = {"cluster_epochs": 2, "k": 3, "clips_per_speaker": 4, "speaker_head": "classify"}
     teacher = {"teacher": str(tiny_checkpoint), "cache": str(tmp_path / "cache")}
     kinds: dict[str, dict[str, Any]] = {
+        "head": {**frozen, "pooling": "mean-std", "views": 1, "head_dropout": 0.3},
         "supervised": {**tiny_values, **RANDOM},
         "supervised-cached": frozen,
         "distill": {**tiny_values, **RANDOM, **teacher, "seven": False},

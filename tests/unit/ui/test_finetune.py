@@ -13,11 +13,13 @@ from typing import Any
 
 import gradio as gr
 import pytest
+import torch
 
 from serdemo.data import corpora
 from serdemo.data.splits import Split
 from serdemo.evaluation.comparison import BEFORE_AFTER, Comparison
 from serdemo.metrics.significance import PairedComparison, compare_to_chance
+from serdemo.nn import checkpoint_files, device
 from serdemo.nn.checkpoint_files import REPORT, bundled_checkpoint
 from serdemo.nn.description import PATH_OPTIONS
 from serdemo.runs.estimate import Estimate
@@ -286,6 +288,29 @@ def test_a_visitor_names_no_place_on_this_machine() -> None:
     names = [[name for _, name in option_widgets.recipe_choices(here)] for here in (True, False)]
     assert names[0] == list(recipes.RECIPES)
     assert {*names[0]} - {*names[1]} == {"distill", "speaker_clusters"}
+
+
+def test_without_a_gpu_a_head_on_the_shipped_encoder_is_preselected(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_checkpoint: Path
+) -> None:
+    shipped = {"compact": tiny_checkpoint}
+
+    def bundled(name: str = "compact") -> Path:
+        if name not in shipped:
+            raise SerdemoError("There is none.")
+        return shipped[name]
+
+    monkeypatch.setattr(checkpoint_files, "bundled_checkpoint", bundled)
+    monkeypatch.setattr(device, "pick_device", lambda name: torch.device("cpu"))
+    assert option_widgets.recipe_choices(local=False)[0][1] == "head"
+    assert option_widgets.preselected_recipe() == "supervised"
+    shipped["base"] = tmp_path
+    assert option_widgets.preselected_recipe() == "head"
+    monkeypatch.setattr(device, "pick_device", lambda name: torch.device("cuda"))
+    assert option_widgets.preselected_recipe() == "supervised"
+    jobs = JobQueue(tmp_path)
+    for recipe, folder in (("head", tmp_path), ("supervised", tiny_checkpoint)):
+        assert start_models.folder(start_models.SHIPPED, jobs, None, recipe) == folder
 
 
 def test_a_bad_zip_leaves_nothing(tmp_path: Path) -> None:
