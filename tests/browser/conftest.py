@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,7 +19,9 @@ from support import hub_server
 from support.app_server import ROOT, App
 
 from serdemo.inference.predictor import Predictor
+from serdemo.nn import description
 from serdemo.schema.types import Prediction
+from serdemo.ui import build
 from serdemo.ui.shell.examples import EXAMPLES, EXAMPLES_DIR
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -172,6 +175,21 @@ def url(served: Callable[[], str]) -> str:
 @pytest.fixture(scope="session")
 def predictor() -> Predictor:
     return Predictor(device="cpu")
+
+
+@pytest.fixture(scope="session")
+def adapting(predictor: Predictor, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a page on the shipped model with a prior, so that it gets used to voices."""
+    folder = tmp_path_factory.mktemp("adapting") / "adapting"
+    shutil.copytree(predictor.folder, folder)
+    means = {label: [0.0] * predictor.model.options.embedding for label in predictor.labels}
+    prior = {"class_means": means, "shrinkage_s": 10.0}
+    described = replace(description.read_description(folder), speaker_prior=prior)
+    description.write_description(folder, described)
+    served = build(lambda: Predictor(folder, device="cpu"))
+    _, address, _ = served.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
+    yield address
+    served.close()
 
 
 @pytest.fixture(scope="session")

@@ -7,13 +7,11 @@ import io
 import itertools
 import json
 import re
-import shutil
 import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +24,6 @@ from support.page_scripts import ASKING, FAINT_TEXTS
 
 from serdemo.audio import microphone, waveform
 from serdemo.inference.predictor import Predictor
-from serdemo.nn import description
 from serdemo.schema.types import EMOTIONS
 from serdemo.ui import build
 from serdemo.ui.shell.examples import EXAMPLES
@@ -607,21 +604,6 @@ def tab_through(page: Any, last: str) -> str:
 
 
 # Your voice
-
-
-@pytest.fixture(scope="module")
-def adapting(predictor: Predictor, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a page on the shipped model with a prior, so that it gets used to voices."""
-    folder = tmp_path_factory.mktemp("adapting") / "adapting"
-    shutil.copytree(predictor.folder, folder)
-    means = {label: [0.0] * predictor.model.options.embedding for label in predictor.labels}
-    prior = {"class_means": means, "shrinkage_s": 10.0}
-    described = replace(description.read_description(folder), speaker_prior=prior)
-    description.write_description(folder, described)
-    served = build(lambda: Predictor(folder, device="cpu"))
-    _, address, _ = served.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
-    yield address
-    served.close()
 
 
 @pytest.fixture(scope="module")

@@ -289,3 +289,24 @@ def holding(folder: Path) -> set[Path]:
             if path.is_file() and path.stat().st_size:
                 found.add(path)
     return found
+
+
+def test_several_files_of_one_person(adapting: str, browser: Any, clips: list[Path]) -> None:
+    page = browser.new_context().new_page()
+    page.set_default_timeout(120_000)
+    page.goto(adapting)
+    page.wait_for_selector(".sd-says")
+    assert page.locator("[data-same-person]").count() == 0
+    page.set_input_files(".sd-drop input", [str(clip) for clip in clips[:2]])
+    box = page.get_by_role("checkbox", name="All of one person")
+    box.wait_for()
+    assert not box.is_checked()
+    box.check()
+    page.get_by_text("Used to this voice by").wait_for()
+    assert box.is_checked()
+    assert box.evaluate("(node) => node === document.activeElement")
+    assert page.locator("[data-pick]").count() == 2
+    box.uncheck()
+    page.get_by_text("if one person speaks in all of these files").wait_for()
+    assert not box.is_checked()
+    page.context.close()
