@@ -59,18 +59,24 @@ def measure(
     run, SerdemoError for one that is not finished or has other corpora.
     """
     predictions = [
-        _by_seed(run, [_read_predictions(model) for model in _models(run)]) for run in runs
+        _by_seed(run, [_read_predictions(model) for model in cross_validated_models(run)])
+        for run in runs
     ]
     base = predictions[0]
     rows = [_row(run, False, base, own) for run, own in zip(runs, predictions, strict=True)]
     for run in runs if neutral else ():
-        calibrated = [_calibrated_predictions(model, progress) for model in _models(run)]
+        calibrated = [
+            _calibrated_predictions(model, progress) for model in cross_validated_models(run)
+        ]
         rows.append(_row(run, True, base, _by_seed(run, calibrated)))
     return rows
 
 
-def _models(run: Path) -> list[Path]:
-    """Folders of a run's models, one for each corpus and seed."""
+def cross_validated_models(run: Path) -> list[Path]:
+    """Folders of a run's models, one for each corpus and seed.
+
+    Raises UsageError for a folder that is no such run, SerdemoError for one that is not finished.
+    """
     if not (run / PROTOCOL).exists():
         raise UsageError(f"{run} holds no cross-validation.")
     protocol = read_json(run / PROTOCOL)
@@ -82,13 +88,24 @@ def _models(run: Path) -> list[Path]:
     return models
 
 
+def left_out_clips(model: Path) -> list[Utterance]:
+    """The clips that a model of `cross_validated_models` was tested on."""
+    plain = _read_predictions(model)
+    return [
+        Utterance(Path(file), corpus, key.removeprefix(f"{corpus}/"), truth, truth)
+        for file, corpus, key, truth in zip(
+            plain.files, plain.corpora, plain.speakers, plain.truth, strict=True
+        )
+    ]
+
+
 def _read_predictions(model: Path) -> PredictionSet:
     return PredictionSet.from_json(read_json(model / PREDICTIONS))
 
 
 def _by_seed(run: Path, predictions: Sequence[PredictionSet]) -> list[PredictionSet]:
     """Predictions of each seed's models, for all corpora together."""
-    seeds = [model.name for model in _models(run)]
+    seeds = [model.name for model in cross_validated_models(run)]
     return [
         concat([part for part, name in zip(predictions, seeds, strict=True) if name == seed])
         for seed in sorted(set(seeds))
@@ -133,12 +150,7 @@ def _calibrated_predictions(model: Path, progress: Callable[[str], None]) -> Pre
     plain = _read_predictions(model)
     progress(f"{model.parent.parent.name}: {model.parent.name}, {model.name}")
     predictor = Predictor(model / "checkpoint")
-    clips = [
-        Utterance(Path(file), corpus, key.removeprefix(f"{corpus}/"), truth, truth)
-        for file, corpus, key, truth in zip(
-            plain.files, plain.corpora, plain.speakers, plain.truth, strict=True
-        )
-    ]
+    clips = left_out_clips(model)
     rows = dict(zip(plain.files, plain.probabilities, strict=True))
     rng = np.random.default_rng(0)
     for speaker in sorted({clip.speaker_key for clip in clips if clip.emotion in NEUTRAL}):

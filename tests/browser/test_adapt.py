@@ -97,10 +97,10 @@ def test_from_takes_to_a_model_in_live_and_gone_again(visit: Visit, speaking: An
     teach = panel.get_by_role("button", name="Train the model")
     teach.focus()
     page.keyboard.press("Enter")
-    panel.get_by_text("Correct takes").wait_for(timeout=120_000)
+    panel.get_by_text("Recognised of 100 other takes").wait_for(timeout=120_000)
     bars = panel.locator(".sd-voice-bars li").all_inner_texts()
     assert [bar.split()[0] for bar in bars] == ["before", "now"]
-    assert [bar.split()[-2:] for bar in bars] == [["of", "4"]] * 2
+    assert all(bar.split()[-2] == "about" for bar in bars)
 
     panel.get_by_role("button", name="Use this model now").focus()
     page.keyboard.press("Enter")

@@ -10,7 +10,7 @@ from serdemo.runs.adaptation.features import AdaptationReport
 
 def write(description: Description, report: AdaptationReport, command: str) -> str:
     """The model card as Markdown; `command` is the command line that made the model."""
-    (uar_before, uar), (n_before, n_after) = report.recalls, report.n_correct
+    (uar_before, uar), gain = report.recalls, report.adapted.gain
     start, n_clips = description.metrics["voice"]["start"], len(report.truth)
     counts = ", ".join(f"{number} {name}" for name, number in report.clips.items())
     corpora = sorted(set(description.trained_on) & set(CORPORA))
@@ -24,13 +24,12 @@ def write(description: Description, report: AdaptationReport, command: str) -> s
         "",
         "## How good it is on this voice",
         "",
-        "Leave-one-out: each clip is predicted by a model adapted without it, an estimate for further"
-        " clips of this speaker, spoken alike. Unweighted average recall (UAR) in percent.",
+        f"{gain.verdict} Points are percent of unweighted average recall (UAR); in brackets a 95 %"
+        " interval.",
         "",
-        "| | UAR | correct clips |",
-        "|---|---|---|",
-        f"| before | {uar_before:.1%} | {n_before} of {n_clips} |",
-        f"| after | {uar:.1%} | {n_after} of {n_clips} |",
+        f"One clip of every emotion at a time was predicted by a model adapted without it: UAR"
+        f" {uar_before:.1%} before the adaptation, {uar:.1%} after. The estimate allows for the clips"
+        " that these models lacked.",
         "",
         f"The results on other speakers are those of `{start}`, not of this model: expect it to be no"
         " better on other voices, and often worse.",

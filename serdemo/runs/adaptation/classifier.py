@@ -1,7 +1,8 @@
-"""Adaptation of a linear classifier to one speaker, evaluated by leave-one-out; functions on arrays.
+"""Adaptation of a linear classifier to one speaker, cross-validated; functions on arrays.
 
-The last linear layer is refitted by logistic regression with the original layer as prior mean (a
-maximum a posteriori estimate): the fewer the clips, and the better they fit, the less it moves.
+The logits of the original layer are divided by a temperature fitted to the clips, so that it counts
+as much as it understands this voice. The layer is then refitted by logistic regression with that as
+prior mean (a maximum a posteriori estimate): the better the clips fit, the less it moves.
 Classes without clips keep their weights; a pseudo-sample at their expected position keeps the other
 classes from taking over that region.
 """
@@ -13,20 +14,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
-from scipy.special import log_softmax, softmax
+from scipy.special import log_softmax
 
 from serdemo.metrics import calibration
+from serdemo.runs.adaptation.gain import GainEstimate, estimate_gain
 from serdemo.schema.errors import SerdemoError, UsageError
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
-# Candidates for the L2 penalty on the change of the weights, for features scaled to an RMS distance
-# of 1 from the speaker's mean. On the selection speakers larger ones hardly ever helped, but were
-# sometimes selected by chance.
-L2_STRENGTHS = (0.003, 0.001)
-MIN_CLIPS = 2  # per class: one must be left to learn from when the other is left out
-MAX_FOLDS = 48  # with more clips, several are left out at a time
+# L2 penalties on the change of the weights, for features scaled to an RMS distance of 1 from the
+# speaker's mean: for voices that the model does not understand, and for those that it does.
+L2_STRENGTHS = (0.001, 0.1)
+MIN_CLIPS = 2  # per class: one must be left to learn from when the other is held out
+PARTITIONS = 4  # into folds, at random: the mean over them varies less
+MAX_FOLDS = 10  # with more clips of a class, several are held out at a time
 MAX_ITERATIONS = 200
 TOO_FEW_CLIPS = (
     "To learn a voice, at least two clips each of two emotions that the model knows are needed:"
@@ -50,19 +52,20 @@ class Head:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AdaptedHead:
-    """An adapted head and its leave-one-out evaluation.
+    """An adapted head and its cross-validation.
 
-    `before` (N, C) are the logits of the original head for the N clips; `after` (N, C) those of heads
-    fitted without the clip in question, their penalty selected without it too. `n_heads` counts these
-    heads: N for leave-one-out. `l2_strength` is the selected penalty, infinite when no change helped;
-    only the temperature then differs from the original head.
+    `before` (N, C) are the logits of the original head for the N clips; `after` (PARTITIONS, N, C)
+    those of heads fitted without the clip in question, by partition. `gain` is what the head should
+    gain on other clips of the speaker. `l2_strength` is the penalty that
+    predicted held-out clips best, `n_heads` counts the heads of a partition.
     """
 
     head: Head
     before: Floats
     after: Floats
-    n_heads: int
+    gain: GainEstimate
     l2_strength: float
+    n_heads: int
 
 
 def adapt_classifier(head: Head, features: ArrayLike, truth_index: ArrayLike) -> AdaptedHead:
@@ -85,41 +88,52 @@ def adapt_classifier(head: Head, features: ArrayLike, truth_index: ArrayLike) ->
     offset = head.logits(space.rows)
     before = offset[:n_clips]
 
-    fold_of_clip = _folds(class_of_clip)
-    n_folds = int(fold_of_clip.max()) + 1
-    # (n_folds + 1, N): clips to train on in each fold; the last row trains on all.
-    training = fold_of_clip[None, :] != np.arange(n_folds + 1)[:, None]
+    fold_of_clip = _partitions(class_of_clip, before[np.arange(n_clips), truth])
+    # (G + 1, N): clips to train on for each fold of each partition; the last row trains on all.
+    training = np.concatenate(
+        [fold_of_clip != fold for fold in range(fold_of_clip.max() + 1)]
+        + [np.ones((1, n_clips), bool)]
+    )
     weights = np.stack([_balanced(class_of_clip, row, n_views, len(absent)) for row in training])
-
-    # The first candidate is no change, as by an infinite penalty.
-    change = np.zeros((n_folds + 1, space.points.shape[1], len(classes)))
-    changes, logits = [change], [before]
+    # Few clips can show overconfidence, but hardly underconfidence.
+    temperatures = np.array(
+        [max(1.0, calibration.fit_temperature(before[row], truth[row])) for row in training]
+    )
+    prior = offset / temperatures[:, None, None]
+    held_out = fold_of_clip * PARTITIONS + np.arange(PARTITIONS)[:, None]  # rows of `training`
+    fits = []
     for strength in L2_STRENGTHS:
-        change = _fit(space.points, offset, one_hot[classes], targets, weights, strength, change)
-        changes.append(change)
-        logit_change = np.einsum("nr,nrk->nk", space.points[:n_clips], change[fold_of_clip])
-        logits.append(before + logit_change @ one_hot[classes])
-
-    # Brier score: proper, and a single clip that is plainly wrong does not outweigh all the others.
-    error = softmax(np.stack(logits), axis=2) - targets[:n_clips]
-    brier = weights[-1, :n_clips] * (error**2).sum(2)  # (candidates, N)
-    # The penalty for evaluating a clip is selected on the other clips.
-    selected = (brier.sum(1, keepdims=True) - brier).argmin(0)
-    after = np.stack(logits)[selected, np.arange(n_clips)]
-    best = int(brier.sum(1).argmin())
+        change = _fit(space.points, prior, one_hot[classes], targets, weights, strength)
+        logits = prior[:, :n_clips] + space.points[:n_clips] @ change @ one_hot[classes]
+        after = logits[held_out, np.arange(n_clips)]
+        likelihood = log_softmax(after, axis=2)[:, np.arange(n_clips), truth].mean()
+        fits.append((float(likelihood), strength, change[-1], after))
+    _, l2_strength, change, after = max(fits, key=lambda fit: fit[0])
+    train_counts = np.stack(
+        [np.bincount(class_of_clip[row], minlength=len(classes)) for row in training]
+    )
+    gain = estimate_gain(
+        before.argmax(1) == truth,
+        (after.argmax(2) == truth).mean(0),
+        truth,
+        train_counts[held_out, class_of_clip].mean(0),
+    )
 
     weight, bias = head.weight.copy(), head.bias.copy()
-    weight_change, bias_change = space.to_weights(changes[best][-1])
-    weight[classes] += head.temperature * weight_change
-    bias[classes] += head.temperature * bias_change
-    # A few clips can show overconfidence, but hardly underconfidence.
-    temperature = max(1.0, calibration.fit_temperature(after, truth))
+    weight_change, bias_change = space.to_weights(change)
+    scale = head.temperature * temperatures[-1]
+    weight[classes] += scale * weight_change
+    bias[classes] += scale * bias_change
+    temperature = max(
+        1.0, calibration.fit_temperature(after.reshape(-1, len(bias)), np.tile(truth, PARTITIONS))
+    )
     return AdaptedHead(
-        head=Head(weight, bias, head.temperature * temperature),
+        head=Head(weight, bias, scale * temperature),
         before=before,
         after=after / temperature,
-        n_heads=n_folds,
-        l2_strength=(np.inf, *L2_STRENGTHS)[best],
+        gain=gain,
+        l2_strength=l2_strength,
+        n_heads=int(fold_of_clip.max()) + 1,
     )
 
 
@@ -178,31 +192,31 @@ class _Space:
 
 def _fit(
     points: Floats,
-    offset: Floats,
+    prior: Floats,
     columns: Floats,
     targets: Floats,
     weights: Floats,
     l2_strength: float,
-    start: Floats,
 ) -> Floats:
     """Fit changes (G, R, K) of K `columns` (K, C) of logits for G sets of sample weights (G, M).
 
-    Each minimises its weighted cross-entropy of the `offset` logits (M, C) plus the change against
+    Each minimises the weighted cross-entropy of its `prior` logits (G, M, C) plus the change against
     `targets` (M, C), plus `l2_strength` / 2 times the squared norm of the change.
     """
+    shape = (len(weights), points.shape[1], len(columns))
     weighted_targets = weights[:, :, None] * targets
 
     def loss(flat: Floats) -> tuple[float, Floats]:
-        change = flat.reshape(start.shape)
-        log_probs = log_softmax(offset + points @ change @ columns, axis=2)
+        change = flat.reshape(shape)
+        log_probs = log_softmax(prior + points @ change @ columns, axis=2)
         residual = (weights[:, :, None] * np.exp(log_probs) - weighted_targets) @ columns.T
         gradient = points.T @ residual + l2_strength * change
         penalty = l2_strength / 2 * float(flat @ flat)
         return -float((weighted_targets * log_probs).sum()) + penalty, gradient.ravel()
 
     options = {"maxiter": MAX_ITERATIONS, "ftol": 1e-10}
-    solution = minimize(loss, start.ravel(), jac=True, method="L-BFGS-B", options=options)
-    change: Floats = solution.x.reshape(start.shape)
+    solution = minimize(loss, np.zeros(shape).ravel(), jac=True, method="L-BFGS-B", options=options)
+    change: Floats = solution.x.reshape(shape)
     return change
 
 
@@ -217,10 +231,16 @@ def _balanced(
     return weights / (len(counts) + n_absent)
 
 
-def _folds(class_of_clip: Indices) -> Indices:
-    """Fold of each clip: leave-one-out, with more clips `MAX_FOLDS` folds stratified by class."""
-    folds = np.empty(len(class_of_clip), dtype=np.intp)
-    folds[np.argsort(class_of_clip, kind="stable")] = np.arange(len(class_of_clip)) % MAX_FOLDS
+def _partitions(class_of_clip: Indices, order: Floats) -> Indices:
+    """Fold of each clip (PARTITIONS, N), with one clip of every class in a fold where there are at most
+    `MAX_FOLDS`. Clips are drawn in the order of `order` (N,), not in that of the rows."""
+    rng = np.random.default_rng(0)
+    folds = np.empty((PARTITIONS, len(class_of_clip)), dtype=np.intp)
+    for label in range(class_of_clip.max() + 1):
+        own = np.flatnonzero(class_of_clip == label)
+        own = own[np.argsort(order[own], kind="stable")]
+        for row in folds:
+            row[rng.permutation(own)] = np.arange(len(own)) % MAX_FOLDS
     return folds
 
 

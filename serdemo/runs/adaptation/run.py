@@ -26,7 +26,7 @@ from serdemo.metrics import classification
 from serdemo.nn.checkpoint_files import SHIPPED, bundled_checkpoint
 from serdemo.runs.adaptation import card, features
 from serdemo.runs.adaptation.classifier import MIN_CLIPS, TOO_FEW_CLIPS
-from serdemo.runs.adaptation.features import AdaptationReport, ClipFeatures
+from serdemo.runs.adaptation.features import ClipFeatures
 from serdemo.runs.folder import StopReason, load_config, open_run
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.files import write_text
@@ -53,7 +53,7 @@ Sample = tuple[
 NAME = "personal"
 SUMMARY = (
     "Adapt the classifier to one speaker by a few clips of each emotion, in seconds. Only the last"
-    " layer changes, as far as clips left out in turn show that it helps."
+    " layer changes; clips held out in turn show what it should bring."
 )
 
 
@@ -136,7 +136,7 @@ def select_speaker_clips(
 
 
 def _single_clip_classes(classes: Iterable[str]) -> list[str]:
-    """The classes with too few clips for leave-one-out."""
+    """The classes with too few clips for one to be held out."""
     return sorted(label for label, count in Counter(classes).items() if count < MIN_CLIPS)
 
 
@@ -184,13 +184,13 @@ def _adaptation_events(
     step, (before, after) = len(clips) + 1, report.recalls
     metrics = {"left_out_uar_before": before, "left_out_uar": after}
     rate = len(clips) / max(time.monotonic() - start_time, 1e-3)
-    yield Step("adapt", 0, step, _loss(report.adapted.after, truth), {}, 0.0, rate, 0.0)
-    predicted = [labels[index] for index in report.adapted.after.argmax(1)]
+    yield Step("adapt", 0, step, _loss(report.adapted.after[0], truth), {}, 0.0, rate, 0.0)
+    predicted = [labels[index] for index in report.adapted.after[0].argmax(1)]
     matrix = classification.confusion([labels[index] for index in truth], predicted, labels)
     rows = tuple(tuple(int(count) for count in row) for row in matrix)
     yield EpochEnd("adapt", 0, step, metrics, labels, rows, best=True)
     yield Saved(step, best=True)
-    note = " ".join([verdict_sentence(report), *notes])
+    note = " ".join([report.adapted.gain.verdict, *notes])
     yield Finished(step, metrics, time.monotonic() - start_time, note)
 
 
@@ -224,15 +224,6 @@ def _extraction_events(
         loss = _loss(logits, [index for *_, index in samples])
         rate, left_s = n_done / max(seconds, 1e-3), seconds / n_done * (len(clips) - n_done)
         yield Step("features", 0, n_done, loss, {}, 0.0, rate, left_s)
-
-
-def verdict_sentence(report: AdaptationReport) -> str:
-    """The leave-one-out result in a sentence."""
-    (before, after), n_clips = report.n_correct, len(report.truth)
-    result = f"Of {n_clips} clips, each left out in turn, {before} were correct before and {after}"
-    if after > before:
-        return f"{result} after the adaptation."
-    return f"{result} after it: these clips taught the model nothing that lasts."
 
 
 def _loss(logits: NDArray[np.float64], truth: Sequence[int]) -> float:

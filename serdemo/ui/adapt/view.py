@@ -8,6 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from serdemo.runs.adaptation.gain import GainEstimate
 from serdemo.schema.types import EMOTIONS
 from serdemo.ui.adapt.takes import HINTS, MAX_TAKES, SENTENCES, VoiceFolder
 from serdemo.ui.shell.templates import render
@@ -77,18 +78,15 @@ def verdict_html(report: Mapping[str, Any]) -> Markup:
     `report` is `AdaptationReport.to_json`, as read from `model.json`.
     """
     try:
-        n_takes, before, after = (int(report[key]) for key in ("n", "right_before", "right"))
-        sure = bool(report["sure"])
+        before, expected = float(report["left_out_uar_before"]), float(report["gain"])
+        low, high = (float(bound) for bound in report["gain_ci95"])
     except (KeyError, TypeError, ValueError):
         return Markup()
-    if not 0 < max(before, after, 1) <= n_takes:
+    if not (0 <= before <= 1 and -1 <= low <= expected <= high <= 1):
         return Markup()
-    if after <= before:
-        verdict = "These takes taught it nothing that lasts: keep the model as it was."
-    elif sure:
-        verdict = "It understands your voice better now: that is no accident."
-    else:
-        verdict = "It seems to understand your voice better now; a few more takes would tell."
     return render(
-        "adapt/verdict.html", verdict=verdict, n_takes=n_takes, before=before, after=after
+        "adapt/verdict.html",
+        verdict=GainEstimate(expected, low, high).verdict,
+        before=before,
+        after=min(max(before + expected, 0.0), 1.0),
     )

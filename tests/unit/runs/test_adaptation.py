@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,13 +19,16 @@ from support.command import EXAMPLES, here
 from serdemo.audio import waveform
 from serdemo.audio.waveform import SAMPLE_RATE
 from serdemo.data.corpora import class_folders
+from serdemo.evaluation.predictions import PredictionSet
 from serdemo.experiments import adaptation as personal_bench
 from serdemo.inference.predictor import Predictor
 from serdemo.nn import checkpoint, description
-from serdemo.runs.adaptation import classifier, features
+from serdemo.runs.adaptation import features
 from serdemo.runs.adaptation import run as personal_run
-from serdemo.runs.adaptation.classifier import Head
+from serdemo.runs.adaptation.gain import GainEstimate
+from serdemo.runs.crossval import PREDICTIONS, PROTOCOL
 from serdemo.schema.errors import SerdemoError, UsageError
+from serdemo.schema.files import write_json
 from serdemo.schema.types import Utterance
 from serdemo.training.events import (
     EVENTS,
@@ -122,24 +126,6 @@ def test_silence_is_no_voice(predictor: Predictor) -> None:
     assert not found.has_speech
 
 
-def test_how_sure_a_lesson_is() -> None:
-    """An exact sign test of the clips that changed: 5 of 5 are chance at 6 %, 6 of 6 at 3 %."""
-
-    def sure(gained: int, lost: int, alike: int = 3) -> bool:
-        right, wrong = np.array([1.0, 0.0]), np.array([0.0, 1.0])
-        before = np.stack([wrong] * gained + [right] * (lost + alike))
-        after = np.stack([right] * gained + [wrong] * lost + [right] * alike)
-        head = Head(np.zeros((2, 1)), np.zeros(2))
-        taught = classifier.AdaptedHead(head, before, after, len(before), 1.0)
-        lesson = features.AdaptationReport(("angry", "sad"), (0,) * len(before), taught)
-        assert lesson.n_correct == (lost + alike, gained + alike)
-        return lesson.significant
-
-    assert [sure(5, 0), sure(6, 0), sure(0, 0), sure(9, 1), sure(9, 2), sure(0, 6)] == [
-        *(False, True, False, True, False, True)
-    ]
-
-
 # The run
 
 
@@ -166,11 +152,14 @@ def test_a_run_leaves_what_every_run_leaves(
     assert described.name == "my-voice" and described.recipe == "personal"
     assert described.trained_on == {**start.trained_on, "recordings": ["unknown"]}
     assert told["start"] == "tiny" and told["clips"] == {"angry": 6, "sad": 6}
-    assert told["heads"] == told["n"] == 12
+    assert told["heads"] == 6 and told["n"] == 12  # one clip of each emotion is held out
     assert told["left_out_uar"] == ended.metrics["left_out_uar"]
     assert "test" not in described.metrics  # the figures of another model
     card = (model / "README.md").read_text()
-    assert f"| after | {told['left_out_uar']:.1%} | {told['right']} of 12 |" in card
+    low, high = told["gain_ci95"]
+    verdict = GainEstimate(told["gain"], low, high).verdict
+    assert verdict in card and f"{told['left_out_uar']:.1%} after" in card
+    assert events[-1].note == verdict
     assert "6 angry, 6 sad" in card and str(tmp_path) not in card
 
     before, after = checkpoint.load(tiny_checkpoint)[0], checkpoint.load(model)[0]
@@ -300,7 +289,7 @@ def test_the_command_line(recordings: Path, tiny_checkpoint: Path, tmp_path: Pat
     told = ("train", "personal", "--corpus", recordings, "--start", tiny_checkpoint, "--run", run)
     done = here(*told, "--device", "cpu")
     assert done.code == 0, done.err
-    assert "Of 12 clips, each left out in turn" in " ".join(done.err.split())
+    assert "n other clips of this voice" in " ".join(done.err.split())
     answer = here("predict", recordings, "--checkpoint", run / "checkpoint", "--json").json()
     assert len(answer) == 12 and set(answer[0]["probabilities"]) == {"angry", "happy", "sad"}
     again = here(*told)
@@ -320,11 +309,41 @@ def test_the_bench_measures_before_and_after(
     assert told["gain"] == pytest.approx(one["uar"] - one["uar_before"])
     for between in ("gain_p025_p975", "gain_ci95"):
         assert told[between][0] <= told["gain"] <= told[between][1]
+    assert told["estimated_gain"] == pytest.approx(one["estimated_gain"])
+    assert told["coverage"] in (0, 0.25, 0.5, 0.75, 1) and told["denied"] in (0, 0.25, 0.5, 0.75, 1)
     assert 0 < told["seconds"] <= told["most_seconds"] < 60
     shown = here(*bench, "--shots", 3, "--draws", 4, "--threads", 1)
     assert f"gain {100 * told['gain']:+.1f} points" in shown.out
     few = here(*bench[:3], tmp_path / "few", *bench[4:])
     assert few.code == 2 and "There is no corpus" in few.err
+
+
+def test_the_bench_reads_models_that_left_a_corpus_out(
+    recordings: Path, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    clips, start = class_folders.read(recordings), description.read_description(tiny_checkpoint)
+    corpora = {"x": clips, "y": clips[:1]}  # y has too few clips
+    for corpus, own in corpora.items():
+        fold = tmp_path / "run" / f"1-unseen-{corpus}" / "seed-0"
+        shutil.copytree(tiny_checkpoint, fold / "checkpoint")
+        predictions = PredictionSet(
+            start.labels,
+            files=tuple(u.path.as_posix() for u in own),
+            corpora=(corpus,) * len(own),
+            speakers=(f"{corpus}/1",) * len(own),
+            truth=tuple(u.emotion for u in own),
+            probabilities=((0.4, 0.3, 0.3),) * len(own),
+        )
+        write_json(fold / PREDICTIONS, predictions.to_json())
+    bench = ("bench", "personal", "--left-out", tmp_path / "run", "--draws", 2, "--max-clips", 4)
+    wrong = here(*bench)
+    assert wrong.code == 2 and "holds no cross-validation" in wrong.err
+    write_json(tmp_path / "run" / PROTOCOL, {"by": "one-corpus-out"})
+    shown = here(*bench, "--threads", 1)
+    assert "Mean of 1 models: gain" in shown.out and "y: No speaker here has four" in shown.err
+    (only,) = here(*bench, "--threads", 1, "--json").json()
+    assert only["corpora"] == ["x"]
+    assert only["speakers"][0]["speaker"] == "x/1" and only["speakers"][0]["clips"] == 8
 
 
 def test_a_speaker_with_too_few_clips_is_not_measured(

@@ -246,9 +246,9 @@ def test_the_panel_leads_from_nothing_to_a_model(runs: Path, clip: Clip) -> None
     assert 'data-act="teach"' not in busy and 'data-act="delete"' not in busy
 
     counts = {"happy": 2, "neutral": 2}
-    lesson(voice, n=4, right_before=1, right=4, sure=False, clips=counts)
+    lesson(voice, left_out_uar_before=0.25, gain=0.5, gain_ci95=[-0.1, 0.9], clips=counts)
     shown = panel(voice, PanelState())
-    assert "1 of 4" in shown and "4 of 4" in shown and "a few more takes would tell" in shown
+    assert "about 25" in shown and "about 75" in shown and "a few more clips would tell" in shown
     assert "Use this model now" in shown and "Train again" in shown
     assert "have changed since" not in shown and str(voice.folder) in shown
     assert "serdemo train personal --corpus" in shown
@@ -262,7 +262,7 @@ def test_the_panel_leads_from_nothing_to_a_model(runs: Path, clip: Clip) -> None
 def test_a_visitor_is_told_that_nothing_stays(runs: Path, clip: Clip) -> None:
     voice = takes.voice_of("anna", "a")
     voice.add("sad", clip)
-    lesson(voice, n=4, right_before=1, right=4, sure=True, clips={"sad": 4})
+    lesson(voice, left_out_uar_before=0.25, gain=0.5, gain_ci95=[0.1, 0.9], clips={"sad": 4})
     shown = panel(voice, PanelState(is_remote=True))
     assert "deleted when you close or reload it" in shown
     assert "Keep this model in Models for a day" in shown
@@ -270,16 +270,19 @@ def test_a_visitor_is_told_that_nothing_stays(runs: Path, clip: Clip) -> None:
 
 
 def test_what_a_teaching_brought_is_told_as_it_is() -> None:
-    better, worse = dict(n=20, right_before=9, right=16), dict(n=20, right_before=9, right=9)
-    assert "no accident" in view.verdict_html({**better, "sure": True})
-    assert "would tell" in view.verdict_html({**better, "sure": False})
-    assert "taught it nothing" in view.verdict_html({**worse, "sure": False})
-    assert "width:80%" in view.verdict_html({**better, "sure": True})
+    better = {"left_out_uar_before": 0.45, "gain": 0.35, "gain_ci95": [0.1, 0.6]}
+    shown = view.verdict_html(better)
+    assert "about 35 points better (10 to 60)" in shown and "width:80%" in shown
+    assert "does not help" in view.verdict_html({**better, "gain": -0.2, "gain_ci95": [-0.4, 0.0]})
+    assert "width:100%" in view.verdict_html({**better, "left_out_uar_before": 0.9})
     for broken in (
         {},
-        {**better},
-        {**better, "n": "<b>", "sure": True},
-        {**better, "n": 0, "sure": 1},
+        {"n": 20, "right_before": 9, "right": 16, "sure": True},  # of an earlier release
+        {**better, "gain": "<b>"},
+        {**better, "gain": 0.7},
+        {**better, "gain_ci95": [0.1]},
+        {**better, "gain_ci95": 0.1},
+        {**better, "gain": float("nan")},
     ):
         assert view.verdict_html(broken) == ""
 
