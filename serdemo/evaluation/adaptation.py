@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from serdemo.evaluation.predictions import PredictionSet
 from serdemo.inference.aggregation import Window, aggregate
 from serdemo.inference.predictor import ClipOutput, Predictor
-from serdemo.inference.speaker_adaptation import SpeakerPrior, require_prior, speech_seconds
+from serdemo.inference.speaker_adaptation import estimate_offset, speech_seconds
+from serdemo.inference.speaker_prior import require_prior
 from serdemo.metrics.bootstrap import Bounds
 from serdemo.metrics.significance import paired_bootstrap
-from serdemo.schema.errors import SerdemoError
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +43,7 @@ class AdaptationScores:
 
     def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor
-        self._prior: SpeakerPrior = require_prior(predictor)
-        if not self._prior.unlabelled:
-            raise SerdemoError(
-                f"{predictor.name} gets used to a voice by neutral speech only: leave out --adapt."
-            )
+        self._prior = require_prior(predictor, unlabelled=True)
         self._embeddings: list[NDArray[np.float32]] = []
         self._seconds: list[float] = []
         self._windows: list[tuple[tuple[Window, ...], NDArray[np.float32]]] = []
@@ -69,9 +65,7 @@ class AdaptationScores:
             others = others[others != row]
             rng = np.random.default_rng([seed, row])
             drawn = rng.choice(others, min(clips, len(others)), replace=False)
-            offset = self._prior.estimate(
-                embeddings[drawn], seconds[drawn], self._predictor.classify
-            )
+            offset = estimate_offset(self._prior, embeddings[drawn], list(seconds[drawn]))
             scores = aggregate(windows, self._predictor.classify(rows - offset))
             probabilities.append(tuple(scores.tolist()))
         return replace(predictions, probabilities=tuple(probabilities))

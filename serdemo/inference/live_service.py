@@ -19,12 +19,8 @@ from serdemo.inference import speed
 from serdemo.inference.aggregation import Window
 from serdemo.inference.live_session import LiveSession, LiveState, Piece, WindowConsumer
 from serdemo.inference.predictor import Embedder
-from serdemo.inference.speaker_adaptation import (
-    Calibration,
-    SpeakerPrior,
-    estimate_speaker_offset,
-    require_prior,
-)
+from serdemo.inference.speaker_adaptation import Calibration, estimate_speaker_offset
+from serdemo.inference.speaker_prior import SpeakerPrior, require_prior
 from serdemo.inference.speaker_tracking import SpeakerTracker
 from serdemo.inference.stream import FIRST_S, HOP_S
 from serdemo.schema.errors import SerdemoError

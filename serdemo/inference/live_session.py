@@ -200,7 +200,7 @@ class LiveSession:
         in seconds since its last sample was spoken. `voice` (V,) is its speaker embedding."""
         self.stream.add_scores(window, probabilities)
         if self.tracker:
-            self.tracker.update(window, embedding, probabilities, voice)
+            self.tracker.update(window, embedding, voice)
         for consumer in tuple(self.consumers):
             consumer(window, embedding, probabilities)
         self._delay_s = max(0.0, now - self._started_at - window.stop / waveform.SAMPLE_RATE)

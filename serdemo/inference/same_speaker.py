@@ -10,7 +10,8 @@ import numpy as np
 from serdemo.audio import quality
 from serdemo.audio.waveform import Clip
 from serdemo.inference.predictor import EmbeddedClip, Predictor, Source
-from serdemo.inference.speaker_adaptation import require_prior, speech_seconds
+from serdemo.inference.speaker_adaptation import estimate_offset, speech_seconds
+from serdemo.inference.speaker_prior import require_prior
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.types import Prediction
 
@@ -41,11 +42,7 @@ def predict_same_speaker(predictor: Predictor, sources: Iterable[Source]) -> Sam
     Raises UsageError for fewer than two recordings, SerdemoError for a model that cannot get used
     to a voice.
     """
-    prior = require_prior(predictor)
-    if not prior.unlabelled:
-        raise SerdemoError(
-            f"{predictor.name} gets used to a voice by neutral speech only: choose another model."
-        )
+    prior = require_prior(predictor, unlabelled=True)
 
     def embed(clips: Sequence[Clip]) -> list[_Waiting]:
         waiting = []
@@ -62,7 +59,7 @@ def predict_same_speaker(predictor: Predictor, sources: Iterable[Source]) -> Sam
     readable = [one.clip for one in waiting if isinstance(one, _Waiting)]
     seconds = [speech_seconds(clip.windows) for clip in readable]
     rows = np.array([clip.embedding for clip in readable], np.float32)
-    offset = prior.estimate(rows, seconds, predictor.classify) if readable else 0.0
+    offset = estimate_offset(prior, rows, seconds)
     predictions: list[Prediction | SerdemoError] = []
     for one in waiting:
         if isinstance(one, _Waiting):

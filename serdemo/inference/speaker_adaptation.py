@@ -1,131 +1,55 @@
 """Adaptation to a speaker: an estimate of the voice's offset is subtracted from its embeddings.
 
-An embedding is modelled as e = m_c + s + r: the mean of its emotion c over all speakers, the offset of
-this speaker, s ~ N(0, B), and a residual r ~ N(0, W). Given the emotions, or their probabilities
-p_tc, the posterior mean of the offset over t = 1..n is that of Bayesian adaptation of a mean
-(Gauvain and Lee 1994, eq. 25): the mean of e_t - sum_c p_tc m_c, times n / (n + W / B). Here n is
-counted in seconds of speech. Only that mean and the seconds are stored, never sound.
+The estimate rests on sums of the voice's embeddings, never on sound. Speech of a known emotion is
+the labelled case: its deviation from that emotion's mean is trusted by the number of clips alone.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from serdemo.audio import vad, waveform
 from serdemo.audio.waveform import SAMPLE_RATE
 from serdemo.inference.aggregation import Window
 from serdemo.inference.predictor import Embedder
-from serdemo.metrics.classification import class_of
-from serdemo.nn.description import ANY_SPEECH, Description
+from serdemo.inference.speaker_prior import (
+    CLIP_S,
+    LABELLED_CLIPS,
+    Rows,
+    SpeakerPrior,
+    Vector,
+    require_prior,
+    round_values,
+)
 from serdemo.schema.errors import SerdemoError
-from serdemo.schema.types import Utterance
 
-SHRINKAGE_S = 10.0  # W / B: seconds of speech that weigh as much as the prior
-NEUTRAL_SHRINKAGE_S = 5.0  # of a checkpoint that has the mean of neutral speech alone
-ITERATIONS = 3  # of the emotions' probabilities and the offset, in turn
 MIN_SPEECH_S = 2.0  # of a calibration: less helps nobody
 GOOD_SPEECH_S = 4.0
-CLIPS_PER_CLASS = 30  # of each corpus, for the means of a new model
 NEUTRAL = ("neutral", "calm")
 MAX_VALUE = 1e6  # of a number in a saved state
 
-Rows = NDArray[np.float32]
-
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SpeakerPrior:
-    """What is known of embeddings before a speaker is heard.
+class _Sums:
+    """What is known of a voice: seconds of speech, clips and `mean` (E,) of its speech of unknown
+    emotion with the `scatter` (D,) along the discriminants, and the mean `deviation` (E,) from the
+    emotions' means of `labelled` clips."""
 
-    `class_means` (R, E) are of the emotions `names`; a row named `ANY_SPEECH` stands for speech of
-    unknown emotion, in place of the mixture of the others. `shrinkage_s` is W / B in seconds, one
-    number or one for each dimension (E,). `labels` (C,) are the model's; without `unlabelled`, only
-    speech of a known emotion can be used.
-    """
-
-    names: tuple[str, ...]
-    class_means: Rows
-    shrinkage_s: NDArray[np.float64]
-    labels: tuple[str, ...]
-    unlabelled: bool = True
-
-    @classmethod
-    def of(cls, description: Description) -> Self | None:
-        """The prior of a checkpoint, None where it has none.
-
-        A checkpoint of 0.2 has the mean of neutral speech alone.
-        """
-        prior = description.speaker_prior
-        means = prior.get("class_means") or (
-            {"neutral": description.neutral} if description.neutral else {}
-        )
-        if not means:
-            return None
-        return cls(
-            tuple(means),
-            np.array(list(means.values()), np.float32),
-            np.asarray(prior.get("shrinkage_s", NEUTRAL_SHRINKAGE_S), np.float64),
-            description.labels,
-            bool(prior),
-        )
-
-    @property
-    def fingerprint(self) -> str:
-        """Hexadecimal digest that tells the model from others."""
-        return hashlib.sha256(self.class_means.tobytes()).hexdigest()[:16]
-
-    def expected(self, probabilities: ArrayLike, label: str | None = None) -> NDArray[np.float64]:
-        """Mean embeddings (n, E) of speech whose emotion has `probabilities` (n, C), or is `label`.
-
-        Raises SerdemoError for a label without a mean.
-        """
-        rows = np.atleast_2d(np.asarray(probabilities, np.float64))
-        name = ANY_SPEECH if label is None and ANY_SPEECH in self.names else label
-        if name is None:
-            columns = [self.labels.index(own) for own in self.names]
-            shares = rows[:, columns]
-            shares = shares / np.maximum(shares.sum(axis=1, keepdims=True), 1e-12)
-            return np.asarray(shares @ self.class_means)
-        if name not in self.names:
-            raise SerdemoError(f"This model has no mean of {name} speech: choose another model.")
-        return np.repeat(self.class_means[[self.names.index(name)]], len(rows), axis=0)
-
-    def shrink(self, mean: NDArray[np.float64], speech_s: float) -> Rows:
-        """Posterior mean (E,) of the offset, from the mean deviation (E,) over `speech_s` seconds."""
-        return (mean * speech_s / (speech_s + self.shrinkage_s)).astype(np.float32)
-
-    def estimate(
-        self,
-        embeddings: Rows,
-        speech_s: ArrayLike,
-        classify: Callable[[Rows], NDArray[np.float64]],
-        iterations: int = ITERATIONS,
-    ) -> Rows:
-        """Offset (E,) of the speaker of `embeddings` (n, E), with `speech_s` (n,) seconds of speech.
-
-        `classify` gives probabilities (n, C); they are recomputed with the offset `iterations`
-        times (expectation-maximisation).
-        """
-        seconds = np.asarray(speech_s, np.float64)
-        offset = np.zeros(embeddings.shape[1], np.float32)
-        if not seconds.sum() > 0:
-            return offset
-        for _ in range(iterations):
-            deviations = embeddings - self.expected(classify(embeddings - offset))
-            offset = self.shrink(seconds @ deviations / seconds.sum(), float(seconds.sum()))
-        return offset
+    speech_s: float
+    clips: float
+    mean: Vector
+    scatter: Vector
+    labelled: float
+    deviation: Vector
 
 
 class SpeakerAdapter:
-    """Running estimate of one speaker's offset: its mean deviation and the seconds behind it.
-
-    One thread may update it while others read it.
-    """
+    """Running estimate of one speaker's offset. One thread may update it while others read it."""
 
     def __init__(self, prior: SpeakerPrior) -> None:
         self.prior = prior
@@ -133,47 +57,82 @@ class SpeakerAdapter:
 
     def reset(self) -> None:
         """Forget the speaker."""
-        self._state = (0.0, np.zeros(self.prior.class_means.shape[1]))
+        size, n_directions = self.prior.discriminants.shape
+        zeros = np.zeros(size)
+        self._sums = _Sums(0.0, 0.0, zeros, np.zeros(n_directions), 0.0, zeros)
 
     def update(
         self,
         embedding: ArrayLike,
         speech_s: float,
-        probabilities: ArrayLike = (),
         label: str | None = None,
+        *,
+        clips: float | None = None,
     ) -> None:
-        """Add an embedding (E,) of `speech_s` seconds of speech, whose emotion has `probabilities`
-        (C,), or is `label`."""
+        """Add an embedding (E,) of `speech_s` seconds of speech, of the emotion `label` if known.
+
+        It counts as `clips`, by default one for 2.7 s. Raises SerdemoError for an emotion without a
+        mean.
+        """
         if not speech_s > 0:
             return
-        before_s, mean = self._state
-        deviation = np.asarray(embedding) - self.prior.expected(probabilities, label)[0]
-        seconds = before_s + speech_s
-        self._state = (seconds, mean + (deviation - mean) * speech_s / seconds)
+        sums, row = self._sums, np.asarray(embedding, np.float64)
+        count = speech_s / CLIP_S if clips is None else clips
+        seconds = sums.speech_s + speech_s
+        if label is not None:
+            total = sums.labelled + count
+            step = (row - self.prior.mean_of(label) - sums.deviation) * count / total
+            self._sums = replace(
+                sums, speech_s=seconds, labelled=total, deviation=sums.deviation + step
+            )
+            return
+        total = sums.clips + count
+        change = row - sums.mean
+        along = change @ self.prior.discriminants
+        self._sums = replace(
+            sums,
+            speech_s=seconds,
+            clips=total,
+            mean=sums.mean + change * count / total,
+            scatter=sums.scatter + along**2 * count * sums.clips / total,
+        )
 
     @property
     def speech_s(self) -> float:
         """Seconds of speech behind the estimate."""
-        return self._state[0]
+        return self._sums.speech_s
+
+    @property
+    def trust(self) -> float:
+        """Share in [0, 1] of the voice's difference from others that is subtracted."""
+        return max(self._trusts(self._sums))
 
     @property
     def offset(self) -> Rows | None:
         """Vector (E,) to subtract from the speaker's embeddings; None before any speech."""
-        speech_s, mean = self._state
-        return self.prior.shrink(mean, speech_s) if speech_s else None
+        sums = self._sums
+        if not sums.speech_s:
+            return None
+        labelled, unlabelled = self._trusts(sums)
+        offset = labelled**2 * sums.deviation + unlabelled**2 * (sums.mean - self.prior.mean)
+        return np.asarray(offset / max(1e-12, labelled + unlabelled), np.float32)
 
-    @property
-    def trust(self) -> float:
-        """Share in [0, 1] of the mean deviation that is subtracted, on average over the dimensions."""
-        return float(np.mean(self.speech_s / (self.speech_s + self.prior.shrinkage_s)))
+    def _trusts(self, sums: _Sums) -> tuple[float, float]:
+        """Trust in the speech of known emotion and in that of unknown emotion."""
+        unlabelled = 0.0
+        if sums.clips and self.prior.unlabelled:
+            unlabelled = self.prior.trust(sums.clips, sums.mean, sums.scatter)
+        return sums.labelled / (sums.labelled + LABELLED_CLIPS), unlabelled
 
     def to_json(self) -> dict[str, Any]:
         """The estimate as a small table for a browser to hold."""
-        speech_s, mean = self._state
+        sums = self._sums
         return {
             "model": self.prior.fingerprint,
-            "speech_s": round(speech_s, 3),
-            "mean": round_values(mean),
+            "counts": [round(x, 4) for x in (sums.speech_s, sums.clips, sums.labelled)],
+            "mean": round_values(sums.mean),
+            "scatter": round_values(sums.scatter),
+            "deviation": round_values(sums.deviation) if sums.labelled else [],
         }
 
     @classmethod
@@ -182,18 +141,20 @@ class SpeakerAdapter:
         if not isinstance(values, dict) or values.get("model") != prior.fingerprint:
             raise SerdemoError("This voice was not learnt by this model: let it get used to you.")
         adapter = cls(prior)
-        (speech_s,) = read_values([values.get("speech_s")], 1)
-        mean = read_values(values.get("mean"), prior.class_means.shape[1])
-        adapter._state = (max(0.0, float(speech_s)), mean)
+        size, n_directions = prior.discriminants.shape
+        speech_s, clips, labelled = read_values(values.get("counts"), 3).clip(0)
+        adapter._sums = _Sums(
+            float(speech_s),
+            float(clips),
+            read_values(values.get("mean"), size),
+            read_values(values.get("scatter"), n_directions).clip(0),
+            float(labelled),
+            read_values(values.get("deviation"), size) if labelled else np.zeros(size),
+        )
         return adapter
 
 
-def round_values(vector: NDArray[np.floating[Any]]) -> list[float]:
-    """Values with five digits, which keeps their text short."""
-    return [float(f"{value:.5g}") for value in vector]
-
-
-def read_values(values: Any, size: int) -> NDArray[np.float64]:
+def read_values(values: Any, size: int) -> Vector:
     """Vector (size,) from untrusted JSON; raises SerdemoError for anything else."""
     if (
         isinstance(values, list)
@@ -202,6 +163,14 @@ def read_values(values: Any, size: int) -> NDArray[np.float64]:
     ):
         return np.array(values, np.float64)
     raise SerdemoError("The saved voice is damaged: let the model get used to you again.")
+
+
+def estimate_offset(prior: SpeakerPrior, embeddings: Rows, speech_s: Sequence[float]) -> Rows:
+    """Offset (E,) of the speaker of whole clips with `embeddings` (n, E) and seconds of speech (n,)."""
+    adapter = SpeakerAdapter(prior)
+    for row, seconds in zip(embeddings, speech_s, strict=True):
+        adapter.update(row, seconds, clips=max(1.0, seconds / CLIP_S))
+    return np.zeros(len(prior.mean), np.float32) if adapter.offset is None else adapter.offset
 
 
 def speech_seconds(windows: Sequence[Window]) -> float:
@@ -226,17 +195,6 @@ class Calibration:
     warnings: tuple[str, ...] = ()
 
 
-def require_prior(model: Embedder) -> SpeakerPrior:
-    """The prior of a model; raises SerdemoError where it has none."""
-    prior = SpeakerPrior.of(model.description)
-    if prior is None:
-        raise SerdemoError(
-            f"{model.name} cannot get used to a voice, since it does not know where the emotions of"
-            " others lie: choose another model."
-        )
-    return prior
-
-
 def estimate_speaker_offset(model: Embedder, clip: waveform.Clip) -> Calibration:
     """Estimate a speaker's offset from a few seconds of neutral speech.
 
@@ -254,7 +212,7 @@ def estimate_speaker_offset(model: Embedder, clip: waveform.Clip) -> Calibration
     spans = waveform.windows(len(clip.samples), window_s=model.window_s)
     weights = np.array([vad.speech_share(speech, start, stop) for start, stop in spans])
     rows = model.embeddings([clip.samples[start:stop] for start, stop in spans])
-    adapter.update(weights @ rows / weights.sum(), speech_s, label=NEUTRAL[0])
+    adapter.update(weights @ rows / weights.sum(), speech_s, NEUTRAL[0])
     warnings = []
     if speech_s < GOOD_SPEECH_S:
         warnings.append(
@@ -269,57 +227,3 @@ def estimate_speaker_offset(model: Embedder, clip: waveform.Clip) -> Calibration
             " everyday voice, do it once more."
         )
     return Calibration(adapter, tuple(warnings))
-
-
-def fit_speaker_prior(
-    embeddings: Rows, emotions: Sequence[str], speakers: Sequence[str]
-) -> dict[str, Any]:
-    """The entry `speaker_prior` of a description, from labelled embeddings (n, E) of many speakers.
-
-    The means are the emotions' effects in an additive model of emotion and speaker, by least
-    squares, so that an emotion of few speakers is not confounded with their voices.
-    """
-    names, emotion = np.unique(np.asarray(emotions), return_inverse=True)
-    voices, voice = np.unique(np.asarray(speakers), return_inverse=True)
-    effects = np.concatenate([np.eye(len(names))[emotion], np.eye(len(voices))[voice]], axis=1)
-    # Normal equations with a little of the identity: the sum of either kind of effect is free.
-    solved = np.linalg.solve(
-        effects.T @ effects + 1e-6 * np.eye(effects.shape[1]), effects.T @ embeddings
-    )
-    means = solved[: len(names)] + solved[len(names) :].mean(axis=0)
-    return {
-        "class_means": {str(k): round_values(v) for k, v in zip(names, means, strict=True)},
-        "shrinkage_s": SHRINKAGE_S,
-    }
-
-
-def measure_speaker_prior(model: Embedder, utterances: Sequence[Utterance]) -> dict[str, Any]:
-    """Fit the prior on training speech: at most 30 clips of an emotion in a corpus, evenly spaced.
-
-    Empty where no clip is of a class of the model.
-    """
-    chosen = prior_clips(model.labels, utterances)
-    if not chosen:
-        return {}
-    rows = [
-        model.embeddings([waveform.decode(u.path).samples[: round(6 * SAMPLE_RATE)]])[0]
-        for u, _ in chosen
-    ]
-    return fit_speaker_prior(
-        np.array(rows), [name for _, name in chosen], [u.speaker_key for u, _ in chosen]
-    )
-
-
-def prior_clips(
-    labels: Sequence[str], utterances: Sequence[Utterance]
-) -> list[tuple[Utterance, str]]:
-    """The clips that `measure_speaker_prior` reads, each with its class."""
-    groups: dict[tuple[str, str], list[Utterance]] = {}
-    for clip in utterances:
-        if name := class_of(clip.emotion, labels):
-            groups.setdefault((clip.corpus, name), []).append(clip)
-    return [
-        (clip, name)
-        for (_, name), clips in sorted(groups.items())
-        for clip in clips[:: max(1, len(clips) // CLIPS_PER_CLASS)][:CLIPS_PER_CLASS]
-    ]

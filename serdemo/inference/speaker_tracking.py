@@ -9,14 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serdemo.inference.aggregation import Window
-from serdemo.inference.speaker_adaptation import (
-    Rows,
-    SpeakerAdapter,
-    SpeakerPrior,
-    new_speech_s,
-    read_values,
-    round_values,
-)
+from serdemo.inference.speaker_adaptation import SpeakerAdapter, new_speech_s, read_values
+from serdemo.inference.speaker_prior import Rows, SpeakerPrior, round_values
 
 MIN_VOICE_RATIO = 0.5  # speech in a window that tells voices apart
 RECENT_VOICES = 2  # windows whose mean is compared: one alone is too often unlike its own voice
@@ -91,16 +85,15 @@ class SpeakerTracker:
         self,
         window: Window,
         embedding: Rows,
-        probabilities: NDArray[np.float64],
         voice: Rows | None = None,
     ) -> None:
-        """Add a scored window with its embedding (E,), probabilities (C,) and speaker embedding (V,)."""
+        """Add a scored window with its embedding (E,) and its speaker embedding (V,)."""
         if not self.grows or window.whole:
             return
         if voice is not None and self.guard.update(voice):
             self.changes += 1
             self.adapter.reset()
-        self.adapter.update(embedding, new_speech_s(window, self._stop), probabilities)
+        self.adapter.update(embedding, new_speech_s(window, self._stop))
         self._stop = max(self._stop, window.stop)
 
     def to_json(self) -> dict[str, Any]:

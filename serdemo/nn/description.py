@@ -17,7 +17,6 @@ FORMAT = 2
 FORMATS = (1, FORMAT)  # readable ones
 MAX_LABELS = 1000
 REQUIRED = ("labels", "encoder", "encoder_options", "head_options")
-ANY_SPEECH = "any"  # name of the mean of speech of unknown emotion in a speaker prior
 PATH_OPTIONS = ("source", "init_from", "teacher", "embeddings", "cache")  # may name a local path
 
 
@@ -28,9 +27,9 @@ class Description:
     - `labels`: the classes; none for a model without a classifier.
     - `encoder_config`: the architecture of a pretrained encoder.
     - `temperature` divides the logits; below the confidence `unsure_below` a prediction is "not sure".
-    - `speaker_prior`: what adaptation to a speaker starts from: `class_means`, the mean embedding (E,)
-      of each emotion's training speech, and `shrinkage_s`, the seconds of speech that weigh as much
-      as the prior, one number or one for each dimension. Empty where unknown.
+    - `speaker_prior`: what adaptation to a speaker starts from, empty where unknown: `class_means`, the
+      mean embedding (E,) of each emotion's training speech; `discriminants`, D directions (E,) that
+      tell them apart; `offset_scale`, the size of the speakers' offsets in all others.
     - `neutral`: mean embedding (E,) of neutral training speech, in checkpoints of 0.2.
     - `trained_on`, `selected_on`: training and validation speakers by corpus; `split` is the
       fingerprint of the split.
@@ -107,7 +106,7 @@ def _find_fault(values: dict[str, Any]) -> str | None:
     if not all(isinstance(x, float) and abs(x) < 1e4 for x in values.get("neutral", [])):
         return "'neutral' must be a list of numbers"
     if not _is_speaker_prior(values.get("speaker_prior", {}), labels):
-        return "'speaker_prior' must hold means of its labels and seconds of shrinkage"
+        return "'speaker_prior' must hold means of its labels, discriminants and a scale"
     for name in ("trained_on", "selected_on"):
         for ids in values.get(name, {}).values():
             if not isinstance(ids, list) or not all(isinstance(x, str) for x in ids):
@@ -117,22 +116,25 @@ def _find_fault(values: dict[str, Any]) -> str | None:
 
 def _is_speaker_prior(prior: dict[str, Any], labels: list[str]) -> bool:
     """Whether a description's entry `speaker_prior` is empty or well-formed."""
-    means, shrinkage = prior.get("class_means"), prior.get("shrinkage_s")
     if not prior:
         return True
-    if set(prior) != {"class_means", "shrinkage_s"} or not isinstance(means, dict) or not means:
+    if set(prior) != {"class_means", "discriminants", "offset_scale"}:
         return False
-    rows = list(means.values())
-    if not set(means) <= {ANY_SPEECH, *labels} or not all(isinstance(row, list) for row in rows):
+    means, directions, scale = (
+        prior[key] for key in ("class_means", "discriminants", "offset_scale")
+    )
+    if not isinstance(means, dict) or not isinstance(directions, list):
         return False
-    weights: list[Any] = shrinkage if isinstance(shrinkage, list) else [shrinkage]
-    sizes = {len(row) for row in rows} | ({len(weights)} if isinstance(shrinkage, list) else set())
-    numbers = [x for row in rows for x in row]
+    rows = [*means.values(), *directions]
     return (
-        len(sizes) == 1
-        and 0 not in sizes
-        and all(type(x) in (int, float) and abs(x) < 1e4 for x in numbers)
-        and all(type(x) in (int, float) and 0 < x <= 1e6 for x in weights)
+        len(means) > 1
+        and 0 < len(directions) < len(means)
+        and set(means) <= set(labels)
+        and all(isinstance(row, list) and row for row in rows)
+        and len(set(map(len, rows))) == 1
+        and all(type(x) in (int, float) and abs(x) < 1e6 for row in rows for x in row)
+        and type(scale) is float
+        and 0 < scale < 1e6
     )
 
 

@@ -26,7 +26,7 @@ from serdemo.data.dataset import ClipDataset
 from serdemo.data.sampling import BatchOptions
 from serdemo.data.splits import Split
 from serdemo.inference.predictor import Embedder
-from serdemo.inference.speaker_adaptation import prior_clips
+from serdemo.inference.speaker_prior import prior_clips
 from serdemo.nn import checkpoint
 from serdemo.nn.device import device_name, flushed_denormals, pick_device, pick_precision
 from serdemo.nn.model import Model

@@ -18,7 +18,7 @@ from serdemo.evaluation.comparison import Comparison, before_and_after
 from serdemo.evaluation.scoring import Report, calibrate, evaluate
 from serdemo.evaluation.speaker_verification import verify_all
 from serdemo.inference.predictor import Embedder, Predictor
-from serdemo.inference.speaker_adaptation import measure_speaker_prior
+from serdemo.inference.speaker_prior import measure_speaker_prior
 from serdemo.metrics.significance import compare_to_chance
 from serdemo.metrics.verification import Verification
 from serdemo.nn.checkpoint_files import REPORT

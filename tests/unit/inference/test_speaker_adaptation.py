@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,20 @@ from serdemo.experiments.neutral import measure
 from serdemo.inference.aggregation import Window
 from serdemo.inference.predictor import Predictor
 from serdemo.inference.speaker_adaptation import (
-    NEUTRAL_SHRINKAGE_S,
     SpeakerAdapter,
-    SpeakerPrior,
+    estimate_offset,
     estimate_speaker_offset,
-    fit_speaker_prior,
-    measure_speaker_prior,
     speech_seconds,
+)
+from serdemo.inference.speaker_prior import (
+    CLIP_S,
+    LABELLED_CLIPS,
+    MAX_PRIOR_CLIPS,
+    MAX_TRUST,
+    SpeakerPrior,
+    estimate_prior,
+    measure_speaker_prior,
+    prior_clips,
 )
 from serdemo.inference.speaker_tracking import SpeakerTracker
 from serdemo.nn.description import Description, read_description, write_description
@@ -39,19 +45,29 @@ MEANS = 4 * np.eye(len(LABELS), SIZE, dtype=np.float32)
 OFFSET = np.linspace(-1.5, 1.5, SIZE).astype(np.float32)
 
 
-def prior_of(means: dict[str, Any], shrinkage_s: Any = 5.0) -> SpeakerPrior:
-    entry = {"class_means": {k: list(map(float, v)) for k, v in means.items()}}
-    described = Description(
-        LABELS, "mel", {}, {}, speaker_prior={**entry, "shrinkage_s": shrinkage_s}
-    )
-    prior = SpeakerPrior.of(described)
-    assert prior is not None
-    return prior
+def described(entry: dict[str, Any]) -> Description:
+    return Description(LABELS, "mel", {}, {}, speaker_prior=entry)
+
+
+@pytest.fixture(scope="module")
+def entry() -> dict[str, Any]:
+    """The prior of 60 speakers of two corpora, whose offsets have variance 1 in each dimension."""
+    rng = np.random.default_rng(9)
+    rows, classes, speakers, corpora = [], [], [], []
+    for number in range(60):
+        emotions = [0, 1, 2, 3] * 3 if number % 6 else [0] * 12  # some of one emotion
+        rows.append(speak(emotions, rng, rng.standard_normal(SIZE)))
+        classes += [LABELS[emotion] for emotion in emotions]
+        speakers += [str(number)] * 12
+        corpora += ["one" if number < 40 else "two"] * 12
+    return estimate_prior(np.concatenate(rows), classes, speakers, corpora)
 
 
 @pytest.fixture
-def prior() -> SpeakerPrior:
-    return prior_of(dict(zip(LABELS, MEANS, strict=True)))
+def prior(entry: dict[str, Any]) -> SpeakerPrior:
+    prior = SpeakerPrior.of(described(entry))
+    assert prior is not None
+    return prior
 
 
 def classify(rows: np.ndarray) -> np.ndarray:
@@ -70,21 +86,38 @@ def recall(rows: np.ndarray, emotions: list[int]) -> float:
     return float((classify(rows).argmax(1) == emotions).mean())
 
 
-def test_the_offset_of_a_speaker_is_recovered(prior: SpeakerPrior) -> None:
+def test_the_prior_is_that_of_the_speakers_it_is_estimated_from(prior: SpeakerPrior) -> None:
+    assert prior.names == LABELS and prior.unlabelled
+    np.testing.assert_allclose(prior.class_means, MEANS, atol=0.6)
+    np.testing.assert_allclose(prior.mean, prior.class_means.mean(0))
+    assert prior.discriminants.shape == (SIZE, 3)
+    within = 0.5 * np.linalg.norm(prior.discriminants, axis=0)  # deviation of a clip along each
+    np.testing.assert_allclose(within, 1, atol=0.15)
+    assert prior.offset_scale == pytest.approx(np.sqrt(SIZE - 3), rel=0.15)
+    np.testing.assert_allclose(
+        prior.span.T @ (prior.class_means - prior.mean).T @ np.ones(4), 0, atol=1e-4
+    )
+
+
+def test_part_of_what_a_voice_differs_by_is_its_offset(prior: SpeakerPrior) -> None:
     rng = np.random.default_rng(0)
-    emotions = list(rng.integers(4, size=60))
+    emotions = [0, 1, 2, 3] * 15
     rows = speak(emotions, rng)
-    found = prior.estimate(rows, np.full(60, 3.0), classify)
-    np.testing.assert_allclose(found, OFFSET * 180 / 185, atol=0.3)
     adapter = SpeakerAdapter(prior)
     assert adapter.offset is None and adapter.trust == 0 == adapter.speech_s
-    for row, emotion in zip(rows, emotions, strict=True):
-        adapter.update(row, 3.0, label=LABELS[emotion])
-    assert adapter.speech_s == pytest.approx(180)
-    assert adapter.trust == pytest.approx(180 / 185)
-    assert adapter.offset is not None
-    exact = (rows - MEANS[emotions]).mean(0) * 180 / 185
-    np.testing.assert_allclose(adapter.offset, exact, atol=1e-4)
+    for row in rows:
+        adapter.update(row, 2.7)
+    assert adapter.speech_s == pytest.approx(162)
+    assert adapter.offset is not None and 0.6 < adapter.trust <= MAX_TRUST
+    expected = adapter.trust * (rows.mean(0) - prior.mean)
+    np.testing.assert_allclose(adapter.offset, expected, atol=1e-4)
+    np.testing.assert_allclose(adapter.offset, MAX_TRUST * OFFSET, atol=0.4)
+    spread = (rows @ prior.discriminants).var(0, ddof=1) * 59
+    direct = prior.trust(60, rows.mean(0), spread)
+    assert adapter.trust == pytest.approx(direct, rel=1e-6)
+    np.testing.assert_allclose(
+        estimate_offset(prior, rows, [2.0] * 60), adapter.offset, atol=1e-4
+    )  # a short clip counts as one
     adapter.reset()
     assert adapter.offset is None
 
@@ -92,45 +125,68 @@ def test_the_offset_of_a_speaker_is_recovered(prior: SpeakerPrior) -> None:
 def test_an_offset_that_misleads_is_taken_away(prior: SpeakerPrior) -> None:
     rng = np.random.default_rng(1)
     offset = 3.4 * np.eye(SIZE)[1] - 1.5 * np.eye(SIZE)[0]  # angry lies near happy
+    offset += np.r_[np.zeros(4), np.full(SIZE - 4, 1.5)]  # as unlike others elsewhere
     emotions = list(rng.integers(4, size=400))
     rows = speak(emotions, rng, offset)
-    found = prior.estimate(rows[:40], np.full(40, 3.0), classify)
+    found = estimate_offset(prior, rows[:40], [3.0] * 40)
     assert recall(rows - found, emotions) > recall(rows, emotions) + 0.1
 
 
 @pytest.mark.parametrize("emotion", range(4))
 def test_one_emotion_alone_costs_little(prior: SpeakerPrior, emotion: int) -> None:
     rng = np.random.default_rng(2)
-    rows = speak([emotion] * 20, rng, 0 * OFFSET)
-    found = prior.estimate(rows, np.full(20, 3.0), classify)
+    voice = np.r_[np.zeros(4), np.random.default_rng(emotion).standard_normal(SIZE - 4)]
+    rows = speak([emotion] * 10, rng, voice)
+    found = estimate_offset(prior, rows, [3.0] * 10)
     emotions = list(rng.integers(4, size=400))
-    others = speak(emotions, rng, 0 * OFFSET)
+    others = speak(emotions, rng, voice)
     assert recall(others - found, emotions) >= recall(others, emotions) - 0.01
-    plain = prior_of({"any": MEANS.mean(0)})  # which plain centring does not bear
-    wrong = plain.estimate(rows, np.full(20, 3.0), classify)
-    assert recall(others - wrong, emotions) < recall(others, emotions) - 0.05
+    centred = rows.mean(0) - prior.mean  # which nothing bears out
+    assert recall(others - centred, emotions) < recall(others, emotions) - 0.05
 
 
-def test_the_prior_decides_how_far_to_go() -> None:
-    adapter = SpeakerAdapter(prior_of({"any": np.zeros(SIZE)}, list(np.arange(1.0, SIZE + 1))))
-    adapter.update(np.ones(SIZE), 4.0, np.full(4, 0.25))
-    expected = 4 / (4 + np.arange(1.0, SIZE + 1))
-    np.testing.assert_allclose(adapter.offset, expected, rtol=1e-6)  # type: ignore[arg-type]
-    assert adapter.trust == pytest.approx(expected.mean())
-    with pytest.raises(SerdemoError, match="no mean of happy speech"):
-        adapter.update(np.ones(SIZE), 4.0, label="happy")
-    adapter.update(np.ones(SIZE), 0.0, np.full(4, 0.25))
-    assert adapter.speech_s == 4
+def test_trust_grows_with_clips_variety_and_unlikeness(prior: SpeakerPrior) -> None:
+    mean, scatter = prior.mean + OFFSET, np.full(3, 1.0)
+    trusts = [
+        prior.trust(clips, mean, spread * (clips - 1) * scatter)
+        for clips, spread in ((2, 1.0), (10, 1.0), (10, 2.0), (40, 2.0))
+    ]
+    assert 0 < trusts[0] < trusts[1] < trusts[2] < trusts[3] < MAX_TRUST
+    assert prior.trust(10, prior.mean + 1.5 * OFFSET, 9 * scatter) > trusts[1]
+    assert prior.trust(1, mean, 0 * scatter) < 1e-3
+    assert prior.trust(10, prior.mean, 9 * scatter) < 1e-6
+
+
+def test_a_known_emotion_is_trusted_at_once(prior: SpeakerPrior) -> None:
+    (row,) = speak([2], np.random.default_rng(5))
+    adapter = SpeakerAdapter(prior)
+    adapter.update(row, LABELLED_CLIPS * CLIP_S, "neutral")
+    assert adapter.trust == pytest.approx(0.5)
+    assert adapter.offset is not None
+    np.testing.assert_allclose(adapter.offset, (row - prior.class_means[2]) / 2, atol=1e-5)
+    adapter.update(row, 1.0)  # one second of unknown emotion changes next to nothing
+    np.testing.assert_allclose(adapter.offset, (row - prior.class_means[2]) / 2, atol=1e-3)
+    with pytest.raises(SerdemoError, match="no mean of proud speech"):
+        adapter.update(row, 4.0, "proud")
+    before = adapter.speech_s
+    adapter.update(row, 0.0)
+    assert adapter.speech_s == before
 
 
 def test_a_state_returns_from_a_browser(prior: SpeakerPrior) -> None:
     adapter = SpeakerAdapter(prior)
-    adapter.update(OFFSET, 7.25, np.full(4, 0.25))
+    for row in speak([0, 1, 2, 3], np.random.default_rng(6)):
+        adapter.update(row, 4.0)
+    adapter.update(OFFSET, 7.25, "sad")
     text = json.dumps(adapter.to_json())
-    assert len(text) < 400
+    assert len(text) < 700
     again = SpeakerAdapter.from_json(prior, json.loads(text))
-    assert again.speech_s == 7.25
-    np.testing.assert_allclose(again.offset, adapter.offset, rtol=1e-4)  # type: ignore[arg-type]
+    assert again.speech_s == 23.25
+    assert again.trust == pytest.approx(adapter.trust, rel=1e-3)
+    np.testing.assert_allclose(again.offset, adapter.offset, rtol=1e-3)  # type: ignore[arg-type]
+    again.update(OFFSET, 2.7)
+    adapter.update(OFFSET, 2.7)
+    np.testing.assert_allclose(again.offset, adapter.offset, rtol=1e-3)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -141,9 +197,11 @@ def test_a_state_returns_from_a_browser(prior: SpeakerPrior) -> None:
         ({"mean": [float("nan")] * SIZE}, "damaged"),
         ({"mean": [1e9] * SIZE}, "damaged"),
         ({"mean": ["0"] * SIZE}, "damaged"),
-        ({"speech_s": None}, "damaged"),
-        ({"speech_s": True}, "damaged"),
-        ({"speech_s": float("inf")}, "damaged"),
+        ({"scatter": None}, "damaged"),
+        ({"counts": None}, "damaged"),
+        ({"counts": [True, 1.0, 1.0]}, "damaged"),
+        ({"counts": [float("inf"), 1.0, 1.0]}, "damaged"),
+        ({"counts": [1.0, 1.0, 1.0]}, "damaged"),  # labelled, without a deviation
         ({"voice": ["x"]}, "damaged"),
     ],
 )
@@ -158,6 +216,12 @@ def test_a_state_that_is_none_is_refused(
             SpeakerTracker.from_json(prior, nothing, True)
 
 
+def test_counts_below_zero_are_none(prior: SpeakerPrior) -> None:
+    state = {**SpeakerTracker(prior).to_json(), "counts": [-5.0, -3.0, -1.0]}
+    adapter = SpeakerTracker.from_json(prior, state, True).adapter
+    assert (adapter.speech_s, adapter.trust, adapter.offset) == (0, 0, None)
+
+
 def window(start_s: float, stop_s: float, ratio: float = 1.0, whole: bool = False) -> Window:
     start, stop = (round(s * waveform.SAMPLE_RATE) for s in (start_s, stop_s))
     return Window(start, stop, np.zeros(0, np.float32), ratio, whole)
@@ -168,7 +232,7 @@ def test_speech_in_windows_that_overlap_counts_once(prior: SpeakerPrior) -> None
     assert speech_seconds(windows) == pytest.approx(1 + 0.25 + 2)
     tracker = SpeakerTracker(prior)
     for one in windows:
-        tracker.update(one, OFFSET, np.full(4, 0.25))
+        tracker.update(one, OFFSET)
     assert tracker.adapter.speech_s == pytest.approx(3.25)
 
 
@@ -182,60 +246,65 @@ def test_another_voice_starts_the_estimate_anew(prior: SpeakerPrior) -> None:
         assert tracker.wants_voice(part) and not tracker.wants_voice(part)
         voice = (voices[number >= 6] + 0.1 * rng.standard_normal(8)).astype(np.float32)
         (row,) = speak([number % 4], rng, (1 if number < 6 else -1) * OFFSET)
-        tracker.update(part, row, classify(row[None])[0], voice)
+        tracker.update(part, row, voice)
         learnt.append(tracker.adapter.speech_s)
     assert tracker.changes == 1
     assert learnt[:6] == [3, 6, 9, 12, 15, 18] and learnt[-1] < 18
     state = json.loads(json.dumps(tracker.to_json()))
     again = SpeakerTracker.from_json(prior, state, True)
     for number in range(2):  # the first voice is back, after a reload
-        again.update(window(3 * number, 3 * number + 3), OFFSET, np.eye(4)[0], voices[0])
+        again.update(window(3 * number, 3 * number + 3), OFFSET, voices[0])
     assert again.changes == 1 and again.adapter.speech_s == 3
     assert not SpeakerTracker(prior, grows=False).wants_voice(window(0, 3))
     assert not SpeakerTracker(prior).wants_voice(window(0, 3, ratio=0.2))
 
 
-def test_means_of_emotions_are_freed_from_their_speakers() -> None:
-    rng = np.random.default_rng(4)
-    offsets = {name: 3 * rng.standard_normal(SIZE) for name in "abcd"}
-    rows, emotions, speakers = [], [], []
-    for speaker, offset in offsets.items():
-        for emotion in range(4) if speaker != "d" else (0,):  # one speaker of one emotion
-            for _ in range(20):
-                rows.append(MEANS[emotion] + offset)
-                emotions.append(LABELS[emotion])
-                speakers.append(speaker)
-    entry = fit_speaker_prior(np.array(rows, np.float32), emotions, speakers)
-    assert entry["shrinkage_s"] > 0 and list(entry["class_means"]) == list(LABELS)
-    centre = np.mean(list(offsets.values()), axis=0)
-    np.testing.assert_allclose(list(entry["class_means"].values()), MEANS + centre, atol=1e-2)
+def test_what_tells_nothing_of_speakers_gives_no_prior() -> None:
+    rows = speak([0, 1, 0, 1], np.random.default_rng(7))
+    assert estimate_prior(rows, ["sad"] * 4, ["a", "b", "a", "b"], ["c"] * 4) == {}
+    assert estimate_prior(rows, ["sad", "angry"] * 2, ["a"] * 4, ["c"] * 4) == {}
+    alike = np.ones((4, 3), np.float32)  # nothing varies, and yet no number is lost
+    entry = estimate_prior(alike, ["sad", "angry"] * 2, ["a", "a", "b", "b"], ["c"] * 4)
+    assert np.isfinite([*entry["discriminants"], *entry["class_means"].values()]).all()
+
+
+GOOD = {"class_means": {"angry": [0.0, 1.0], "sad": [1.0, 0.0]}, "discriminants": [[1.0, 0.0]]}
+GOOD |= {"offset_scale": 1.0}
 
 
 @pytest.mark.parametrize(
-    "entry",
+    "change",
     [
-        {"class_means": {"angry": [0.0]}},
-        {"class_means": {}, "shrinkage_s": 1.0},
-        {"class_means": {"proud": [0.0]}, "shrinkage_s": 1.0},
-        {"class_means": {"angry": []}, "shrinkage_s": 1.0},
-        {"class_means": {"angry": [0.0], "sad": [0.0, 1.0]}, "shrinkage_s": 1.0},
-        {"class_means": {"angry": ["0"]}, "shrinkage_s": 1.0},
-        {"class_means": {"angry": [0.0]}, "shrinkage_s": 0.0},
-        {"class_means": {"angry": [0.0]}, "shrinkage_s": [1.0, 2.0]},
+        {"class_means": {"angry": [0.0, 1.0]}},
+        {"class_means": {}},
+        {"class_means": [[0.0, 1.0]]},
+        {"class_means": {"angry": [0.0, 1.0], "proud": [1.0, 0.0]}},
+        {"class_means": {"angry": [], "sad": []}, "discriminants": [[]]},
+        {"class_means": {"angry": [0.0, 1.0], "sad": [1.0]}},
+        {"class_means": {"angry": ["0", 1.0], "sad": [1.0, 0.0]}},
+        {"discriminants": []},
+        {"discriminants": [[1.0]]},
+        {"discriminants": [[1.0, 0.0], [0.0, 1.0]]},
+        {"discriminants": [1.0, 0.0]},
+        {"discriminants": [[float("nan"), 0.0]]},
+        {"offset_scale": 0.0},
+        {"offset_scale": "1"},
+        {"more": 1},
     ],
 )
-def test_a_malformed_prior_is_refused(entry: dict[str, Any]) -> None:
+def test_a_malformed_prior_is_refused(change: dict[str, Any]) -> None:
     values = {"format": 2, "labels": list(LABELS), "encoder": "mel"}
-    values |= {"encoder_options": {}, "head_options": {}, "speaker_prior": entry}
+    values |= {"encoder_options": {}, "head_options": {}}
+    Description.from_json({**values, "speaker_prior": GOOD}, "it")
+    values["speaker_prior"] = {**GOOD, **change}
     with pytest.raises(SerdemoError, match="'speaker_prior' must hold means of its labels"):
         Description.from_json(values, "it")
 
 
 def test_a_prior_of_another_size_does_not_load(folder: Path) -> None:
-    described = read_description(folder)
-    means = {"class_means": {"sad": [0.0] * 3}, "shrinkage_s": 1.0}
-    write_description(folder, replace(described, speaker_prior=means))
-    with pytest.raises(SerdemoError, match="the mean of sad speech has 3 numbers, an embedding 8"):
+    before = read_description(folder)
+    write_description(folder, replace(before, speaker_prior=GOOD))
+    with pytest.raises(SerdemoError, match="mean of angry speech has 2 numbers, an embedding 8"):
         Predictor(folder, device="cpu")
 
 
@@ -247,8 +316,8 @@ def spoken(seconds: float) -> waveform.Clip:
 def folder(tmp_path: Path, tiny_checkpoint: Path) -> Path:
     """The tiny checkpoint with a mean of neutral speech as in 0.2, all zeros."""
     shutil.copytree(tiny_checkpoint, tmp_path / "tiny")
-    described = read_description(tmp_path / "tiny")
-    write_description(tmp_path / "tiny", replace(described, neutral=[0.0] * 8))
+    before = read_description(tmp_path / "tiny")
+    write_description(tmp_path / "tiny", replace(before, neutral=[0.0] * 8))
     return tmp_path / "tiny"
 
 
@@ -257,7 +326,7 @@ def test_neutral_speech_calibrates_a_checkpoint_of_before(folder: Path) -> None:
     found = estimate_speaker_offset(predictor, clip).adapter
     assert 2.0 <= found.speech_s <= 3.0
     mean = predictor.embeddings([clip.samples])[0]
-    share = found.speech_s / (found.speech_s + NEUTRAL_SHRINKAGE_S)
+    share = found.speech_s / (found.speech_s + LABELLED_CLIPS * CLIP_S)
     assert found.offset is not None and found.trust == pytest.approx(share)
     np.testing.assert_allclose(found.offset, share * mean, rtol=1e-5)
     prior = SpeakerPrior.of(predictor.description)
@@ -295,10 +364,16 @@ def test_a_prior_is_measured_on_labelled_clips(folder: Path, corpus_root: Path) 
     entry = measure_speaker_prior(predictor, clips)
     assert set(entry["class_means"]) == {u.emotion for u in clips} & set(predictor.labels)
     assert all(len(mean) == 8 for mean in entry["class_means"].values())
+    assert len(entry["discriminants"]) == len(entry["class_means"]) - 1
     write_description(folder, replace(predictor.description, speaker_prior=entry))
     prior = SpeakerPrior.of(Predictor(folder, device="cpu").description)
     assert prior is not None and prior.unlabelled
     assert measure_speaker_prior(predictor, [replace(u, emotion="boredom") for u in clips]) == {}
+    many = [replace(clips[0], corpus=str(n % 7), emotion=LABELS[n % 4]) for n in range(9000)]
+    chosen = prior_clips(LABELS, many)
+    assert MAX_PRIOR_CLIPS - 28 < len(chosen) <= MAX_PRIOR_CLIPS
+    assert [u for u, _ in prior_clips(["sad"], many[3::4])] != many[3::4]
+    assert len(prior_clips(LABELS, many[:40])) == 40  # few are taken all
 
 
 def test_the_measurement_scores_the_same_clips_both_ways(
@@ -323,7 +398,6 @@ def test_the_measurement_scores_the_same_clips_both_ways(
     full = measure(predictor, voices, draws=3, seconds=2.5)["simple"]
     assert full["draws"] == 3
     assert full["gain"] == pytest.approx(full["uar_calibrated"] - full["uar"])
-    shrink: Callable[..., Any] = lambda _, mean, speech_s: 0 * mean.astype(np.float32)  # noqa: E731
-    monkeypatch.setattr(SpeakerPrior, "shrink", shrink)
+    monkeypatch.setattr(SpeakerAdapter, "offset", np.zeros(8, np.float32))
     none = measure(predictor, voices, draws=3, seconds=2.5)["simple"]
     assert none["gain"] == 0.0 and none["uar"] == full["uar"]
