@@ -1,7 +1,7 @@
 """Adaptation to a speaker: an estimate of the voice's offset is subtracted from its embeddings.
 
 The estimate rests on sums of the voice's embeddings, never on sound. Speech of a known emotion is
-the labelled case: its deviation from that emotion's mean is trusted by the number of clips alone.
+the labelled case: half of its deviation from that emotion's mean is the offset.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from serdemo.inference.aggregation import Window
 from serdemo.inference.predictor import Embedder
 from serdemo.inference.speaker_prior import (
     CLIP_S,
-    LABELLED_CLIPS,
+    LABELLED_TRUST,
     Rows,
     SpeakerPrior,
     Vector,
@@ -122,7 +122,7 @@ class SpeakerAdapter:
         unlabelled = 0.0
         if sums.clips and self.prior.unlabelled:
             unlabelled = self.prior.trust(sums.clips, sums.mean, sums.scatter)
-        return sums.labelled / (sums.labelled + LABELLED_CLIPS), unlabelled
+        return LABELLED_TRUST * min(1.0, sums.labelled), unlabelled
 
     def to_json(self) -> dict[str, Any]:
         """The estimate as a small table for a browser to hold."""

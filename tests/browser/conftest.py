@@ -183,7 +183,8 @@ def adapting(predictor: Predictor, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("adapting") / "adapting"
     shutil.copytree(predictor.folder, folder)
     means = {label: [0.0] * predictor.model.options.embedding for label in predictor.labels}
-    prior = {"class_means": means, "shrinkage_s": 10.0}
+    directions = [[10.0] * predictor.model.options.embedding]
+    prior = {"class_means": means, "discriminants": directions, "offset_scale": 1e-3}
     described = replace(description.read_description(folder), speaker_prior=prior)
     description.write_description(folder, described)
     served = build(lambda: Predictor(folder, device="cpu"))

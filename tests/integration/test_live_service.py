@@ -26,7 +26,7 @@ from serdemo.inference.live_service import LiveService
 from serdemo.inference.live_services import LiveServices
 from serdemo.inference.predictor import Predictor
 from serdemo.inference.speaker_adaptation import SpeakerAdapter
-from serdemo.inference.speaker_prior import CLIP_S, LABELLED_CLIPS, require_prior
+from serdemo.inference.speaker_prior import CLIP_S, require_prior
 from serdemo.inference.stream import NO_SPEECH, Stream
 from serdemo.nn import description
 from serdemo.schema.errors import SerdemoError
@@ -449,7 +449,7 @@ def test_a_consumer_gets_every_scored_window_with_its_embedding(
     # A speaker offset moves the scores, not the embeddings that the consumer gets.
     model.description = SimpleNamespace(neutral=[0.0], labels=LABELS, speaker_prior={})
     adapter = SpeakerAdapter(require_prior(model))
-    adapter.update([0.4], LABELLED_CLIPS * CLIP_S, "neutral")  # half of it is subtracted
+    adapter.update([0.4], CLIP_S, "neutral")  # half of it is subtracted
     service.set_speaker_state(handle, adapter.to_json())
     service.push(handle, tone(0.4, 0.5))
     service.flush(handle, 10.0)

@@ -187,7 +187,7 @@ def _about(model: Predictor, instead: str) -> Response:
     """The `model` that answers a stream, `instead` where it stands in for another, and as `voice` how it
     gets used to one: by itself (`adapts`), by neutral speech (`calibrates`); `fingerprint` names the
     model that such a voice belongs to."""
-    from serdemo.inference.speaker_adaptation import SpeakerPrior
+    from serdemo.inference.speaker_prior import SpeakerPrior
 
     prior = SpeakerPrior.of(model.description)
     voice = {

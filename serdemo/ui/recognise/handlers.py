@@ -95,7 +95,7 @@ def answer(predictor: Predictor, recording: Recording) -> view.Answer:
 
 def adapts(predictor: Predictor) -> bool:
     """Whether a model can get used to a voice."""
-    from serdemo.inference.speaker_adaptation import SpeakerPrior
+    from serdemo.inference.speaker_prior import SpeakerPrior
 
     prior = SpeakerPrior.of(predictor.description)
     return prior is not None and prior.unlabelled

@@ -26,7 +26,7 @@ from serdemo.inference.speaker_adaptation import (
 )
 from serdemo.inference.speaker_prior import (
     CLIP_S,
-    LABELLED_CLIPS,
+    LABELLED_TRUST,
     MAX_PRIOR_CLIPS,
     MAX_TRUST,
     SpeakerPrior,
@@ -160,7 +160,7 @@ def test_trust_grows_with_clips_variety_and_unlikeness(prior: SpeakerPrior) -> N
 def test_a_known_emotion_is_trusted_at_once(prior: SpeakerPrior) -> None:
     (row,) = speak([2], np.random.default_rng(5))
     adapter = SpeakerAdapter(prior)
-    adapter.update(row, LABELLED_CLIPS * CLIP_S, "neutral")
+    adapter.update(row, CLIP_S, "neutral")
     assert adapter.trust == pytest.approx(0.5)
     assert adapter.offset is not None
     np.testing.assert_allclose(adapter.offset, (row - prior.class_means[2]) / 2, atol=1e-5)
@@ -326,7 +326,7 @@ def test_neutral_speech_calibrates_a_checkpoint_of_before(folder: Path) -> None:
     found = estimate_speaker_offset(predictor, clip).adapter
     assert 2.0 <= found.speech_s <= 3.0
     mean = predictor.embeddings([clip.samples])[0]
-    share = found.speech_s / (found.speech_s + LABELLED_CLIPS * CLIP_S)
+    share = LABELLED_TRUST * min(1, found.speech_s / CLIP_S)
     assert found.offset is not None and found.trust == pytest.approx(share)
     np.testing.assert_allclose(found.offset, share * mean, rtol=1e-5)
     prior = SpeakerPrior.of(predictor.description)

@@ -456,7 +456,7 @@ def adapting(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) ->
     """A model with a prior, whose means of emotions lie far from what it hears."""
     labels = description.read_description(tiny_checkpoint).labels
     means = {label: [3.0 + n] * 8 for n, label in enumerate(labels)}
-    prior = {"class_means": means, "shrinkage_s": 1.0}
+    prior = {"class_means": means, "discriminants": [[100.0] * 8], "offset_scale": 1e-3}
     return described(tiny_checkpoint, tmp_path_factory.mktemp("adapting"), speaker_prior=prior)
 
 
@@ -514,13 +514,16 @@ def test_a_voice_grows_is_given_to_the_page_and_taken_back_from_it(adapting_page
 
 def test_a_voice_of_another_model_or_no_voice_is_refused(adapting_page: Live) -> None:
     opened = call(adapting_page, "open", rate=waveform.SAMPLE_RATE, adapt=True)
-    mark = opened["voice"]["fingerprint"]
+    good = {"model": opened["voice"]["fingerprint"], "counts": [3.0, 1.0, 0.0]}
+    good |= {"mean": [0.0] * 8, "scatter": [0.0]}
+    restore = {"call": "restore", "stream": opened["stream"], "voice": good}
+    assert adapting_page.call(restore, visitor()) == {}
     for wrong in (
         "text",
-        {"model": "another", "speech_s": 3.0, "mean": [0.0] * 8},
-        {"model": mark, "speech_s": 3.0, "mean": [0.0] * 7},
-        {"model": mark, "speech_s": 3.0, "mean": [1e400] * 8},
-        {"model": mark, "speech_s": "3", "mean": [0.0] * 8},
+        {**good, "model": "another"},
+        {**good, "mean": [0.0] * 7},
+        {**good, "mean": [1e400] * 8},
+        {**good, "counts": ["3", 1.0, 0.0]},
     ):
         asked = {"call": "restore", "stream": opened["stream"], "voice": wrong}
         assert adapting_page.call(asked, visitor())["refused"].endswith(".")
@@ -541,7 +544,7 @@ def test_an_everyday_voice_is_the_labelled_case(tiny_checkpoint: Path, tmp_path:
         known = call(page, "calibrate", stream=stream)
         assert all(isinstance(warning, str) for warning in known["warnings"])
         taken = call(page, "voice", stream=stream)["voice"]
-        assert 2 < taken["speech_s"] <= 6.1
+        assert 2 < taken["counts"][0] <= 6.1
         silent = call(page, "open", rate=waveform.SAMPLE_RATE)["stream"]
         say(page, silent, np.zeros(waveform.SAMPLE_RATE, np.float32))
         assert "speech were heard" in call(page, "calibrate", stream=silent)["refused"]

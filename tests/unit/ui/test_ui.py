@@ -504,7 +504,8 @@ def adaptive(tiny_checkpoint: Path, tmp_path: Path) -> WarmPredictor:
     """A model that gets used to voices."""
     shutil.copytree(tiny_checkpoint, tmp_path / "tiny")
     described = description.read_description(tmp_path / "tiny")
-    prior = {"class_means": {label: [2.0] * 8 for label in described.labels}, "shrinkage_s": 1.0}
+    means = {label: [2.0] * 8 for label in described.labels}
+    prior = {"class_means": means, "discriminants": [[100.0] * 8], "offset_scale": 1e-3}
     description.write_description(tmp_path / "tiny", replace(described, speaker_prior=prior))
     return WarmPredictor(lambda: Predictor(tmp_path / "tiny", device="cpu"))
 
