@@ -198,8 +198,8 @@ class FeatureCache(ABC):
             samples = [self._samples(clips, *missing[key]) for key in block]
             for key, features in zip(block, self.compute_many(samples), strict=True):
                 self._put(key, features)
-            if self.is_full:
-                return
+                if self.is_full:
+                    return
 
     def of_clip(self, clips: ClipDataset, index: int, view: int = 0) -> np.ndarray:
         """The features of a view of a clip, computed where they are not cached."""
