@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from serdemo.cli.options import DEVICE, JSON, PATH, ROOT, SPEAKERS, print_json
+from serdemo.cli.options import CORPUS, DEVICE, JSON, PATH, ROOT, SPEAKERS, print_json
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.settings import data_root
 
@@ -230,6 +230,34 @@ def delete(name: str, yes: bool, runs: Path | None) -> None:
             return
     store.delete(entry)
     click.echo(f"{entry.key} is deleted.")
+
+
+@models.command()
+@click.argument("checkpoint", type=PATH)
+@click.argument("run", type=PATH)
+@CORPUS
+@ROOT
+@JSON
+def calibrate(checkpoint: Path, run: Path, corpus: str, root: Path | None, as_json: bool) -> None:
+    """Set the temperature and the "not sure" of CHECKPOINT by how models of RUN, a `crossval --by
+    one-corpus-out` of the same recipe, answer the corpora that they were not trained on."""
+    from dataclasses import asdict
+
+    from serdemo.data import corpora
+    from serdemo.runs.calibration import calibrate_for_strangers
+
+    clips = corpora.load_many(corpus, data_root(root))
+    result = calibrate_for_strangers(
+        checkpoint, run, clips, progress=lambda title: click.echo(title, err=True)
+    )
+    if as_json:
+        print_json(asdict(result))
+        return
+    click.echo(
+        f"Temperature {result.temperature:.2f}, times exp({result.slope:.2f} x novelty); not sure"
+        f" below {result.unsure_below:.0%}. Calibration error {result.ece_unseen:.3f} on unseen"
+        f" speakers, {result.ece_left_out:.3f} on corpora left out."
+    )
 
 
 def _store(runs: Path | None) -> Registry:

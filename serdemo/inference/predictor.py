@@ -13,11 +13,13 @@ from typing import TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from serdemo.audio import quality, vad, waveform
 from serdemo.audio.waveform import Clip, Samples
 from serdemo.data.dataset import collate
 from serdemo.inference.aggregation import Window, aggregate
+from serdemo.inference.novelty import Novelty
 from serdemo.inference.stream import FIRST_S, HOP_S, WHOLE_S, Stream
 from serdemo.nn import checkpoint
 from serdemo.nn.checkpoint_files import bundled_checkpoint as bundled_checkpoint
@@ -102,6 +104,7 @@ class Embedder:
         self.feature_fn = None if feature_fn is None else feature_fn(self.model)
         self.labels = self.description.labels
         self.unsure_below = self.description.unsure_below
+        self.novelty = Novelty.from_json(self.description.novelty)
         self.speech = vad.SpeechDetector()
         options = self.model.options
         # An image holds a fixed number of seconds, in training and in inference.
@@ -224,12 +227,20 @@ class Embedder:
         )
 
     def classify(self, embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Probabilities (n, C) of embeddings (n, E), with the checkpoint's temperature."""
+        """Probabilities (n, C) of embeddings (n, E), with the checkpoint's temperature, which grows with
+        their novelty where that was measured."""
+        scaled = self.logits(embeddings) / self.description.temperature
+        if self.novelty is not None:
+            scaled /= self.novelty.temperatures(embeddings, 1.0)[:, None]
+        probabilities: NDArray[np.float64] = softmax(scaled, axis=1)
+        return probabilities
+
+    def logits(self, embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Logits (n, C) of embeddings (n, E)."""
         with self._lock, torch.inference_mode():
             logits = self.model.classify(torch.from_numpy(embeddings).to(self.device))
         # To the CPU first: not every device knows double precision.
-        scaled = logits.cpu().double() / self.description.temperature
-        return scaled.softmax(dim=1).numpy()
+        return logits.cpu().double().numpy()
 
     def embeddings(self, waves: Sequence[Samples]) -> NDArray[np.float32]:
         """Embeddings (n, E) of windows of 16 kHz samples, each (N,), in batches of like length."""

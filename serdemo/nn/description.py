@@ -30,6 +30,8 @@ class Description:
     - `speaker_prior`: what adaptation to a speaker starts from, empty where unknown: `class_means`, the
       mean embedding (E,) of each emotion's training speech; `discriminants`, D directions (E,) that
       tell them apart; `offset_scale`, the size of the speakers' offsets in all others.
+    - `novelty`: by what the temperature grows with the distance from the training corpora: `centroids`,
+      the mean embedding (E,) of each corpus, `scales` (E,) and `slope`. Empty where it does not.
     - `neutral`: mean embedding (E,) of neutral training speech, in checkpoints of 0.2.
     - `trained_on`, `selected_on`: training and validation speakers by corpus; `split` is the
       fingerprint of the split.
@@ -48,6 +50,7 @@ class Description:
     unsure_below: float = 0.0
     neutral: list[float] = field(default_factory=list)
     speaker_prior: dict[str, Any] = field(default_factory=dict)
+    novelty: dict[str, Any] = field(default_factory=dict)
     trained_on: dict[str, list[str]] = field(default_factory=dict)
     selected_on: dict[str, list[str]] = field(default_factory=dict)
     split: str = ""
@@ -107,11 +110,29 @@ def _find_fault(values: dict[str, Any]) -> str | None:
         return "'neutral' must be a list of numbers"
     if not _is_speaker_prior(values.get("speaker_prior", {}), labels):
         return "'speaker_prior' must hold means of its labels, discriminants and a scale"
+    if not _is_novelty(values.get("novelty", {})):
+        return "'novelty' must hold centroids, positive scales and a slope"
     for name in ("trained_on", "selected_on"):
         for ids in values.get(name, {}).values():
             if not isinstance(ids, list) or not all(isinstance(x, str) for x in ids):
                 return f"{name!r} must map a corpus to its speakers"
     return None
+
+
+def _is_novelty(novelty: dict[str, Any]) -> bool:
+    """Whether a description's entry `novelty` is empty or well-formed."""
+    if not novelty:
+        return True
+    centroids, scales = novelty.get("centroids"), novelty.get("scales")
+    if set(novelty) != {"centroids", "scales", "slope"} or not isinstance(centroids, dict):
+        return False
+    rows = [*centroids.values(), scales, [novelty["slope"]]]
+    if not centroids or not all(isinstance(row, list) for row in rows):
+        return False
+    sizes = {len(row) for row in rows[:-1]}
+    numbers = [x for row in rows for x in row]
+    finite = all(type(x) in (int, float) and abs(x) < 1e4 for x in numbers)
+    return len(sizes) == 1 and finite and all(x > 0 for x in scales) and novelty["slope"] >= 0
 
 
 def _is_speaker_prior(prior: dict[str, Any], labels: list[str]) -> bool:
