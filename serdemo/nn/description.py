@@ -123,7 +123,8 @@ def _is_novelty(novelty: dict[str, Any]) -> bool:
     """Whether a description's entry `novelty` is empty or well-formed."""
     if not novelty:
         return True
-    centroids, scales = novelty.get("centroids"), novelty.get("scales")
+    centroids: Any = novelty.get("centroids")
+    scales: Any = novelty.get("scales")
     if set(novelty) != {"centroids", "scales", "slope"} or not isinstance(centroids, dict):
         return False
     rows = [*centroids.values(), scales, [novelty["slope"]]]
