@@ -98,7 +98,11 @@ def load(folder: Path | str, device: str | torch.device = "cpu") -> tuple[Model,
         if not state[name].isfinite().all():
             problem = f"{name} holds values that are not finite"
             raise SerdemoError(f"{folder.name} is damaged: {problem}.")
-    means = {"neutral": description.neutral, **description.speaker_prior.get("class_means", {})}
+    means = {
+        "neutral": description.neutral,
+        **description.speaker_prior.get("class_means", {}),
+        **description.novelty.get("centroids", {}),
+    }
     for name, mean in means.items():
         if len(mean) not in (0, model.options.embedding):
             raise SerdemoError(
