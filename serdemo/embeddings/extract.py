@@ -18,7 +18,7 @@ from serdemo import __version__
 from serdemo.data.array_cache import ArrayCache, CacheOptions, digest
 from serdemo.embeddings.parquet_limits import TEXT_COLUMNS
 from serdemo.embeddings.table import Table
-from serdemo.nn.checkpoint_files import DESCRIPTION, WEIGHTS
+from serdemo.nn.checkpoint_files import DESCRIPTION, weight_files
 from serdemo.nn.description import read_description
 from serdemo.nn.provenance import seen_speakers
 from serdemo.schema.errors import SerdemoError
@@ -91,7 +91,7 @@ def embed(
 
 def checkpoint_digest(folder: Path) -> str:
     """Digest of a checkpoint's content, stored in tables; raises SerdemoError when it is none."""
-    files = [recovered_path(folder) / name for name in (WEIGHTS, DESCRIPTION)]
+    files = [*weight_files(folder), recovered_path(folder) / DESCRIPTION]
     if not all(file.is_file() for file in files):
         read_description(folder)  # raises with the reason
     return digest(PROCEDURE, *files)

@@ -15,13 +15,15 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from serdemo.nn import encoders
-from serdemo.nn.checkpoint_files import DESCRIPTION, WEIGHTS, read_tensors
+from serdemo.nn.checkpoint_files import DESCRIPTION, is_weights, read_tensors
 from serdemo.nn.description import Description, read_description
 from serdemo.nn.model import HeadOptions, Model
+from serdemo.nn.weights import Bits, read_weights, write_weights
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.files import read_json, recovered_path, replace_folder, write_json
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+HALF_ROUNDING = 1e-3  # of a value in [-1, 1], twice
 STATE_TENSORS, STATE_VALUES = "state.safetensors", "state.json"
 
 # Former names of tensors in a model -> present names.
@@ -55,22 +57,39 @@ def build(description: Description, name: str = "the checkpoint") -> Model:
         raise SerdemoError(f"{name} cannot be built: {problem}") from problem
 
 
-def save(folder: Path, model: Model, description: Description, *, half: bool = True) -> None:
-    """Write a checkpoint atomically, in half precision if `half`; the folder's other files stay."""
+def save(
+    folder: Path,
+    model: Model,
+    description: Description,
+    *,
+    bits: Bits = 16,
+    max_file_bytes: int | None = None,
+) -> None:
+    """Write a checkpoint atomically; the folder's other files stay.
+
+    Weights have 32, 16 or 8 `bits`, see `write_weights`, and files of at most `max_file_bytes` each.
+    """
     folder = folder.resolve()
+    rounding = HALF_ROUNDING if bits < 32 else 0.0
 
     def write(target: Path) -> None:
         for file in folder.iterdir() if folder.exists() else ():
-            if file.is_file() and file.name not in (WEIGHTS, DESCRIPTION):
+            if file.is_file() and not is_weights(file.name) and file.name != DESCRIPTION:
                 shutil.copy2(file, target / file.name)
-        state = {
-            name: (value.half() if half and value.is_floating_point() else value).contiguous().cpu()
-            for name, value in model.state_dict().items()
-        }
-        save_file(state, target / WEIGHTS)
+        state = model.state_dict()
+        for name, value in constants(model).items():
+            if torch.allclose(state[name].cpu(), value, rtol=0, atol=rounding):
+                del state[name]
+        write_weights(target, state, bits, max_file_bytes)
         write_json(target / DESCRIPTION, asdict(description))
 
     replace_folder(folder, write)
+
+
+def constants(model: Model) -> dict[str, Tensor]:
+    """Tensors of a model that a checkpoint need not store: they follow from its description."""
+    of_encoder: dict[str, Tensor] = getattr(model.encoder, "constants", dict)()
+    return {f"encoder.{name}": value for name, value in of_encoder.items()}
 
 
 def load(folder: Path | str, device: str | torch.device = "cpu") -> tuple[Model, Description]:
@@ -81,7 +100,7 @@ def load(folder: Path | str, device: str | torch.device = "cpu") -> tuple[Model,
     folder = Path(folder).resolve()
     description = read_description(folder)
     model = build(description, folder.name)
-    state = current_names(read_tensors(recovered_path(folder) / WEIGHTS))
+    state = {**constants(model), **current_names(read_weights(folder))}
     expected = model.state_dict()
     misfit = f"{folder.name} does not fit its description:"
     for name in sorted(set(expected) ^ set(state)):

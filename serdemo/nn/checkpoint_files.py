@@ -1,8 +1,9 @@
-"""Files of a checkpoint folder: bundled checkpoints, and safe reading of tensors."""
+"""Files of a checkpoint folder: bundled checkpoints, names of weights, and safe reading of tensors."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
@@ -12,11 +13,15 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError, safe_open
 
 from serdemo.schema.errors import SerdemoError
+from serdemo.schema.files import read_json, recovered_path
 
 if TYPE_CHECKING:  # importing torch takes a second, and few commands read tensors
     from torch import Tensor
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
+INDEX = f"{WEIGHTS}.index.json"  # of weights in several files, as transformers writes them
+SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
+SCALE = ".scale"  # ends the name of the scales of a matrix in 8 bits
 REPORT = "report.json"  # scores on the test clips, beside them
 SHIPPED = "compact"
 SMALLEST = "compact"  # answers live sound where the shipped default is too slow
@@ -53,10 +58,68 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         return {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
 
 
-def count_parameters(path: Path) -> int:
-    """Number of values in a safetensors file, from its header; raises SerdemoError as `read_tensors`."""
-    with _open_safetensors(path) as file:
-        return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+def is_weights(name: str) -> bool:
+    """Whether a file of this name holds weights, or is the index of files that do."""
+    return name in (WEIGHTS, INDEX) or SHARD.fullmatch(name) is not None
+
+
+def has_weights(folder: Path) -> bool:
+    """Whether a folder holds weights in one file, or the index of several."""
+    return any((recovered_path(folder) / name).is_file() for name in (WEIGHTS, INDEX))
+
+
+def read_index(folder: Path) -> dict[str, str]:
+    """Name of the file that holds each tensor; raises SerdemoError for an index that is damaged."""
+    index = read_json(recovered_path(folder) / INDEX)
+    files = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(files, dict) or not files:
+        raise SerdemoError(f"{folder.resolve().name} is damaged: its {INDEX} lists no tensors.")
+    for file in files.values():
+        if not isinstance(file, str) or not SHARD.fullmatch(file):
+            raise SerdemoError(
+                f"{folder.resolve().name} is refused: {str(file)[:80]!r} in its {INDEX} is no file"
+                " model-00001-of-00002.safetensors beside it."
+            )
+    return files
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The file of a checkpoint's weights, or the index of several and these.
+
+    Raises SerdemoError for an index that is damaged, and for a file that it names and is missing.
+    """
+    path = recovered_path(folder)
+    if (path / WEIGHTS).is_file() or not (path / INDEX).is_file():
+        return [path / WEIGHTS]
+    files = [path / name for name in sorted(set(read_index(folder).values()))]
+    if missing := [file.name for file in files if not file.is_file()]:
+        raise SerdemoError(f"{folder.resolve().name} is incomplete: it lacks {missing[0]}.")
+    return [path / INDEX, *files]
+
+
+def tensor_files(folder: Path) -> list[Path]:
+    """The safetensors files of a checkpoint; raises SerdemoError as `weight_files`."""
+    return [file for file in weight_files(folder) if file.name != INDEX]
+
+
+def weights_bytes(folder: Path) -> int:
+    """Size of a checkpoint's weights in bytes; raises SerdemoError as `weight_files`, or OSError."""
+    return sum(file.stat().st_size for file in weight_files(folder))
+
+
+def count_parameters(folder: Path) -> int:
+    """Number of a checkpoint's weights, without scales, from the headers of its files.
+
+    Raises SerdemoError as `weight_files` and `read_tensors`.
+    """
+    sizes: dict[str, int] = {}
+    for path in tensor_files(folder):
+        with _open_safetensors(path) as file:
+            for name in file.keys():  # noqa: SIM118
+                sizes[name] = math.prod(file.get_slice(name).get_shape())
+    return sum(
+        n for name, n in sizes.items() if name.removesuffix(SCALE) not in sizes.keys() - {name}
+    )
 
 
 @contextmanager

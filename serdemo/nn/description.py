@@ -9,6 +9,7 @@ from typing import Any
 from serdemo.audio.waveform import SAMPLE_RATE
 from serdemo.nn.checkpoint_files import DESCRIPTION as DESCRIPTION
 from serdemo.nn.checkpoint_files import WEIGHTS as WEIGHTS
+from serdemo.nn.checkpoint_files import has_weights
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.files import read_json, recovered_path, write_json
 from serdemo.schema.renamed_options import current_options
@@ -195,7 +196,7 @@ def read_description(folder: Path) -> Description:
     name, folder = folder.resolve().name, recovered_path(folder)
     if not folder.exists():
         raise SerdemoError(f"There is no checkpoint {name}: the folder does not exist.")
-    if not (folder / DESCRIPTION).is_file() or not (folder / WEIGHTS).is_file():
+    if not (folder / DESCRIPTION).is_file() or not has_weights(folder):
         raise SerdemoError(f"{name} is not a checkpoint: it needs {WEIGHTS} and {DESCRIPTION}.")
     return Description.from_json(read_json(folder / DESCRIPTION), name)
 

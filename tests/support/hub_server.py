@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -29,8 +29,10 @@ class Repo:
     private: bool = False
     commits: list[tuple[str, dict[str, bytes]]] = field(default_factory=list)
 
-    def add(self, files: dict[str, bytes]) -> str:
-        before = self.commits[-1][1] if self.commits else {}
+    def add(self, files: dict[str, bytes], deleted: Collection[str] = ()) -> str:
+        before = dict(self.commits[-1][1]) if self.commits else {}
+        for path in deleted:
+            del before[path]
         name = hashlib.sha1(repr((len(self.commits), sorted(files))).encode()).hexdigest()
         self.commits.append((name, {**before, **files}))
         return name
@@ -115,7 +117,12 @@ class Handler(BaseHTTPRequestHandler):
             ]
             return self.say({"transfer": "basic", "objects": objects})
         if found := re.fullmatch(r"/api/models/([^/]+/[^/]+)/commit/main", path):
-            commit = self.hub.repos[found[1]].add(self.committed(body))
+            deleted = [
+                line["value"]["path"]
+                for line in map(json.loads, body.splitlines())
+                if line["key"] == "deletedFile"
+            ]
+            commit = self.hub.repos[found[1]].add(self.committed(body), deleted)
             return self.say({"commitUrl": f"{self.hub.url}/{found[1]}", "commitOid": commit})
         return self.say({"error": "not found"}, 404)
 

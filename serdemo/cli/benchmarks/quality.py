@@ -52,11 +52,10 @@ def measure(folder: Path, root: Path | None, names: str | None, cut: float) -> d
             predictions.append(whole)
         else:
             rows.append(_verification_row(predictor, name, clips, reported))
-    weights = folder / checkpoint_files.WEIGHTS
     return {
         "checkpoint": description.name,
         "parameters": description.metrics.get("parameters", 0),
-        "megabytes": weights.stat().st_size / 1e6,
+        "megabytes": checkpoint_files.weights_bytes(folder) / 1e6,
         "cut_s": cut,
         "corpora": rows,
         "together": _overall(rows, predictions),

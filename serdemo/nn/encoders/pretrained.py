@@ -18,9 +18,10 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from serdemo.nn.checkpoint_files import DESCRIPTION, WEIGHTS, read_tensors, source_folder
+from serdemo.nn.checkpoint_files import DESCRIPTION, source_folder
 from serdemo.nn.encoders.options import PretrainedOptions
 from serdemo.nn.padding import length_mask, normalise
+from serdemo.nn.weights import read_weights
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.files import read_json
 from serdemo.schema.libraries import install_command
@@ -131,7 +132,7 @@ def _checkpoint_state(folder: Path) -> dict[str, Tensor]:
     """Encoder tensors (float32) of a serdemo checkpoint; raises UsageError for LoRA adapters."""
     state = {
         name.removeprefix(CHECKPOINT_PREFIX): value.float()
-        for name, value in read_tensors(folder / WEIGHTS).items()
+        for name, value in read_weights(folder).items()
         if name.startswith(CHECKPOINT_PREFIX)
     }
     if any("lora_" in name for name in state):
@@ -245,7 +246,9 @@ class Pretrained(nn.Module):
         """Load the weights of the source; raises SerdemoError unless every tensor fits."""
         source = self.options.source or KINDS[self.kind][2]
         if folder := source_folder(source):
-            state = _checkpoint_state(folder)
+            prefix = "model."
+            state = {n.removeprefix(prefix): value for n, value in self.constants().items()}
+            state |= _checkpoint_state(folder)
         else:
             state = self.source_state(source)
         state = {name: value for name, value in state.items() if not self._is_cut_off(name)}
@@ -262,6 +265,10 @@ class Pretrained(nn.Module):
                     f"The encoder {source} is damaged: {name} holds values that are not finite."
                 )
         self.model.load_state_dict({names[n]: value for n, value in state.items()}, strict=False)
+
+    def constants(self) -> dict[str, Tensor]:
+        """Tensors that follow from the configuration, by their names: checkpoints need not store them."""
+        return {}
 
     def source_state(self, source: str) -> dict[str, Tensor]:
         """Tensors of the source, named as those of `self.model`."""

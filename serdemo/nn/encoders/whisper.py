@@ -24,6 +24,7 @@ from serdemo.nn.padding import length_mask
 from serdemo.schema.errors import SerdemoError
 
 WINDOW, HOP, PIECE = 400, 160, 30 * SAMPLE_RATE
+MAX_POSITIONS = PIECE // (2 * HOP)  # of every Whisper model
 HEAD_WIDTH = 64  # in every Whisper model
 
 
@@ -89,6 +90,15 @@ class WhisperEncoder(Pretrained):
         self._freeze_and_adapt(
             [self.model.conv1, self.model.conv2, self.model.embed_positions], self.model.layers
         )
+
+    def constants(self) -> dict[str, Tensor]:
+        """The position table that Whisper's encoders have, sinusoids, by its name in this module."""
+        from transformers.models.whisper.modeling_whisper import sinusoids
+
+        positions = self.architecture.max_source_positions
+        if positions > MAX_POSITIONS:
+            return {}
+        return {"model.embed_positions.weight": sinusoids(positions, self.architecture.d_model)}
 
     def source_state(self, source: str) -> dict[str, Tensor]:
         """Encoder tensors of a bare file or of a whole Whisper model."""

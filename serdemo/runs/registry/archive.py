@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from serdemo.nn.checkpoint_files import DESCRIPTION, WEIGHTS, count_parameters
-from serdemo.runs.registry.entry import FILES, Entry, files_of
+from serdemo.runs.registry.entry import FILES, Entry, files_of, is_checkpoint_file
 from serdemo.schema import zipfiles
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.files import recovered_path
@@ -38,14 +38,14 @@ def unpack(archive: Path, folder: Path, max_bytes: int = MAX_BYTES) -> None:
     Raises SerdemoError for a zip that `zipfiles.unpack` refuses or that holds other files.
     """
     scratch = folder.parent / "unpacked"
-    zipfiles.unpack(archive, scratch, {Path(name).suffix for name in FILES}, max_bytes)
+    zipfiles.unpack(archive, scratch, {Path(name).suffix for name in (*FILES, WEIGHTS)}, max_bytes)
     paths = [path for path in sorted(scratch.rglob("*")) if path.is_file()]
     for path in paths:
         relative = path.relative_to(scratch)
-        if path.name not in FILES or len(relative.parts) > 2:
+        if not is_checkpoint_file(path.name) or len(relative.parts) > 2:
             raise SerdemoError(
                 f"{archive.name} is refused: {relative.as_posix()[:80]!r} is no file of a checkpoint"
-                f" ({', '.join(FILES)})."
+                f" ({', '.join((*FILES, WEIGHTS))})."
             )
     if len({path.parent for path in paths}) > 1:
         raise SerdemoError(f"{archive.name} holds several folders: zip one checkpoint by itself.")
@@ -62,12 +62,13 @@ def verify(folder: Path) -> None:
     from serdemo.nn.description import read_description
 
     description = read_description(folder)
-    available = count_parameters(folder / WEIGHTS)
+    available = count_parameters(folder)
     # A hostile description may ask for any amount of memory: at first only shapes are made.
     _refuse_implausible_sizes(description.encoder_config, folder.name)
     with torch.device("meta"):
         model = checkpoint.build(description, folder.name)
-    needed = sum(parameter.numel() for parameter in model.parameters())
+    constant = checkpoint.constants(model)
+    needed = sum(p.numel() for name, p in model.named_parameters() if name not in constant)
     if needed > available:
         raise SerdemoError(
             f"{folder.name} does not fit its description: that needs {needed} numbers, its"

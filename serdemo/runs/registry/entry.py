@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from serdemo.nn.checkpoint_files import DESCRIPTION, REPORT, WEIGHTS
+from serdemo.nn.checkpoint_files import DESCRIPTION, REPORT, has_weights, is_weights, weight_files
 from serdemo.schema.files import recovered_path
 from serdemo.training.events import EVENTS
 
 CARD = "README.md"
-FILES = (CARD, EVENTS, DESCRIPTION, WEIGHTS, REPORT)  # of a checkpoint, required and optional ones
+FILES = (CARD, EVENTS, DESCRIPTION, REPORT)  # of a checkpoint, beside its weights
 PART = ".part-"  # prefix of folders that are being written or deleted
 
 Origin = Literal["shipped", "run", "imported", "folder"]
@@ -34,11 +34,18 @@ class Entry:
         return PREFIXES.get(self.origin, "") + self.name
 
 
+def is_checkpoint_file(name: str) -> bool:
+    """Whether a file of this name belongs to a checkpoint."""
+    return name in FILES or is_weights(name)
+
+
 def files_of(folder: Path) -> list[str]:
-    """Names of the checkpoint files that exist in a folder."""
-    return [name for name in FILES if (recovered_path(folder) / name).is_file()]
+    """Names of the checkpoint files that exist in a folder; raises SerdemoError as `weight_files`."""
+    path = recovered_path(folder)
+    files = [*(path / name for name in FILES), *weight_files(folder)]
+    return [file.name for file in files if file.is_file()]
 
 
 def is_checkpoint(folder: Path) -> bool:
     """Whether a folder holds a description and weights."""
-    return {DESCRIPTION, WEIGHTS} <= set(files_of(folder))
+    return (recovered_path(folder) / DESCRIPTION).is_file() and has_weights(folder)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub import CommitOperationAdd, HfApi, get_token
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -22,10 +22,10 @@ from huggingface_hub.utils import logging
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from serdemo import __version__
-from serdemo.nn.checkpoint_files import DESCRIPTION, WEIGHTS
+from serdemo.nn.checkpoint_files import DESCRIPTION, INDEX, WEIGHTS, is_weights
 from serdemo.nn.description import read_description
 from serdemo.runs.registry.archive import MAX_BYTES
-from serdemo.runs.registry.entry import FILES, PREFIXES, files_of
+from serdemo.runs.registry.entry import PREFIXES, files_of, is_checkpoint_file
 from serdemo.runs.registry.store import Registry, slugify
 from serdemo.schema import settings
 from serdemo.schema.errors import SerdemoError, UsageError
@@ -68,12 +68,20 @@ def push(folder: Path, repo: str, *, public: bool = False, force: bool = False) 
                 f"Pushing to {repo} needs a token of the hub that may write: set HF_TOKEN to one."
             )
         api = HfApi(token=token)
+        names, present = files_of(folder), dict[str, int]()
         try:
-            _refuse_unconfirmed(api.model_info(repo), repo, public, force)
+            info = api.model_info(repo)
+            _refuse_unconfirmed(info, repo, public, force)
+            present = _files(info)
         except RepositoryNotFoundError:
             api.create_repo(repo, private=not public, repo_type="model")
         source = recovered_path(folder)
-        operations = [CommitOperationAdd(name, source / name) for name in files_of(folder)]
+        # Weights in other files would be read in place of these.
+        stale = [name for name in present if is_weights(name) and name not in names]
+        operations: list[CommitOperationAdd | CommitOperationDelete] = [
+            *(CommitOperationAdd(name, source / name) for name in names),
+            *(CommitOperationDelete(name) for name in stale),
+        ]
         message = f"{description.name}, by serdemo {__version__}"
         commit = api.create_commit(repo, operations, commit_message=message)
         return Pushed(f"{api.endpoint}/{repo}", commit.oid, not public)
@@ -96,9 +104,9 @@ def pull(
         api = HfApi(token=(own_token and get_token()) or False)
         info = api.model_info(repo, revision=revision, files_metadata=True)
         commit = info.sha or revision or "main"
-        files = {file.rfilename: file.size or 0 for file in info.siblings or []}
-        sizes = {name: size for name, size in files.items() if name in FILES}
-        if missing := [name for name in (DESCRIPTION, WEIGHTS) if name not in sizes]:
+        sizes = {name: n for name, n in _files(info).items() if is_checkpoint_file(name)}
+        weights = INDEX if INDEX in sizes else WEIGHTS
+        if missing := [name for name in (DESCRIPTION, weights) if name not in sizes]:
             raise SerdemoError(f"{repo} holds no model of serdemo: it has no {missing[0]}.")
         if sum(sizes.values()) > max_bytes:
             raise SerdemoError(f"{repo} is larger than {max_bytes / 1e6:.0f} MB.")
@@ -127,12 +135,17 @@ def resolve_checkpoint(name: str, registry: Registry) -> Path:
     return registry.add(local_name, fill).folder
 
 
+def _files(info: ModelInfo) -> dict[str, int]:
+    """Sizes in bytes of a repository's files by name, 0 where unknown."""
+    return {file.rfilename: file.size or 0 for file in info.siblings or []}
+
+
 def _refuse_unconfirmed(info: ModelInfo, repo: str, public: bool, force: bool) -> None:
     if not info.private and not public:
         raise UsageError(f"{repo} is public: add --public to push there, or name another.")
     if info.private and public:
         raise UsageError(f"{repo} is private: push without --public, or make it public first.")
-    if not force and {file.rfilename for file in info.siblings or []} & {DESCRIPTION, WEIGHTS}:
+    if not force and any(name == DESCRIPTION or is_weights(name) for name in _files(info)):
         raise UsageError(
             f"{repo} holds a model already: add --force to put this one in its place (the hub keeps"
             " the earlier one in its history)."

@@ -10,7 +10,7 @@ from typing import Any
 
 from serdemo.evaluation import model_card
 from serdemo.inference.speed import times_real_time
-from serdemo.nn.checkpoint_files import REPORT, WEIGHTS, count_parameters
+from serdemo.nn.checkpoint_files import REPORT, count_parameters, weights_bytes
 from serdemo.nn.description import read_description
 from serdemo.runs.registry.entry import CARD, Entry, Origin
 from serdemo.schema.errors import SerdemoError
@@ -67,8 +67,7 @@ def summarise(entry: Entry, *, speed: bool = False) -> Summary:
     """Summary of a registry entry; `speed` also measures its speed here, which takes some seconds."""
     try:
         description = read_description(entry.folder)
-        weights = recovered_path(entry.folder) / WEIGHTS
-        n_numbers, n_bytes = count_parameters(weights), weights.stat().st_size
+        n_numbers, n_bytes = count_parameters(entry.folder), weights_bytes(entry.folder)
         rate = times_real_time(entry.folder) if speed else None
     except (SerdemoError, OSError) as problem:
         return Summary(entry.key, entry.name, entry.origin, problem=str(problem))

@@ -22,13 +22,12 @@ from serdemo.data.dataset import Batch, ClipDataset, collate
 from serdemo.data.held_out import held_out
 from serdemo.data.splits import Split
 from serdemo.nn import checkpoint, provenance
-from serdemo.nn.checkpoint_files import WEIGHTS, read_tensors
+from serdemo.nn.checkpoint_files import read_tensors, weight_files
 from serdemo.nn.description import Description, read_description
 from serdemo.nn.encoders.whisper import infer_config
 from serdemo.nn.model import HeadOptions, Model
 from serdemo.nn.padding import length_mask
 from serdemo.schema.errors import SerdemoError, UsageError
-from serdemo.schema.files import recovered_path
 from serdemo.schema.types import EMOTIONS
 
 CHUNK_SAMPLES = 6 * SAMPLE_RATE  # longer clips are encoded in chunks, as in the teachers' training
@@ -147,8 +146,8 @@ class Teacher:
     ) -> None:
         self.model = load(path).to(device).requires_grad_(False)
         self.options, self.device = options, device
-        weights = recovered_path(path.resolve()) / WEIGHTS if path.is_dir() else path
-        self.identity = digest(weights, f"frames of pieces of {CHUNK_SAMPLES} samples")
+        weights = weight_files(path) if path.is_dir() else [path]
+        self.identity = digest(*weights, f"frames of pieces of {CHUNK_SAMPLES} samples")
         self.columns = [self.model.labels.index(label) for label in labels]
         self.width: int = self.model.encoder.width  # type: ignore[assignment]
         self._keys: dict[Path, str] = {}

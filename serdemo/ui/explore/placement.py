@@ -18,7 +18,7 @@ from serdemo.audio.waveform import Clip
 from serdemo.embeddings.embedding_map import SHIPPED
 from serdemo.embeddings.extract import checkpoint_digest
 from serdemo.inference.aggregation import Window, WindowAggregator
-from serdemo.nn.checkpoint_files import DESCRIPTION, WEIGHTS, bundled_checkpoint
+from serdemo.nn.checkpoint_files import DESCRIPTION, bundled_checkpoint, weight_files
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.files import recovered_path
 
@@ -186,7 +186,7 @@ def _place(session: MapSession, embedding: NDArray[np.float32]) -> Placed:
 def _identity(folder: Path) -> str:
     """`checkpoint_digest`, computed once for a checkpoint as it lies there now."""
     path = recovered_path(folder)
-    files = [path / name for name in (WEIGHTS, DESCRIPTION)]
+    files = [*weight_files(folder), path / DESCRIPTION]
     # Where a file is missing, the digest raises the error that says so.
     return _identity_at(path, *(file.stat().st_mtime_ns for file in files if file.exists()))
 

@@ -47,7 +47,7 @@ def test_round_trip_in_half_precision(tiny_checkpoint: Path, tmp_path: Path) -> 
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter))
     checkpoint.save(tmp_path / "half", model, description)
-    checkpoint.save(tmp_path / "full", model, description, half=False)
+    checkpoint.save(tmp_path / "full", model, description, bits=32)
     for name, value in checkpoint.load(tmp_path / "half")[0].state_dict().items():
         assert torch.equal(value, model.state_dict()[name].half().float()), name
     again, said = checkpoint.load(tmp_path / "full")
@@ -256,7 +256,7 @@ def test_a_full_disk_leaves_what_was_there(
     before = contents(folder)
     model, description = checkpoint.load(folder)
     if broken == "weights":
-        monkeypatch.setattr(checkpoint, "save_file", half_written)
+        monkeypatch.setattr("serdemo.nn.weights.save_file", half_written)
     else:
         monkeypatch.setattr(checkpoint.Path, "write_text", full_disk)
     with pytest.raises(SerdemoError, match=r"could not be written.*No space left on device"):
@@ -274,7 +274,7 @@ def test_an_interrupt_leaves_what_was_there(folder: Path, monkeypatch: pytest.Mo
         path.write_bytes(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(checkpoint, "save_file", interrupted)
+    monkeypatch.setattr("serdemo.nn.weights.save_file", interrupted)
     with pytest.raises(KeyboardInterrupt):
         checkpoint.save(folder, model, description)
     assert contents(folder) == before

@@ -102,7 +102,7 @@ def test_a_checkpoint_gives_the_same_logits_without_its_source(
     if name in KINDS:
         shutil.copytree(sources[name], tmp_path / "source")
     model, description = make_model(name, {name: tmp_path / "source"})
-    checkpoint.save(tmp_path / "saved", model, description, half=False)
+    checkpoint.save(tmp_path / "saved", model, description, bits=32)
     shutil.rmtree(tmp_path / "source", ignore_errors=True)
     loaded, read = checkpoint.load(tmp_path / "saved")
     assert read == description
@@ -157,7 +157,7 @@ def test_a_checkpoint_with_former_tensor_names_loads(
 ) -> None:
     model, description = models(model_name)
     folder = tmp_path / "former"
-    checkpoint.save(folder, model, description, half=False)
+    checkpoint.save(folder, model, description, bits=32)
     state = {key: value.clone() for key, value in load_file(folder / WEIGHTS).items()}
     former = {former_name(key): value for key, value in state.items()}
     assert set(former) != set(state) and len(former) == len(state)

@@ -152,7 +152,7 @@ def test_adapters_train_with_mix_and_heads_and_are_kept(
     assert inside
     assert all("lora_" in n or n == "encoder.layer_weights" for n in inside)
     assert "encoder.layer_weights" in inside and "classifier.weight" in changed
-    checkpoint.save(tmp_path / "kept", model, told, half=False)
+    checkpoint.save(tmp_path / "kept", model, told, bits=32)
     again, _ = checkpoint.load(tmp_path / "kept")
     model.eval()
     torch.testing.assert_close(again.logits(wave, lengths), model.logits(wave, lengths))
