@@ -1,4 +1,4 @@
-"""`models`: the model registry: list, show, compare, export, import, push, pull and delete."""
+"""`models`: the model registry: list, show, compare, export, import, quantize, push, pull and delete."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FORCE = click.option("--force", is_flag=True, help="Replace an existing one.")
 @click.group(invoke_without_command=True)
 @click.pass_context
 def models(context: click.Context) -> None:
-    """Manage models: list, show, compare, export, import, push, pull, delete."""
+    """Manage models: list, show, compare, export, import, quantize, push, pull, delete."""
     if context.invoked_subcommand is None:
         context.invoke(list_)
 
@@ -166,6 +166,65 @@ def import_(archive: Path, title: str | None, force: bool, runs: Path | None) ->
     name = slugify(archive.stem) if title is None else title
     entry = store.add(name, lambda folder: unpack(archive, folder), force=force)
     _echo_added(entry)
+
+
+@models.command()
+@NAME
+@click.argument("out", metavar="OUT", type=PATH)
+@click.option(
+    "--corpus", help="Corpora to compare both on, as for `evaluate` [default: example speech]."
+)
+@ROOT
+@click.option(
+    "--most",
+    default=200,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Number of clips of the corpora, spread evenly.",
+)
+@click.option(
+    "--max-difference",
+    default=0.01,
+    show_default=True,
+    type=click.FloatRange(0.0, 1.0),
+    help="Largest difference of a probability at which the copy is written.",
+)
+@FORCE
+@RUNS
+@JSON
+def quantize(
+    name: str,
+    out: Path,
+    corpus: str | None,
+    root: Path | None,
+    most: int,
+    max_difference: float,
+    force: bool,
+    runs: Path | None,
+    as_json: bool,
+) -> None:
+    """Write a copy of the model NAME to the folder OUT, with weights in 8 bits and no file over 10 MB.
+
+    It is written only where its output stays within --max-difference of the original's.
+    """
+    from serdemo.evaluation.quantization import quantize as quantize_checkpoint
+
+    entry, paths = _store(runs).find(name), []
+    if corpus:
+        from serdemo.data import corpora
+
+        paths = [clip.path for clip in corpora.load_many(corpus, data_root(root))]
+        paths = paths[:: -(-len(paths) // most)]
+    result = quantize_checkpoint(
+        entry.folder, out, paths, max_difference=max_difference, force=force
+    )
+    if as_json:
+        print_json(result.to_json())
+        return
+    click.echo(
+        f"{out} holds {entry.key} in {result.megabytes:.1f} MB instead of {result.megabytes_before:.1f}:"
+        f" on {result.clips} clips its output differs by {result.max_difference:.4f} at most."
+    )
 
 
 @models.command()

@@ -21,15 +21,17 @@ MAX_DELAY_S = 0.6  # of a live answer: a model that is expected to be later does
 PIECE_S = 0.15  # the sound comes in pieces of 0.1 s, each by a call
 
 
-def speech_samples(clips: int) -> list[waveform.Clip]:
-    """10 s clips cut from the example voices said one after another, each from another place."""
+def speech_samples(
+    clips: int, *, clip_s: float = CLIP_S, hop_s: float = 0.37
+) -> list[waveform.Clip]:
+    """Clips cut every `hop_s` seconds from the example voices said one after another."""
     folder = Path(str(resources.files("serdemo.audio"))) / "examples"
     voices = [
         waveform.decode(path).samples for path in sorted(folder.iterdir()) if path.suffix == ".ogg"
     ]
     line = np.concatenate(voices)
-    size = round(CLIP_S * waveform.SAMPLE_RATE)
-    starts = [round(i * 0.37 * waveform.SAMPLE_RATE) for i in range(clips)]
+    size = round(clip_s * waveform.SAMPLE_RATE)
+    starts = [round(i * hop_s * waveform.SAMPLE_RATE) for i in range(clips)]
     return [
         waveform.from_array(
             np.take(line, range(s, s + size), mode="wrap"), waveform.SAMPLE_RATE, f"clip {n}"

@@ -12,6 +12,7 @@ from support import hub_server
 from support.command import Ran, here, there
 from support.hub_server import Hub, Repo
 
+from serdemo.nn import checkpoint
 from serdemo.schema.files import read_json
 
 REPO = "me/tiny"
@@ -81,6 +82,23 @@ def test_there_and_back(hub: Hub, place: Path, models: Callable[..., Ran]) -> No
     assert pinned.code == 0 and held(place, "first")["README.md"].endswith(b"# tiny\n")
     taken = models("pull", REPO)
     assert taken.code == 2 and "models/tiny already" in taken.err
+
+
+def test_weights_in_several_files_replace_one_file_and_back(
+    hub: Hub, place: Path, models: Callable[..., Ran]
+) -> None:
+    model, description = checkpoint.load(place / "models" / "tiny")
+    checkpoint.save(place / "models" / "big", model, description, max_file_bytes=4000)
+    for name in ("tiny", "big", "tiny"):
+        done = models("push", name, REPO, "--force")
+        assert done.code == 0, done.err
+        files = hub.repos[REPO].commits[-1][1]
+        assert {path for path in files if "safetensors" in path} == {
+            path for path in held(place, name) if "safetensors" in path
+        }
+        assert models("pull", REPO, "--name", f"{name}-back", "--force").code == 0
+        back, own = held(place, f"{name}-back"), held(place, name)
+        assert {path: back[path] for path in own} == own
 
 
 def test_who_may_see_it_is_never_wider_than_asked(hub: Hub, models: Callable[..., Ran]) -> None:

@@ -95,10 +95,10 @@ class WhisperEncoder(Pretrained):
         """The position table that Whisper's encoders have, sinusoids, by its name in this module."""
         from transformers.models.whisper.modeling_whisper import sinusoids
 
-        positions = self.architecture.max_source_positions
-        if positions > MAX_POSITIONS:
+        positions, width = self.architecture.max_source_positions, self.architecture.d_model
+        if positions > MAX_POSITIONS or width < 4 or width % 2:  # not Whisper's
             return {}
-        return {"model.embed_positions.weight": sinusoids(positions, self.architecture.d_model)}
+        return {"model.embed_positions.weight": sinusoids(positions, width)}
 
     def source_state(self, source: str) -> dict[str, Tensor]:
         """Encoder tensors of a bare file or of a whole Whisper model."""

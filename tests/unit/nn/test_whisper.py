@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import transformers
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from support.small_encoders import make_encoder, noise, run
 
+from serdemo.nn import checkpoint
+from serdemo.nn.checkpoint_files import WEIGHTS
+from serdemo.nn.description import Description
+from serdemo.nn.model import HeadOptions, Model
+from serdemo.nn.weights import Bits
 from serdemo.schema.errors import SerdemoError
 
 
@@ -69,6 +75,55 @@ def test_a_bare_file_of_whispers_encoder(sources: dict[str, Path], tmp_path: Pat
     bare = make_encoder({"whisper": tmp_path / "encoder.safetensors"}, "whisper")
     (wave,) = noise(8000)
     torch.testing.assert_close(run(bare, [wave])[0], run(whole, [wave])[0])
+
+
+def saved(encoder: Any, folder: Path, bits: Bits = 16) -> set[str]:
+    """Save a model with this encoder; the names of the tensors that are stored."""
+    heads = HeadOptions(pooling="mean", embedding=8, projection=8)
+    description = Description(
+        labels=("a", "b"),
+        encoder="whisper",
+        encoder_options=encoder.options.to_json(),
+        head_options=heads.to_json(),
+        encoder_config=encoder.config,
+    )
+    checkpoint.save(folder, Model(encoder, description.labels, heads), description, bits=bits)
+    return set(load_file(folder / WEIGHTS))
+
+
+POSITIONS = "encoder.model.embed_positions.weight"
+
+
+def test_positions_that_are_sinusoids_are_not_stored(
+    sources: dict[str, Path], tmp_path: Path
+) -> None:
+    encoder = make_encoder(sources, "whisper")
+    table = encoder.model.embed_positions.weight
+    exact = table.detach().clone()
+    assert POSITIONS not in saved(encoder, tmp_path / "a")
+    loaded = checkpoint.load(tmp_path / "a")[0].encoder
+    assert torch.equal(loaded.model.embed_positions.weight, exact)
+    # Those of a published file, in half precision
+    table.data = exact.half().float()
+    assert POSITIONS not in saved(encoder, tmp_path / "b")
+    assert POSITIONS in saved(encoder, tmp_path / "c", bits=32)
+    loaded = checkpoint.load(tmp_path / "c")[0].encoder
+    assert torch.equal(loaded.model.embed_positions.weight, exact.half().float())
+    # As an encoder's source
+    source = make_encoder({"whisper": tmp_path / "b"}, "whisper")
+    assert torch.equal(source.model.embed_positions.weight, exact)
+
+
+def test_positions_that_differ_are_stored(sources: dict[str, Path], tmp_path: Path) -> None:
+    encoder = make_encoder(sources, "whisper")
+    encoder.model.embed_positions.weight.data[3, 5] += 0.01
+    assert POSITIONS in saved(encoder, tmp_path / "a")
+    expected = encoder.model.embed_positions.weight.half().float()
+    for loaded in (
+        checkpoint.load(tmp_path / "a")[0].encoder,
+        make_encoder({"whisper": tmp_path / "a"}, "whisper"),
+    ):
+        assert torch.equal(loaded.model.embed_positions.weight, expected)
 
 
 WRONG = {

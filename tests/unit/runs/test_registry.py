@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from support.command import EXAMPLES, here, there
 
 from serdemo.data import corpora
+from serdemo.embeddings.extract import checkpoint_digest
 from serdemo.evaluation.comparison import Comparison, compare
 from serdemo.inference.predictor import Predictor
 from serdemo.nn import checkpoint, checkpoint_files
@@ -194,6 +195,44 @@ def test_a_model_goes_out_and_comes_back_byte_for_byte(
     registry_archive.pack(entry, tmp_path / "a.zip", force=True)
     with pytest.raises(UsageError, match="must name a file"):
         registry_archive.pack(entry, tmp_path / "no" / "a.zip")
+
+
+@pytest.fixture
+def sharded(store: Registry, tiny_checkpoint: Path) -> Entry:
+    """A run whose weights lie in several files."""
+    model, description = checkpoint.load(tiny_checkpoint)
+    checkpoint.save(store.runs / "big" / "checkpoint", model, description, max_file_bytes=4000)
+    return store.find("runs/big")
+
+
+def test_weights_in_several_files_go_out_and_come_back(
+    store: Registry, sharded: Entry, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    registry_archive.pack(sharded, tmp_path / "a.zip")
+    taken = take(store, tmp_path / "a.zip")
+    assert parts(taken.folder) == parts(sharded.folder)
+    whole = sum(len(data) for name, data in parts(taken.folder).items() if name != "model.json")
+    row = summarise(taken)
+    assert row.size_mb == pytest.approx(whole / 1e6, abs=0.006)
+    assert row.parameters == summarise(Entry("tiny", "folder", tiny_checkpoint)).parameters
+    assert checkpoint_digest(taken.folder) == checkpoint_digest(sharded.folder)
+    assert checkpoint_digest(taken.folder) != checkpoint_digest(tiny_checkpoint)
+
+
+def test_a_zip_without_one_of_its_files_is_refused(
+    store: Registry, sharded: Entry, tmp_path: Path
+) -> None:
+    files = parts(sharded.folder)
+    shard = max(name for name in files if name.endswith(".safetensors"))
+    lost = {name: data for name, data in files.items() if name != shard}
+    with pytest.raises(SerdemoError, match=f"incomplete: it lacks {shard}"):
+        take(store, zipped(tmp_path / "a.zip", lost))
+    files["model.safetensors.index.json"] = files["model.safetensors.index.json"].replace(
+        shard.encode(), b"../../etc/passwd"
+    )
+    with pytest.raises(SerdemoError, match=r"is refused: '\.\./\.\./etc/passwd'"):
+        take(store, zipped(tmp_path / "b.zip", files))
+    assert not store.models.exists() or not list(store.models.iterdir())
 
 
 def test_a_zip_of_a_folder_is_a_model_too(
