@@ -21,6 +21,7 @@ ONLY_IN = {
     "gradio": ("serdemo/ui/", "app.py"),
     "transformers": (
         "serdemo/nn/encoders/pretrained.py",
+        "serdemo/nn/weights.py",
         "serdemo/nn/encoders/whisper.py",
         "serdemo/cli/benchmarks/predict.py",
         "serdemo/experiments/training_speed.py",
@@ -36,6 +37,7 @@ ONLY_IN = {
     "huggingface_hub": (
         "serdemo/evaluation/model_card.py",
         "serdemo/nn/encoders/pretrained.py",
+        "serdemo/nn/weights.py",
         "serdemo/runs/registry/hub.py",
     ),
 }
