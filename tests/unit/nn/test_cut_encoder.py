@@ -81,7 +81,7 @@ def saved(sources: dict[str, Path], name: str, folder: Path, **options: Any) -> 
     )
     model = checkpoint.build(description)
     encoders.load_pretrained(model.encoder)
-    checkpoint.save(folder, model, description, half=False)
+    checkpoint.save(folder, model, description, bits=32)
     return folder
 
 
