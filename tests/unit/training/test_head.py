@@ -37,7 +37,7 @@ def base(sources: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPat
     )
     model = checkpoint.build(description)
     encoders.load_pretrained(model.encoder)
-    checkpoint.save(tmp_path / "shipped", model, description, half=False)
+    checkpoint.save(tmp_path / "shipped", model, description, bits=32)
     monkeypatch.setattr(
         checkpoint_files, "bundled_checkpoint", lambda name: {"base": tmp_path / "shipped"}[name]
     )
