@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +194,7 @@ def write(
         "",
         f"The weights: {description.licence or licence(corpora)}. They carry the strictest terms of the"
         " corpora above. The code: Apache-2.0.",
+        *_encoder_notice(description),
         "",
         "## Limits",
         "",
@@ -200,6 +202,15 @@ def write(
         "",
     ]
     return "\n".join(lines)
+
+
+def _encoder_notice(description: Description) -> list[str]:
+    """The licence of Whisper's encoder, whose weights a model made from it carries."""
+    if description.encoder != "whisper":
+        return []
+    text = resources.files("serdemo.evaluation").joinpath("whisper-licence.txt").read_text("utf-8")
+    notice = "The encoder is OpenAI's Whisper (arXiv 2212.04356) or made from it, whose licence is:"
+    return ["", notice, "", f"```\n{text}```"]
 
 
 def _summary(description: Description) -> str:
@@ -231,13 +242,22 @@ def _score_lines(
         figures = ", ".join(f"{name} {value:.1%}" for name, value in validation.items())
         lines += ["", f"On the speakers it was chosen by (so flattered): {figures}."]
     if description.labels:
-        lines += [
-            "",
-            f'Answers below {description.unsure_below:.0%} confidence are shown as "not sure".'
-            f" Logits are divided by {description.temperature:.3f}, fitted on the selection"
-            " speakers.",
-        ]
+        lines += ["", confidence_sentences(description)]
     return lines
+
+
+def confidence_sentences(description: Description) -> str:
+    """How confidences are made, and from where on an answer is "not sure"."""
+    fitted = "fitted on the selection speakers."
+    if description.novelty:
+        fitted = (
+            f"times exp({description.novelty['slope']:.2f} x novelty), fitted on the selection speakers"
+            " and on corpora left out of the training of models made alike."
+        )
+    return (
+        f'Answers below {description.unsure_below:.0%} confidence are shown as "not sure".'
+        f" Logits are divided by {description.temperature:.3f}, {fitted}"
+    )
 
 
 def _corpus_row(description: Description, name: str) -> str:

@@ -19,6 +19,7 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
 from serdemo.audio import waveform
+from serdemo.evaluation import model_card
 from serdemo.inference.novelty import Novelty, measure_novelty
 from serdemo.inference.predictor import Predictor
 from serdemo.metrics.calibration import calibration_error
@@ -27,7 +28,7 @@ from serdemo.nn.description import write_description
 from serdemo.runs.crossval import PREDICTIONS, PROTOCOL
 from serdemo.runs.report import predictor_kwargs
 from serdemo.schema.errors import SerdemoError, UsageError
-from serdemo.schema.files import read_json
+from serdemo.schema.files import read_json, write_text
 from serdemo.schema.types import Utterance
 from serdemo.training.options import resolve_recipe
 
@@ -35,6 +36,7 @@ Floats = NDArray[np.float64]
 
 MAX_CLIPS = 600  # of a corpus
 MAX_S = 6.0  # of a clip
+CARD = "README.md"
 MIN_PRECISION = 2 / 3  # share of a stranger's sure answers that are right
 START = (0.0, 0.5)  # log temperature and slope
 
@@ -112,15 +114,17 @@ def calibrate_for_strangers(
         clips = [clip for clip in known if clip.corpus in left_out]
         answers += _answers(other, clips, _measure(other, trained), stranger=True)
     result = fit_calibration(answers)
-    write_description(
-        folder,
-        replace(
-            description,
-            temperature=result.temperature,
-            unsure_below=result.unsure_below,
-            novelty={**entry, "slope": result.slope},
-        ),
+    calibrated = replace(
+        description,
+        temperature=result.temperature,
+        unsure_below=result.unsure_below,
+        novelty={**entry, "slope": result.slope},
     )
+    write_description(folder, calibrated)
+    if (card := folder / CARD).exists():
+        text = card.read_text("utf-8")
+        old, new = map(model_card.confidence_sentences, (description, calibrated))
+        write_text(card, text.replace(old, new))
     return result
 
 

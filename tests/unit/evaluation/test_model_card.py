@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,12 @@ import pytest
 import yaml
 
 from serdemo.data.corpora import CORPORA
+from serdemo.evaluation import model_card
 from serdemo.evaluation.model_card import front_matter, licence, strip_local_paths
 from serdemo.evaluation.scoring import Report
 from serdemo.metrics.scores import score
 from serdemo.metrics.verification import Verification
+from serdemo.nn.description import Description
 
 
 @pytest.mark.parametrize(
@@ -92,3 +95,18 @@ def test_the_metadata_of_a_speaker_model() -> None:
     (result,) = values["model-index"][0]["results"]
     assert (result["metrics"][0]["type"], result["metrics"][0]["value"]) == ("eer", 0.125)
     assert "model-index" not in yaml.safe_load("\n".join(front_matter("m", "other", ())[1:-2]))
+
+
+def test_a_model_made_from_whisper_carries_its_licence() -> None:
+    description = Description(("happy", "sad"), "whisper", {}, {}, trained_on={"emodb": ["03"]})
+    card = model_card.write(description, (), "serdemo train head")
+    assert "Copyright (c) 2022 OpenAI" in card and "THE SOFTWARE IS PROVIDED" in card
+    other = model_card.write(replace(description, encoder="compact"), (), "serdemo train")
+    assert "OpenAI" not in other
+
+
+def test_a_card_says_how_confidences_are_calibrated() -> None:
+    plain = Description(("happy", "sad"), "compact", {}, {}, temperature=0.8, unsure_below=0.5)
+    assert "divided by 0.800, fitted on the selection" in model_card.confidence_sentences(plain)
+    novel = replace(plain, novelty={"slope": 1.5})
+    assert "times exp(1.50 x novelty)" in model_card.confidence_sentences(novel)
