@@ -230,6 +230,8 @@ class Embedder:
         """Probabilities (n, C) of embeddings (n, E), with the checkpoint's temperature, which grows with
         their novelty where that was measured."""
         scaled = self.logits(embeddings) / self.description.temperature
+        if not self.labels:
+            return scaled
         if self.novelty is not None:
             scaled /= self.novelty.temperatures(embeddings, 1.0)[:, None]
         probabilities: NDArray[np.float64] = softmax(scaled, axis=1)

@@ -23,7 +23,7 @@ INDEX = f"{WEIGHTS}.index.json"  # of weights in several files, as transformers 
 SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
 SCALE = ".scale"  # ends the name of the scales of a matrix in 8 bits
 REPORT = "report.json"  # scores on the test clips, beside them
-SHIPPED = "compact"
+SHIPPED = "base"
 SMALLEST = "compact"  # answers live sound where the shipped default is too slow
 ENCODER_CHECKPOINT = "base"  # the bundled one with a pretrained encoder
 

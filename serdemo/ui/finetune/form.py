@@ -107,7 +107,7 @@ class Form:
         self, values: Mapping[Any, Any], jobs: JobQueue, owner: str | None
     ) -> TrainingRequest:
         """The request that is filled in; raises SerdemoError where its first checkpoint is gone."""
-        start = start_models.folder(values[self.start], jobs, owner, values[self.recipe])
+        start = start_models.folder(values[self.start], jobs, owner)
         # A visitor names no folder of this machine.
         typed = (values[self.folder] or "") if owner is None else ""
         options = values[self.options].get(values[self.recipe], {})

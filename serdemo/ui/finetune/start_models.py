@@ -36,18 +36,12 @@ def choices(
     return [(SHIPPED, SHIPPED), (SCRATCH, SCRATCH), *own]
 
 
-def folder(key: str, jobs: JobStore, owner: str | None, recipe: str = "supervised") -> Path | None:
-    """The checkpoint of a key, None for no checkpoint; raises SerdemoError where it is gone.
-
-    The shipped one for the recipe `head` is that with a pretrained encoder.
-    """
+def folder(key: str, jobs: JobStore, owner: str | None) -> Path | None:
+    """The checkpoint of a key, None for no checkpoint; raises SerdemoError where it is gone."""
     if key == SCRATCH:
         return None
     if key == SHIPPED:
-        is_head = recipe == "head"
-        return checkpoint_files.bundled_checkpoint(
-            checkpoint_files.ENCODER_CHECKPOINT if is_head else checkpoint_files.SHIPPED
-        )
+        return checkpoint_files.bundled_checkpoint()
     if key not in [known for _, known in choices(jobs, owner)]:
         raise SerdemoError(f"There is no model {key} to begin with any more.")
     return visitor_store.registry_for(owner).get(key).folder

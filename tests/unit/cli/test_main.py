@@ -22,6 +22,7 @@ from support.command import EXAMPLES, ROOT, clips, here, there
 from serdemo import __version__
 from serdemo.cli.main import COMMANDS
 from serdemo.data.corpora import CORPORA
+from serdemo.nn.checkpoint_files import SHIPPED
 from serdemo.schema.types import EMOTIONS
 
 DATA = os.environ.get("SERDEMO_DATA")
@@ -133,8 +134,8 @@ def test_a_terminal_that_knows_only_ascii_will_do(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_goes_by_its_name_or_its_folder(tmp_path: Path) -> None:
-    by_name = here("predict", voices()[0], "--checkpoint", "compact", "--json").json()
-    folder = ROOT / "checkpoints" / "compact"
+    by_name = here("predict", voices()[0], "--checkpoint", SHIPPED, "--json").json()
+    folder = ROOT / "checkpoints" / SHIPPED
     assert by_name == here("predict", voices()[0], "--checkpoint", folder, "--json").json()
     assert by_name == here("predict", voices()[0], "--json").json()
 

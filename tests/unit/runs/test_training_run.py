@@ -111,7 +111,7 @@ def test_bad_options_leave_no_run_behind(
 
 
 def test_an_unknown_recipe_is_refused(train: Train, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no recipe 'soup'; known are supervised"):
+    with pytest.raises(UsageError, match="no recipe 'soup'; known are head"):
         list(train(tmp_path / "run", "soup"))
 
 

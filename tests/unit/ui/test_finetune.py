@@ -20,7 +20,7 @@ from serdemo.data.splits import Split
 from serdemo.evaluation.comparison import BEFORE_AFTER, Comparison
 from serdemo.metrics.significance import PairedComparison, compare_to_chance
 from serdemo.nn import checkpoint_files, device
-from serdemo.nn.checkpoint_files import REPORT, bundled_checkpoint
+from serdemo.nn.checkpoint_files import ENCODER_CHECKPOINT, REPORT, SHIPPED, bundled_checkpoint
 from serdemo.nn.description import PATH_OPTIONS
 from serdemo.runs.estimate import Estimate
 from serdemo.runs.job import LOG, Job
@@ -69,7 +69,7 @@ def test_what_is_filled_in_is_a_command(jobs: JobQueue) -> None:
         "--budget-minutes 3",
         "--learning-rate 0.0001",
         "--balanced",
-        "checkpoints/compact",
+        f"checkpoints/{SHIPPED}",
     ):
         assert part in line
     assert line.endswith("--run runs/supervised-emodb-ravdess-1")
@@ -304,13 +304,13 @@ def test_without_a_gpu_a_head_on_the_shipped_encoder_is_preselected(
     monkeypatch.setattr(device, "pick_device", lambda name: torch.device("cpu"))
     assert option_widgets.recipe_choices(local=False)[0][1] == "head"
     assert option_widgets.preselected_recipe() == "supervised"
-    shipped["base"] = tmp_path
+    shipped[ENCODER_CHECKPOINT] = tmp_path
     assert option_widgets.preselected_recipe() == "head"
     monkeypatch.setattr(device, "pick_device", lambda name: torch.device("cuda"))
     assert option_widgets.preselected_recipe() == "supervised"
     jobs = JobQueue(tmp_path)
-    for recipe, folder in (("head", tmp_path), ("supervised", tiny_checkpoint)):
-        assert start_models.folder(start_models.SHIPPED, jobs, None, recipe) == folder
+    monkeypatch.setattr(checkpoint_files, "bundled_checkpoint", lambda: tmp_path)
+    assert start_models.folder(start_models.SHIPPED, jobs, None) == tmp_path
 
 
 def test_a_bad_zip_leaves_nothing(tmp_path: Path) -> None:
@@ -458,20 +458,20 @@ def test_what_a_run_can_begin_with(
         start_models.SHIPPED,
         start_models.SCRATCH,
     ]
-    shipped_too = ("speaker, shipped too", "speaker")
-    assert start_models.choices(jobs, "anna")[2:] == [shipped_too]
+    shipped_too = [(f"{name}, shipped too", name) for name in ("compact", "speaker")]
+    assert start_models.choices(jobs, "anna")[2:] == shipped_too
     for name, last in (("done", Finished(9, {}, 1.0)), ("broken", Failed("no room"))):
         told(jobs, name, STARTED, last)
         shutil.copytree(tiny_checkpoint, jobs.path(name) / "checkpoint")
     shutil.copytree(tiny_checkpoint, jobs.path("by-hand") / "checkpoint")  # of the command line
     shutil.copytree(tiny_checkpoint, jobs.folder.parent / "models" / "given")
     assert start_models.choices(jobs, None)[2:] == [
-        shipped_too,
+        *shipped_too,
         ("by-hand", "runs/by-hand"),
         ("done", "runs/done"),
         ("given, imported", "models/given"),
     ]
-    assert start_models.choices(jobs, "anna")[2:] == [shipped_too]
+    assert start_models.choices(jobs, "anna")[2:] == shipped_too
     assert start_models.folder(start_models.SCRATCH, jobs, None) is None
     assert start_models.folder(start_models.SHIPPED, jobs, "anna") == bundled_checkpoint()
     assert start_models.folder("runs/done", jobs, None) == jobs.path("done") / "checkpoint"

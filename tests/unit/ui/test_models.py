@@ -348,7 +348,7 @@ def test_a_card_shows_figures_data_and_licence(runs: Path) -> None:
         one for one in read_json(bundled_checkpoint() / "report.json") if one["corpus"] == "emodb"
     )
     uar = f"UAR {100 * told['uar']:.1f}%"
-    for words in ("comes with serdemo", "4.72 million", "emodb", uar, "research use only"):
+    for words in ("comes with serdemo", "11.76 million", "emodb", uar, "research use only"):
         assert words in shown
     assert '<div class="sd-scroll"><table>' in shown and "<td>2</td>" in shown
     bare = view.card_page(Summary("models/x", "x", "imported"), "")
