@@ -680,7 +680,8 @@ def test_a_voice_is_remembered_by_the_browser_until_it_is_forgotten(
     wait_until_used(page, before)
     stop(page)
     # By the visitor's word it outlasts the tab.
-    assert stored(page, "sessionStorage") and not stored(page, "localStorage")
+    page.wait_for_function("sessionStorage.getItem('serdemo-voice')")
+    assert not stored(page, "localStorage")
     page.get_by_role("switch", name="Remember my voice in this browser").check()
     assert stored(page, "localStorage") and not stored(page, "sessionStorage")
     later = live_at(context.new_page(), adapting)

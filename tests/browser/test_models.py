@@ -47,7 +47,7 @@ def test_from_a_zip_to_answers_and_back(
 ) -> None:
     page = opened(visit)
     card = page.locator("#models-card")
-    assert "4.7" in card.inner_text() and "emodb" in card.inner_text()
+    assert "11.76" in card.inner_text() and "emodb" in card.inner_text()
     card.get_by_text("Its card").click()
     card.get_by_text("What it was trained on").wait_for()
     assert page.get_by_role("button", name="Delete", exact=True).is_disabled()

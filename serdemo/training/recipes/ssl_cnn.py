@@ -29,7 +29,7 @@ from serdemo.data.dataset import Batch
 from serdemo.data.sampling import BatchOptions
 from serdemo.data.splits import Split
 from serdemo.nn import checkpoint, encoders, losses, provenance
-from serdemo.nn.checkpoint_files import bundled_checkpoint
+from serdemo.nn.checkpoint_files import SMALLEST, bundled_checkpoint
 from serdemo.nn.description import Description, read_description
 from serdemo.nn.encoders.conformer import ConformerOptions
 from serdemo.nn.encoders.options import PRETRAINED, EncoderOptions, PretrainedOptions
@@ -122,7 +122,7 @@ class SslCnn(Recipe):
     def origin(self) -> Path:
         """The checkpoint whose frozen encoder `compact` means: `--source`, or the shipped one."""
         source = self.options(PretrainedOptions).source
-        return Path(source) if source else bundled_checkpoint()
+        return Path(source) if source else bundled_checkpoint(SMALLEST)
 
     @property
     def baseline_runs(self) -> Mapping[str, Mapping[str, Value]]:

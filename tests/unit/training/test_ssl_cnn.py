@@ -372,7 +372,7 @@ def test_end_to_end_with_the_real_whisper_base(data_root: Path, tmp_path: Path) 
     assert isinstance(events[-1], Finished)
     assert "not scored" not in events[-1].note
     size = (tmp_path / "run" / "checkpoint" / checkpoint_files.WEIGHTS).stat().st_size
-    assert 41e6 < size < 50e6  # Whisper-base's encoder in half precision is in it
+    assert 40e6 < size < 50e6  # Whisper-base's encoder in half precision is in it
     reply = Predictor(tmp_path / "run" / "checkpoint").predict(split.test[0].path)
     assert reply.label in reply.probabilities
 
