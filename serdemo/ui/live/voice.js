@@ -97,7 +97,7 @@ const storageOf = (name) => {
 export class Voice {
   constructor(part, ask) {
     const store = new VoiceStore(storageOf("sessionStorage"), storageOf("localStorage"));
-    Object.assign(this, { part, ask, store, seconds: store.seconds, savedAt: store.seconds });
+    Object.assign(this, { part, ask, store, seconds: store.seconds, savedAt: store.seconds, turn: Promise.resolve() });
     this.adapts = this.calibrates = true; // until a model says otherwise
     this.running = this.saving = false;
     this.forgotten = 0; // times
@@ -206,6 +206,12 @@ export class Voice {
     this.enable(live);
     this.set(this.on ? this.store.seconds : 0);
     if (!live) return;
+    // One after another: a late "off" behind an "on" would have what is stored refused, and forgotten.
+    this.turn = this.turn.then(() => this.apply(link));
+    await this.turn;
+  }
+
+  async apply(link) {
     const { refused } = await this.ask("adapt", { stream: link.stream, adapt: this.on });
     if (refused) this.note(refused);
     else if (this.on) await this.restore(link);
