@@ -46,10 +46,10 @@ class Novelty:
         limited: Floats = np.clip(np.log(np.maximum(squares, 1e-12)) / 2, *RANGE)
         return limited
 
-    def temperatures(self, embeddings: ArrayLike, temperature: float) -> Floats:
-        """Temperatures (n,) of embeddings (n, E); `temperature` is that of novelty 0."""
-        scaled: Floats = temperature * np.exp(self.slope * self.of(embeddings))
-        return scaled
+    def temperatures(self, embeddings: ArrayLike) -> Floats:
+        """Factors (n,) of the temperature for embeddings (n, E), 1 at novelty 0."""
+        factors: Floats = np.exp(self.slope * self.of(embeddings))
+        return factors
 
 
 def measure_novelty(
@@ -63,13 +63,14 @@ def measure_novelty(
     scales = np.maximum(np.sqrt(variance), MIN_SCALE)
     return {
         "centroids": {
-            str(name): _rounded(group.mean(axis=0))
+            str(name): round_values(group.mean(axis=0))
             for name, group in zip(names, groups, strict=True)
         },
-        "scales": _rounded(scales),
+        "scales": round_values(scales),
         "slope": slope,
     }
 
 
-def _rounded(vector: Floats) -> list[float]:
+def round_values(vector: NDArray[np.floating[Any]]) -> list[float]:
+    """Values with five digits, which keeps their text short."""
     return [float(f"{value:.5g}") for value in vector]

@@ -233,7 +233,7 @@ class Embedder:
         if not self.labels:
             return scaled
         if self.novelty is not None:
-            scaled /= self.novelty.temperatures(embeddings, 1.0)[:, None]
+            scaled /= self.novelty.temperatures(embeddings)[:, None]
         probabilities: NDArray[np.float64] = softmax(scaled, axis=1)
         return probabilities
 

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from serdemo.audio import vad, waveform
 from serdemo.audio.waveform import SAMPLE_RATE
 from serdemo.inference.aggregation import Window
+from serdemo.inference.novelty import round_values
 from serdemo.inference.predictor import Embedder
 from serdemo.inference.speaker_prior import (
     CLIP_S,
@@ -24,7 +25,6 @@ from serdemo.inference.speaker_prior import (
     SpeakerPrior,
     Vector,
     require_prior,
-    round_values,
 )
 from serdemo.schema.errors import SerdemoError
 

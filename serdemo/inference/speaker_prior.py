@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from serdemo.audio import waveform
 from serdemo.audio.waveform import SAMPLE_RATE
+from serdemo.inference.novelty import round_values
 from serdemo.inference.predictor import Embedder
 from serdemo.metrics.classification import class_of
 from serdemo.nn.description import Description
@@ -192,11 +193,6 @@ def _basis(rows: NDArray[np.floating[Any]]) -> Vector:
     """Orthonormal basis (E, k) of the differences of `rows` (C, E) to their mean."""
     _, lengths, basis = np.linalg.svd(rows - rows.mean(axis=0), full_matrices=False)
     return np.asarray(basis[lengths > 1e-6 * max(1e-12, float(lengths.max()))].T, np.float64)
-
-
-def round_values(vector: NDArray[np.floating[Any]]) -> list[float]:
-    """Values with five digits, which keeps their text short."""
-    return [float(f"{value:.5g}") for value in vector]
 
 
 def measure_speaker_prior(model: Embedder, utterances: Sequence[Utterance]) -> dict[str, Any]:

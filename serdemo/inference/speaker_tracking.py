@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serdemo.inference.aggregation import Window
+from serdemo.inference.novelty import round_values
 from serdemo.inference.speaker_adaptation import SpeakerAdapter, new_speech_s, read_values
-from serdemo.inference.speaker_prior import Rows, SpeakerPrior, round_values
+from serdemo.inference.speaker_prior import Rows, SpeakerPrior
 
 MIN_VOICE_RATIO = 0.5  # speech in a window that tells voices apart
 RECENT_VOICES = 2  # windows whose mean is compared: one alone is too often unlike its own voice

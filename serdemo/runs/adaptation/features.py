@@ -164,7 +164,8 @@ def save(
         name=folder.parent.name,
         recipe="personal",
         options={"init_from": start.name},
-        temperature=head.temperature,
+        temperature=head.temperature,  # fitted to this voice, so that its novelty counts no more
+        novelty={},
         trained_on=provenance.merge_tables(start.trained_on, provenance.speakers_of(clips)),
         split=Split(train=tuple(clips)).fingerprint,
         metrics={

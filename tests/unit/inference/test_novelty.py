@@ -36,9 +36,9 @@ def test_temperature_grows_by_the_slope() -> None:
     novelty = Novelty.from_json(measured(slope=2.0))
     assert novelty is not None
     rows = [[1.0, 1, 1, 1], [2.0, 2, 2, 2]]
-    assert novelty.temperatures(rows, 1.5) == pytest.approx([1.5, 1.5 * 4], rel=0.25)
+    assert novelty.temperatures(rows) == pytest.approx([1, 4], rel=0.25)
     flat = Novelty.from_json(measured(slope=0.0))
-    assert flat is not None and flat.temperatures(rows, 1.5) == pytest.approx([1.5, 1.5])
+    assert flat is not None and flat.temperatures(rows) == pytest.approx([1, 1])
     assert Novelty.from_json({}) is None
 
 
