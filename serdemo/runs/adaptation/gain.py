@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 # Clips that count as changed besides those observed, so that clips without a change leave some doubt.
 PSEUDO_CHANGES = 2
@@ -76,5 +76,5 @@ def estimate_gain(
     squares = float(((change - mean_changes[class_of_clip]) ** 2).sum())
     variance = (squares + PSEUDO_CHANGES) / (freedom + PSEUDO_CHANGES)
     error = np.sqrt(variance * (1 / counts).sum()) / len(counts)
-    margin = float(student.ppf(0.975, freedom) * error)
+    margin = float(stdtrit(freedom, 0.975) * error)
     return GainEstimate(gain, max(gain - margin, -1.0), min(gain + margin, 1.0))
