@@ -169,8 +169,9 @@ test("where storage is forbidden or damaged nothing is remembered", () => {
 });
 
 test("the line names the seconds, another voice, and why there are none", () => {
-  const voice = { adapts: true, on: true, seconds: 40.7, changes: 0 };
+  const voice = { adapts: true, on: true, seconds: 40.7, changes: 0, trust: 0.3 };
   assert.equal(voiceLine(voice), "Used to your voice: 40 s");
+  assert.equal(voiceLine({ ...voice, trust: 0.05 }), "A little used to your voice: 40 s");
   assert.equal(voiceLine({ ...voice, changes: 1 }), "Used to your voice: 40 s");
   assert.equal(voiceLine({ ...voice, changes: 1, seconds: 3 }), "Another voice: used to it for 3 s");
   assert.equal(voiceLine({ ...voice, seconds: 0.4 }), "Not used to your voice yet");

@@ -199,8 +199,13 @@ def _about(model: Predictor, instead: str) -> Response:
 
 
 def _adaptation(state: LiveState) -> Response:
-    """How long a stream's speaker was heard, in seconds, and how often that began anew with another."""
-    return {"adapted_s": state.adapted_s, "voice_changes": state.voice_changes}
+    """How long a stream's speaker was heard, in seconds, how far that is trusted, from 0 to 1, and how
+    often it began anew with another."""
+    return {
+        "adapted_s": state.adapted_s,
+        "adaptation": state.adaptation,
+        "voice_changes": state.voice_changes,
+    }
 
 
 def newest(state: LiveState) -> Prediction:

@@ -7,6 +7,7 @@ const MAX_MODELS = 4; // of which a state is stored, the latest
 const SAVE_S = 3; // of speech between two savings
 const RENEWED_S = 15; // of speech, for so long the line says that the voice is another
 const NEUTRAL_S = 6;
+const LITTLE_TRUST = 0.1; // a smaller share of a voice's difference changes hardly an answer
 const HINT = "The longer you speak, the better it knows how you sound. Six seconds in your everyday, "
   + "unmoved voice are a quick beginning. It takes a few numbers and no sound; they stay in this tab, or "
   + "in this browser if you say so, and never on the server.";
@@ -77,12 +78,13 @@ export class VoiceStore {
   }
 }
 
-/* The line beside the answer: `seconds` of speech the model has got used to, after `changes` of voice. */
-export const voiceLine = ({ adapts, on, seconds, changes }) => {
+/* The line beside the answer: `seconds` of speech the model has got used to, after `changes` of voice, and the
+   share `trust` of its difference from other voices that is taken away. */
+export const voiceLine = ({ adapts, on, seconds, changes, trust }) => {
   if (!on) return "The same for every voice";
   const known = Math.floor(seconds);
   if (changes && known < RENEWED_S) return `Another voice: used to it for ${known} s`;
-  if (known) return `Used to your voice: ${known} s`;
+  if (known) return `${trust < LITTLE_TRUST ? "A little used" : "Used"} to your voice: ${known} s`;
   return adapts ? "Not used to your voice yet" : "Does not get used to voices";
 };
 
@@ -102,6 +104,7 @@ export class Voice {
     this.running = this.saving = false;
     this.forgotten = 0; // times
     this.changes = 0; // of voice, in this stream
+    this.trust = 1; // until an answer says otherwise
     part("remember").checked = store.remembers;
     this.note("");
     this.show();
@@ -153,10 +156,10 @@ export class Voice {
     this.show();
   }
 
-  /* Follows the seconds of an answer, and saves now and then what they have taught. */
-  follow(link, { adapted_s: seconds, voice_changes: changes }) {
+  /* Follows what an answer says of the voice, and saves now and then what they have taught. */
+  follow(link, { adapted_s: seconds, voice_changes: changes, adaptation: trust }) {
     if (!this.on) return;
-    Object.assign(this, { seconds, changes });
+    Object.assign(this, { seconds, changes, trust });
     if (Math.abs(seconds - this.savedAt) >= SAVE_S) this.save(link);
     this.show();
   }

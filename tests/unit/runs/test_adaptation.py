@@ -21,6 +21,7 @@ from serdemo.audio.waveform import SAMPLE_RATE
 from serdemo.data.corpora import class_folders
 from serdemo.evaluation.predictions import PredictionSet
 from serdemo.experiments import adaptation as personal_bench
+from serdemo.inference.novelty import measure_novelty
 from serdemo.inference.predictor import Predictor
 from serdemo.nn import checkpoint, description
 from serdemo.runs.adaptation import features
@@ -174,9 +175,17 @@ def test_a_run_leaves_what_every_run_leaves(
     assert answers.count("angry") and answers.count("sad")
 
 
+@pytest.mark.parametrize("calibrated_for_strangers", [False, True])
 def test_the_model_that_is_saved_answers_as_it_was_taught(
-    predictor: Predictor, recordings: Path, tmp_path: Path
+    predictor: Predictor, recordings: Path, tmp_path: Path, calibrated_for_strangers: bool
 ) -> None:
+    if calibrated_for_strangers:  # of which the adapted model keeps nothing
+        folder = shutil.copytree(predictor.folder, tmp_path / "calibrated")
+        size = predictor.description.head_options["embedding"]
+        novelty = measure_novelty(np.full((2, size), 9.0, np.float32), ["a", "a"], slope=2.0)
+        start = description.read_description(folder)
+        description.write_description(folder, replace(start, novelty=novelty))
+        predictor = Predictor(folder, device="cpu")
     clips = class_folders.read(recordings)
     heard = list(features.extract_features(predictor, [waveform.decode(u.path) for u in clips]))
     truth = [predictor.labels.index(u.emotion) for u in clips]

@@ -492,6 +492,7 @@ def test_a_voice_grows_is_given_to_the_page_and_taken_back_from_it(adapting_page
     assert plain["adapted_s"] == 0
     used = say(page, opened["stream"], sound)
     assert 2 < used["adapted_s"] <= len(sound) / waveform.SAMPLE_RATE
+    assert 0 < used["adaptation"] <= 1
     moved = [abs(used["probabilities"][k] - plain["probabilities"][k]) for k in used["labels"]]
     assert max(moved) > 0.02
 
@@ -507,7 +508,12 @@ def test_a_voice_grows_is_given_to_the_page_and_taken_back_from_it(adapting_page
     assert seconds == pytest.approx(known["adapted_s"], abs=1e-3)
 
     assert call(page, "forget", stream=again) == {}
-    assert call(page, "voice", stream=again) == {"voice": None, "adapted_s": 0, "voice_changes": 0}
+    assert call(page, "voice", stream=again) == {
+        "voice": None,
+        "adapted_s": 0,
+        "adaptation": 0,
+        "voice_changes": 0,
+    }
     assert call(page, "adapt", stream=opened["stream"], adapt=False) == {}
     assert call(page, "voice", stream=opened["stream"])["voice"] is None
 
