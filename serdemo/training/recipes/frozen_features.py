@@ -22,7 +22,7 @@ from serdemo.audio import waveform
 from serdemo.audio.augmentation import AugmentOptions, augment
 from serdemo.data.array_cache import ArrayCache, CacheOptions
 from serdemo.data.dataset import ClipDataset, collate
-from serdemo.data.sampling import BatchOptions
+from serdemo.data.sampling import BatchOptions, crop
 from serdemo.nn.encoders.options import SPECTRAL, EncoderOptions, PretrainedOptions
 from serdemo.nn.model import HeadOptions, Model
 from serdemo.nn.pooling import mean_and_deviation
@@ -47,8 +47,8 @@ class FrozenOptions(Options):
     )
     views: int = option(
         0,
-        "with --cache-features and --pooling mean-std: augmented crops of each clip, of random length"
-        " around its middle, that are cached, too, of which training draws one at a time",
+        "with --cache-features and --pooling mean-std: augmented random crops of each clip that are"
+        " cached, too, of which training draws one at a time",
         low=0,
         high=100,
     )
@@ -78,11 +78,7 @@ class FrozenOptions(Options):
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """Versions of a clip to learn from: number 0 as it is, 1 to `count` augmented crops.
-
-    A crop has a random length and lies around the middle, as recorded clips often begin and end with
-    silence, of which nothing is learnt.
-    """
+    """Versions of a clip to learn from: number 0 as it is, 1 to `count` augmented random crops."""
 
     count: int
     crops: BatchOptions
@@ -93,7 +89,7 @@ class Views:
         if not number:
             return sound_key
         options = json.dumps(self.augmentation.to_json(), sort_keys=True)
-        return f"{sound_key} middle {number} {self.crops.min_crop} {self.crops.max_crop} {options}"
+        return f"{sound_key} {number} {self.crops.min_crop} {self.crops.max_crop} {options}"
 
     def samples(self, wave: np.ndarray, sound_key: str, number: int) -> np.ndarray:
         """A view of samples (N,), the same in every run."""
@@ -102,9 +98,7 @@ class Views:
         rng = np.random.default_rng((int(sound_key[:12], 16), number))
         augmented, _ = augment(wave, self.augmentation, rng)
         seconds = rng.uniform(self.crops.min_crop, max(self.crops.min_crop, self.crops.max_crop))
-        size = math.ceil(seconds * waveform.SAMPLE_RATE)
-        start = max(0, len(augmented) - size) // 2
-        return augmented[start : start + size]
+        return crop(augmented, math.ceil(seconds * waveform.SAMPLE_RATE), rng)[0]
 
 
 NO_VIEWS = Views(0, BatchOptions(), AugmentOptions())
