@@ -1,7 +1,7 @@
 """Adaptation to a speaker: an estimate of the voice's offset is subtracted from its embeddings.
 
 The estimate rests on sums of the voice's embeddings, never on sound. Speech of a known emotion is
-the labelled case: half of its deviation from that emotion's mean is the offset.
+the labelled case: a fixed share of its deviation from that emotion's mean is the offset.
 """
 
 from __future__ import annotations

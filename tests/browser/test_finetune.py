@@ -196,7 +196,7 @@ def test_nothing_chosen_is_one_sentence(visit: Visit) -> None:
 def test_a_head_is_the_first_choice(visit: Visit) -> None:
     page = opened(visit)
     first = page.locator("#finetune-recipe label").first
-    assert first.inner_text().strip() == "2 minutes: a head on a pretrained encoder."
+    first.filter(has_text="2 minutes: a head on a pretrained encoder.").wait_for()
 
 
 def test_every_option_of_a_recipe_is_asked(visit: Visit) -> None:

@@ -449,7 +449,7 @@ def test_a_consumer_gets_every_scored_window_with_its_embedding(
     # A speaker offset moves the scores, not the embeddings that the consumer gets.
     model.description = SimpleNamespace(neutral=[0.0], labels=LABELS, speaker_prior={})
     adapter = SpeakerAdapter(require_prior(model))
-    adapter.update([0.4], CLIP_S, "neutral")  # half of it is subtracted
+    adapter.update([0.7], CLIP_S, "neutral")  # 0.21 is subtracted
     service.set_speaker_state(handle, adapter.to_json())
     service.push(handle, tone(0.4, 0.5))
     service.flush(handle, 10.0)

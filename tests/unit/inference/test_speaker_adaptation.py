@@ -161,11 +161,12 @@ def test_a_known_emotion_is_trusted_at_once(prior: SpeakerPrior) -> None:
     (row,) = speak([2], np.random.default_rng(5))
     adapter = SpeakerAdapter(prior)
     adapter.update(row, CLIP_S, "neutral")
-    assert adapter.trust == pytest.approx(0.5)
+    assert adapter.trust == pytest.approx(0.3)
     assert adapter.offset is not None
-    np.testing.assert_allclose(adapter.offset, (row - prior.class_means[2]) / 2, atol=1e-5)
+    share = 0.3 * (row - prior.class_means[2])
+    np.testing.assert_allclose(adapter.offset, share, atol=1e-5)
     adapter.update(row, 1.0)  # one second of unknown emotion changes next to nothing
-    np.testing.assert_allclose(adapter.offset, (row - prior.class_means[2]) / 2, atol=1e-3)
+    np.testing.assert_allclose(adapter.offset, share, atol=1e-3)
     with pytest.raises(SerdemoError, match="no mean of proud speech"):
         adapter.update(row, 4.0, "proud")
     before = adapter.speech_s
