@@ -31,7 +31,7 @@ from serdemo.schema.errors import SerdemoError
 MIN_SPEECH_S = 2.0  # of a calibration: less helps nobody
 GOOD_SPEECH_S = 4.0
 NEUTRAL = ("neutral", "calm")
-MAX_VALUE = 1e6  # of a number in a saved state
+MAX_VALUE = 1e12  # of a number in a saved state; the scatter of hours of speech is below it
 
 
 @dataclass(frozen=True, slots=True, eq=False)

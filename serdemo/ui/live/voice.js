@@ -101,7 +101,8 @@ export class Voice {
     const store = new VoiceStore(storageOf("sessionStorage"), storageOf("localStorage"));
     Object.assign(this, { part, ask, store, seconds: store.seconds, savedAt: store.seconds, turn: Promise.resolve() });
     this.adapts = this.calibrates = true; // until a model says otherwise
-    this.running = this.saving = false;
+    this.running = false;
+    this.saving = null; // or the promise of the last saving
     this.forgotten = 0; // times
     this.changes = 0; // of voice, in this stream
     this.trust = 1; // until an answer says otherwise
@@ -160,16 +161,23 @@ export class Voice {
   follow(link, { adapted_s: seconds, voice_changes: changes, adaptation: trust }) {
     if (!this.on) return;
     Object.assign(this, { seconds, changes, trust });
-    if (Math.abs(seconds - this.savedAt) >= SAVE_S) this.save(link);
+    if (!this.saving && Math.abs(seconds - this.savedAt) >= SAVE_S) this.save(link);
     this.show();
   }
 
-  async save({ stream }) {
-    if (this.saving || !stream || !this.on) return;
-    this.saving = true;
+  /* Saves what is known by now, after a saving that is under way, and after the switch has taken effect: a
+     stream that ends before would refuse what is stored, and have it forgotten. */
+  async save(link) {
+    const saving = Promise.all([this.saving, this.turn]).then(() => this.fetch(link));
+    this.saving = saving;
+    await saving;
+    if (this.saving === saving) this.saving = null;
+  }
+
+  async fetch({ stream }) {
+    if (!stream || !this.on) return;
     const { fingerprint, forgotten } = this;
     const { voice, adapted_s: seconds } = await this.ask("voice", { stream });
-    this.saving = false;
     if (!voice || !this.on || this.forgotten > forgotten) return;
     this.savedAt = seconds;
     this.store.save(fingerprint, seconds, voice);
