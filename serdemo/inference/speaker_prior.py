@@ -34,8 +34,8 @@ TRUST_BIAS = -2.61
 TRUST_SPREAD = 5.38  # by the log of the spread within the emotions' directions
 TRUST_NOVELTY = 8.71  # by the log of the distance outside these directions
 TRUST_CLIPS = 1.14  # by the log of the number of clips
-# Trust in speech of a known emotion, from one clip on: the largest share that helped in every corpus,
-# both speakers of corpora left out of training and selection speakers.
+# Trust in speech of a known emotion, from one clip on: the largest share that helped in four
+# corpora, on speakers of corpora left out of training and on selection speakers.
 LABELLED_TRUST = 0.3
 
 CLIP_S = 2.7  # seconds of speech that count as one clip

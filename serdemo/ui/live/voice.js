@@ -99,7 +99,7 @@ const storageOf = (name) => {
 export class Voice {
   constructor(part, ask) {
     const store = new VoiceStore(storageOf("sessionStorage"), storageOf("localStorage"));
-    Object.assign(this, { part, ask, store, seconds: store.seconds, savedAt: store.seconds, turn: Promise.resolve() });
+    Object.assign(this, { part, ask, store, seconds: store.seconds, savedAt: store.seconds, switching: Promise.resolve() });
     this.adapts = this.calibrates = true; // until a model says otherwise
     this.running = false;
     this.saving = null; // or the promise of the last saving
@@ -168,13 +168,13 @@ export class Voice {
   /* Saves what is known by now, after a saving that is under way, and after the switch has taken effect: a
      stream that ends before would refuse what is stored, and have it forgotten. */
   async save(link) {
-    const saving = Promise.all([this.saving, this.turn]).then(() => this.fetch(link));
+    const saving = Promise.all([this.saving, this.switching]).then(() => this.storeState(link));
     this.saving = saving;
     await saving;
     if (this.saving === saving) this.saving = null;
   }
 
-  async fetch({ stream }) {
+  async storeState({ stream }) {
     if (!stream || !this.on) return;
     const { fingerprint, forgotten } = this;
     const { voice, adapted_s: seconds } = await this.ask("voice", { stream });
@@ -218,8 +218,8 @@ export class Voice {
     this.set(this.on ? this.store.seconds : 0);
     if (!live) return;
     // One after another: a late "off" behind an "on" would have what is stored refused, and forgotten.
-    this.turn = this.turn.then(() => this.apply(link));
-    await this.turn;
+    this.switching = this.switching.then(() => this.apply(link));
+    await this.switching;
   }
 
   async apply(link) {
