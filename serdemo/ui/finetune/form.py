@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -67,13 +66,10 @@ class Form:
         )
         self.time = _time_slider(is_lent)
         with gr.Accordion("More options", open=False):
-            # gradio's table of events is not made for two visitors whose options are laid out at once.
-            one_at_a_time = threading.Lock()
-
-            @gr.render(inputs=[self.recipe, self.local])
+            # One at a time: gradio's table of events may not change while a page reads it.
+            @gr.render(inputs=[self.recipe, self.local], concurrency_limit=1)
             def lay_out_options(name: str, local: bool) -> None:
-                with one_at_a_time:
-                    option_widgets.lay_out_options(name, self.options, hidden_options(local))
+                option_widgets.lay_out_options(name, self.options, hidden_options(local))
 
         self.check = gr.Button("Check", elem_id="finetune-check")
         self.submit = gr.Button("Start", variant="primary", elem_id="finetune-start")
