@@ -6,7 +6,6 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +80,7 @@ def save(
             if torch.allclose(state[name].cpu(), value, rtol=0, atol=rounding):
                 del state[name]
         write_weights(target, state, bits, max_file_bytes)
-        write_json(target / DESCRIPTION, asdict(description))
+        write_json(target / DESCRIPTION, description.to_json())
 
     replace_folder(folder, write)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from serdemo.audio.waveform import SAMPLE_RATE
 from serdemo.nn.checkpoint_files import DESCRIPTION as DESCRIPTION
@@ -14,6 +14,8 @@ from serdemo.schema.errors import SerdemoError
 from serdemo.schema.files import read_json, recovered_path, write_json
 from serdemo.schema.renamed_options import current_options
 
+Output = Literal["softmax", "sigmoid", "regression"]
+OUTPUTS: tuple[Output, ...] = get_args(Output)
 FORMAT = 2
 FORMATS = (1, FORMAT)  # readable ones
 MAX_LABELS = 1000
@@ -37,6 +39,8 @@ class Description:
     - `trained_on`, `selected_on`: training and validation speakers by corpus; `split` is the
       fingerprint of the split.
     - `metrics`: rates as fractions, each with its protocol.
+    - `output`: what the logits are: "softmax" of one emotion, "sigmoid" of labels that are independent
+      of each other, or "regression", values of dimensions such as arousal, named by `labels`.
     """
 
     labels: tuple[str, ...]
@@ -59,7 +63,15 @@ class Description:
     licence: str = ""
     code_version: str = ""
     sample_rate: int = SAMPLE_RATE
+    output: Output = "softmax"
     format: int = FORMAT
+
+    def to_json(self) -> dict[str, Any]:
+        """The entries of `model.json`; `output` only where it is not the usual one, which older versions refuse."""
+        values = asdict(self)
+        if self.output == "softmax":
+            del values["output"]
+        return values
 
     @classmethod
     def from_json(cls, values: Any, name: str) -> Description:
@@ -105,6 +117,8 @@ def _find_fault(values: dict[str, Any]) -> str | None:
         return f"its labels must be different words, {MAX_LABELS} at most"
     if not 1e-3 <= values.get("temperature", 1.0) <= 1e3:
         return "its temperature must be 0.001 to 1000"
+    if values.get("output", "softmax") not in OUTPUTS:
+        return f"its output must be one of {', '.join(OUTPUTS)}"
     if not 0 <= values.get("unsure_below", 0.0) <= 1:
         return "its unsure_below must be 0 to 1"
     if not all(isinstance(x, float) and abs(x) < 1e4 for x in values.get("neutral", [])):
@@ -164,6 +178,7 @@ def _is_speaker_prior(prior: dict[str, Any], labels: list[str]) -> bool:
 _JSON_TYPES: dict[str, tuple[type, ...]] = {
     "dict": (dict,),
     "str": (str,),
+    "Output": (str,),
     "float": (int, float),
     "int": (int,),
     "tuple": (list, tuple),
@@ -203,4 +218,4 @@ def read_description(folder: Path) -> Description:
 
 def write_description(folder: Path, description: Description) -> None:
     """Replace the description of a checkpoint, without touching its weights."""
-    write_json(folder / DESCRIPTION, asdict(description))
+    write_json(folder / DESCRIPTION, description.to_json())

@@ -5,7 +5,7 @@ Times are in seconds, probabilities and confidences in [0, 1].
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,10 @@ class Utterance:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Scores of one window of a recording; `speech_ratio` is the share in [0, 1] that is speech."""
+    """Scores of one window of a recording; `speech_ratio` is the share in [0, 1] that is speech.
+
+    `dimensions` as in `Prediction`.
+    """
 
     start_s: float
     end_s: float
@@ -60,10 +63,11 @@ class Segment:
     confidence: float
     probabilities: dict[str, float]
     speech_ratio: float = 1.0
+    dimensions: dict[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary with the keys that the command line documents."""
-        values = asdict(self)
+        values = _without_empty_dimensions(asdict(self))
         values["speech"] = values.pop("speech_ratio")
         return values
 
@@ -75,6 +79,9 @@ class Prediction:
     `confidence` is the probability of `label`; `unsure` is whether it is below the checkpoint's
     threshold, so that the page says "not sure" and names the two most probable labels. `warnings`
     are sentences for the user about the recording (too quiet, clipped, no speech, ...).
+    Probabilities of a model with sigmoid outputs do not sum to 1. A regression model gives `dimensions`
+    instead (such as arousal, dominance and valence, in its own units): `label` is then empty,
+    `confidence` 0, and there are no probabilities.
     """
 
     file: str
@@ -85,6 +92,7 @@ class Prediction:
     probabilities: dict[str, float]
     segments: tuple[Segment, ...] = ()
     warnings: tuple[str, ...] = ()
+    dimensions: dict[str, float] = field(default_factory=dict)
 
     @property
     def has_speech(self) -> bool:
@@ -98,4 +106,10 @@ class Prediction:
     def to_json(self) -> dict[str, Any]:
         """A dictionary for JSON, with the keys in the order of the fields."""
         segments = tuple(segment.to_json() for segment in self.segments)
-        return {**asdict(self), "segments": segments}
+        return {**_without_empty_dimensions(asdict(self)), "segments": segments}
+
+
+def _without_empty_dimensions(values: dict[str, Any]) -> dict[str, Any]:
+    if not values["dimensions"]:
+        del values["dimensions"]
+    return values
