@@ -6,10 +6,9 @@ Errors end in one sentence on stderr: exit code 2 for wrong usage, 1 for a failu
 from __future__ import annotations
 
 import io
-import os
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -19,7 +18,7 @@ from serdemo import __version__
 from serdemo.cli.bench import bench
 from serdemo.cli.crossval import crossval
 from serdemo.cli.embed import clusters, embed, map_
-from serdemo.cli.exits import exit_on_error, fail, tell
+from serdemo.cli.exits import exit_on_error, fail
 from serdemo.cli.listen import listen
 from serdemo.cli.models import models
 from serdemo.cli.options import (
@@ -33,11 +32,11 @@ from serdemo.cli.options import (
     SPEAKERS,
     print_json,
 )
+from serdemo.cli.predict import predict
 from serdemo.cli.train import train
 from serdemo.schema import libraries
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.settings import data_root
-from serdemo.schema.types import Prediction
 
 
 @click.command()
@@ -60,56 +59,6 @@ def app(port: int | None, share: bool, checkpoint: Path | None) -> None:
         require_classifier(read_description(checkpoint))  # fails here, not in the page
     probe.wait()
     ui.launch(port=port, share=share, checkpoint=checkpoint)
-
-
-@click.command()
-@click.argument("files", nargs=-1, required=True, type=PATH)
-@click.option(
-    "--same-speaker",
-    is_flag=True,
-    help="All recordings are of one person, to whose voice the model gets used.",
-)
-@CHECKPOINT
-@DEVICE
-@JSON
-def predict(
-    files: Sequence[Path],
-    same_speaker: bool,
-    checkpoint: Path | None,
-    device: str,
-    as_json: bool,
-) -> None:
-    """Recognise the emotion of the voice in each FILE, or in each sound file of a folder."""
-    from serdemo.cli.views.console import show_prediction
-    from serdemo.data.corpora.class_folders import audio_files
-    from serdemo.inference.predictor import Predictor
-    from serdemo.inference.same_speaker import predict_same_speaker
-
-    paths: list[Path] = []
-    for path in files:
-        matches = list(audio_files(path)) if os.path.isdir(path) else [path]
-        if not matches:
-            raise SerdemoError(f"There is no sound file in the folder {path}.")
-        paths += matches
-    predictor = Predictor(checkpoint, device=device)
-    predictions: Iterable[Prediction | SerdemoError] = predictor.predict_many(paths)
-    if same_speaker:
-        found = predict_same_speaker(predictor, paths)
-        predictions = found.predictions
-        tell(f"Used to this voice by {found.speech_s:.0f} s of its speech.")
-    answers, failures = [], 0
-    for path, answer in zip(paths, predictions, strict=True):
-        if isinstance(answer, SerdemoError):
-            failures += 1
-            tell(str(answer))
-        elif as_json:
-            answers.append({**answer.to_json(), "file": str(path)})
-        else:
-            show_prediction(answer, str(path))
-    if as_json:
-        print_json(answers)
-    if failures:
-        sys.exit(1)
 
 
 @click.command()

@@ -10,9 +10,14 @@ from pathlib import Path
 
 from serdemo.schema.types import Utterance
 
-# Formats that `waveform.decode` reads, through soundfile or the ffmpeg program.
+# Formats that `waveform.decode` reads, through soundfile or the ffmpeg program: sound and films.
 AUDIO_SUFFIXES = frozenset(
-    {".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".m4a", ".webm"}
+    {
+        *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".au"),
+        *(".caf", ".w64", ".rf64", ".m4a", ".m4b", ".aac", ".wma", ".amr", ".ac3", ".mka", ".mp2"),
+        *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".wmv", ".flv", ".mpg", ".mpeg"),
+        *(".ogv", ".3gp", ".mts"),
+    }
 )
 
 Annotations = Mapping[str, Mapping[str, str]]

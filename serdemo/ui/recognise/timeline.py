@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,6 +12,7 @@ import soundfile
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from serdemo.inference.timeline import Span, spans
 from serdemo.schema.palette import style_of
 from serdemo.schema.types import Segment
 from serdemo.ui.shell.templates import render
@@ -27,40 +25,6 @@ MAX_PLAYABLE_S = 20 * 60
 TICK_STEPS_S = (0.5, 1, 2, 5, 10, 30, 60, 300, 600, 1800)
 MAX_TICKS = 6
 LAST_TICK = 0.93  # of the width: a later one would be cut off at the edge
-MIN_GAP_S = 0.01  # between neighbours that do not touch
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A stretch of the timeline with one label; times in seconds, confidence in [0, 1]."""
-
-    start_s: float
-    end_s: float
-    label: str
-    confidence: float
-
-
-def spans(segments: Sequence[Segment]) -> list[Span]:
-    """Stretches that do not overlap, from the windows that hold speech.
-
-    Overlapping neighbours share their overlap half and half; touching ones of the same label
-    become one stretch with their mean confidence, weighted by length.
-    """
-    voiced = [segment for segment in segments if segment.speech_ratio > 0]
-    middles = [(before.end_s + after.start_s) / 2 for before, after in pairwise(voiced)]
-    bounds = zip([-math.inf, *middles], [*middles, math.inf], strict=True)
-    joined: list[Span] = []
-    for segment, (earliest, latest) in zip(voiced, bounds, strict=False):
-        start_s, end_s = max(segment.start_s, earliest), min(segment.end_s, latest)
-        span = Span(start_s, end_s, segment.label, segment.confidence)
-        last = joined[-1] if joined else None
-        if last and last.label == span.label and start_s - last.end_s < MIN_GAP_S:
-            lengths = (last.end_s - last.start_s, end_s - start_s)
-            mean = (last.confidence * lengths[0] + span.confidence * lengths[1]) / sum(lengths)
-            joined[-1] = replace(last, end_s=end_s, confidence=mean)
-        else:
-            joined.append(span)
-    return joined
 
 
 def wave_levels(samples: NDArray[np.float32], count: int = WAVE_BARS) -> NDArray[np.float32]:
