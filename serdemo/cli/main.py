@@ -35,7 +35,6 @@ from serdemo.cli.options import (
 from serdemo.cli.predict import predict
 from serdemo.cli.train import train
 from serdemo.schema import libraries
-from serdemo.schema.errors import SerdemoError
 from serdemo.schema.settings import data_root
 
 

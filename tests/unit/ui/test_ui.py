@@ -24,6 +24,7 @@ import soundfile
 
 from serdemo.audio import waveform
 from serdemo.inference.predictor import Predictor
+from serdemo.inference.timeline import Span, spans
 from serdemo.nn import description
 from serdemo.schema import palette
 from serdemo.schema.errors import SerdemoError
@@ -155,10 +156,10 @@ def test_overlapping_windows_share_their_overlap_and_like_neighbours_join() -> N
         window(6, 7, "angry", 0.5),
         window(7, 8, "happy", 0.9, speech=0),
     ]
-    assert timeline.spans(windows) == [
-        timeline.Span(0, 3, "sad", pytest.approx((0.6 * 2 + 0.9 * 1) / 3)),
-        timeline.Span(3, 5, "angry", 0.8),
-        timeline.Span(6, 7, "angry", 0.5),
+    assert spans(windows) == [
+        Span(0, 3, "sad", pytest.approx((0.6 * 2 + 0.9 * 1) / 3)),
+        Span(3, 5, "angry", 0.8),
+        Span(6, 7, "angry", 0.5),
     ]
 
 
