@@ -36,7 +36,6 @@ TABS: dict[str, Callable[[Page], None]] = {
     "Models": models_tab.build,
 }
 
-MAX_ZIP_MB = 300  # of clips or of a model
 MAX_WAITING = 1000  # calls of all visitors
 HEADER = """<header class="sd-header"><h1>serdemo</h1>
 <p>Which emotion does a voice carry?</p></header>"""
@@ -104,7 +103,7 @@ def launch(
         page.launch(
             server_port=port,
             share=share,
-            max_file_size=f"{MAX_ZIP_MB}mb",  # Recognise itself takes less
+            num_workers=0,  # of gradio's own, where uploads have no limit
             run_history=False,
             footer_links=[],
             enable_monitoring=False,

@@ -10,14 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 from markupsafe import Markup
+from starlette.middleware import Middleware
 
 from serdemo.schema.errors import SerdemoError
 from serdemo.ui.shell import scripts, session, theme
 from serdemo.ui.shell.session import Visitors, WarmPredictor
 from serdemo.ui.shell.templates import render
+from serdemo.ui.shell.uploads import UploadLimit
 from serdemo.ui.shell.visitor_store import registry_for
 
 if TYPE_CHECKING:
+    from starlette.requests import Request
+
     from serdemo.inference.predictor import Predictor
     from serdemo.runs.registry.store import Registry
 
@@ -51,9 +55,15 @@ class Page(gr.Blocks):
             "theme": theme.theme(),
             "css": theme.css(),
             "head": scripts.head("shell/page.js"),
-            "app_kwargs": {"routes": [scripts.route()]},
+            "app_kwargs": {
+                "routes": [scripts.route()],
+                "middleware": [Middleware(UploadLimit, unlimited=self._uploads_unlimited)],
+            },
         }
         return super().launch(*args, **{**served, **options})
+
+    def _uploads_unlimited(self, request: Request) -> bool:
+        return not self.share and session.is_local(request, program=True)
 
     def models(self, token: str, request: gr.Request) -> Registry:
         """The models that a visitor sees."""

@@ -20,6 +20,8 @@ from serdemo.schema.errors import SerdemoError
 from serdemo.ui.shell import zerogpu
 
 if TYPE_CHECKING:
+    from starlette.requests import Request
+
     from serdemo.inference.live_services import LiveServices
     from serdemo.inference.predictor import Predictor
 
@@ -178,8 +180,10 @@ class Visitors:
         return model
 
 
-def is_local(request: gr.Request) -> bool:
+def is_local(request: gr.Request | Request, *, program: bool = False) -> bool:
     """Whether the visitor's browser runs on this machine, and this is not a Space.
+
+    With `program`, so does a program on this machine: a POST without an origin, which no browser sends.
 
     The address alone is no proof: a proxy and a shared link's tunnel end on this machine too, and
     other sites open in the same browser call from here. So no header may show that the call was
@@ -194,7 +198,8 @@ def is_local(request: gr.Request) -> bool:
     host = headers.get("host", "")
     try:
         name = urlsplit(f"//{host}").hostname or ""
-        same_origin = urlsplit(headers.get("origin", "")).netloc == host
+        origin = headers.get("origin", "")
+        same_origin = urlsplit(origin).netloc == host or (program and not origin)
         loopback = ip_address(request.client.host).is_loopback
         return loopback and same_origin and (name == "localhost" or ip_address(name).is_loopback)
     except ValueError:
