@@ -52,7 +52,7 @@ def read_text(path: Path, encoding: str = "") -> tuple[str, tuple[str, ...]]:
 
     The second value has a sentence where the code page is a guess. Raises SerdemoError for no text.
     """
-    content, notes = read_bytes(path), ()
+    content, notes = read_bytes(path), tuple[str, ...]()
     if content.startswith(b"PK\3\4"):
         raise SerdemoError(
             f"{path.name} is a workbook or zip: export the table from its program as CSV (UTF-8)."
