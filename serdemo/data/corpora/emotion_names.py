@@ -72,7 +72,7 @@ OTHERS = """amused amusement arousal concerned confused confusion contempt conte
 
 _LETTERS = str.maketrans({"ı": "i", "ł": "l", "ø": "o"})  # without a decomposition in Unicode
 # What may stand before the emotion: TESS's speakers, a gender.
-_KEPT_MARKS = (0, 8, 9)  # canonical combining classes
+_WORD_MARKS = (0, 8, 9)  # canonical combining classes
 _PREFIX = re.compile(r"^(?:oaf|yaf|female|male)[\W_]+", re.IGNORECASE)
 
 
@@ -89,7 +89,7 @@ def _folded(word: str) -> str:
         if letter.isalpha()
         or (
             unicodedata.category(letter) in ("Mn", "Mc")
-            and unicodedata.combining(letter) in _KEPT_MARKS
+            and unicodedata.combining(letter) in _WORD_MARKS
         )
     )
 
