@@ -19,7 +19,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from serdemo.schema.errors import SerdemoError
+from serdemo.audio.samples import AudioError
 
 BLOCK_VALUES = 1 << 18  # values in one block, all channels together
 FFMPEG_TIMEOUT_S = 120.0
@@ -33,20 +33,6 @@ _AU_HEADER = struct.Struct(">4s5I")
 
 Block = NDArray[np.float32]
 AudioStream = tuple[int, int, Iterator[Block]]
-
-
-class AudioError(SerdemoError):
-    """A recording that cannot be used, for the reason in `predicate` ("is empty: record it again").
-
-    The message is `subject`, "The sound" unless the caller knows the file's name, and the predicate.
-    """
-
-    def __init__(self, predicate: str, subject: str = "The sound") -> None:
-        super().__init__(predicate, subject)
-        self.predicate, self.subject = predicate, subject
-
-    def __str__(self) -> str:
-        return f"{self.subject} {self.predicate}"
 
 
 @contextmanager

@@ -74,11 +74,11 @@ def snr_db(samples: Samples, probabilities: NDArray[np.float32]) -> float | None
 
 
 def warnings(clip: Clip, probabilities: NDArray[np.float32]) -> tuple[str, ...]:
-    """At most three sentences about faults of the recording and their remedies, worst first.
+    """The clip's notes, then at most three sentences about faults and remedies, worst first.
 
     `probabilities` are `SpeechDetector.probabilities(clip.samples)`. Empty for a good recording.
     """
-    return tuple(islice(_warnings(clip, probabilities), MAX_WARNINGS))
+    return (*clip.notes, *islice(_warnings(clip, probabilities), MAX_WARNINGS))
 
 
 def _warnings(clip: Clip, probabilities: NDArray[np.float32]) -> Iterator[str]:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serdemo.audio import waveform
+from serdemo.audio.samples import as_frames
 from serdemo.inference import speed
 from serdemo.inference.aggregation import Window
 from serdemo.inference.live_session import LiveSession, LiveState, Piece, WindowConsumer
@@ -136,7 +137,7 @@ class LiveService:
         and for a stream that is closed or has failed.
         """
         waveform.validate_samples(samples)
-        frames = np.array(waveform.as_frames(samples))
+        frames = np.array(as_frames(samples))
         with self._wake:
             self._find(handle).receive(frames, rate, sequence, time.monotonic())
             self._wake.notify_all()

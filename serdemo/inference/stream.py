@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from serdemo.audio import quality, vad, waveform
+from serdemo.audio.samples import SAMPLE_RATE, Samples, as_frames, mix
 from serdemo.audio.vad import CHUNK
-from serdemo.audio.waveform import SAMPLE_RATE, Samples
 from serdemo.inference.aggregation import Window, WindowAggregator
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.types import Prediction, Segment
@@ -102,8 +102,8 @@ class Stream:
         """
         if self.finished:
             raise UsageError("This stream is finished: open another one.")
-        frames = waveform.as_frames(samples)
-        mono, clipped = waveform.mix(frames)
+        frames = as_frames(samples)
+        mono, clipped = mix(frames)
         if rate is not None and rate != self._rate:
             resampler = waveform.Resampler(rate)
             self._append(self._resampler.finish())

@@ -8,7 +8,7 @@ from serdemo.audio.vad import CHUNK
 
 
 class Hears:
-    """In place of the speech detector: sound is speech where it is not zero."""
+    """In place of the speech detector: sound above -40 dB is speech."""
 
     def score(self, samples, state):
-        return (np.abs(samples[64:].reshape(-1, CHUNK)).max(1) > 0).astype(np.float32), state
+        return (np.abs(samples[64:].reshape(-1, CHUNK)).max(1) > 1e-2).astype(np.float32), state

@@ -63,7 +63,8 @@ def test_path_text_and_samples_give_one_answer(predictor: Predictor, files: list
     assert predictor.predict(str(files[7])) == by_path
     assert predictor.predict(clip) == by_path
     from_samples = answer(predictor, clip.samples)
-    assert from_samples.probabilities == by_path.probabilities
+    # Sound that passed the high-pass filter once passes it again: hardly a difference.
+    assert from_samples.probabilities == pytest.approx(by_path.probabilities, abs=2e-3)
     assert predictor.predict(files[7], name="visitor.wav").file == "visitor.wav"
 
 
@@ -196,7 +197,8 @@ def test_a_model_of_images_answers_the_clip_that_fills_one_as_it_learns_it(
     predictor = of_images(7.0)
     clip = np.concatenate([bad_audio.voice(seconds - 1.5), bad_audio.sine(1.5)])
     with torch.inference_mode():
-        logits = predictor.model.logits(torch.from_numpy(clip)[None], torch.tensor([len(clip)]))
+        passed = torch.from_numpy(waveform.from_array(clip, 16_000).samples.copy())
+        logits = predictor.model.logits(passed[None], torch.tensor([len(clip)]))
     one = answer(predictor, clip)
     expected = logits[0].double().softmax(0).tolist()
     assert list(one.probabilities.values()) == pytest.approx(expected, abs=1e-5)

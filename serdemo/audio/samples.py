@@ -1,0 +1,179 @@
+"""Arrays of samples: checks, conversion to float, the high-pass filter and resampling to 16 kHz."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from serdemo.schema.errors import SerdemoError
+
+SAMPLE_RATE = 16_000
+MIN_RATE = 4_000
+MAX_RATE = 384_000
+
+# What lies below is no voice: a constant or drifting offset of a cheap sound card, rumble.
+HIGH_PASS_HZ = 20.0
+HIGH_PASS_ORDER = 1
+_BLOCK = 2048  # samples; the powers of a filter's pole stay within double precision
+
+# One step below full scale of even a 10-bit source; lossy codecs land on either side of 1.0.
+FULL_SCALE = 0.999
+# Floats beyond this many times full scale are integers or raw bytes in disguise.
+MAX_PEAK = 64.0
+MAX_ARRAY_CHANNELS = 64
+
+Samples = NDArray[np.float32]
+
+
+class AudioError(SerdemoError):
+    """A recording that cannot be used, for the reason in `predicate` ("is empty: record it again").
+
+    The message is `subject`, "The sound" unless the caller knows the file's name, and the predicate.
+    """
+
+    def __init__(self, predicate: str, subject: str = "The sound") -> None:
+        super().__init__(predicate, subject)
+        self.predicate, self.subject = predicate, subject
+
+    def __str__(self) -> str:
+        return f"{self.subject} {self.predicate}"
+
+
+class HighPass:
+    """Streaming Butterworth high-pass of mono sound at 16 kHz, at rest before its first sample.
+
+    Its output, joined, is the same to the bit however the input was cut. Each pole p is the sum
+    y[n] = p^n sum_k p^-k x[k] of a block, which numpy runs faster than scipy.signal is imported.
+    """
+
+    def __init__(self, cutoff_hz: float = HIGH_PASS_HZ, order: int = HIGH_PASS_ORDER) -> None:
+        angles = math.pi * (2 * np.arange(order) + order + 1) / (2 * order)
+        poles = np.exp(2 * math.pi * cutoff_hz / SAMPLE_RATE * np.exp(1j * angles))
+        # A pair of conjugate poles has a real output; a single pole is real.
+        self._poles = poles.real if order == 1 else poles
+        self._gain = float(np.prod((1 + self._poles) / 2).real)  # 1 at the highest frequency
+        self._powers = self._poles[:, None] ** np.arange(1, _BLOCK + 1)
+        self._sums = np.zeros(order, self._poles.dtype)  # of each pole in the current block
+        self._last = np.zeros(order, self._poles.dtype)  # the input of each pole's zero at 1
+        self._done = 0  # samples of the current block
+
+    def push(self, samples: Samples) -> Samples:
+        """Filter the next samples (N,); returns as many."""
+        result = np.empty_like(samples)
+        start = 0
+        while start < len(samples):
+            stop = min(len(samples), start + _BLOCK - self._done)
+            block = samples[start:stop].astype(self._poles.dtype)
+            for i in range(len(self._poles)):
+                block = self._section(i, block)
+            result[start:stop] = block.real * self._gain
+            self._done = (self._done + stop - start) % _BLOCK
+            start = stop
+        return result
+
+    def _section(self, i: int, block: NDArray[Any]) -> NDArray[Any]:
+        """The block (n,) through the zero at 1 and the pole `i`."""
+        powers = self._powers[i, self._done : self._done + len(block)]
+        steps = np.diff(block, prepend=self._last[i])
+        self._last[i] = block[-1]
+        steps /= powers
+        steps[0] += self._sums[i]
+        sums = np.cumsum(steps)
+        output: NDArray[Any] = sums * powers
+        if self._done + len(block) < _BLOCK:
+            self._sums[i] = sums[-1]
+        else:  # silence becomes zero again, not a denormal number
+            self._sums[i] = output[-1] if abs(output[-1]) > 1e-12 else 0
+        return output
+
+
+class Resampler:
+    """Streaming conversion of mono float32 at `rate` Hz to 16 kHz, without what lies below a voice.
+
+    A constant offset is taken off from the first sample on. The output of all `push` calls and of
+    `finish`, joined, does not depend on how the input was cut. Raises `AudioError` for a rate
+    outside 4 to 384 kHz.
+    """
+
+    def __init__(self, rate: int) -> None:
+        if not MIN_RATE <= rate <= MAX_RATE:
+            raise AudioError(
+                f"has a sample rate of {rate} Hz: convert it to one "
+                f"between {MIN_RATE // 1000} and {MAX_RATE // 1000} kHz."
+            )
+        same = rate == SAMPLE_RATE
+        self._stream = None if same else soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32")
+        self._filter = HighPass()
+        self._first: np.float32 | None = None
+
+    def push(self, samples: Samples) -> Samples:
+        """Convert the next samples (N,); returns the 16 kHz samples (M,) complete so far."""
+        return self._run(samples, last=False)
+
+    def finish(self) -> Samples:
+        """The remaining 16 kHz samples (M,); call once, after the last `push`."""
+        return self._run(np.zeros(0, np.float32), last=True)
+
+    def _run(self, samples: Samples, last: bool) -> Samples:
+        if self._first is None and len(samples):
+            self._first = np.float32(samples[0])  # the sound begins at rest, whatever its offset
+        if len(samples):
+            samples = np.asarray(samples, np.float32) - self._first
+        if self._stream is not None and (len(samples) or last):
+            samples = self._stream.resample_chunk(np.ascontiguousarray(samples), last=last)
+        return self._filter.push(samples)
+
+
+def as_frames(samples: NDArray[Any]) -> NDArray[Any]:
+    """View samples (N,) or (N, C) as (N, C); raises `AudioError` for another shape or type."""
+    samples = np.asarray(samples)
+    if samples.ndim not in (1, 2) or samples[:1].size > MAX_ARRAY_CHANNELS:
+        raise AudioError(
+            f"has samples of shape {samples.shape}: give (samples,) or (samples, channels)."
+        )
+    kind = samples.dtype.kind
+    if kind != "f" and not (kind in "iu" and samples.dtype.itemsize <= 4):
+        raise AudioError(f"has samples of type {samples.dtype}: convert them to float32 or int16.")
+    return samples.reshape(len(samples), -1) if samples.size else samples.reshape(0, 1)
+
+
+def validate_samples(samples: NDArray[Any]) -> None:
+    """Raise the `AudioError` that `as_frames` and `mix` would raise for samples (N,) or (N, C)."""
+    _peak(_to_float(as_frames(samples)))
+
+
+def mix(frames: NDArray[Any]) -> tuple[Samples, int]:
+    """Down-mix frames (n, C) to mono float32 (n,); returns them and the number of clipped values.
+
+    Raises `AudioError` for values that are not finite or far beyond full scale.
+    """
+    block = _to_float(frames)
+    peak = _peak(block)
+    n_clipped = int(np.count_nonzero(np.abs(block) >= FULL_SCALE)) if peak >= FULL_SCALE else 0
+    return (block[:, 0] if block.shape[1] == 1 else block.mean(axis=1)), n_clipped
+
+
+def _peak(block: Samples) -> float:
+    """Largest absolute value of a block; raises `AudioError` where no sound has such values."""
+    peak = float(np.abs(block).max(initial=0.0))
+    if not np.isfinite(peak):
+        raise AudioError("holds samples that are not numbers: export it again.")
+    if peak > MAX_PEAK:
+        raise AudioError(
+            f"holds samples {peak:.0f} times beyond full scale: "
+            "export it again as 16-bit WAV or as floats between -1 and 1."
+        )
+    return peak
+
+
+def _to_float(block: NDArray[Any]) -> Samples:
+    if block.dtype.kind == "f":
+        with np.errstate(over="ignore"):  # overflow becomes inf, which `_peak` refuses
+            return block.astype(np.float32, copy=False)
+    full = float(2 ** (8 * block.dtype.itemsize - 1))
+    offset = full if block.dtype.kind == "u" else 0.0
+    return ((block.astype(np.float64) - offset) / full).astype(np.float32)
