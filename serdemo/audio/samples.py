@@ -108,7 +108,7 @@ class Resampler:
         same = rate == SAMPLE_RATE
         self._stream = None if same else soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32")
         self._filter = HighPass()
-        self._first: np.float32 | None = None
+        self._first: Samples | None = None
 
     def push(self, samples: Samples) -> Samples:
         """Convert the next samples (N,); returns the 16 kHz samples (M,) complete so far."""
@@ -119,10 +119,11 @@ class Resampler:
         return self._run(np.zeros(0, np.float32), last=True)
 
     def _run(self, samples: Samples, last: bool) -> Samples:
-        if self._first is None and len(samples):
-            self._first = np.float32(samples[0])  # the sound begins at rest, whatever its offset
         if len(samples):
-            samples = np.asarray(samples, np.float32) - self._first
+            samples = np.asarray(samples, np.float32)
+            if self._first is None:  # the sound begins at rest, whatever its offset
+                self._first = samples[:1].copy()
+            samples = samples - self._first
         if self._stream is not None and (len(samples) or last):
             samples = self._stream.resample_chunk(np.ascontiguousarray(samples), last=last)
         return self._filter.push(samples)

@@ -19,8 +19,9 @@ from serdemo.audio.decoding import BLOCK_VALUES, open_audio
 from serdemo.audio.samples import MAX_RATE as MAX_RATE
 from serdemo.audio.samples import MIN_RATE as MIN_RATE
 from serdemo.audio.samples import SAMPLE_RATE as SAMPLE_RATE
-from serdemo.audio.samples import AudioError, Samples, as_frames, mix
+from serdemo.audio.samples import AudioError, as_frames, mix
 from serdemo.audio.samples import Resampler as Resampler
+from serdemo.audio.samples import Samples as Samples
 from serdemo.audio.samples import validate_samples as validate_samples
 
 WINDOW_S = 3.0
