@@ -79,7 +79,7 @@ def speaker_keys(utterances: Sequence[Utterance], speakers: Speakers) -> frozens
         speakers = [f"{corpus}/{speaker}" for corpus in speakers for speaker in speakers[corpus]]
     elif isinstance(speakers, str):
         speakers = speakers.split(",")
-    known = {clip.speaker_key for clip in utterances}
+    known = {_normalised(clip): clip.speaker_key for clip in utterances}
     corpora = sorted({clip.corpus for clip in utterances})
     return frozenset(
         _speaker_key(text.strip(), corpora, known) for text in speakers if text.strip()
@@ -214,13 +214,17 @@ def by_speaker_keys(
     )
 
 
-def _speaker_key(text: str, corpora: Sequence[str], known: set[str]) -> str:
+def _normalised(clip: Utterance) -> str:
+    return f"{clip.corpus}/{normalise_speaker(clip.corpus, clip.speaker)}"
+
+
+def _speaker_key(text: str, corpora: Sequence[str], known: Mapping[str, str]) -> str:
     # A slash splits off a corpus only where there is one of that name.
     head, slash, rest = text.partition("/")
     named = [corpus for corpus in corpora if slash and corpus.lower() == head.lower()]
     speaker = rest if named else text
     candidates = [f"{name}/{normalise_speaker(name, speaker)}" for name in named or corpora]
-    matches = [key for key in candidates if key in known]
+    matches = [known[key] for key in candidates if key in known]
     if not matches:
         raise UsageError(
             f"There is no speaker {text!r} in {', '.join(corpora) or 'no clips'}: check the id."

@@ -14,6 +14,8 @@ EMOTIONS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 # For seven-class figures calm counts as neutral, and boredom is left out.
 SEVEN_CLASSES: dict[str, str] = {**{emotion: emotion for emotion in EMOTIONS}, "calm": "neutral"}
 
+UNKNOWN_SPEAKER = "unknown"
+
 
 class Record:
     """Base of dataclasses that are written as JSON."""
@@ -30,8 +32,9 @@ class Utterance:
     """One clip of a corpus.
 
     `emotion` is one of `EMOTIONS`, "calm" or "boredom", or empty if unknown; `native_label` is the
-    corpus's own label. Speaker ids are unique within a corpus only: group by `speaker_key`. `fold`
-    is the corpus's published fold or session, if it has them.
+    corpus's own label. Speaker ids are unique within a corpus only: group by `speaker_key`; clips of
+    `UNKNOWN_SPEAKER` may be of any person. `fold` is the corpus's published fold or session, if it
+    has them. `sound` is the same text for clips that hold equal samples, empty for all others.
     """
 
     path: Path
@@ -43,11 +46,17 @@ class Utterance:
     gender: str = ""
     duration_s: float | None = None
     fold: str = ""
+    sound: str = ""
 
     @property
     def speaker_key(self) -> str:
         """`corpus/speaker`, unique over all corpora."""
         return f"{self.corpus}/{self.speaker}"
+
+    @property
+    def speaker_known(self) -> bool:
+        """Whether it is known who speaks."""
+        return self.speaker != UNKNOWN_SPEAKER
 
 
 @dataclass(frozen=True, slots=True)

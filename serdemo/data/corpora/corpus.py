@@ -21,6 +21,11 @@ AUDIO_SUFFIXES = frozenset(
 )
 
 Annotations = Mapping[str, Mapping[str, str]]
+Note = Callable[[str], object]  # takes a sentence on what a reader found, for the user
+
+
+def ignore(sentence: str) -> None:
+    """A `Note` that drops its sentence."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-from serdemo.data.corpora.class_folders import UNKNOWN
 from serdemo.data.corpora.corpus import AUDIO_SUFFIXES
 from serdemo.data.corpora.emotion_names import emotion_word
 from serdemo.data.corpora.spec import SpecOptions, is_called
@@ -19,7 +18,7 @@ from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.files import atomic, make_folder
 from serdemo.schema.libraries import install_command
 from serdemo.schema.settings import cache_root
-from serdemo.schema.types import Utterance
+from serdemo.schema.types import UNKNOWN_SPEAKER, Utterance
 
 MAX_BYTES = 50_000_000_000  # of clips written per dataset
 
@@ -60,7 +59,7 @@ def read(identifier: str, options: SpecOptions) -> list[Utterance]:
             Utterance(
                 path=path,
                 corpus=corpus,
-                speaker=_text(rows, row, options.speaker) or UNKNOWN,
+                speaker=_text(rows, row, options.speaker) or UNKNOWN_SPEAKER,
                 emotion=emotion,
                 native_label=native,
                 gender=gender if gender in ("f", "m") else "",

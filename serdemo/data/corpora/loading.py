@@ -3,51 +3,86 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from serdemo.data.corpora import class_folders, csv_table, hf_dataset
+from serdemo.data.corpora.corpus import Note, ignore
+from serdemo.data.corpora.emotion_names import emotion_word
 from serdemo.data.corpora.registry import CORPORA, find, normalise_speaker, parse_all
-from serdemo.data.corpora.spec import split_spec
+from serdemo.data.corpora.speakers import refuse_look_alikes, tell_merged, tell_unknown
+from serdemo.data.corpora.spec import SpecOptions, split_spec
 from serdemo.schema.errors import SerdemoError, UsageError
+from serdemo.schema.text import counted
 from serdemo.schema.types import Utterance
 
 HUB = "hf:"
 
 
-def load(spec: str, root: Path | None = None) -> list[Utterance]:
+def load(spec: str, root: Path | None = None, note: Note = ignore) -> list[Utterance]:
     """The clips of one `--corpus` item: a name in `CORPORA`, a folder, a CSV file or `hf:ID`.
 
-    Folders and files are looked up as given, then under `root`. A folder is read both as known
-    corpora and as class folders (`class_folders.read`); the reading with more clips counts, known
-    corpora on a tie. A CSV file is read by `csv_table.read`; `root/NAME.csv` stands for a known
-    corpus without a folder. `hf:ID` is a dataset of the Hugging Face hub (`hf_dataset.read`).
-    Options may follow a `?` (`spec.SpecOptions`).
+    Folders and files are looked up as given, then under `root`. A folder may hold files with the
+    official names of known corpora, class folders (`class_folders.read`), or both. A CSV file is read
+    by `csv_table.read`; `root/NAME.csv` stands for a known corpus without a folder. `hf:ID` is a
+    dataset of the Hugging Face hub (`hf_dataset.read`). Options may follow a `?`
+    (`spec.SpecOptions`). `note` takes a sentence on what was left out or taken together.
 
-    Raises UsageError when `spec` is none of these, SerdemoError when it holds no clips.
+    Raises UsageError when `spec` is none of these or cannot be read without a choice, SerdemoError
+    when it holds no clips.
     """
     item, options = split_spec(spec)
     if item.startswith(HUB):
-        clips = _canonical(hf_dataset.read(item.removeprefix(HUB), options))
+        options.refuse_levels()
+        clips = _canonical(hf_dataset.read(item.removeprefix(HUB), options), note)
     else:
         options.refuse_columns()
-        clips = _load(item, root)
+        clips = _canonical(_load(item, options, root, note), note)
     return options.apply(clips, root)
 
 
-def load_many(specs: str, root: Path | None = None, *, unlabelled: bool = False) -> list[Utterance]:
+def load_many(
+    specs: str, root: Path | None = None, *, unlabelled: bool = False, note: Note = ignore
+) -> list[Utterance]:
     """The clips of all items of a comma-separated `--corpus`, each file once.
 
-    Raises the errors of `load`, and of `require_labels` unless `unlabelled` clips are allowed.
+    `note` is that of `load`; it also takes sentences on unknown speakers. Raises the errors of `load`,
+    UsageError where two items differ about a clip, and that of `require_labels` unless `unlabelled`
+    clips are allowed.
     """
     items = [item.strip() for item in specs.split(",") if item.strip()]
     if not items:
         raise UsageError(f"No corpus is named: give one or more of {', '.join(CORPORA)}.")
-    utterances = [utterance for item in items for utterance in load(item, root)]
+    by_path: dict[Path, tuple[str, Utterance]] = {}
+    for item in items:
+        for clip in load(item, root, note):
+            path = clip.path.resolve()
+            earlier = by_path.get(path)
+            by_path[path] = (item, _merged(*earlier, item, clip) if earlier else clip)
+    utterances = [clip for _, clip in by_path.values()]
+    _refuse_look_alikes(utterances)
     if not unlabelled:
         require_labels(utterances)
-    return list({utterance.path.resolve(): utterance for utterance in utterances}.values())
+    tell_unknown(utterances, note)
+    return utterances
+
+
+def _merged(item: str, clip: Utterance, other_item: str, other: Utterance) -> Utterance:
+    """The one clip that two items of `--corpus` name; raises UsageError where they differ about it."""
+    for what, before, after in (
+        ("emotion", clip.emotion, other.emotion),
+        ("speaker", clip.speaker_known and clip.speaker, other.speaker_known and other.speaker),
+    ):
+        if before and after and before != after:
+            raise UsageError(
+                f"{clip.path.name} has the {what} {before} in {item} and {after} in {other_item}:"
+                " correct one of them, or leave one out."
+            )
+    if clip.speaker_known and not other.speaker_known:
+        return clip if clip.emotion else replace(clip, emotion=other.emotion)
+    return other if other.emotion else replace(other, emotion=clip.emotion)
 
 
 def require_labels(utterances: Sequence[Utterance]) -> None:
@@ -60,15 +95,17 @@ def require_labels(utterances: Sequence[Utterance]) -> None:
         )
 
 
-def _load(spec: str, root: Path | None) -> list[Utterance]:
+def _load(spec: str, options: SpecOptions, root: Path | None, note: Note) -> list[Utterance]:
     name = spec.strip().lower()
     if name in CORPORA:
+        options.refuse_levels()
         return _load_known(name, root)
     for path in [Path(spec), *([root / spec, root / f"{spec}.csv"] if root else [])]:
         if name and os.path.isdir(path):
-            return _load_folder(path)
+            return _load_folder(path, options.levels(), note)
         if os.path.isfile(path):
-            return _canonical(csv_table.read(path))
+            options.refuse_levels()
+            return csv_table.read(path)
     raise UsageError(
         f"There is no corpus, folder or CSV file called {spec!r}; the known corpora are "
         f"{', '.join(CORPORA)}."
@@ -84,22 +121,56 @@ def _load_known(name: str, root: Path | None) -> list[Utterance]:
     if utterances := find(root, name):
         return utterances
     if (root / f"{name}.csv").is_file():
-        return _canonical(csv_table.read(root / f"{name}.csv"))
+        return csv_table.read(root / f"{name}.csv")
     raise SerdemoError(f"No clip of {corpus.title} was found under {root}. {corpus.obtain}")
 
 
-def _load_folder(path: Path) -> list[Utterance]:
-    official = [clip for corpus in CORPORA.values() for clip in parse_all(corpus, [path])]
-    by_class = class_folders.read(path)
-    if not official and not by_class:
+def _load_folder(root: Path, levels: class_folders.Levels, note: Note) -> list[Utterance]:
+    """The clips of a folder: those with official names, and those in class folders.
+
+    A file that could be both is official where most files of its folder are, as short names such as
+    `a01-1.wav` may be anybody's.
+    """
+    files = list(class_folders.audio_files(root))
+    official = {
+        clip.path: clip for corpus in CORPORA.values() for clip in parse_all(corpus, [root])
+    }
+    in_folder = Counter(path.parent for path in files)
+    named = Counter(path.parent for path in official)
+    own = [
+        path
+        for path in files
+        if path not in official
+        or (
+            2 * named[path.parent] <= in_folder[path.parent]
+            and any(map(emotion_word, path.relative_to(root).parts[:-1]))
+        )
+    ]
+    by_class = class_folders.read(root, own, levels)
+    undecided = set(own)
+    clips = [*(clip for path, clip in official.items() if path not in undecided), *by_class]
+    if not clips:
         raise SerdemoError(
-            f"No clip under {path} lies in a folder named after an emotion: sort the audio into "
+            f"No clip under {root} lies in a folder named after an emotion: sort the audio into "
             "folders such as angry, happy, neutral, sad, or describe it in a CSV file with the "
             "columns path,speaker,emotion."
         )
-    return by_class if len(by_class) > len(official) else official
+    taken = {clip.path for clip in clips}
+    if rest := [path for path in files if path not in taken]:
+        where = class_folders.describe_left_out(root, rest, by_class)
+        note(f"{len(rest)} of {counted(len(files), 'file')} in {root} are left out: {where}.")
+    return clips
 
 
-def _canonical(clips: list[Utterance]) -> list[Utterance]:
-    """The clips with speakers of known corpora under their canonical ids."""
-    return [replace(clip, speaker=normalise_speaker(clip.corpus, clip.speaker)) for clip in clips]
+def _canonical(clips: list[Utterance], note: Note) -> list[Utterance]:
+    """The clips with speakers under their canonical ids."""
+    tell_merged((clip.speaker for clip in clips if clip.corpus not in CORPORA), note)
+    clips = [replace(clip, speaker=normalise_speaker(clip.corpus, clip.speaker)) for clip in clips]
+    _refuse_look_alikes(clips)
+    return clips
+
+
+def _refuse_look_alikes(clips: Sequence[Utterance]) -> None:
+    """Raise UsageError where two speakers of a corpus, not a known one, differ in zeros alone."""
+    for corpus in sorted({clip.corpus for clip in clips} - CORPORA.keys()):
+        refuse_look_alikes(corpus, (clip.speaker for clip in clips if clip.corpus == corpus))

@@ -26,9 +26,10 @@ from serdemo.data.corpora import (
 )
 from serdemo.data.corpora.class_folders import audio_files
 from serdemo.data.corpora.corpus import Corpus
+from serdemo.data.corpora.speakers import speaker_form
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.settings import data_root
-from serdemo.schema.types import Utterance
+from serdemo.schema.types import UNKNOWN_SPEAKER, Utterance
 
 CORPORA: dict[str, Corpus] = {
     module.CORPUS.name: module.CORPUS
@@ -54,9 +55,9 @@ CORPORA: dict[str, Corpus] = {
 
 
 def normalise_speaker(corpus: str, text: str) -> str:
-    """Canonical id of a speaker of `corpus`; ids of unknown corpora are only stripped."""
-    known = CORPORA.get(corpus)
-    return known.normalise_speaker(text) if known else text.strip()
+    """Canonical id of a speaker of `corpus`, in `speaker_form` where the corpus is not a known one."""
+    form, known = speaker_form(text), CORPORA.get(corpus)
+    return known.normalise_speaker(text) if known and form != UNKNOWN_SPEAKER else form
 
 
 def find(root: Path, name: str) -> list[Utterance]:

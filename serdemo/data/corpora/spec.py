@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
+from serdemo.data.corpora.class_folders import Levels
 from serdemo.data.corpora.emotion_names import emotion_word
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.types import Utterance
 
 MAX_LABEL_BYTES = 100_000_000
+LEVELS = ("emotion_level", "speaker_level")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +26,15 @@ class SpecOptions:
     """Options of one `--corpus` item, as texts.
 
     `drop` names emotions to leave out, by native label or ours, with `+` between. `labels` is a
-    file of corrected labels (`corrected`). The others are for `hf:ID` only: the columns of a
+    file of corrected labels (`corrected`). `emotion_level` and `speaker_level` are for a folder with
+    class folders (`class_folders.Levels`). The others are for `hf:ID` only: the columns of a
     dataset, its configuration, revision and split (`hf_dataset.read`).
     """
 
     drop: str = ""
     labels: str = ""
+    emotion_level: str = ""
+    speaker_level: str = ""
     audio: str = "audio"
     emotion: str = "emotion"
     speaker: str = "speaker"
@@ -44,8 +49,23 @@ class SpecOptions:
         """Raise UsageError for an option that only a dataset of the hub has."""
         for option in fields(self):
             changed = getattr(self, option.name) != option.default
-            if changed and option.name not in ("drop", "labels"):
+            if changed and option.name not in ("drop", "labels", *LEVELS):
                 raise UsageError(f"The option {option.name} is for a corpus as hf:ID only.")
+
+    def refuse_levels(self) -> None:
+        """Raise UsageError for an option that only a folder has."""
+        for name in LEVELS:
+            if getattr(self, name):
+                raise UsageError(f"The option {name} is for a folder with class folders only.")
+
+    def levels(self) -> Levels:
+        """The levels that are given; raises UsageError for one that is no number from 0 on."""
+        for name in LEVELS:
+            text = getattr(self, name)
+            if text and not (text.isdecimal() and len(text) < 4):
+                raise UsageError(f"{name} is {text!r}: give a number, 1 for the first folders.")
+        emotion, speaker = (int(text) if (text := getattr(self, n)) else None for n in LEVELS)
+        return Levels(emotion, speaker)
 
     def apply(self, clips: list[Utterance], root: Path | None) -> list[Utterance]:
         """Correct labels, then drop emotions; raises if no label matches or no clip is left."""

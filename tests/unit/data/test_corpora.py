@@ -257,7 +257,7 @@ def same_speaker(corpus: str, first: str, second: str) -> bool:
         ("urdu", ["SF3", "sf3"]),
         ("nemo", ["MK0", "mk0"]),
         ("emodb", ["03", "3"]),
-        ("elsewhere", ["Anna", " Anna"]),
+        ("elsewhere", ["anna", " Anna", "ANNA "]),
     ],
 )
 def test_spellings_of_one_speaker(corpus, spellings):
