@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from serdemo.cli.exits import tell
 from serdemo.cli.options import CORPUS, JSON, PATH, ROOT, STOP_AFTER, given_options, print_json
 from serdemo.cli.train import RecipeGroup
 from serdemo.schema.settings import data_root
@@ -71,7 +72,7 @@ def _run(name: str) -> Callable[..., None]:
         from serdemo.runs import crossval, training_run
         from serdemo.schema.settings import runs_root
 
-        utterances = known.load_many(corpus, data_root(root))
+        utterances = known.load_many(corpus, data_root(root), note=tell)
         options = training_run.resolved_options(given_options(values))
         folder = run_dir or runs_root() / f"{name}-by-{by}"
         settings = {"recipe": name, "by": by, "folds": folds, "seeds": seeds, "leaky": leaky}

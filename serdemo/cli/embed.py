@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from serdemo.cli.exits import tell
 from serdemo.cli.options import (
     CORPUS,
     DEVICE,
@@ -63,7 +64,7 @@ def embed(
     options = CacheOptions.from_json(given_options(values))
     where = data_root(root)
     folder = embedder(checkpoint, source, options.folder)
-    utterances = corpora.load_many(corpus, where)
+    utterances = corpora.load_many(corpus, where, note=tell)
     base = common_folder(utterances, where)
     with progress("Embedding", len(utterances)) as advance:
         result = embed_clips(folder, utterances, base, options, device=device, progress=advance)

@@ -18,7 +18,7 @@ from serdemo import __version__
 from serdemo.cli.bench import bench
 from serdemo.cli.crossval import crossval
 from serdemo.cli.embed import clusters, embed, map_
-from serdemo.cli.exits import exit_on_error, fail
+from serdemo.cli.exits import exit_on_error, fail, tell
 from serdemo.cli.listen import listen
 from serdemo.cli.models import models
 from serdemo.cli.options import (
@@ -109,7 +109,7 @@ def evaluate(
     from serdemo.evaluation import scoring
     from serdemo.inference.predictor import Predictor
 
-    utterances = known.load_many(corpus, data_root(root))
+    utterances = known.load_many(corpus, data_root(root), note=tell)
     predictor = Predictor(checkpoint, device=device)
     chosen = scoring.select_test_clips(utterances, speakers, predictor.description)
     with progress("Scoring", len(chosen), hidden=as_json) as advance:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from serdemo.cli.exits import tell
 from serdemo.cli.options import CORPUS, DEVICE, JSON, PATH, ROOT, SPEAKERS, print_json
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.settings import data_root
@@ -113,7 +114,7 @@ def compare(
     if corpus:
         from serdemo.data import corpora
 
-        utterances = corpora.load_many(corpus, data_root(root))
+        utterances = corpora.load_many(corpus, data_root(root), note=tell)
     model_a, model_b = (Predictor(entry.folder, device=device) for entry in (first, second))
     if corpus:
         with progress("Scoring", 2 * len(utterances), hidden=as_json) as advance:
@@ -213,7 +214,7 @@ def quantize(
     if corpus:
         from serdemo.data import corpora
 
-        paths = [clip.path for clip in corpora.load_many(corpus, data_root(root))]
+        paths = [clip.path for clip in corpora.load_many(corpus, data_root(root), note=tell)]
         paths = paths[:: -(-len(paths) // most)]
     result = quantize_checkpoint(
         entry.folder, out, paths, max_difference=max_difference, force=force
@@ -305,7 +306,7 @@ def calibrate(checkpoint: Path, run: Path, corpus: str, root: Path | None, as_js
     from serdemo.data import corpora
     from serdemo.runs.calibration import calibrate_for_strangers
 
-    clips = corpora.load_many(corpus, data_root(root))
+    clips = corpora.load_many(corpus, data_root(root), note=tell)
     result = calibrate_for_strangers(
         checkpoint, run, clips, progress=lambda title: click.echo(title, err=True)
     )

@@ -30,9 +30,55 @@ F = TypeVar("F", bound=Callable[..., Any] | click.Command)
 PATH = click.Path(path_type=Path)
 
 ROOT = click.option("--root", type=PATH, help="Folder of the corpora [default: SERDEMO_DATA].")
-CORPUS = click.option(
-    "--corpus", required=True, help="Names, folders, CSV files or hf:ID, with commas between."
-)
+LEVELS = "levels"  # key of the levels given, in a context's `meta`
+
+
+def _keep_level(context: click.Context, parameter: click.Parameter, value: int | None) -> None:
+    if value is not None:
+        context.meta.setdefault(LEVELS, {})[parameter.name] = value
+
+
+def _with_levels(context: click.Context, parameter: click.Parameter, specs: str) -> str:
+    from serdemo.data.corpora.spec import with_levels
+
+    return with_levels(specs, context.meta.get(LEVELS, {}))
+
+
+def _level_option(kind: str, lowest: int, help: str) -> Callable[[F], F]:
+    """A flag that becomes an option of each folder in `--corpus`."""
+    return click.option(
+        f"--{kind}-level",
+        type=click.IntRange(min=lowest),
+        metavar="N",
+        callback=_keep_level,
+        expose_value=False,
+        is_eager=True,  # read before --corpus
+        help=help,
+    )
+
+
+def CORPUS(command: F) -> F:  # noqa: N802 (used like the other flags)
+    """`--corpus`, with the flags that say how the folders in it are read."""
+    options = (
+        click.option(
+            "--corpus",
+            required=True,
+            callback=_with_levels,
+            help="Names, folders, CSV files or hf:ID, with commas between.",
+        ),
+        _level_option(
+            "speaker",
+            0,
+            "Level of the folders named after speakers, 1 for those in the corpus folder, 0 for none"
+            " [default: found by their names].",
+        ),
+        _level_option(
+            "emotion", 1, "Level of those named after emotions [default: found by their names]."
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 def checkpoint_folder(path: Path) -> Path:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from serdemo.cli.exits import tell
 from serdemo.cli.options import (
     CORPUS,
     PATH,
@@ -131,7 +132,7 @@ def _carry_out(request: TrainingRequest, command: str) -> None:
     from serdemo.runs import training_run
     from serdemo.training import distributed
 
-    events = training_run.run(request, command)
+    events = training_run.run(request, command, note=tell)
     if distributed.is_main_process():
         show_training(events)
     else:
@@ -160,7 +161,8 @@ def _personal() -> click.Command:
         from serdemo.cli.views.console import show_training
         from serdemo.data import corpora
 
-        clips, options = corpora.load_many(corpus, data_root(root)), given_options(values)
+        clips = corpora.load_many(corpus, data_root(root), note=tell)
+        options = given_options(values)
         events = adaptation.train(
             options, clips, run_dir, command=command, resume=resume, stop_after=stop_after
         )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from serdemo.data import corpora, splits
+from serdemo.data.corpora.corpus import Note, ignore
 from serdemo.data.held_out import shipped_split
 from serdemo.data.splits import Split
 from serdemo.schema.errors import SerdemoError, UsageError
@@ -57,11 +58,11 @@ class TrainingRequest:
     resume: bool = False
     stop_after: float | None = None
 
-    def clips(self, *, unlabelled: bool = False) -> list[Utterance]:
+    def clips(self, *, unlabelled: bool = False, note: Note = ignore) -> list[Utterance]:
         """The clips of the corpora; raises SerdemoError where they are not found, and UsageError for clips
-        without an emotion unless `unlabelled`."""
+        without an emotion unless `unlabelled`. `note` takes what the user should know of them."""
         names = ",".join(self.corpora)
-        return corpora.load_many(names, data_root(self.root), unlabelled=unlabelled)
+        return corpora.load_many(names, data_root(self.root), unlabelled=unlabelled, note=note)
 
     def command(self) -> str:
         """The command line that does the same."""

@@ -10,6 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from serdemo.data.corpora.corpus import Note, ignore
 from serdemo.data.corpora.loading import require_labels
 from serdemo.data.splits import Split
 from serdemo.evaluation import baselines
@@ -30,16 +31,17 @@ from serdemo.training.options import TrainOptions, resolve_recipe
 from serdemo.training.recipes.base import Recipe
 
 
-def run(request: TrainingRequest, command: str = "") -> Iterator[Event]:
+def run(request: TrainingRequest, command: str = "", *, note: Note = ignore) -> Iterator[Event]:
     """Carry out a request: load its clips, split them, and train as `train` does.
 
-    `command` is what the model's card names, that of the request where not given.
+    `command` is what the model's card names, that of the request where not given; `note` takes what the user
+    should know of the clips.
     """
     if request.run_dir is None:
         raise UsageError("A training run needs a folder.")
     recipes.get(request.recipe)  # an unknown one is refused before clips are read
     distributed.init(cpu=request.options.get("device") == "cpu")
-    split = request.split.split(request.clips(unlabelled=True))
+    split = request.split.split(request.clips(unlabelled=True, note=note))
     return train(
         request.recipe,
         resolved_options(request.options),

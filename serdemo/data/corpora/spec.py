@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -97,6 +97,22 @@ def split_spec(spec: str) -> tuple[str, SpecOptions]:
         if name not in known:
             raise UsageError(f"A corpus has no option {name!r}; there are {', '.join(known)}.")
     return item, SpecOptions(**dict(pairs))
+
+
+def with_levels(specs: str, levels: Mapping[str, int]) -> str:
+    """A comma-separated `--corpus` with levels as options of each folder that has no such option."""
+    items = [item.strip() for item in specs.split(",")]
+    return ",".join(_with_levels(item, levels) for item in items)
+
+
+def _with_levels(item: str, levels: Mapping[str, int]) -> str:
+    name, options = split_spec(item)
+    is_folder = os.path.isdir(name) or not Path(name).suffix
+    if not levels or not is_folder or name.startswith("hf:"):
+        return item
+    added = [f"{key}={n}" for key, n in levels.items() if not getattr(options, key)]
+    mark = "&" if name != item else "?"
+    return item + mark + "&".join(added) if added else item
 
 
 def corrected(path: Path) -> dict[str, str]:
