@@ -52,7 +52,7 @@ def read(
     folders = [path.relative_to(root).parts[:-1] for path in paths]
     corpus = root.resolve().name
     found = _emotions(corpus, folders, levels.emotion)
-    labelled = [(*row, at) for *row, at in zip(paths, folders, found, strict=True) if at]
+    labelled = [(path, own, at) for path, own, at in zip(paths, folders, found, strict=True) if at]
     speakers = _speakers(
         corpus, [own for _, own, _ in labelled], [at for *_, at in labelled], levels.speaker
     )

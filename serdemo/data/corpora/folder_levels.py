@@ -7,7 +7,7 @@ together, as one name alone may be anything: `normal` an emotion or an intensity
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from serdemo.data.corpora.emotion_names import emotion_word
 from serdemo.data.corpora.folder_words import (
@@ -29,7 +29,7 @@ class LevelUnclearError(UsageError):
     `choices` holds a description and the number of each level.
     """
 
-    def __init__(self, corpus: str, option: str, names: dict[int, Sequence[str]]) -> None:
+    def __init__(self, corpus: str, option: str, names: Mapping[int, Sequence[str]]) -> None:
         kind = option.removesuffix("_level")
         flag = f"--{kind}-level"
         self.option = option
