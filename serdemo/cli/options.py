@@ -30,18 +30,26 @@ F = TypeVar("F", bound=Callable[..., Any] | click.Command)
 PATH = click.Path(path_type=Path)
 
 ROOT = click.option("--root", type=PATH, help="Folder of the corpora [default: SERDEMO_DATA].")
-LEVELS = "levels"  # key of the levels given, in a context's `meta`
+CORPUS_OPTIONS = "corpus"  # key of the options of corpora that flags gave, in a context's `meta`
 
 
-def _keep_level(context: click.Context, parameter: click.Parameter, value: int | None) -> None:
+def _set_corpus_option(
+    context: click.Context, parameter: click.Parameter, value: object | None
+) -> None:
     if value is not None:
-        context.meta.setdefault(LEVELS, {})[parameter.name] = value
+        context.meta.setdefault(CORPUS_OPTIONS, {})[parameter.name] = str(value)
 
 
-def _with_levels(context: click.Context, parameter: click.Parameter, specs: str) -> str:
-    from serdemo.data.corpora.spec import with_levels
+def _set_columns(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    from serdemo.data.corpora.table_columns import parse_columns
 
-    return with_levels(specs, context.meta.get(LEVELS, {}))
+    context.meta.setdefault(CORPUS_OPTIONS, {}).update(parse_columns(value or ""))
+
+
+def _with_corpus_options(context: click.Context, parameter: click.Parameter, specs: str) -> str:
+    from serdemo.data.corpora.spec import with_options
+
+    return with_options(specs, context.meta.get(CORPUS_OPTIONS, {}))
 
 
 def _level_option(kind: str, lowest: int, help: str) -> Callable[[F], F]:
@@ -50,7 +58,7 @@ def _level_option(kind: str, lowest: int, help: str) -> Callable[[F], F]:
         f"--{kind}-level",
         type=click.IntRange(min=lowest),
         metavar="N",
-        callback=_keep_level,
+        callback=_set_corpus_option,
         expose_value=False,
         is_eager=True,  # read before --corpus
         help=help,
@@ -58,13 +66,13 @@ def _level_option(kind: str, lowest: int, help: str) -> Callable[[F], F]:
 
 
 def CORPUS(command: F) -> F:  # noqa: N802 (used like the other flags)
-    """`--corpus`, with the flags that say how the folders in it are read."""
+    """`--corpus`, with the flags that say how the folders and tables in it are read."""
     options = (
         click.option(
             "--corpus",
             required=True,
-            callback=_with_levels,
-            help="Names, folders, CSV files or hf:ID, with commas between.",
+            callback=_with_corpus_options,
+            help="Names, folders, tables (CSV, JSON, Parquet) or hf:ID, with commas between.",
         ),
         _level_option(
             "speaker",
@@ -74,6 +82,14 @@ def CORPUS(command: F) -> F:  # noqa: N802 (used like the other flags)
         ),
         _level_option(
             "emotion", 1, "Level of those named after emotions [default: found by their names]."
+        ),
+        click.option(
+            "--columns",
+            metavar="FIELD=COLUMN,...",
+            callback=_set_columns,
+            expose_value=False,
+            is_eager=True,
+            help="Columns of tables, as in path=filename,emotion=label [default: usual names].",
         ),
     )
     for option in reversed(options):

@@ -28,7 +28,11 @@ ONLY_IN = {
     ),
     "matplotlib": ("serdemo/evaluation/plots.py",),
     "umap": ("serdemo/embeddings/projection.py",),
-    "pyarrow": ("serdemo/embeddings/parquet_limits.py", "serdemo/embeddings/table.py"),
+    "pyarrow": (
+        "serdemo/data/corpora/record_table.py",
+        "serdemo/embeddings/parquet_limits.py",
+        "serdemo/embeddings/table.py",
+    ),
     "sounddevice": ("serdemo/audio/microphone.py",),
     "torchvision": ("serdemo/nn/image_pooling.py",),
     "opensmile": ("serdemo/evaluation/functionals.py",),

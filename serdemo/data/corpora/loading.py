@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from serdemo.data.corpora import class_folders, csv_table, hf_dataset
@@ -13,42 +14,62 @@ from serdemo.data.corpora.corpus import Note, ignore
 from serdemo.data.corpora.emotion_names import emotion_word
 from serdemo.data.corpora.registry import CORPORA, find, normalise_speaker, parse_all
 from serdemo.data.corpora.speakers import refuse_look_alikes, tell_merged, tell_unknown
-from serdemo.data.corpora.spec import SpecOptions, split_spec
+from serdemo.data.corpora.spec import HUB, SpecOptions, split_spec
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.text import counted
 from serdemo.schema.types import Utterance
 
-HUB = "hf:"
 
-
-def load(spec: str, root: Path | None = None, note: Note = ignore) -> list[Utterance]:
-    """The clips of one `--corpus` item: a name in `CORPORA`, a folder, a CSV file or `hf:ID`.
+def load(
+    spec: str,
+    root: Path | None = None,
+    note: Note = ignore,
+    *,
+    unlabelled: bool = True,
+    confined: bool = False,
+) -> list[Utterance]:
+    """The clips of one `--corpus` item: a name in `CORPORA`, a folder, a table or `hf:ID`.
 
     Folders and files are looked up as given, then under `root`. A folder may hold files with the
-    official names of known corpora, class folders (`class_folders.read`), or both. A CSV file is read
-    by `csv_table.read`; `root/NAME.csv` stands for a known corpus without a folder. `hf:ID` is a
-    dataset of the Hugging Face hub (`hf_dataset.read`). Options may follow a `?`
-    (`spec.SpecOptions`). `note` takes a sentence on what was left out or taken together.
+    official names of known corpora, class folders (`class_folders.read`), or both. A table such as a
+    CSV file is read by `csv_table.read`, `confined` as there; `root/NAME.csv` stands for a known
+    corpus without a folder. `hf:ID` is a dataset of the Hugging Face hub (`hf_dataset.read`).
+    Options may follow a `?` (`spec.SpecOptions`). `note` takes a sentence on what was left out or
+    taken together.
 
     Raises UsageError when `spec` is none of these or cannot be read without a choice, SerdemoError
-    when it holds no clips.
+    when it holds no clips, or a table has a clip without an emotion unless `unlabelled`.
     """
     item, options = split_spec(spec)
     if item.startswith(HUB):
-        options.refuse_levels()
-        clips = _canonical(hf_dataset.read(item.removeprefix(HUB), options), note)
+        options.refuse_for("dataset")
+        clips = hf_dataset.read(
+            item.removeprefix(HUB), options, root=root, unlabelled=unlabelled, note=note
+        )
     else:
-        options.refuse_columns()
-        clips = _canonical(_load(item, options, root, note), note)
-    return options.apply(clips, root)
+        read_table = partial(
+            csv_table.read,
+            options=options,
+            root=root,
+            unlabelled=unlabelled,
+            confined=confined,
+            note=note,
+        )
+        clips = _load(item, options, root, note, read_table)
+    return options.apply(_canonical(clips, note), root)
 
 
 def load_many(
-    specs: str, root: Path | None = None, *, unlabelled: bool = False, note: Note = ignore
+    specs: str,
+    root: Path | None = None,
+    *,
+    unlabelled: bool = False,
+    confined: bool = False,
+    note: Note = ignore,
 ) -> list[Utterance]:
     """The clips of all items of a comma-separated `--corpus`, each file once.
 
-    `note` is that of `load`; it also takes sentences on unknown speakers. Raises the errors of `load`,
+    `confined` and `note` are those of `load`; `note` also takes sentences on unknown speakers. Raises the errors of `load`,
     UsageError where two items differ about a clip, and that of `require_labels` unless `unlabelled`
     clips are allowed.
     """
@@ -57,7 +78,7 @@ def load_many(
         raise UsageError(f"No corpus is named: give one or more of {', '.join(CORPORA)}.")
     by_path: dict[Path, tuple[str, Utterance]] = {}
     for item in items:
-        for clip in load(item, root, note):
+        for clip in load(item, root, note, unlabelled=unlabelled, confined=confined):
             path = clip.path.resolve()
             earlier = by_path.get(path)
             by_path[path] = (item, _merged(*earlier, item, clip) if earlier else clip)
@@ -95,33 +116,46 @@ def require_labels(utterances: Sequence[Utterance]) -> None:
         )
 
 
-def _load(spec: str, options: SpecOptions, root: Path | None, note: Note) -> list[Utterance]:
+def _load(
+    spec: str,
+    options: SpecOptions,
+    root: Path | None,
+    note: Note,
+    read_table: Callable[[Path], list[Utterance]],
+) -> list[Utterance]:
     name = spec.strip().lower()
     if name in CORPORA:
-        options.refuse_levels()
-        return _load_known(name, root)
+        return _load_known(name, options, root, read_table)
     for path in [Path(spec), *([root / spec, root / f"{spec}.csv"] if root else [])]:
         if name and os.path.isdir(path):
+            options.refuse_for("folder")
             return _load_folder(path, options.levels(), note)
         if os.path.isfile(path):
-            options.refuse_levels()
-            return csv_table.read(path)
+            options.refuse_for("table")
+            return read_table(path)
     raise UsageError(
         f"There is no corpus, folder or CSV file called {spec!r}; the known corpora are "
         f"{', '.join(CORPORA)}."
     )
 
 
-def _load_known(name: str, root: Path | None) -> list[Utterance]:
+def _load_known(
+    name: str,
+    options: SpecOptions,
+    root: Path | None,
+    read_table: Callable[[Path], list[Utterance]],
+) -> list[Utterance]:
     corpus = CORPORA[name]
     if root is None:
         raise UsageError(
             f"Where {corpus.title} lies is not known: give --root or set SERDEMO_DATA."
         )
     if utterances := find(root, name):
+        options.refuse_for("known")
         return utterances
     if (root / f"{name}.csv").is_file():
-        return csv_table.read(root / f"{name}.csv")
+        options.refuse_for("table")
+        return read_table(root / f"{name}.csv")
     raise SerdemoError(f"No clip of {corpus.title} was found under {root}. {corpus.obtain}")
 
 

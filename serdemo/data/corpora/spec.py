@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote, urlencode
 
+from serdemo.data.corpora import text_table
 from serdemo.data.corpora.class_folders import Levels
 from serdemo.data.corpora.emotion_names import emotion_word
+from serdemo.data.corpora.label_map import read_label_map
+from serdemo.data.corpora.registry import CORPORA
+from serdemo.data.corpora.table_columns import NO_COLUMNS, choose_columns
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.types import Utterance
 
-MAX_LABEL_BYTES = 100_000_000
+HUB = "hf:"
+RECORD_SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet")  # tables in other formats than text
+TABLE_SUFFIXES = (".csv", ".tsv", ".txt", *RECORD_SUFFIXES)
 LEVELS = ("emotion_level", "speaker_level")
+COLUMNS = ("audio", "emotion", "speaker", "gender", "language", "fold")
+# What a corpus must be to have an option, for those that not all have.
+KINDS = {
+    "label_map": ("folder", "table", "dataset"),
+    **dict.fromkeys(LEVELS, ("folder",)),
+    **dict.fromkeys(COLUMNS, ("table", "dataset")),
+    "encoding": ("table",),
+    **dict.fromkeys(("name", "revision", "split"), ("dataset",)),
+}
+CALLED = {"folder": "a folder with class folders", "table": "a table", "dataset": "hf:ID"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,37 +40,50 @@ class SpecOptions:
     """Options of one `--corpus` item, as texts.
 
     `drop` names emotions to leave out, by native label or ours, with `+` between. `labels` is a
-    file of corrected labels (`corrected`). `emotion_level` and `speaker_level` are for a folder with
-    class folders (`class_folders.Levels`). The others are for `hf:ID` only: the columns of a
-    dataset, its configuration, revision and split (`hf_dataset.read`).
+    file of corrected labels (`corrected`), `label_map` one that maps labels to emotions
+    (`label_map.read_label_map`). `emotion_level` and `speaker_level` are for a folder with class
+    folders (`class_folders.Levels`). `audio` (also `path`), `emotion`, `speaker`, `gender`,
+    `language` and `fold` are columns of a table or dataset, None for those with the usual names and
+    empty for none (`table_columns.choose_columns`); `encoding` is that of a text table. The others
+    are for `hf:ID` only: a dataset's configuration, revision and split (`hf_dataset.read`).
     """
 
     drop: str = ""
     labels: str = ""
+    label_map: str = ""
     emotion_level: str = ""
     speaker_level: str = ""
-    audio: str = "audio"
-    emotion: str = "emotion"
-    speaker: str = "speaker"
-    gender: str = ""
-    language: str = ""
-    fold: str = ""
+    audio: str | None = None
+    emotion: str | None = None
+    speaker: str | None = None
+    gender: str | None = None
+    language: str | None = None
+    fold: str | None = None
+    encoding: str = ""
     name: str = ""
     revision: str = ""
     split: str = "train"
 
-    def refuse_columns(self) -> None:
-        """Raise UsageError for an option that only a dataset of the hub has."""
+    def refuse_for(self, kind: str) -> None:
+        """Raise UsageError for an option that a corpus of a kind (of `CALLED`, or known) lacks."""
         for option in fields(self):
-            changed = getattr(self, option.name) != option.default
-            if changed and option.name not in ("drop", "labels", *LEVELS):
-                raise UsageError(f"The option {option.name} is for a corpus as hf:ID only.")
+            allowed = KINDS.get(option.name, (kind,))
+            if kind not in allowed and getattr(self, option.name) != option.default:
+                names = " or ".join(CALLED[name] for name in allowed)
+                raise UsageError(f"The option {option.name} is for a corpus as {names} only.")
 
-    def refuse_levels(self) -> None:
-        """Raise UsageError for an option that only a folder has."""
-        for name in LEVELS:
-            if getattr(self, name):
-                raise UsageError(f"The option {name} is for a folder with class folders only.")
+    @property
+    def columns(self) -> dict[str, str | None]:
+        """The columns that are named, by field."""
+        return {name: getattr(self, name) for name in COLUMNS}
+
+    def is_dropped(self, native: str, emotion: str | None) -> bool:
+        """Whether `drop` names a label, given as native label and as our emotion."""
+        return any(is_called(w, native, emotion) for w in self.drop.replace("+", " ").split())
+
+    def read_label_map(self, root: Path | None) -> dict[str, str]:
+        """The map of labels, which lies where it is named or below `root`; empty for none."""
+        return read_label_map(_label_file(self.label_map, root)) if self.label_map else {}
 
     def levels(self) -> Levels:
         """The levels that are given; raises UsageError for one that is no number from 0 on."""
@@ -78,6 +105,9 @@ class SpecOptions:
         return clips
 
 
+NO_OPTIONS = SpecOptions()
+
+
 def is_called(word: str, native: str, emotion: str | None) -> bool:
     """Whether `word` names a label, given as native label and as our emotion."""
     return word.casefold() == native.casefold() or (bool(emotion) and emotion_word(word) == emotion)
@@ -87,69 +117,87 @@ def split_spec(spec: str) -> tuple[str, SpecOptions]:
     """A `--corpus` item and the options after its `?`; raises UsageError for an unknown option."""
     item, mark, query = spec.strip().partition("?")
     if not mark or os.path.exists(spec.strip()):
-        return spec.strip(), SpecOptions()
+        return spec.strip(), NO_OPTIONS
     known = [option.name for option in fields(SpecOptions)]
     try:
         pairs = parse_qsl(query.replace("+", "%2B"), keep_blank_values=True, strict_parsing=True)
     except ValueError:
         raise UsageError(f"The options in {spec!r} are not as name=value with & between.") from None
+    pairs = [("audio" if name == "path" else name, value) for name, value in pairs]
     for name, _ in pairs:
         if name not in known:
             raise UsageError(f"A corpus has no option {name!r}; there are {', '.join(known)}.")
     return item, SpecOptions(**dict(pairs))
 
 
-def with_levels(specs: str, levels: Mapping[str, int]) -> str:
-    """A comma-separated `--corpus` with levels as options of each folder that has no such option."""
-    items = [item.strip() for item in specs.split(",")]
-    return ",".join(_with_levels(item, levels) for item in items)
+def with_options(specs: str, given: Mapping[str, str]) -> str:
+    """The items of a `--corpus` with options that were given as flags.
+
+    An option goes to each item of a kind that has it, unless the item has the option itself.
+    """
+    return ",".join(_with_options(item.strip(), given) for item in specs.split(","))
 
 
-def _with_levels(item: str, levels: Mapping[str, int]) -> str:
+def _with_options(item: str, given: Mapping[str, str]) -> str:
     name, options = split_spec(item)
-    is_folder = os.path.isdir(name) or not Path(name).suffix
-    if not levels or not is_folder or name.startswith("hf:"):
-        return item
-    added = [f"{key}={n}" for key, n in levels.items() if not getattr(options, key)]
+    if name.startswith(HUB):
+        kind = "dataset"
+    elif name.lower() in CORPORA:
+        kind = "known"
+    else:
+        is_table = name.lower().endswith(TABLE_SUFFIXES) and not os.path.isdir(name)
+        kind = "table" if is_table else "folder"
+    added = {
+        key: value
+        for key, value in given.items()
+        if kind in KINDS.get(key, ()) and getattr(options, key) == getattr(NO_OPTIONS, key)
+    }
     mark = "&" if name != item else "?"
-    return item + mark + "&".join(added) if added else item
+    return item + mark + urlencode(added, quote_via=quote, safe="/:") if added else item
 
 
 def corrected(path: Path) -> dict[str, str]:
     """Read corrected labels: lower-case file stem -> emotion, in any form `emotion_word` knows.
 
     JSON maps file names to an emotion, or to an object with `emotion` and optionally `speech_name`
-    (the file's name, if it is not the key), as ShEMO's public correction does. CSV has the columns
-    `path` and `emotion`. Raises SerdemoError for anything else.
+    (the file's name, if it is not the key), as ShEMO's public correction does. CSV has columns for
+    the path and the emotion. Raises SerdemoError for anything else.
     """
     try:
-        if path.stat().st_size > MAX_LABEL_BYTES:
-            raise ValueError("too large")
-        text = path.read_text(encoding="utf-8-sig")
-        rows = _json_rows(text) if path.suffix.lower() == ".json" else _csv_rows(text)
-        labels = {Path(name).stem.lower(): word for name, word in rows}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, csv.Error):
+        rows = _json_rows(path) if path.suffix.lower() == ".json" else _csv_rows(path)
+        labels = {Path(name.replace("\\", "/")).stem.lower(): word for _, name, word in rows}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise SerdemoError(
             f"{path} holds no labels: give JSON of file names and emotions, or CSV with the columns"
             " path and emotion."
         ) from None
-    if unknown := sorted({word for word in labels.values() if emotion_word(word) is None}):
-        raise SerdemoError(f"{path}: {unknown[0]!r} is no emotion we know; correct it.")
+    for where, _, word in rows:
+        if emotion_word(word) is None:
+            raise SerdemoError(f"{where}: {word[:80]!r} is no emotion we know; correct it.")
     return labels
 
 
-def _json_rows(text: str) -> list[tuple[str, str]]:
-    entries: dict[str, Any] = json.loads(text)
+Rows = list[tuple[str, str, str]]  # where it stands, file name, emotion
+
+
+def _json_rows(path: Path) -> Rows:
+    entries: dict[str, Any] = json.loads(text_table.read_text(path)[0])
     objects = {k: {"emotion": v} if isinstance(v, str) else v for k, v in entries.items()}
-    return [(v.get("speech_name", name), v["emotion"]) for name, v in objects.items()]
+    return [(str(path), v.get("speech_name", name), v["emotion"]) for name, v in objects.items()]
 
 
-def _csv_rows(text: str) -> list[tuple[str, str]]:
-    return [(row["path"], row["emotion"]) for row in csv.DictReader(io.StringIO(text, newline=""))]
+def _csv_rows(path: Path) -> Rows:
+    table = text_table.read(path)
+    columns = choose_columns(path.name, table.header, NO_COLUMNS | {"audio": None, "emotion": None})
+    return [
+        (f"{path.name}, line {n}", row[columns["audio"]], row.get(columns["emotion"], ""))
+        for n, row in table.rows
+    ]
 
 
 def _label_file(name: str, root: Path | None) -> Path:
-    for path in (Path(name), *([root / name, *sorted(root.glob(f"*/{name}"))] if root else [])):
+    places = [Path(), *([root, *sorted(root.glob("*"))] if root else [])]
+    for path in (place / name for place in places):
         if os.path.isfile(path):
             return path
     raise UsageError(f"There is no file {name!r} of labels, nor in the data folder or one in it.")

@@ -92,7 +92,7 @@ def read(path: Path, encoding: str = "") -> TextTable:
     header = _trimmed(first[1])
     rows = []
     for line, fields in lines:
-        fields = _trimmed(fields)
+        fields = _trimmed(fields, len(header))
         if fields[0].startswith("# ") or (fields[0].startswith("#") and len(fields) != len(header)):
             continue
         if len(fields) > len(header):
@@ -153,8 +153,8 @@ def _n_fields(line: str, delimiter: str) -> int:
         return 0
 
 
-def _trimmed(fields: list[str]) -> list[str]:
-    """The fields without empty ones at the end, at least one."""
-    while len(fields) > 1 and not fields[-1]:
+def _trimmed(fields: list[str], n_columns: int = 1) -> list[str]:
+    """The fields without empty ones at the end, at least `n_columns` of them."""
+    while len(fields) > n_columns and not fields[-1]:
         fields = fields[:-1]
     return fields

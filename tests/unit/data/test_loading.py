@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from support.corpora import touch
 
-from serdemo.data.corpora import csv_table, find, load, load_many
+from serdemo.data.corpora import find, load, load_many
 from serdemo.data.corpora.emotion_names import emotion_word
 from serdemo.schema.errors import SerdemoError, UsageError
 
@@ -148,90 +146,3 @@ def test_official_names_beat_class_folders_unless_they_are_few(tmp_path):
 )
 def test_words_for_emotions(text, emotion):
     assert emotion_word(text) == emotion
-
-
-HEADER = "path,speaker,emotion\n"
-
-
-BAD_TABLES = {
-    "empty": (b"", "t.csv is empty"),
-    "blank": (b"\n \n", "t.csv is empty"),
-    "header only": (HEADER.encode(), "lists no clips"),
-    "no emotion": (b"path,speaker\na.wav,1\n", "no column emotion"),
-    "no header": (b"a.wav,1,angry\n", "no column path and no column speaker"),
-    "semicolons": (b"path;speaker;emotion\na.wav;1;angry\n", "separates its columns by semicolons"),
-    "tabs": (b"path\tspeaker\temotion\na.wav\t1\tangry\n", "separates its columns by tabs"),
-    "column twice": (
-        b"path,speaker,emotion,emotion\na.wav,1,sad,sad\n",
-        "the column emotion twice",
-    ),
-    "unknown emotion": (
-        (HEADER + "a.wav,1,angry\nb.wav,1,hungry\n").encode(),
-        "line 3: 'hungry' is no emotion we know",
-    ),
-    "empty speaker": ((HEADER + "a.wav, ,angry\n").encode(), "line 2: the speaker is empty"),
-    "no file": ((HEADER + "c.wav,1,angry\n").encode(), "line 2: there is no file 'c.wav'"),
-    "a folder": ((HEADER + "sub,1,angry\n").encode(), "line 2: there is no file 'sub'"),
-    "long path": ((HEADER + "c" * 5000 + ",1,angry\n").encode(), "line 2: there is no file 'ccc"),
-    "climbs out": ((HEADER + "../t.csv,1,angry\n").encode(), "line 2: '../t.csv' leads out"),
-    "climbs deep": ((HEADER + "sub/../../a.wav,1,sad\n").encode(), "leads out"),
-    "climbs on Windows": ((HEADER + "..\\a.wav,1,sad\n").encode(), "leads out"),
-    "absolute": ((HEADER + "/etc/hostname,1,sad\n").encode(), "leads out"),
-    "a drive": ((HEADER + "C:\\a.wav,1,sad\n").encode(), "leads out"),
-    "same clip twice": (
-        (HEADER + "a.wav,1,sad\nsub/../a.wav,1,sad\n").encode(),
-        "line 3: sub/../a.wav was already given in line 2",
-    ),
-    "Latin-1": ((HEADER + "a.wav,Jürgen,sad\n").encode("latin-1"), "is not UTF-8"),
-    "UTF-16": ((HEADER + "a.wav,1,sad\n").encode("utf-16"), "is not UTF-8"),
-    "NUL bytes": ((HEADER + "a.wav,1\0,sad\n").encode(), "holds NUL bytes"),
-    "huge field": ((HEADER + "a.wav," + "1" * 20_000 + ",sad\n").encode(), "longer than 10000"),
-    "monstrous field": ((HEADER + "a.wav," + "1" * 200_000 + ",sad\n").encode(), "not valid CSV"),
-    "open quote": ((HEADER + 'a.wav,"1,sad\n').encode(), "not valid CSV"),
-    "too many fields": (
-        (HEADER + "a.wav,1,sad,more\n").encode(),
-        "line 2: 4 fields where .* has 3",
-    ),
-    "too few fields": ((HEADER + "a.wav,1\n").encode(), "line 2: 2 fields where .* has 3"),
-    "no duration": (b"path,speaker,emotion,duration_s\na.wav,1,sad,long\n", "no number of seconds"),
-    "negative duration": (b"path,speaker,emotion,duration_s\na.wav,1,sad,-1\n", "no number of sec"),
-    "nan duration": (b"path,speaker,emotion,duration_s\na.wav,1,sad,nan\n", "no number of seconds"),
-}
-
-
-@pytest.mark.parametrize(("content", "words"), BAD_TABLES.values(), ids=BAD_TABLES)
-def test_bad_tables_end_in_one_sentence(tmp_path, content, words):
-    folder = touch(tmp_path / "set", "a.wav", "b.wav", "sub/d.wav")
-    touch(tmp_path, "a.wav")
-    (folder / "t.csv").write_bytes(content)
-    with pytest.raises(SerdemoError, match=words) as raised:
-        csv_table.read(folder / "t.csv")
-    assert "\n" not in str(raised.value) and len(str(raised.value)) < 400
-
-
-def test_a_missing_table_is_told():
-    with pytest.raises(SerdemoError, match="cannot be read"):
-        csv_table.read(Path("nowhere.csv"))
-
-
-def test_a_good_table_with_all_its_columns(tmp_path):
-    touch(tmp_path, "a.wav", "sub/ü b.wav")
-    (tmp_path / "My Set.csv").write_bytes(
-        (
-            "\ufeffEmotion, Path ,speaker,corpus,language,gender,duration_s,fold,comment\r\n"
-            'Trauer,a.wav,Anna,,de,f,2.5,s1,"said ""so"", twice"\r\n'
-            "\r\n"
-            "joy,sub\\ü b.wav,Actor_7,ravdess,en,m,,,\r\n"
-        ).encode()
-    )
-    first, second = load("My Set.csv", tmp_path)
-    assert (first.path, first.corpus, first.speaker) == (tmp_path / "a.wav", "my set", "anna")
-    assert (first.emotion, first.native_label, first.language, first.gender) == (
-        "sad",
-        "Trauer",
-        "de",
-        "f",
-    )
-    assert (first.duration_s, first.fold) == (2.5, "s1")
-    assert second.path == tmp_path / "sub" / "ü b.wav"
-    assert (second.speaker_key, second.emotion, second.duration_s) == ("ravdess/07", "happy", None)

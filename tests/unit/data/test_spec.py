@@ -35,6 +35,7 @@ PUBLIC = {
         ("modified_shemo.json", json.dumps(PUBLIC)),
         ("plain.json", json.dumps({"F21N05.wav": "sadness"})),
         ("plain.csv", "path,emotion\nfemale/F21N05.wav,sadness\n"),
+        ("excel.csv", "sep=;\r\nfilename;label\r\nfemale\\F21N05.wav;sadness\r\n"),
     ],
 )
 def test_corrected_labels_take_the_place_of_the_official_ones(tmp_path, name, text):
@@ -55,12 +56,13 @@ def test_corrected_labels_take_the_place_of_the_official_ones(tmp_path, name, te
     [
         ("shemo?colour=red", UsageError, "no option 'colour'; there are drop, labels"),
         ("shemo?drop", UsageError, "not as name=value"),
-        ("shemo?audio=sound", UsageError, "audio is for a corpus as hf:ID only"),
+        ("shemo?audio=sound", UsageError, "audio is for a corpus as a table or hf:ID only"),
         ("shemo?labels=away.json", UsageError, r"no file 'away\.json' of labels"),
         ("shemo?labels=list.json", SerdemoError, "holds no labels"),
-        ("shemo?labels=odd.csv", SerdemoError, "'hungry' is no emotion we know"),
+        ("shemo?labels=odd.csv", SerdemoError, "odd.csv, line 2: 'hungry' is no emotion we know"),
         ("shemo?labels=others.csv", SerdemoError, "names no clip of this corpus"),
-        ("shemo?labels=bare.csv", SerdemoError, "holds no labels"),
+        ("shemo?split=x", UsageError, "split is for a corpus as hf:ID only"),
+        ("shemo?labels=bare.csv", SerdemoError, "no column path and no column emotion"),
         ("shemo?drop=fear+angry+neutral", UsageError, "no clip is left"),
     ],
 )
@@ -69,7 +71,7 @@ def test_wrong_options_end_in_one_sentence(tmp_path, spec, error, words):
     (folder / "list.json").write_text("[1, 2]")
     (folder / "odd.csv").write_text("path,emotion\nF01A01.wav,hungry\n")
     (folder / "others.csv").write_text("path,emotion\nx.wav,sad\n")
-    (folder / "bare.csv").write_text("file,label\nF01A01.wav,sad\n")
+    (folder / "bare.csv").write_text("name,mood\nF01A01.wav,sad\n")
     with pytest.raises(error, match=words) as raised:
         load(spec, tmp_path)
     assert "\n" not in str(raised.value)
