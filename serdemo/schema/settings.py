@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -57,3 +59,45 @@ def local_processes() -> int:
 def local_rank() -> int:
     """Number of this training process on its machine, from 0; also the number of its GPU."""
     return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def upload_folder() -> Path | None:
+    """Folder of what the page receives: GRADIO_TEMP_DIR, if set."""
+    path = os.environ.get("GRADIO_TEMP_DIR")
+    return Path(path) if path else None
+
+
+def server_name() -> str:
+    """Name or address to serve on: GRADIO_SERVER_NAME, else 127.0.0.1, which other machines do not reach."""
+    return os.environ.get("GRADIO_SERVER_NAME", "").strip() or "127.0.0.1"
+
+
+def server_ports() -> tuple[str, str]:
+    """The first port to serve on and how many to try: GRADIO_SERVER_PORT and GRADIO_NUM_PORTS."""
+    first = os.environ.get("GRADIO_SERVER_PORT", "").strip() or "7860"
+    return first, os.environ.get("GRADIO_NUM_PORTS", "").strip() or "100"
+
+
+def share_wanted() -> bool:
+    """Whether GRADIO_SHARE asks for a public link."""
+    return os.environ.get("GRADIO_SHARE", "").lower() == "true"
+
+
+def set_variables(**values: str | None) -> None:
+    """Set environment variables of this process and of those it starts; None unsets one."""
+    for name, value in values.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+@contextmanager
+def variables(**values: str | None) -> Iterator[None]:
+    """Set environment variables for a while; None unsets one."""
+    before = {name: os.environ.get(name) for name in values}
+    try:
+        set_variables(**values)
+        yield
+    finally:
+        set_variables(**before)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
+from serdemo.ui.shell import gradio_settings as gradio_settings  # before gradio itself
+
+# isort: split
+
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-# Read by gradio when it is imported: nothing is reported to anyone.
-os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 import gradio as gr
 
@@ -19,7 +19,7 @@ from serdemo.ui.finetune import tab as finetune_tab
 from serdemo.ui.live import tab as live_tab
 from serdemo.ui.models import tab as models_tab
 from serdemo.ui.recognise import tab as recognise_tab
-from serdemo.ui.shell import cleanup, zerogpu
+from serdemo.ui.shell import cleanup, serving, zerogpu
 from serdemo.ui.shell.html import plain_html
 from serdemo.ui.shell.page import Page as Page
 from serdemo.ui.shell.page import footer_html
@@ -94,26 +94,12 @@ def launch(
 
     `port` None takes the first free one from 7860 (or GRADIO_SERVER_PORT). `share` adds a public link
     for some days. A `page` that is already built has its own checkpoint. Raises SerdemoError when the
-    checkpoint cannot be read, or no port is free.
+    checkpoint cannot be read, or the page cannot be served there.
     """
     page = page or default_page(checkpoint)
     if checkpoint is not None:
         page.model.get()
-    try:
-        page.launch(
-            server_port=port,
-            share=share,
-            num_workers=0,  # of gradio's own, where uploads have no limit
-            run_history=False,
-            footer_links=[],
-            enable_monitoring=False,
-            show_error=True,
-            ssr_mode=False,
-            prevent_thread_lock=True,
-        )
-    except OSError as error:
-        taken = f"Port {port} is" if port else "The ports from 7860 on are"
-        raise SerdemoError(f"{taken} in use: choose another with --port.") from error
+    serving.serve(page, port, share)
     page.model.warm_up()
     cleanup.begin(page.visitors)
     page.block_thread()

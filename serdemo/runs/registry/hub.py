@@ -27,7 +27,7 @@ from serdemo.nn.description import read_description
 from serdemo.runs.registry.archive import MAX_BYTES
 from serdemo.runs.registry.entry import PREFIXES, files_of, is_checkpoint_file
 from serdemo.runs.registry.store import Registry, slugify
-from serdemo.schema import settings
+from serdemo.schema import proxies, settings
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.files import recovered_path
 
@@ -157,6 +157,8 @@ def _hub_errors(repo: str) -> Iterator[None]:
     """Turn the errors of the hub's library into sentences, and keep it from writing to the terminal."""
     logging.set_verbosity_error()
     disable_progress_bars()
+    if fault := proxies.unusable():
+        raise fault
     try:
         yield
     except SerdemoError:

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from starlette.middleware import Middleware
 
 from serdemo.schema.errors import SerdemoError
-from serdemo.ui.shell import scripts, session, theme
+from serdemo.ui.shell import gradio_settings, scripts, session, theme
 from serdemo.ui.shell.session import Visitors, WarmPredictor
 from serdemo.ui.shell.templates import render
 from serdemo.ui.shell.uploads import UploadLimit
@@ -40,12 +40,13 @@ class Page(gr.Blocks):
 
     def __init__(self, model: WarmPredictor, **options: Any) -> None:
         # Uploads are deleted once read; this sweeps up those whose visitor left before that.
-        super().__init__(
-            title="serdemo: which emotion does a voice carry?",
-            delete_cache=(60, 300),
-            analytics_enabled=False,
-            **options,
-        )
+        with gradio_settings.replaced():
+            super().__init__(
+                title="serdemo: which emotion does a voice carry?",
+                delete_cache=(60, 300),
+                analytics_enabled=False,
+                **options,
+            )
         self.model = model
         self.visitors = Visitors(model)
 
