@@ -46,7 +46,8 @@ class TrainingRequest:
 
     `corpora` are names, folders, tables or hub ids as `--corpus` takes them, looked up below `root`
     (None: SERDEMO_DATA); `options` are those that differ from the recipe's own, by name; `run_dir` is the
-    run's folder and `stop_after` a limit in seconds.
+    run's folder and `stop_after` a limit in seconds. `confined` is for corpora that a stranger sent: a table
+    there names files of its own folder alone.
     """
 
     recipe: str
@@ -57,12 +58,15 @@ class TrainingRequest:
     root: Path | None = None
     resume: bool = False
     stop_after: float | None = None
+    confined: bool = False
 
     def clips(self, *, unlabelled: bool = False, note: Note = ignore) -> list[Utterance]:
         """The clips of the corpora; raises SerdemoError where they are not found, and UsageError for clips
         without an emotion unless `unlabelled`. `note` takes what the user should know of them."""
         names = ",".join(self.corpora)
-        return corpora.load_many(names, data_root(self.root), unlabelled=unlabelled, note=note)
+        return corpora.load_many(
+            names, data_root(self.root), unlabelled=unlabelled, confined=self.confined, note=note
+        )
 
     def command(self) -> str:
         """The command line that does the same."""
@@ -133,7 +137,7 @@ class TrainingRequest:
 
 TYPES: dict[str, tuple[type, ...]] = {
     **{name: (str,) for name in ("recipe", "valid", "test")},
-    **{name: (bool,) for name in ("resume", "shipped")},
+    **{name: (bool,) for name in ("resume", "shipped", "confined")},
     **{name: (str, type(None)) for name in ("run_dir", "root")},
     **{name: (dict,) for name in ("split", "options")},
     "corpora": (list,),

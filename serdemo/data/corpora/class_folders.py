@@ -11,7 +11,7 @@ from pathlib import Path
 from serdemo.data.corpora import folder_words
 from serdemo.data.corpora.corpus import AUDIO_SUFFIXES
 from serdemo.data.corpora.emotion_names import emotion_word
-from serdemo.data.corpora.folder_levels import Folders, emotion_levels, speaker_levels
+from serdemo.data.corpora.folder_levels import EmotionOf, Folders, emotion_levels, speaker_levels
 from serdemo.data.corpora.speakers import listed
 from serdemo.schema.errors import UsageError
 from serdemo.schema.types import UNKNOWN_SPEAKER, Utterance
@@ -39,11 +39,14 @@ class Levels:
 
 
 def read(
-    root: Path, files: Sequence[Path] | None = None, levels: Levels = Levels()
+    root: Path,
+    files: Sequence[Path] | None = None,
+    levels: Levels = Levels(),
+    emotion_of: EmotionOf = emotion_word,
 ) -> list[Utterance]:
     """The clips among `files` (default: all audio files under `root`) that lie in a class folder.
 
-    The class is a folder whose name is an emotion (`emotion_word`), the speaker another folder above
+    The class is a folder whose name is an emotion (by `emotion_of`), the speaker another folder above
     or below it, `unknown` where none can be; `folder_levels` says which. Clips outside a class folder
     are left out (`describe_left_out`). Raises LevelUnclearError where two levels can name the one or the other,
     UsageError where a level given holds no emotion or no folder.
@@ -51,7 +54,7 @@ def read(
     paths = list(audio_files(root) if files is None else files)
     folders = [path.relative_to(root).parts[:-1] for path in paths]
     corpus = root.resolve().name
-    found = _emotions(corpus, folders, levels.emotion)
+    found = _emotions(corpus, folders, levels.emotion, emotion_of)
     labelled = [(path, own, at) for path, own, at in zip(paths, folders, found, strict=True) if at]
     speakers = _speakers(
         corpus, [own for _, own, _ in labelled], [at for *_, at in labelled], levels.speaker
@@ -61,7 +64,7 @@ def read(
             path,
             corpus,
             own[speaker - 1] if speaker else UNKNOWN_SPEAKER,
-            emotion_word(own[at - 1]) or "",
+            emotion_of(own[at - 1]) or "",
             own[at - 1],
             gender=next(filter(None, map(folder_words.gender, own)), ""),
         )
@@ -69,11 +72,13 @@ def read(
     ]
 
 
-def _emotions(corpus: str, clips: Sequence[Folders], level: int | None) -> list[int | None]:
+def _emotions(
+    corpus: str, clips: Sequence[Folders], level: int | None, emotion_of: EmotionOf
+) -> list[int | None]:
     if level is None:
-        return emotion_levels(corpus, clips)
+        return emotion_levels(corpus, clips, emotion_of)
     found = [
-        level if 0 < level <= len(own) and emotion_word(own[level - 1]) else None for own in clips
+        level if 0 < level <= len(own) and emotion_of(own[level - 1]) else None for own in clips
     ]
     if clips and not any(found):
         raise UsageError(f"No folder of level {level} in {corpus} is named after an emotion.")

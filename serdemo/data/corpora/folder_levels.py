@@ -7,7 +7,7 @@ together, as one name alone may be anything: `normal` an emotion or an intensity
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from serdemo.data.corpora.emotion_names import emotion_word
 from serdemo.data.corpora.folder_words import (
@@ -20,6 +20,7 @@ from serdemo.data.corpora.speakers import listed
 from serdemo.schema.errors import UsageError
 
 Folders = tuple[str, ...]  # the folders of a clip, from the corpus folder on
+EmotionOf = Callable[[str], str | None]  # our emotion for the name of a folder
 MOSTLY = 0.5  # share of clips under an emotion word, above which a level is one of emotions
 
 
@@ -43,7 +44,9 @@ class LevelUnclearError(UsageError):
         )
 
 
-def emotion_levels(corpus: str, clips: Sequence[Folders]) -> list[int | None]:
+def emotion_levels(
+    corpus: str, clips: Sequence[Folders], emotion_of: EmotionOf = emotion_word
+) -> list[int | None]:
     """The level of each clip's emotion, None where no folder of it names one.
 
     Among clips that lie equally deep, the levels with several emotions are candidates, or else those
@@ -56,18 +59,21 @@ def emotion_levels(corpus: str, clips: Sequence[Folders]) -> list[int | None]:
     result: list[int | None] = [None] * len(clips)
     for places in sorted(groups.values(), key=len, reverse=True):
         known = {level - 1 for level in result if level}
-        levels = _emotion_levels(corpus, [clips[place] for place in places], known)
+        levels = _emotion_levels(corpus, [clips[place] for place in places], known, emotion_of)
         for place, level in zip(places, levels, strict=True):
             result[place] = level
     return result
 
 
 def _emotion_levels(
-    corpus: str, clips: Sequence[Folders], known: Collection[int]
+    corpus: str,
+    clips: Sequence[Folders],
+    known: Collection[int],
+    emotion_of: EmotionOf,
 ) -> list[int | None]:
     """`emotion_levels` of clips that all lie equally deep; `known` are the places of emotions in others."""
     depth = len(clips[0])
-    words = [[emotion_word(name) for name in folders] for folders in clips]
+    words = [[emotion_of(name) for name in folders] for folders in clips]
     emotions = [{row[n] for row in words if row[n]} for n in range(depth)]
     candidates = [n for n in range(depth) if len(emotions[n]) > 1]
     if not candidates:

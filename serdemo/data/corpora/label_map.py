@@ -43,6 +43,12 @@ def map_label(label: str, labels: Mapping[str, str]) -> str | None:
     return next((ours for name, ours in labels.items() if name.casefold() == folded), None)
 
 
+def emotion_of(label: str, labels: Mapping[str, str]) -> str | None:
+    """Our emotion for a label: by the map `labels`, else by `emotion_word`; None for none."""
+    mapped = map_label(label, labels)
+    return emotion_word(label if mapped is None else mapped)
+
+
 def _json(path: Path) -> Iterator[tuple[str, str, str]]:
     text, _ = text_table.read_text(path)
     try:

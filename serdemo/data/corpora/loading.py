@@ -11,7 +11,8 @@ from pathlib import Path
 
 from serdemo.data.corpora import class_folders, csv_table, hf_dataset
 from serdemo.data.corpora.corpus import Note, ignore
-from serdemo.data.corpora.emotion_names import emotion_word
+from serdemo.data.corpora.folder_levels import EmotionOf
+from serdemo.data.corpora.label_map import emotion_of
 from serdemo.data.corpora.registry import CORPORA, find, normalise_speaker, parse_all
 from serdemo.data.corpora.speakers import refuse_look_alikes, tell_merged, tell_unknown
 from serdemo.data.corpora.spec import HUB, SpecOptions, split_spec
@@ -129,7 +130,8 @@ def _load(
     for path in [Path(spec), *([root / spec, root / f"{spec}.csv"] if root else [])]:
         if name and os.path.isdir(path):
             options.refuse_for("folder")
-            return _load_folder(path, options.levels(), note)
+            emotion = partial(emotion_of, labels=options.read_label_map(root))
+            return _load_folder(path, options.levels(), emotion, note)
         if os.path.isfile(path):
             options.refuse_for("table")
             return read_table(path)
@@ -159,7 +161,9 @@ def _load_known(
     raise SerdemoError(f"No clip of {corpus.title} was found under {root}. {corpus.obtain}")
 
 
-def _load_folder(root: Path, levels: class_folders.Levels, note: Note) -> list[Utterance]:
+def _load_folder(
+    root: Path, levels: class_folders.Levels, emotion: EmotionOf, note: Note
+) -> list[Utterance]:
     """The clips of a folder: those with official names, and those in class folders.
 
     A file that could be both is official where most files of its folder are, as short names such as
@@ -177,10 +181,10 @@ def _load_folder(root: Path, levels: class_folders.Levels, note: Note) -> list[U
         if path not in official
         or (
             2 * named[path.parent] <= in_folder[path.parent]
-            and any(map(emotion_word, path.relative_to(root).parts[:-1]))
+            and any(map(emotion, path.relative_to(root).parts[:-1]))
         )
     ]
-    by_class = class_folders.read(root, own, levels)
+    by_class = class_folders.read(root, own, levels, emotion)
     undecided = set(own)
     clips = [*(clip for path, clip in official.items() if path not in undecided), *by_class]
     if not clips:

@@ -12,7 +12,8 @@ from typing import Any
 
 from serdemo.data.corpora.corpus import Note, ignore
 from serdemo.data.corpora.emotion_names import emotion_word, is_other_emotion
-from serdemo.data.corpora.label_map import map_label
+from serdemo.data.corpora.label_map import emotion_of, map_label
+from serdemo.data.corpora.speakers import speaker_form
 from serdemo.data.corpora.spec import NO_OPTIONS, SpecOptions
 from serdemo.data.corpora.table_paths import short
 from serdemo.schema.errors import SerdemoError
@@ -57,7 +58,6 @@ class RowReader:
         """
         for where, row in rows:
             self._add(where, row)
-        self._tell()
         if not self._clips:
             reason = "lists no clips: add rows below its header"
             if self._n_dropped:
@@ -65,6 +65,7 @@ class RowReader:
             elif self._left_out:
                 reason = "lists no clip with an emotion of ours: map its labels by --label-map FILE"
             raise SerdemoError(f"{self.table} {reason}.")
+        self._tell()
         return [clip for _, clip in self._clips.values()]
 
     def _add(self, where: str, row: Mapping[str, Any]) -> None:
@@ -100,9 +101,8 @@ class RowReader:
 
     def _emotion(self, native: str, where: str) -> str | None:
         """Our emotion, empty for an unlabelled clip, None for one to leave out."""
-        mapped = map_label(native, self.labels)
-        if mapped is not None:
-            return emotion_word(mapped)
+        if map_label(native, self.labels) is not None:
+            return emotion_of(native, self.labels)
         if native.casefold() in UNLABELLED:
             if self.unlabelled or self.columns.get("emotion") is None:
                 return ""
@@ -126,7 +126,7 @@ class RowReader:
     def _repeat(self, where: str, clip: Utterance, first: str, before: Utterance) -> None:
         for attribute, name in (("emotion", "labels"), ("speaker", "speakers")):
             values = [getattr(before, attribute), getattr(clip, attribute)]
-            if values[0] != values[1]:
+            if len(set(map(speaker_form, values))) > 1:
                 raise SerdemoError(
                     f"{where}: {short(str(clip.path.name))} was already given in"
                     f" {first.rpartition(', ')[2]}, and the {name} differ ({values[0] or 'none'},"

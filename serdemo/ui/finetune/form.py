@@ -119,6 +119,7 @@ class Form:
             start,
             self.minutes(values),
             {name: value for name, value in options.items() if name not in without},
+            confined=owner is not None or bool(values[self.uploaded]),
         )
 
 

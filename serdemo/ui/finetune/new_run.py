@@ -34,10 +34,13 @@ def build_request(
     start: Path | None = None,
     minutes: float = 5.0,
     options: Mapping[str, Value] = MappingProxyType({}),
+    *,
+    confined: bool = True,
 ) -> TrainingRequest:
     """The request for a run on `named` corpora and a `folder` of clips, "" for none.
 
-    `start` is the checkpoint to begin with, None to train from scratch. Raises UsageError where there is
+    `start` is the checkpoint to begin with, None to train from scratch; without `confined`, a table in the
+    folder may name files outside of it. Raises UsageError where there is
     nothing to train on.
     """
     init_from = {"init_from": str(start)} if start else {}
@@ -46,6 +49,7 @@ def build_request(
         require_corpora([*named, folder]),
         SplitChoice(shipped=bool(named and start and not folder.strip())),
         {**PAGE_OPTIONS, "budget_minutes": float(minutes), **init_from, **options},
+        confined=confined,
     )
 
 

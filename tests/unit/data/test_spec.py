@@ -75,3 +75,18 @@ def test_wrong_options_end_in_one_sentence(tmp_path, spec, error, words):
     with pytest.raises(error, match=words) as raised:
         load(spec, tmp_path)
     assert "\n" not in str(raised.value)
+
+
+def test_a_label_map_names_the_emotions_of_folders(tmp_path):
+    touch(tmp_path / "own", "0/anna/a.wav", "1/anna/b.wav", "1/ben/c.wav", "2/ben/d.wav")
+    (tmp_path / "map.csv").write_text("label,emotion\n0,anger\n1,sadness\n")
+    clips = load("own?label_map=map.csv", tmp_path)
+    assert [(c.path.stem, c.emotion, c.native_label, c.speaker) for c in clips] == [
+        ("a", "angry", "0", "anna"),
+        ("b", "sad", "1", "anna"),
+        ("c", "sad", "1", "ben"),
+    ]
+    with pytest.raises(
+        UsageError, match=r"label_map is for a corpus as a folder .* or a table or hf"
+    ):
+        load("shemo?label_map=map.csv", shemo(tmp_path).parent)

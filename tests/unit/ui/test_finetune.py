@@ -166,6 +166,13 @@ def test_a_table_in_a_zip_reaches_nothing_else(
     found = new_run.receive_zip(sent, tmp_path / "up", None)
     with pytest.raises(SerdemoError, match="leads out"):
         data(found)
+    # one's own table may name any file, and a request remembers which it is
+    own = tmp_path / "own.csv"
+    own.write_text(f"path,emotion\n{next(corpus_root.rglob('*.wav'))},sad\n")
+    for confined in (True, False):
+        asks = build_request(folder=str(own), confined=confined)
+        assert TrainingRequest.from_json(asks.to_json() | {"corpora": [str(own)]}) == asks
+    assert [clip.emotion for clip in asks.clips()] == ["sad"]
 
 
 def test_uploads_go_with_the_last_run_that_needs_them_and_when_taken_back(jobs: JobQueue) -> None:
