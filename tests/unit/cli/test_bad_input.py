@@ -59,7 +59,10 @@ BAD_TABLES: dict[str, tuple[str | bytes, str]] = {
     "bare.csv": (HEADER, "bare.csv lists no clips: add rows"),
     "no-emotion.csv": ("path,speaker\na.wav,1\n", "no-emotion.csv has no column emotion"),
     "twice.csv": ("path,speaker,emotion,emotion\na.wav,1,sad,sad\n", "column emotion twice"),
-    "number.csv": (HEADER + "a.wav,1,0\n", "number.csv, line 2: '0' is .* number; map it by --label"),
+    "number.csv": (
+        HEADER + "a.wav,1,0\n",
+        "number.csv, line 2: '0' is .* number; map it by --label",
+    ),
     "cut.csv": (b"\xff\xfea", "cut.csv is no text in utf-16: save it as UTF-8 CSV"),
     "binary.csv": (HEADER.encode() + b"\0\0", "binary.csv holds NUL bytes"),
     "gone.csv": (HEADER + "gone.wav,1,sad\n", "gone.csv, line 2: there is no file 'gone.wav'"),
