@@ -15,9 +15,11 @@ SAMPLE_RATE = 16_000
 MIN_RATE = 4_000
 MAX_RATE = 384_000
 
-# What lies below is no voice: a constant or drifting offset of a cheap sound card, rumble.
-HIGH_PASS_HZ = 20.0
-HIGH_PASS_ORDER = 1
+# What lies below is no voice: an offset of a cheap sound card, rumble, most of the hum of mains. Chosen
+# on 180 clips of the selection speakers: UAR 84.4 without a filter, 85.1 with it (`base`), 76.5 and
+# 76.8 (`compact`); with a hum of 50 Hz at 0.01 `compact` keeps 96 % of its labels in place of 90 %.
+HIGH_PASS_HZ = 80.0
+HIGH_PASS_ORDER = 4
 _BLOCK = 2048  # samples; the powers of a filter's pole stay within double precision
 
 # One step below full scale of even a 10-bit source; lossy codecs land on either side of 1.0.
