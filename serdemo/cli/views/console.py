@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # a bar need not wait for torch
     from serdemo.evaluation.adaptation import AdaptationGain
     from serdemo.evaluation.report import Document
     from serdemo.evaluation.scoring import Report
+    from serdemo.inference.cue_scores import ScoredCue
 
 BAR = 24
 MIN_WIDTH = 110  # columns of a wide table, whose cells cannot be read when they are broken
@@ -150,6 +151,33 @@ def progress(title: str, total: int, *, hidden: bool = False) -> Iterator[Callab
     with _bar(hidden) as bar:
         task = bar.add_task(title, total=total)
         yield lambda done: bar.update(task, completed=done)
+
+
+@contextmanager
+def seconds_progress(title: str, *, hidden: bool = False) -> Iterator[Callable[..., None]]:
+    """Show progress through a recording on stderr; yields a function `(done_s, total_s=None)`."""
+    with _bar(hidden) as bar:
+        task = bar.add_task(title, total=None)
+
+        def advance(done_s: float, total_s: float | None = None) -> None:
+            bar.update(task, completed=round(done_s), total=total_s and round(total_s))
+
+        yield advance
+
+
+def show_cues(cues: Sequence[ScoredCue], file: str) -> None:
+    """Print a line for each cue of a recording: times, label, confidence and text."""
+    out = plain_console()
+    out.print(Text(file, style="bold"))
+    for scored in cues:
+        times = f"  {scored.cue.start_s:8.2f} to {scored.cue.end_s:8.2f} s  "
+        words = " ".join(scored.cue.text.split())
+        if scored.error:
+            out.print(f"{times}{'-':<16}{words}  ({scored.error})")
+            continue
+        caption = f"not sure: {scored.label}" if scored.is_unsure else scored.span.caption
+        colour = palette.style_of(scored.label).colour
+        out.print(Text(times), Text(f"{caption:<16}", style=colour), Text(words), sep="")
 
 
 def show_training(events: Iterable[Event]) -> None:
