@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from serdemo.inference import annotations, subtitles
+from serdemo.inference import subtitles, timeline_files
 from serdemo.inference.subtitles import Cue
 from serdemo.inference.timeline import NO_SPEECH, Span, spans
 from serdemo.schema.types import Prediction, Segment
@@ -215,7 +215,7 @@ def to_jsonl(answers: Iterable[Answer]) -> str:
 def to_rttm(answers: Sequence[Answer]) -> str:
     """RTTM of any number of recordings, each under its `unique_stems`."""
     names = unique_stems([answer.file for answer in answers])
-    return "".join(annotations.to_rttm(a.spans, n) for a, n in zip(answers, names, strict=True))
+    return "".join(timeline_files.to_rttm(a.spans, n) for a, n in zip(answers, names, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,9 +230,9 @@ TIMELINES: dict[str, TimelineFormat] = {
     "srt": TimelineFormat(".srt", lambda answer: subtitles.to_srt(answer.captions)),
     "vtt": TimelineFormat(".vtt", lambda answer: subtitles.to_vtt(answer.captions)),
     "textgrid": TimelineFormat(
-        ".TextGrid", lambda answer: annotations.to_textgrid(answer.spans, answer.seconds)
+        ".TextGrid", lambda answer: timeline_files.to_textgrid(answer.spans, answer.seconds)
     ),
-    "audacity": TimelineFormat(".txt", lambda answer: annotations.to_audacity(answer.spans)),
+    "audacity": TimelineFormat(".txt", lambda answer: timeline_files.to_audacity(answer.spans)),
     "rttm": TimelineFormat(".rttm", lambda answer: to_rttm([answer])),
 }
 SUFFIXES: dict[str, str] = {
@@ -252,12 +252,12 @@ def unique_stems(files: Sequence[str]) -> list[str]:
     stems = [path.stem for path in paths]
     if len({stem.casefold() for stem in stems}) == len(stems):
         return stems
-    absolute = [os.path.abspath(path) for path in paths]
-    top = os.path.commonpath([os.path.dirname(path) for path in absolute])
+    absolute = [Path(path).resolve() for path in paths]
+    top = os.path.commonpath([path.parent for path in absolute])
     names: list[str] = []
     taken: set[str] = set()
     for path in absolute:
-        name = base = os.path.relpath(path, top)
+        name = base = str(path.relative_to(top))
         number = 2
         while name.casefold() in taken:
             name, number = f"{base}-{number}", number + 1

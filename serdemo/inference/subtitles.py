@@ -66,7 +66,7 @@ def _cues(name: str, lines: Sequence[str], is_vtt: bool) -> Iterator[Cue]:
         if (timing := _timing(name, number, lines[number]))
     ]
     stops = [number for number, _ in timings[1:]] + [len(lines)]
-    for (number, (start_s, end_s, settings)), stop in zip(timings, stops, strict=True):
+    for (number, (start_s, end_s, settings)), stop in zip(timings, stops, strict=False):
         content = list(lines[number + 1 : stop])
         blank = next((i for i, line in enumerate(content) if not line.strip()), None)
         if is_vtt and blank is not None:

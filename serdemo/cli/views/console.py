@@ -173,11 +173,11 @@ def show_cues(cues: Sequence[ScoredCue], file: str) -> None:
         times = f"  {scored.cue.start_s:8.2f} to {scored.cue.end_s:8.2f} s  "
         words = " ".join(scored.cue.text.split())
         if scored.error:
-            out.print(f"{times}{'-':<16}{words}  ({scored.error})")
+            out.print(f"{times}{'-':<20} {words}  ({scored.error})")
             continue
         caption = f"not sure: {scored.label}" if scored.is_unsure else scored.span.caption
         colour = palette.style_of(scored.label).colour
-        out.print(Text(times), Text(f"{caption:<16}", style=colour), Text(words), sep="")
+        out.print(Text(times), Text(f"{caption:<20} ", style=colour), Text(words), sep="")
 
 
 def show_training(events: Iterable[Event]) -> None:
