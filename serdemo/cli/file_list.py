@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from serdemo.data.corpora import text_table
 from serdemo.data.corpora.class_folders import audio_files
+from serdemo.data.corpora.record_table import ParquetTable, read_json
 from serdemo.schema.errors import SerdemoError
 
 PATH_COLUMNS = ("path", "file", "filename", "file_name", "filepath", "audio")
-TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".parquet", ".jsonl", ".ndjson"})
 
 
 def named_recordings(paths: Iterable[Path], list_file: Path | None) -> list[tuple[str, Path]]:
@@ -42,17 +41,23 @@ def read_list(path: Path) -> list[str]:
     Raises SerdemoError where there is none.
     """
     suffix = path.suffix.lower()
+    rows: Iterable[tuple[object, Mapping[str, Any]]]
     if suffix == ".parquet":
-        values = _parquet_paths(path)
-    elif suffix in (".csv", ".tsv"):
-        table = text_table.read(path)
+        table = ParquetTable(path)
         column = _path_column(path, table.header)
-        values = [row.get(column, "") for _, row in table.rows]
-    elif suffix in TABLE_SUFFIXES:
-        values = list(_jsonl_paths(path))
+        rows = table.rows([column])
+    elif suffix in (".jsonl", ".ndjson", ".json"):
+        header, rows = read_json(path)
+        column = _path_column(path, header)
+    elif suffix in (".csv", ".tsv"):
+        text_rows = text_table.read(path)
+        column = _path_column(path, text_rows.header)
+        rows = [(f"{path.name}, line {line}", row) for line, row in text_rows.rows]
     else:
         text, _ = text_table.read_text(path)
-        values = [_unquoted(line.strip()) for line in text.splitlines()]
+        lines = [_unquoted(line.strip()) for line in text.splitlines()]
+        column, rows = "path", [("", {"path": line}) for line in lines]
+    values = [_path_text(place, row.get(column)) for place, row in rows]
     values = [value for value in values if value]
     if not values:
         raise SerdemoError(f"{path.name} names no recording: write the path of one on each line.")
@@ -85,38 +90,10 @@ def _path_column(path: Path, columns: Iterable[str]) -> str:
     )
 
 
-def _parquet_paths(path: Path) -> list[str]:
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    try:
-        with parquet.ParquetFile(path) as table:
-            column = _path_column(path, table.schema_arrow.names)
-            values = table.read([column]).column(0).to_pylist()
-    except (OSError, pa.ArrowException) as problem:
-        reason = " ".join(str(problem).split())
-        raise SerdemoError(f"{path} cannot be read as Parquet: {reason}.") from problem
-    return [_path_text(path, row, value) for row, value in enumerate(values, 1)]
-
-
-def _jsonl_paths(path: Path) -> Iterator[str]:
-    text, _ = text_table.read_text(path)
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            raise SerdemoError(f"{path.name}, line {number}: this is no JSON; mend it.") from None
-        if isinstance(row, dict):
-            row = row[_path_column(path, row)]
-        yield _path_text(path, number, row)
-
-
-def _path_text(path: Path, row: int, value: Any) -> str:
+def _path_text(place: object, value: Any) -> str:
     """A path; that of a data set's audio value too."""
     if isinstance(value, dict):
         value = value.get("path")
     if value is not None and not isinstance(value, str):
-        raise SerdemoError(f"{path.name}, row {row}: the path is no text; mend it.")
+        raise SerdemoError(f"{place}: the path is no text; mend it.")
     return value or ""

@@ -169,8 +169,10 @@ class Output:
             rows = answers if self.form in ("csv", "jsonl") else [a for a in answers if not a.error]
             click.echo(self._text(rows), nl=False)
         elif self.form == "parquet":
+            from serdemo.inference.parquet_file import write_parquet
+
             with atomic(self.out) as temporary:
-                documents.write_parquet(self._table(answers), temporary)
+                write_parquet(self._table(answers), temporary)
         else:
             _write(self.out, self._text(answers))
 

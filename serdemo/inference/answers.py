@@ -178,25 +178,6 @@ def _cell(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
 
 
-def write_parquet(table: Table, path: Path) -> None:
-    """Write a Parquet file of strings, doubles and booleans."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    kinds = {str: pa.string(), float: pa.float64(), bool: pa.bool_()}
-    schema = pa.schema([(_encodable(name), kinds[kind]) for name, kind in table.columns.items()])
-    columns = [
-        pa.array([_encodable(row.get(name)) for row in table.rows], kinds[kind])
-        for name, kind in table.columns.items()
-    ]
-    parquet.write_table(pa.Table.from_arrays(columns, schema=schema), path)
-
-
-def _encodable(value: Any) -> Any:
-    """The value; of a file name that is no Unicode, with its bytes spelt out."""
-    return encoded(value).decode() if isinstance(value, str) else value
-
-
 def encoded(text: str) -> bytes:
     """Text in UTF-8, the bytes of a file name that is no Unicode spelt out."""
     return text.encode("utf-8", "backslashreplace")

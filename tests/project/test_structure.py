@@ -32,6 +32,7 @@ ONLY_IN = {
         "serdemo/data/corpora/record_table.py",
         "serdemo/embeddings/parquet_limits.py",
         "serdemo/embeddings/table.py",
+        "serdemo/inference/parquet_file.py",
     ),
     "sounddevice": ("serdemo/audio/microphone.py",),
     "torchvision": ("serdemo/nn/image_pooling.py",),

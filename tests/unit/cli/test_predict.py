@@ -58,9 +58,9 @@ def test_a_list_names_recordings(tmp_path: Path, suffix: str) -> None:
     [
         ("a.csv", "x,y\n1,2\n", "no column path or file"),
         ("a.txt", "\n\n", "names no recording"),
-        ("a.jsonl", '{"path": 3}\n', "row 1: the path is no text"),
-        ("a.jsonl", "{", "line 1: this is no JSON"),
-        ("a.parquet", "x", "cannot be read as Parquet"),
+        ("a.jsonl", '{"path": 3}\n', "line 1: the path is no text"),
+        ("a.jsonl", "{", "line 1: not a JSON object"),
+        ("a.parquet", "x", "is no Parquet table"),
     ],
 )
 def test_a_list_that_names_none_is_refused(

@@ -14,6 +14,7 @@ from serdemo.inference import answers as documents
 from serdemo.inference import timeline_files
 from serdemo.inference.answers import Answer
 from serdemo.inference.cue_scores import ScoredCue
+from serdemo.inference.parquet_file import write_parquet
 from serdemo.inference.subtitles import Cue
 from serdemo.inference.timeline import Span
 from serdemo.schema.types import Prediction, Segment
@@ -180,7 +181,7 @@ def test_parquet_has_the_rows_of_the_csv_with_types(tmp_path: Path) -> None:
     from pyarrow import parquet
 
     answers = [answer(name) for name in NAMES] + [Answer("b.wav", error="It is empty.")]
-    documents.write_parquet(documents.files_table(answers), tmp_path / "a.parquet")
+    write_parquet(documents.files_table(answers), tmp_path / "a.parquet")
     rows = parquet.read_table(tmp_path / "a.parquet").to_pylist()
     assert [row["file"] for row in rows[:4]] == NAMES[:4]  # as they are: nothing runs them here
     assert rows[0]["unsure"] is False and rows[0]["sad"] == 0.3
