@@ -1,43 +1,54 @@
-"""Container and codec decoding: an audio file as a stream of blocks.
+"""Container and codec decoding: an audio file as parts, each a stream of blocks.
 
-soundfile reads WAV, FLAC, OGG, Opus, MP3, AIFF and their kin. M4A, WebM, AAC, WMA and every other
-format go through the ffmpeg program, if it is installed.
+soundfile reads WAV, FLAC, OGG, Opus, MP3, AIFF and their kin. M4A, WebM, AAC, WMA, films and every
+other format go through the ffmpeg program, if it is installed.
 """
 
 from __future__ import annotations
 
-import shutil
-import struct
-import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import BinaryIO
 
-import numpy as np
 import soundfile
-from numpy.typing import NDArray
 
-from serdemo.audio.samples import AudioError
+from serdemo.audio import ffmpeg
+from serdemo.audio.containers import Part, PartFile, find_parts, tag_length
+from serdemo.audio.samples import BLOCK_VALUES, MAX_SECONDS, AudioError, Block
 
-BLOCK_VALUES = 1 << 18  # values in one block, all channels together
-FFMPEG_TIMEOUT_S = 120.0
+# Sound that a header names and the file lacks, or the other way round, is worth a word from here on.
+_LITTLE_S, _LITTLE = 0.2, 0.02
 
-# Self-contained formats only: with playlists among them, a visitor's file could name others.
-_FFMPEG_FORMATS = (
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,aac,ac3,eac3,asf,amr,amrnb,amrwb,caf,avi,flv,"
-    "mpeg,mpegts,wv,ape,tta,dsf,mp3,ogg,flac,wav,aiff"
-)
-_AU_HEADER = struct.Struct(">4s5I")
 
-Block = NDArray[np.float32]
-AudioStream = tuple[int, int, Iterator[Block]]
+@dataclass(slots=True, eq=False)
+class Sound:
+    """Sound of one rate (Hz) and channel count C: `blocks` (n, C) float32, made lazily."""
+
+    rate: int
+    channels: int
+    blocks: Iterator[Block]
+
+
+@dataclass(slots=True, eq=False)
+class AudioFile:
+    """A file that is being decoded: its `sounds`, one after the other; most files hold one.
+
+    `n_tracks` is the number of audio tracks of a film. `duration_s` is the length that the header
+    names, None where it names none. `notes` are sentences about what could not be read, complete
+    once the sounds are exhausted.
+    """
+
+    sounds: Iterator[Sound]
+    n_tracks: int = 1
+    duration_s: float | None = None
+    notes: list[str] = field(default_factory=list)
 
 
 @contextmanager
-def open_audio(path: Path) -> Iterator[AudioStream]:
-    """Open an audio file; yields its sample rate (Hz), channel count C and blocks (n, C) float32.
+def open_audio(path: Path, track: int = 0) -> Iterator[AudioFile]:
+    """Open an audio file, or an audio `track` of a film.
 
     Blocks are read lazily until the data ends; the length in the header is not trusted. Raises
     `AudioError` for a file that cannot be read.
@@ -45,19 +56,20 @@ def open_audio(path: Path) -> Iterator[AudioStream]:
     # soundfile gets an open file, not a path: it would take the extension's word for mp3, whose
     # decoder writes complaints to the terminal.
     with _open(path) as handle:
-        try:
-            file = soundfile.SoundFile(handle)
-        except (soundfile.SoundFileError, TypeError):  # TypeError: headerless .raw
-            file = None
-        if file is None:
-            with _open_ffmpeg(path) as stream:
-                yield stream
-        else:
-            with file:
-                yield file.samplerate, file.channels, _soundfile_blocks(file)
+        parts = find_parts(handle)
+        if first := _open_part(handle, parts[0]):
+            yield _by_soundfile(path, handle, parts, first)
+            return
+        start = tag_length(handle)
+    media = ffmpeg.probe(path, start)
+    with ffmpeg.open_track(path, track, start) as decoding:
+        audio = AudioFile(iter(()), media.n_tracks, media.duration_s)
+        blocks = _film_blocks(decoding, audio)
+        audio.sounds = iter([Sound(decoding.rate, decoding.channels, blocks)])
+        yield audio
 
 
-def _open(path: Path) -> IO[bytes]:
+def _open(path: Path) -> BinaryIO:
     try:
         if path.is_dir():
             raise AudioError("is a folder: give an audio file.")
@@ -73,62 +85,121 @@ def _open(path: Path) -> IO[bytes]:
         raise AudioError(f"cannot be opened ({reason}): check the file.") from error
 
 
-def _soundfile_blocks(file: soundfile.SoundFile) -> Iterator[Block]:
-    step = max(1, BLOCK_VALUES // file.channels)
-    while True:
-        try:
-            block: Block = file.read(step, dtype="float32", always_2d=True)
-        except (soundfile.SoundFileError, RuntimeError) as error:
-            raise AudioError("is damaged or cut off: save it or copy it again.") from error
-        if len(block) == 0:
-            return
-        yield block
-
-
-@contextmanager
-def _open_ffmpeg(path: Path) -> Iterator[AudioStream]:
-    program = shutil.which("ffmpeg")
-    if program is None:
-        raise AudioError(
-            "is not a WAV, FLAC, OGG, MP3 or AIFF file, and other formats need the "
-            "ffmpeg program: install ffmpeg or convert the file to WAV."
-        )
-    # An .au stream carries rate and channel count in a fixed header, so that every format shares
-    # the code that mixes, resamples and counts clipped samples.
-    command = [program, "-nostdin", "-v", "quiet", "-protocol_whitelist", "file"]
-    command += ["-format_whitelist", _FFMPEG_FORMATS, "-i", f"file:{path}", "-map", "0:a:0"]
-    command += ["-map_metadata", "-1", "-c:a", "pcm_f32be", "-f", "au", "-"]
-    process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
-    timer = threading.Timer(FFMPEG_TIMEOUT_S, process.kill)
-    timer.start()
-    assert process.stdout is not None
+def _open_part(handle: BinaryIO, part: Part) -> soundfile.SoundFile | None:
     try:
-        rate, channels = _read_au_header(process.stdout)
-        yield rate, channels, _au_blocks(process.stdout, channels)
-    finally:
-        timed_out = not timer.is_alive()
-        timer.cancel()
-        process.kill()
-        process.stdout.close()
-        process.wait()
-        if timed_out:  # takes precedence over the error that the cut-off stream caused
-            raise AudioError(f"took more than {FFMPEG_TIMEOUT_S:g} s to decode: convert it to WAV.")
+        return soundfile.SoundFile(PartFile(handle, part))
+    except soundfile.SoundFileError:
+        return None
 
 
-def _read_au_header(stream: IO[bytes]) -> tuple[int, int]:
-    header = stream.read(_AU_HEADER.size)
-    if len(header) < _AU_HEADER.size:
-        raise AudioError("holds no sound that can be read: give a WAV, FLAC, OGG, MP3 or M4A file.")
-    _, offset, _, _, rate, channels = _AU_HEADER.unpack(header)
-    stream.read(offset - _AU_HEADER.size)
-    return rate, channels
+def _by_soundfile(
+    path: Path, handle: BinaryIO, parts: list[Part], first: soundfile.SoundFile
+) -> AudioFile:
+    """A file of parts that soundfile reads."""
+    known = [part.duration_s for part in parts if part.duration_s is not None]
+    if (
+        parts[0].duration_s is None
+        and len(parts) == 1
+        and 0 < first.frames < MAX_SECONDS * first.samplerate
+    ):
+        known = [first.frames / first.samplerate]
+    audio = AudioFile(iter(()), duration_s=sum(known) if len(known) == len(parts) else None)
+
+    def sounds() -> Iterator[Sound]:
+        for number, part in enumerate(parts):
+            file = first if number == 0 else _open_part(handle, part)
+            if file is None:
+                audio.notes.append(
+                    "What follows in the file cannot be read: save it again, or copy it again."
+                )
+                return
+            with file:
+                reader = _Reader(path, part, file, alone=len(parts) == 1)
+                yield Sound(file.samplerate, file.channels, reader.blocks(audio.notes))
+
+    audio.sounds = sounds()
+    return audio
 
 
-def _au_blocks(stream: IO[bytes], channels: int) -> Iterator[Block]:
-    frame = 4 * channels
-    size = frame * max(1, BLOCK_VALUES // channels)
-    while data := stream.read(size):
-        whole = len(data) // frame * frame
-        yield np.frombuffer(data[:whole], ">f4").astype(np.float32).reshape(-1, channels)
+class _Reader:
+    """The blocks of a part of a file, and the notes about what was missing in it."""
+
+    def __init__(self, path: Path, part: Part, file: soundfile.SoundFile, *, alone: bool) -> None:
+        self._path, self._part, self._file, self._alone = path, part, file, alone
+        self._n_frames = 0
+
+    def blocks(self, notes: list[str]) -> Iterator[Block]:
+        """Decode; append sentences to `notes` at the end."""
+        is_damaged = self._part.is_cut
+        try:
+            for block in self._decoded():
+                self._n_frames += len(block)
+                yield block
+        except (soundfile.SoundFileError, RuntimeError) as error:
+            is_damaged = True
+            yield from self._rescued(error)
+        seconds = self._n_frames / self._file.samplerate
+        claimed = self._part.duration_s
+        if claimed is None and 0 < self._file.frames < MAX_SECONDS * self._file.samplerate:
+            claimed = self._file.frames / self._file.samplerate
+        notes.extend(describe_length(seconds, claimed, is_damaged))
+
+    def _decoded(self) -> Iterator[Block]:
+        step = max(1, BLOCK_VALUES // self._file.channels)
+        while True:
+            block: Block = self._file.read(step, dtype="float32", always_2d=True)
+            if len(block) == 0:
+                return
+            yield block
+
+    def _rescued(self, error: Exception) -> Iterator[Block]:
+        """What ffmpeg reads behind the place at which soundfile gives up."""
+        if self._alone and ffmpeg.program() is not None:
+            try:
+                with ffmpeg.open_track(self._path) as decoding:
+                    if decoding.channels == self._file.channels:
+                        yield from self._after(decoding.blocks)
+            except AudioError:
+                pass
+        if not self._n_frames:
+            raise AudioError("is damaged or cut off: save it or copy it again.") from error
+
+    def _after(self, blocks: Iterator[Block]) -> Iterator[Block]:
+        """Blocks of the same file without the frames that were read already."""
+        skip = self._n_frames
+        for block in blocks:
+            rest = block[skip:]
+            skip = max(0, skip - len(block))
+            if len(rest):
+                self._n_frames += len(rest)
+                yield rest
+
+
+def _film_blocks(decoding: ffmpeg.Decoding, audio: AudioFile) -> Iterator[Block]:
+    n_frames = 0
+    for block in decoding.blocks:
+        n_frames += len(block)
+        yield block
+    if decoding.is_damaged:
+        audio.notes.extend(describe_length(n_frames / decoding.rate, audio.duration_s, True))
+
+
+def describe_length(seconds: float, claimed: float | None, is_damaged: bool) -> Iterator[str]:
+    """A sentence where the `seconds` that were read are not what a file's header claims."""
+    difference = 0.0 if claimed is None else seconds - claimed
+    is_little = abs(difference) <= max(_LITTLE_S, _LITTLE * (claimed or 0.0))
+    if claimed is not None and not is_little and difference < 0:
+        yield (
+            f"The file is damaged or cut off: {seconds:.1f} s of its {claimed:.1f} s could be read, "
+            "so save it or copy it again."
+        )
+    elif is_damaged and seconds:
+        yield (
+            f"The file is damaged or cut off: the {seconds:.1f} s that could be read are answered, "
+            "so save it or copy it again."
+        )
+    elif claimed is not None and not is_little:
+        yield (
+            f"The file's header names {claimed:.1f} s, but it holds {seconds:.1f} s, "
+            "which are all answered."
+        )

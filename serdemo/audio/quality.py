@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serdemo.audio.vad import CHUNK, PAUSE_THRESHOLD, VAD_THRESHOLD, speech_duration_s
-from serdemo.audio.waveform import Clip, Samples
+from serdemo.audio.waveform import SAMPLE_RATE, Clip, Samples
 
 SILENT_DBFS = -70.0
 QUIET_DBFS = -50.0
@@ -42,13 +42,16 @@ class LevelMeter:
     peak: float = 0.0
     clipped: float = 0.0
 
-    def update(self, mono: Samples, clipped: float, rate: int) -> None:
-        """Add samples (N,) at `rate` Hz; `clipped` is the share of them at full scale."""
-        seconds = len(mono) / rate
-        recent = mono[-max(1, round(LEVEL_S * rate)) :]
+    def update(self, sound: Samples, clipped: float, seconds: float) -> None:
+        """Add samples (N,) at 16 kHz that came in with so many `seconds` of the source, which may be
+        a little more or less; `clipped` is the share of those at full scale."""
         fade, slow = math.exp(-seconds / LEVEL_S), math.exp(-seconds / CLIPPING_S)
-        self.power = fade * self.power + (1 - fade) * float(np.dot(recent, recent)) / len(recent)
-        self.peak = max(fade * self.peak, float(np.abs(recent).max()))
+        self.peak *= fade
+        if len(sound):
+            recent = sound[-round(LEVEL_S * SAMPLE_RATE) :]
+            power = float(np.dot(recent, recent)) / len(recent)
+            self.power = fade * self.power + (1 - fade) * power
+            self.peak = max(self.peak, float(np.abs(recent).max()))
         self.clipped = slow * self.clipped + (1 - slow) * clipped
 
     @property
@@ -83,6 +86,9 @@ def warnings(clip: Clip, probabilities: NDArray[np.float32]) -> tuple[str, ...]:
 
 def _warnings(clip: Clip, probabilities: NDArray[np.float32]) -> Iterator[str]:
     power = _chunk_power(clip.samples)
+    if clip.duration_s < NO_SPEECH_S:
+        yield f"The recording is only {clip.duration_s:.1f} s long: give a whole spoken sentence."
+        return
     if _decibels(float(power.max())) < SILENT_DBFS:
         yield (
             "The recording is silent: check that the microphone is on and not muted, "

@@ -14,6 +14,7 @@ from serdemo.schema.errors import SerdemoError
 SAMPLE_RATE = 16_000
 MIN_RATE = 4_000
 MAX_RATE = 384_000
+MAX_SECONDS = 4 * 3600
 
 # What lies below is no voice: an offset of a cheap sound card, rumble, most of the hum of mains. Chosen
 # on 180 clips of the selection speakers: UAR 84.4 without a filter, 85.1 with it (`base`), 76.5 and
@@ -28,7 +29,10 @@ FULL_SCALE = 0.999
 MAX_PEAK = 64.0
 MAX_ARRAY_CHANNELS = 64
 
+BLOCK_VALUES = 1 << 18  # values in one block, all channels together
+
 Samples = NDArray[np.float32]
+Block = NDArray[np.float32]  # frames (n, C) of a decoder
 
 
 class AudioError(SerdemoError):
@@ -145,19 +149,18 @@ def as_frames(samples: NDArray[Any]) -> NDArray[Any]:
 
 
 def validate_samples(samples: NDArray[Any]) -> None:
-    """Raise the `AudioError` that `as_frames` and `mix` would raise for samples (N,) or (N, C)."""
-    _peak(_to_float(as_frames(samples)))
+    """Raise the `AudioError` that `to_frames` would raise for samples (N,) or (N, C)."""
+    to_frames(samples)
 
 
-def mix(frames: NDArray[Any]) -> tuple[Samples, int]:
-    """Down-mix frames (n, C) to mono float32 (n,); returns them and the number of clipped values.
+def to_frames(samples: NDArray[Any]) -> tuple[Block, int]:
+    """Samples (n,) or (n, C) as float32 frames (n, C), and the number of values at full scale.
 
     Raises `AudioError` for values that are not finite or far beyond full scale.
     """
-    block = _to_float(frames)
+    block = _to_float(as_frames(samples))
     peak = _peak(block)
-    n_clipped = int(np.count_nonzero(np.abs(block) >= FULL_SCALE)) if peak >= FULL_SCALE else 0
-    return (block[:, 0] if block.shape[1] == 1 else block.mean(axis=1)), n_clipped
+    return block, int(np.count_nonzero(np.abs(block) >= FULL_SCALE)) if peak >= FULL_SCALE else 0
 
 
 def _peak(block: Samples) -> float:

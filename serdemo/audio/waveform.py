@@ -6,27 +6,36 @@ result plus one block, and nothing is allocated by the length that a header clai
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serdemo.audio.decoding import BLOCK_VALUES, open_audio
+from serdemo.audio import ffmpeg
+from serdemo.audio.channels import (
+    MIN_SPEECH_S,
+    SOUND_DB,
+    ChannelAnalysis,
+    Mix,
+    StreamMixer,
+    ordinal,
+)
+from serdemo.audio.decoding import AudioFile, Sound, open_audio
+from serdemo.audio.samples import BLOCK_VALUES, MAX_SECONDS, AudioError, Block, as_frames, to_frames
 from serdemo.audio.samples import MAX_RATE as MAX_RATE
 from serdemo.audio.samples import MIN_RATE as MIN_RATE
 from serdemo.audio.samples import SAMPLE_RATE as SAMPLE_RATE
-from serdemo.audio.samples import AudioError, as_frames, mix
 from serdemo.audio.samples import Resampler as Resampler
 from serdemo.audio.samples import Samples as Samples
 from serdemo.audio.samples import validate_samples as validate_samples
 
 WINDOW_S = 3.0
 HOP_S = 1.0
-MAX_SECONDS = 4 * 3600
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,10 +94,11 @@ def open_recording(path: str | Path, *, name: str | None = None) -> Iterator[Rec
     """
     path = Path(path)
     name = path.name if name is None else name
-    with _named(name), open_audio(path) as (rate, channels, blocks):
-        recording = Recording(name, rate, channels, None)
-        recording.pieces = _pieces(recording, blocks)
-        yield recording
+    with _named(name):
+        track, mixes, notes = _analyse(lambda track: open_audio(path, track))
+        with open_audio(path, track) as audio:
+            recording = _recording(name, audio, mixes, notes)
+            yield recording
 
 
 def decode(path: str | Path, *, name: str | None = None) -> Clip:
@@ -103,12 +113,18 @@ def from_array(samples: NDArray[Any], rate: int, name: str = "The recording") ->
     Floats are taken as they are, integers of 8, 16 or 32 bits are divided by their full range.
     """
     with _named(name):
-        frames = as_frames(samples)
-        recording = Recording(name, int(rate), frames.shape[1], len(frames) / max(rate, 1))
-        step = max(1, BLOCK_VALUES // frames.shape[1])
-        blocks = (frames[i : i + step] for i in range(0, len(frames), step))
-        recording.pieces = _pieces(recording, blocks)
-        return recording.collect()
+        frames, rate = as_frames(samples), int(rate)
+        channels = frames.shape[1]
+
+        @contextmanager
+        def opened(track: int = 0) -> Iterator[AudioFile]:
+            step = max(1, BLOCK_VALUES // channels)
+            blocks = (frames[i : i + step] for i in range(0, len(frames), step))
+            yield AudioFile(iter([Sound(rate, channels, blocks)]))
+
+        _, mixes, notes = _analyse(opened)
+        with opened() as audio:
+            return _recording(name, audio, mixes, notes).collect()
 
 
 def to_int16(samples: Samples) -> NDArray[np.int16]:
@@ -151,24 +167,91 @@ def _named(name: str) -> Iterator[None]:
         raise AudioError(problem.predicate, name) from problem
 
 
-def _pieces(recording: Recording, blocks: Iterable[NDArray[Any]]) -> Iterator[Samples]:
-    """Check, down-mix and resample blocks (n, C) as they come."""
-    rate, channels = recording.source_rate, recording.channels
-    resampler = Resampler(rate)
-    n_frames = n_clipped = n_samples = 0
-    for block in blocks:
-        mono, clipped = mix(block)
-        n_clipped += clipped
+def _analyse(
+    opened: Callable[[int], AbstractContextManager[AudioFile]],
+) -> tuple[int, list[Mix], list[str]]:
+    """The track to use, the down-mixes of its sounds, and a note where another track was left out.
+
+    Reads a file through where it has several channels, and for each of several tracks.
+    """
+    with opened(0) as audio:
+        n_tracks = min(audio.n_tracks, ffmpeg.MAX_TRACKS)
+        first = next(audio.sounds, None)
+        if n_tracks == 1 and (first is None or first.channels == 1):
+            return 0, [], []
+    tracks = []
+    for track in range(n_tracks):
+        with opened(track) as audio:
+            tracks.append([_analysed(sound, n_tracks > 1) for sound in audio.sounds])
+    track = 0
+    if n_tracks > 1:
+        speech = [sum(sound.speech_s for sound in sounds) for sounds in tracks]
+        level = [max((sound.level_db for sound in sounds), default=-120.0) for sounds in tracks]
+        if max(speech) >= MIN_SPEECH_S:
+            track = next(i for i in range(n_tracks) if speech[i] >= 0.5 * max(speech))
+        else:
+            track = next(i for i in range(n_tracks) if level[i] >= max(level) + SOUND_DB)
+    notes = []
+    if track:
+        notes = [f"Of the {n_tracks} tracks the {ordinal(track)} is used: it holds the voice."]
+    return track, [sound.decide() for sound in tracks[track]], notes
+
+
+def _analysed(sound: Sound, always: bool) -> ChannelAnalysis:
+    analysis = ChannelAnalysis(sound.rate, sound.channels, always=always)
+    for frames, _ in _checked(sound):
+        analysis.push(frames)
+    return analysis
+
+
+def _checked(sound: Sound) -> Iterator[tuple[Block, int]]:
+    """The blocks of a sound as frames (n, C), each with its number of values at full scale."""
+    n_frames = 0
+    for block in sound.blocks:
         n_frames += len(block)
-        if n_frames > MAX_SECONDS * rate:
-            raise AudioError(
-                f"is longer than {MAX_SECONDS // 3600} hours: cut it into shorter files."
-            )
-        piece = resampler.push(mono)
+        if n_frames > MAX_SECONDS * sound.rate:
+            raise _too_long()
+        yield to_frames(block)
+
+
+def _recording(name: str, audio: AudioFile, mixes: list[Mix], notes: list[str]) -> Recording:
+    first = next(audio.sounds, None)
+    if first is None:
+        raise AudioError("holds no sound: record it or save it again.")
+    recording = Recording(name, first.rate, first.channels, audio.duration_s)
+    audio.sounds = chain([first], audio.sounds)
+    recording.pieces = _pieces(recording, audio, mixes, notes)
+    return recording
+
+
+def _pieces(
+    recording: Recording, audio: AudioFile, mixes: list[Mix], notes: list[str]
+) -> Iterator[Samples]:
+    """Check, down-mix and resample the sounds of a file as they come."""
+    n_samples = n_values = n_clipped = 0
+    for sound, mix in zip_longest(audio.sounds, mixes):
+        if sound is None:
+            break
+        # That a later sound has more channels than the first was not looked for.
+        mixer = StreamMixer(sound.rate, sound.channels) if mix is None else mix
+        resampler = Resampler(sound.rate)
+        for frames, clipped in _checked(sound):
+            n_clipped, n_values = n_clipped + clipped, n_values + frames.size
+            piece = resampler.push(mixer.apply(frames))
+            n_samples += len(piece)
+            yield piece
+        piece = resampler.finish()
         n_samples += len(piece)
         yield piece
-    piece = resampler.finish()
-    yield piece
-    if not n_samples + len(piece):
+        if mixer.note and mixer.note not in notes:
+            notes.append(mixer.note)
+        if n_samples > MAX_SECONDS * SAMPLE_RATE:
+            raise _too_long()
+    if not n_samples:
         raise AudioError("holds no sound: record it or save it again.")
-    recording.clipped = n_clipped / (n_frames * channels)
+    recording.clipped = n_clipped / n_values
+    recording.notes = (*notes, *audio.notes)
+
+
+def _too_long() -> AudioError:
+    return AudioError(f"is longer than {MAX_SECONDS // 3600} hours: cut it into shorter files.")

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from serdemo.audio import quality, vad, waveform
-from serdemo.audio.samples import SAMPLE_RATE, Samples, as_frames, mix
+from serdemo.audio.channels import StreamMixer
+from serdemo.audio.samples import SAMPLE_RATE, Samples, to_frames
 from serdemo.audio.vad import CHUNK
 from serdemo.inference.aggregation import Window, WindowAggregator
 from serdemo.schema.errors import SerdemoError, UsageError
@@ -81,6 +82,7 @@ class Stream:
         self._next_stop = round(first_s * SAMPLE_RATE)
         self._timeline = segments
         self._rate, self._resampler = rate, waveform.Resampler(rate)
+        self._mixer = StreamMixer(rate, 1)
         self._vad = vad.SpeechSession(detector or vad.SpeechDetector())
         self._samples = np.zeros(0, np.float32)
         self._samples_start = 0  # the number of the first sample in _samples
@@ -102,18 +104,22 @@ class Stream:
         """
         if self.finished:
             raise UsageError("This stream is finished: open another one.")
-        frames = as_frames(samples)
-        mono, clipped = mix(frames)
-        if rate is not None and rate != self._rate:
+        frames, clipped = to_frames(samples)
+        rate = self._rate if rate is None else rate
+        if rate != self._rate:
             resampler = waveform.Resampler(rate)
             self._append(self._resampler.finish())
-            self._rate, self._resampler = rate, resampler
-        if not len(mono):
+            self._resampler = resampler
+        if (rate, frames.shape[1]) != (self._rate, self._mixer.channels):
+            self._mixer = StreamMixer(rate, frames.shape[1])
+        self._rate = rate
+        if not len(frames):
             return
-        self.received_samples += len(mono)
-        self.received_s += len(mono) / self._rate
-        self.meter.update(mono, clipped / frames.size, self._rate)
-        self._append(self._resampler.push(mono))
+        self.received_samples += len(frames)
+        self.received_s += len(frames) / self._rate
+        sound = self._resampler.push(self._mixer.apply(frames))
+        self.meter.update(sound, clipped / frames.size, len(frames) / self._rate)
+        self._append(sound)
 
     def push_clip(self, clip: waveform.Clip) -> None:
         """Append a decoded clip, which needs no check, down-mix, resampling or level meter."""

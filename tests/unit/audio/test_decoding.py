@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 import soundfile
 from support import bad_audio
 
-from serdemo.audio import decoding, waveform
+from serdemo.audio import ffmpeg, waveform
 from serdemo.schema.errors import SerdemoError
 
 RATES = (8_000, 11_025, 22_050, 44_100, 48_000, 96_000, 192_000)
@@ -106,7 +107,7 @@ def test_a_video_without_sound_and_a_slow_decoding_are_refused(
     subprocess.run(["ffmpeg", "-v", "error", *source, str(silent_film)], check=True)
     with pytest.raises(SerdemoError, match=r"film\.mp4 holds no sound that can be read"):
         waveform.decode(silent_film)
-    monkeypatch.setattr(decoding, "FFMPEG_TIMEOUT_S", 0.0)
+    monkeypatch.setattr(ffmpeg, "FFMPEG_TIMEOUT_S", 0.0)
     with pytest.raises(SerdemoError, match=r"film\.mp4 took more than 0 s to decode: convert"):
         waveform.decode(silent_film)
 
@@ -116,7 +117,10 @@ def test_without_ffmpeg_the_sentence_names_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setattr(shutil, "which", lambda program: None)
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
     path = tmp_path / name
     path.write_bytes(b"\x00\x00\x00\x18ftypM4A " + bytes(500))
-    with pytest.raises(SerdemoError, match=f"^{name} is not a WAV.*ffmpeg.*install ffmpeg or"):
+    with pytest.raises(
+        SerdemoError, match=rf'^{name} is not a WAV.*pip install "serdemo\[media\]"'
+    ):
         waveform.decode(path)

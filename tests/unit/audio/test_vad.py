@@ -115,7 +115,7 @@ def test_levels() -> None:
     def level_dbfs(samples: np.ndarray) -> float:
         meter = quality.LevelMeter()
         for _ in range(10):
-            meter.update(samples, 0.0, 16_000)
+            meter.update(samples, 0.0, len(samples) / 16_000)
         return meter.level_dbfs
 
     assert quality.LevelMeter().level_dbfs == -120
