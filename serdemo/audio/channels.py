@@ -232,9 +232,11 @@ class StreamMixer:
         """Down-mix the next frames (n, C) to mono (n,)."""
         if self.channels == 1:
             return frames[:, 0]
-        if self._first is None and len(frames):
+        if not len(frames):
+            return np.zeros(0, np.float32)
+        if self._first is None:
             self._first = frames[:1].copy()  # offsets would jump when the weights change
-        frames = frames - self._first if len(frames) else frames
+        frames = frames - self._first
         result = np.empty(len(frames), np.float32)
         start = 0
         while start < len(frames):

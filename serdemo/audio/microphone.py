@@ -10,7 +10,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from serdemo.audio.waveform import Samples
+from serdemo.audio.channels import StreamMixer
+from serdemo.audio.samples import Samples
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.libraries import install_command
 
@@ -122,13 +123,16 @@ class Microphone:
         return self
 
     def __iter__(self) -> Iterator[Samples]:
+        mixer: StreamMixer | None = None
         while self._stream:
             try:
                 block = self._blocks.get(timeout=TIMEOUT_S)
             except queue.Empty:
                 block = None
             if block is not None:
-                yield block
+                if mixer is None:
+                    mixer = StreamMixer(self.rate, block.shape[1])
+                yield mixer.apply(block)
             elif self._stream:
                 self.close()
                 raise SerdemoError(
@@ -149,7 +153,7 @@ class Microphone:
     def _take(self, block: Samples, frames: int, time: Any, status: Any) -> None:
         self.overflows += bool(status.input_overflow)
         try:
-            self._blocks.put_nowait(block.mean(axis=1))
+            self._blocks.put_nowait(block.copy())
         except queue.Full:
             self.lost_samples += frames
 
