@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serdemo.audio.vad import CHUNK, PAUSE_THRESHOLD, VAD_THRESHOLD, speech_duration_s
-from serdemo.audio.waveform import SAMPLE_RATE, Clip, Samples
+from serdemo.audio.waveform import SAMPLE_RATE, Clip, Recording, Samples
 
 SILENT_DBFS = -70.0
 QUIET_DBFS = -50.0
@@ -60,14 +60,41 @@ class LevelMeter:
         return _decibels(self.power)
 
 
-def snr_db(samples: Samples, probabilities: NDArray[np.float32]) -> float | None:
+class PowerMeter:
+    """Mean square of each 32 ms of a sound at 16 kHz that arrives in pieces."""
+
+    def __init__(self) -> None:
+        self._powers: list[NDArray[np.float64]] = []
+        self._rest = np.zeros(0, np.float32)
+        self._n_samples = 0
+
+    def push(self, samples: Samples) -> None:
+        """Add the next samples (N,)."""
+        self._n_samples += len(samples)
+        sound = np.concatenate([self._rest, samples]) if len(self._rest) else samples
+        whole = sound[: len(sound) // CHUNK * CHUNK].reshape(-1, CHUNK)
+        self._powers.append(np.einsum("ij,ij->i", whole, whole).astype(np.float64) / CHUNK)
+        self._rest = sound[whole.size :].copy()
+
+    @property
+    def power(self) -> NDArray[np.float64]:
+        """Mean squares (ceil(N / 512),) of the N samples so far."""
+        rest = [np.array([np.mean(np.square(self._rest))])] if len(self._rest) else []
+        return np.concatenate([*self._powers, *rest])
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds of the sound so far."""
+        return self._n_samples / SAMPLE_RATE
+
+
+def snr_db(power: NDArray[np.float64], probabilities: NDArray[np.float32]) -> float | None:
     """Signal-to-noise ratio in dB, from the power of speech and of pauses.
 
-    `probabilities` (ceil(N / 512),) are of `samples` (N,). The noise is estimated from the quieter
+    `power` and `probabilities` are those of each 32 ms. The noise is estimated from the quieter
     pauses, as others may hold speech that the detector missed. None with too little speech or
     pauses.
     """
-    power = _chunk_power(samples)
     speech = power[probabilities >= VAD_THRESHOLD]
     pauses = power[probabilities < PAUSE_THRESHOLD]
     if min(len(speech), len(pauses)) < MIN_CHUNKS:
@@ -81,13 +108,27 @@ def warnings(clip: Clip, probabilities: NDArray[np.float32]) -> tuple[str, ...]:
 
     `probabilities` are `SpeechDetector.probabilities(clip.samples)`. Empty for a good recording.
     """
-    return (*clip.notes, *islice(_warnings(clip, probabilities), MAX_WARNINGS))
+    meter = PowerMeter()
+    meter.push(clip.samples)
+    return long_warnings(clip, meter, probabilities)
 
 
-def _warnings(clip: Clip, probabilities: NDArray[np.float32]) -> Iterator[str]:
-    power = _chunk_power(clip.samples)
-    if clip.duration_s < NO_SPEECH_S:
-        yield f"The recording is only {clip.duration_s:.1f} s long: give a whole spoken sentence."
+def long_warnings(
+    recording: Clip | Recording, meter: PowerMeter, probabilities: NDArray[np.float32]
+) -> tuple[str, ...]:
+    """The `warnings` for a recording whose samples were measured as they came, by `meter`."""
+    found = _warnings(recording, meter.power, meter.duration_s, probabilities)
+    return (*recording.notes, *islice(found, MAX_WARNINGS))
+
+
+def _warnings(
+    recording: Clip | Recording,
+    power: NDArray[np.float64],
+    duration_s: float,
+    probabilities: NDArray[np.float32],
+) -> Iterator[str]:
+    if duration_s < NO_SPEECH_S:
+        yield f"The recording is only {duration_s:.1f} s long: give a whole spoken sentence."
         return
     if _decibels(float(power.max())) < SILENT_DBFS:
         yield (
@@ -98,13 +139,13 @@ def _warnings(clip: Clip, probabilities: NDArray[np.float32]) -> Iterator[str]:
     speech = speech_duration_s(probabilities)
     if speech < NO_SPEECH_S:
         yield "No speech was found: record closer to the microphone, or choose a clip with a voice."
-    if clip.duration_s < SHORT_CLIP_S:
-        yield f"The recording is only {clip.duration_s:.1f} s long: give a whole spoken sentence."
+    if duration_s < SHORT_CLIP_S:
+        yield f"The recording is only {duration_s:.1f} s long: give a whole spoken sentence."
     elif NO_SPEECH_S <= speech < SHORT_SPEECH_S:
         yield f"Only {speech:.1f} s of clear speech was found: give a whole spoken sentence."
-    if clip.clipped > CLIPPED_SHARE:
+    if recording.clipped > CLIPPED_SHARE:
         yield (
-            f"The recording is clipped ({clip.clipped:.1%} of it is at full scale): "
+            f"The recording is clipped ({recording.clipped:.1%} of it is at full scale): "
             "turn the microphone down or move away from it."
         )
     voiced = power[probabilities >= VAD_THRESHOLD] if speech >= NO_SPEECH_S else power
@@ -114,30 +155,22 @@ def _warnings(clip: Clip, probabilities: NDArray[np.float32]) -> Iterator[str]:
             f"The recording is very quiet ({level:.0f} dBFS): "
             "turn the microphone up or move closer to it."
         )
-    snr = snr_db(clip.samples, probabilities)
+    snr = snr_db(power, probabilities)
     if snr is not None and snr < NOISY_DB:
         yield (
             "The background is nearly as loud as the voice: "
             "record in a quieter place or closer to the microphone."
         )
-    if clip.source_rate <= TELEPHONE_RATE:
+    if recording.source_rate <= TELEPHONE_RATE:
         yield (
-            f"The recording has telephone quality ({clip.source_rate / 1000:g} kHz), which makes "
+            f"The recording has telephone quality ({recording.source_rate / 1000:g} kHz), which makes "
             "the answer less sure: use one at 16 kHz or more if you can."
         )
-    if clip.duration_s > LONG_CLIP_S:
+    if duration_s > LONG_CLIP_S:
         yield (
-            f"The recording is {clip.duration_s / 60:.0f} minutes long and one answer averages "
+            f"The recording is {duration_s / 60:.0f} minutes long and one answer averages "
             "over all of it: look at how the emotion changes over time instead."
         )
-
-
-def _chunk_power(samples: Samples) -> NDArray[np.float64]:
-    """Mean square of each 32 ms of `samples` (N,), as (ceil(N / 512),)."""
-    whole = samples[: len(samples) // CHUNK * CHUNK].reshape(-1, CHUNK)
-    power = np.einsum("ij,ij->i", whole, whole).astype(np.float64) / CHUNK
-    rest = samples[whole.size :]
-    return np.append(power, np.mean(np.square(rest))) if len(rest) else power
 
 
 def _decibels(power: float) -> float:

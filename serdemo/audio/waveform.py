@@ -76,6 +76,22 @@ class Recording:
     clipped: float = 0.0
     notes: tuple[str, ...] = ()
 
+    def head(self, seconds: float) -> Clip | None:
+        """The recording as a clip if it is no longer than so many seconds.
+
+        None for a longer one, whose pieces, from the first on, can still be read.
+        """
+        taken: list[Samples] = []
+        n_samples = 0
+        for piece in self.pieces:
+            taken.append(piece)
+            n_samples += len(piece)
+            if n_samples > seconds * SAMPLE_RATE:
+                self.pieces = chain(taken, self.pieces)
+                return None
+        self.pieces = iter(taken)
+        return self.collect()
+
     def collect(self) -> Clip:
         """The whole recording as a clip."""
         result = bytearray()  # grows in place, where joining pieces would need twice the memory

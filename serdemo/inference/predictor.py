@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from serdemo.audio import quality, vad, waveform
-from serdemo.audio.waveform import Clip, Samples
+from serdemo.audio.waveform import Clip, Recording, Samples
 from serdemo.data.dataset import collate
 from serdemo.inference.aggregation import Window, aggregate
 from serdemo.inference.novelty import Novelty
@@ -33,9 +33,11 @@ from serdemo.schema.types import Prediction
 Source = str | Path | Clip
 Result = TypeVar("Result")
 FeatureFn = Callable[[Samples], NDArray[np.float32]]
+Progress = Callable[[float, float | None], object]  # seconds done, and in all where that is known
 
 WINDOW_BATCH_SIZE = 16
 CLIP_BATCH_SIZE = 16
+LONG_S = 300.0  # a longer recording is scored as its pieces come
 MAX_BATCH_S = 600.0  # of decoded sound held in memory at once, unless a single clip is longer
 
 
@@ -167,31 +169,52 @@ class Embedder:
 
     def _clip_stream(self, clip: Clip, segments: bool) -> Stream:
         """A finished stream that holds the clip."""
-        stream = self.stream(
+        stream = self._file_stream(segments)
+        stream.push_decoded(clip.samples)
+        stream.finish()
+        return stream
+
+    def _file_stream(self, segments: bool) -> Stream:
+        """A stream for a recording at 16 kHz, of which every segment is kept."""
+        return self.stream(
             waveform.SAMPLE_RATE,
             hop_s=waveform.HOP_S,
             first_s=self.window_s,
             keep_s=math.inf,
             segments=segments,
         )
-        stream.push_clip(clip)
-        stream.finish()
-        return stream
 
     def in_batches(
-        self, sources: Iterable[Source], score: Callable[[Sequence[Clip]], list[Result]]
+        self,
+        sources: Iterable[Source],
+        score: Callable[[Sequence[Clip]], list[Result]],
+        score_long: Callable[[Recording], Result] | None = None,
     ) -> Iterator[Result | SerdemoError]:
-        """Decode sources and apply `score` to up to 16 clips at a time; errors keep their place."""
-        batch: list[Clip | SerdemoError] = []
+        """Decode sources and apply `score` to up to 16 clips at a time; errors keep their place.
+
+        A recording longer than `LONG_S` goes to `score_long`, where there is one.
+        """
+        batch: list[Clip | SerdemoError | tuple[Result]] = []
 
         def results() -> Iterator[Result | SerdemoError]:
             scored = iter(score([clip for clip in batch if isinstance(clip, Clip)]))
             for clip in batch:
-                yield clip if isinstance(clip, SerdemoError) else next(scored)
+                if isinstance(clip, tuple):
+                    yield clip[0]
+                else:
+                    yield clip if isinstance(clip, SerdemoError) else next(scored)
+
+        def load(source: Source) -> Clip | tuple[Result]:
+            if isinstance(source, Clip):
+                return source
+            if score_long is None:
+                return waveform.decode(source)
+            with waveform.open_recording(source) as recording:
+                return recording.head(LONG_S) or (score_long(recording),)
 
         for source in sources:
             try:
-                batch.append(source if isinstance(source, Clip) else waveform.decode(source))
+                batch.append(load(source))
             except SerdemoError as problem:
                 batch.append(problem)
             seconds = sum(clip.duration_s for clip in batch if isinstance(clip, Clip))
@@ -277,17 +300,68 @@ class Predictor(Embedder):
     def _check(self) -> None:
         require_classifier(self.description)
 
-    def predict(self, source: Source, *, name: str | None = None) -> Prediction:
+    def predict(
+        self,
+        source: Source,
+        *,
+        name: str | None = None,
+        progress: Progress = lambda done, total: None,
+    ) -> Prediction:
         """Predict one file or clip; `name` is used for it in the prediction and in messages.
 
-        Raises SerdemoError when it cannot be read as sound.
+        A file of any length is answered in bounded memory. Raises SerdemoError when it cannot be
+        read as sound.
         """
-        clip = source if isinstance(source, Clip) else waveform.decode(source, name=name)
+        if isinstance(source, Clip):
+            return self._predict_clips([source])[0]
+        with waveform.open_recording(source, name=name) as recording:
+            return self.predict_recording(recording, progress)
+
+    def predict_recording(
+        self, recording: Recording, progress: Progress = lambda done, total: None
+    ) -> Prediction:
+        """Predict a recording that is being decoded."""
+        clip = recording.head(LONG_S)
+        if clip is None:
+            return self._predict_long(recording, progress)
+        progress(clip.duration_s, clip.duration_s)
         return self._predict_clips([clip])[0]
 
-    def predict_many(self, sources: Iterable[Source]) -> Iterator[Prediction | SerdemoError]:
-        """Prediction per source, in order; the error for a source that cannot be read."""
-        return self.in_batches(sources, self._predict_clips)
+    def predict_many(
+        self, sources: Iterable[Source], progress: Progress = lambda done, total: None
+    ) -> Iterator[Prediction | SerdemoError]:
+        """Prediction per source, in order; the error for a source that cannot be read.
+
+        `progress` is that within a long recording.
+        """
+        return self.in_batches(
+            sources, self._predict_clips, lambda recording: self._predict_long(recording, progress)
+        )
+
+    def _predict_long(self, recording: Recording, progress: Progress) -> Prediction:
+        """Predict a recording as its pieces come: the answer of a clip, in bounded memory."""
+        stream, meter = self._file_stream(segments=True), quality.PowerMeter()
+        waiting: list[Window] = []
+        for piece in recording.pieces:
+            meter.push(piece)
+            stream.push_decoded(piece)
+            waiting += stream.ready_windows()
+            if len(waiting) >= WINDOW_BATCH_SIZE:
+                self._add_scores(stream, waiting)
+                waiting = []
+            progress(stream.received_s, recording.duration_s)
+        stream.finish()
+        self._add_scores(stream, [*waiting, *stream.ready_windows()])
+        progress(stream.received_s, stream.received_s)
+        warnings = quality.long_warnings(recording, meter, stream.speech)
+        return stream.result(recording.name, warnings)
+
+    def _add_scores(self, stream: Stream, windows: Sequence[Window]) -> None:
+        if not windows:
+            return
+        rows = self.probabilities([window.wave for window in windows])
+        for window, row in zip(windows, rows, strict=True):
+            stream.add_scores(window, row)
 
     def _predict_clips(self, clips: Sequence[Clip]) -> list[Prediction]:
         outputs = self.score_clips(clips, segments=True)

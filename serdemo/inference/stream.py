@@ -121,11 +121,12 @@ class Stream:
         self.meter.update(sound, clipped / frames.size, len(frames) / self._rate)
         self._append(sound)
 
-    def push_clip(self, clip: waveform.Clip) -> None:
-        """Append a decoded clip, which needs no check, down-mix, resampling or level meter."""
-        self.received_samples += len(clip.samples)
-        self.received_s += clip.duration_s
-        self._append(clip.samples)
+    def push_decoded(self, samples: Samples) -> None:
+        """Append samples (N,) of a decoded recording, which need no check, down-mix, resampling or
+        level meter."""
+        self.received_samples += len(samples)
+        self.received_s += len(samples) / SAMPLE_RATE
+        self._append(samples)
 
     def finish(self) -> None:
         """Mark the end of the sound: the remaining windows are ready now."""

@@ -94,6 +94,27 @@ def test_many_at_once_answer_as_one_by_one(predictor: Predictor, files: list[Pat
         assert_same(one, predictor.predict(path))
 
 
+def test_a_long_recording_is_answered_as_its_pieces_come(
+    predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silence = np.zeros(56_000, np.float32)
+    sound = np.concatenate([bad_audio.voice(30.0), silence, bad_audio.sine(1.2)])
+    path = tmp_path / "long.wav"
+    path.write_bytes(bad_audio.wav(sound))
+    at_once = predictor.predict(path)
+    steps: list[tuple[float, float | None]] = []
+    monkeypatch.setattr("serdemo.inference.predictor.LONG_S", 20.0)
+    monkeypatch.setattr("serdemo.audio.decoding.BLOCK_VALUES", 40_000)
+    in_pieces = predictor.predict(path, progress=lambda *step: steps.append(step))
+    assert_same(in_pieces, at_once)
+    assert (in_pieces.duration_s, len(in_pieces.segments)) == (34.7, len(at_once.segments))
+    assert [total for _, total in steps[:-1]] == [pytest.approx(34.7)] * (len(steps) - 1)
+    assert steps[0][0] == pytest.approx(2.5) and steps[-1] == (pytest.approx(34.7),) * 2
+    (many,) = predictor.predict_many([path])
+    assert isinstance(many, Prediction)
+    assert_same(many, at_once)
+
+
 def test_what_is_scored_is_what_a_user_is_told(
     predictor: Predictor, files: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
