@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from serdemo.audio.waveform import SAMPLE_RATE, Samples
+from serdemo.audio.samples import SAMPLE_RATE, Samples
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.libraries import install_command
 
