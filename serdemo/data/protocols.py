@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
+from serdemo.data.corpora.speakers import require_known
 from serdemo.data.splits import By, LeakySplit, Split, folds, random_by_speaker
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.types import Utterance
@@ -52,8 +53,11 @@ def plan_folds(
     part, corpus and emotion, whose parts share speakers. With `target`, only groups of that corpus
     are tested, and all other corpora are always in `train`.
 
-    Raises UsageError where the folds cannot be made, SerdemoError for folds that share a speaker.
+    Raises UsageError where the folds cannot be made, as for unknown speakers, SerdemoError for folds
+    that share a speaker.
     """
+    if leaky:
+        require_known(utterances, "the effect of shared speakers cannot be measured")
     if by == "corpus":
         if k is not None or target:
             flag = "--target" if target else "--folds"

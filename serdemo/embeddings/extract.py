@@ -20,7 +20,7 @@ from serdemo.embeddings.parquet_limits import TEXT_COLUMNS
 from serdemo.embeddings.table import Table
 from serdemo.nn.checkpoint_files import DESCRIPTION, weight_files
 from serdemo.nn.description import read_description
-from serdemo.nn.provenance import seen_speakers
+from serdemo.nn.provenance import are_unseen, seen_speakers
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.files import make_folder, read_json, recovered_path, write_json
 from serdemo.schema.types import Utterance
@@ -79,11 +79,12 @@ def embed(
             f"None of the {len(utterances)} clips could be read; the first: {errors[0]}"
         )
     description = read_description(folder)
+    seen, speakers = seen_speakers(description), {clip.speaker_key for clip, _ in rows}
     about: dict[str, object] = {
         "checkpoint": description.name,
         "digest": fingerprint,
         "version": __version__,
-        "seen": sorted(seen_speakers(description) & {clip.speaker_key for clip, _ in rows}),
+        "seen": sorted(key for key in speakers if not are_unseen(seen, [key])),
     }
     table = _table(rows, description.labels, base, about)
     return Embedded(table, len(rows) - len(fresh), tuple(errors))

@@ -16,11 +16,11 @@ from serdemo.inference.predictor import Predictor
 from serdemo.metrics.classification import class_of
 from serdemo.metrics.significance import PairedComparison, paired_bootstrap
 from serdemo.nn.description import Description
-from serdemo.nn.provenance import merge, seen_speakers
+from serdemo.nn.provenance import are_unseen, merge, seen_speakers
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.files import read_json, write_json
-from serdemo.schema.text import counted
-from serdemo.schema.types import Prediction, Utterance
+from serdemo.schema.text import counted, counted_speakers
+from serdemo.schema.types import Prediction, Utterance, is_known_speaker
 
 BEFORE_AFTER = "before_after.json"  # in the folder of a run that began with a checkpoint
 INTERVALS = ("ci95_a", "ci95_b", "ci95")
@@ -66,7 +66,7 @@ class Comparison:
     def sentence(self) -> str:
         """The verdict in plain words, with the number of clips and speakers and the interval."""
         paired = self.paired
-        speakers = counted(self.speakers, "unseen speaker" if self.unseen_speakers else "speaker")
+        speakers = counted_speakers(self.speakers, unseen=self.unseen_speakers)
         clips = f"{counted(paired.n, 'clip')} of {speakers}"
         if paired.verdict == "no difference":
             verdict = f"No difference between {self.a} and {self.b} that {clips} can show"
@@ -169,8 +169,8 @@ def compare(
             title_b,
             corpus,
             tuple(label for label in common if label in truth),
-            len(set(keys)),
-            not seen.intersection(keys),
+            len(set(filter(is_known_speaker, keys))),
+            are_unseen(seen, keys),
             paired_bootstrap(truth, correct_a, correct_b, keys),
         )
 
@@ -193,7 +193,7 @@ def before_and_after(
     """Compare a run's model with the checkpoint it began with, on its test clips, and write the comparison
     to the run's folder.
 
-    `load` loads a checkpoint. Only speakers unseen by both count. Returns what `load_before_after` does.
+    `load` loads a checkpoint. Only speakers unseen by both count, where they are known. Returns what `load_before_after` does.
     """
     comparisons: list[Comparison] = []
     sentence = ""
@@ -202,7 +202,8 @@ def before_and_after(
             raise UsageError(
                 "No speaker was kept for testing, so before and after are not compared."
             )
-        comparisons = compare(load(before), load(after), clips)
+        known = all(clip.speaker_known for clip in clips)
+        comparisons = compare(load(before), load(after), clips, "unseen" if known else "all")
         sentence = comparisons[-1].sentence
     except SerdemoError as problem:
         sentence = str(problem)

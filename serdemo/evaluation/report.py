@@ -37,7 +37,7 @@ def score_cells(scores: dict[str, Any] | None) -> list[str]:
         return f"{mean:.{digits}f}{spread}"
 
     return [
-        str(scores["speakers"]),
+        str(scores["speakers"] or "unknown"),
         str(scores["n"]),
         str(classes),
         rate("uar"),
@@ -148,14 +148,13 @@ def write_evaluation(report: Report, folder: Path, command: str = "") -> None:
     """Write `report.json`, `report.md` and `confusion.svg` of the scores of a checkpoint."""
     make_folder(folder)
     scores = report.scores
-    who = "unseen by it" if report.unseen_speakers else "some of whom it was trained or selected on"
     rows = [[part.corpus, *score_cells(part.to_json())] for part in (*report.by_corpus, report)]
     title = f"{report.checkpoint} on {report.corpus}: UAR {scores.uar:.1%}"
     plots.draw_confusion(folder / "confusion.svg", scores.labels, scores.confusion, title)
     lines = [
         f"# {report.checkpoint} on {report.corpus}",
         "",
-        f"{scores.n} clips of {scores.speakers} speakers {who}. {SCORING_METHOD}",
+        f"{scores.n} clips of {report.who}. {SCORING_METHOD}",
         "",
         *markdown([["corpus", *HEAD], *rows]),
         "",

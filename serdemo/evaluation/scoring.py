@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.special import softmax
 
+from serdemo.data.corpora.speakers import require_known
 from serdemo.data.splits import select
 from serdemo.evaluation.adaptation import AdaptationGain, AdaptationScores, compare_adapted
 from serdemo.evaluation.predictions import PredictionSet, predict_dataset, score
@@ -16,9 +17,10 @@ from serdemo.inference.predictor import Predictor
 from serdemo.metrics import calibration
 from serdemo.metrics.scores import Scores
 from serdemo.nn.description import Description
-from serdemo.nn.provenance import seen_speakers
+from serdemo.nn.provenance import are_unseen, seen_speakers
 from serdemo.schema.errors import SerdemoError, UsageError
-from serdemo.schema.types import Utterance
+from serdemo.schema.text import counted_speakers
+from serdemo.schema.types import Utterance, is_known_speaker
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Report:
     """Scores of a checkpoint on a corpus; rates are fractions.
 
     `unseen_speakers` is True only when the checkpoint was neither trained nor selected on any of
-    the scored speakers. `unreadable` has the errors of clips that could not be read. For clips of
+    the scored speakers; `unknown_speakers` counts the clips of which it is unknown. `unreadable` has the errors of clips that could not be read. For clips of
     several corpora, `by_corpus` has a report of each. `adapted` has the UAR after adaptation to each
     speaker.
     """
@@ -38,6 +40,16 @@ class Report:
     unreadable: tuple[str, ...] = ()
     by_corpus: tuple[Report, ...] = ()
     adapted: AdaptationGain | None = None
+    unknown_speakers: int = 0
+
+    @property
+    def who(self) -> str:
+        """The speakers as a phrase: how many, and whether they are new to the checkpoint."""
+        speakers = counted_speakers(self.scores.speakers)
+        if self.unseen_speakers:
+            return f"{speakers} unseen by it"
+        may = " may be ones that" if self.unknown_speakers else ""
+        return f"{speakers}, some of whom{may} it was trained or selected on"
 
     def to_json(self) -> dict[str, Any]:
         """The keys that the command line documents."""
@@ -46,6 +58,7 @@ class Report:
             "checkpoint": self.checkpoint,
             "corpus": self.corpus,
             **figures,
+            **({"unknown_speakers": self.unknown_speakers} if self.unknown_speakers else {}),
             "refused": list(self.unreadable),
             **({"adapted": self.adapted.to_json()} if self.adapted else {}),
             **(
@@ -122,6 +135,8 @@ def evaluate(
     classes present. Clips of several corpora are scored together and per corpus. Raises UsageError
     without clips of a class of the model, SerdemoError when none can be read.
     """
+    if adapt:
+        require_known(utterances, "nothing can be adapted to each of them")
     scores_adapted = AdaptationScores(predictor) if adapt else None
     on_output = scores_adapted.add if scores_adapted else lambda output: None
     predictions = predict_dataset(predictor, utterances, progress=progress, on_output=on_output)
@@ -140,9 +155,10 @@ def evaluate(
             gain = compare_adapted(part, other, adapt)
         scores = score(part)
         assert scores is not None  # there is a clip, and each is of a class of the model
-        unseen = not seen.intersection(part.speakers)
+        unseen = are_unseen(seen, part.speakers)
         errors = tuple(error for _, error in part.unreadable)
-        return Report(predictor.name, name, scores, unseen, errors, by_corpus, gain)
+        unknown = sum(not is_known_speaker(key) for key in part.speakers)
+        return Report(predictor.name, name, scores, unseen, errors, by_corpus, gain, unknown)
 
     corpora = sorted(set(predictions.corpora))
     by_corpus = [report(name, predictions.of(name)) for name in corpora] if corpora[1:] else []

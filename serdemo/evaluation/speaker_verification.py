@@ -7,7 +7,7 @@ import numpy as np
 from serdemo.inference.predictor import Embedder
 from serdemo.metrics import verification
 from serdemo.metrics.verification import MAX_TRIALS, Verification
-from serdemo.nn.provenance import seen_speakers
+from serdemo.nn.provenance import are_unseen, seen_speakers
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.types import Utterance
 
@@ -17,9 +17,10 @@ def verify(
 ) -> Verification | None:
     """Equal error rate on clips of one corpus, with its interval.
 
-    At most `limit` trials are drawn. None where the clips make no trials of both kinds.
+    At most `limit` trials are drawn; clips of unknown speakers make none. None where the clips make no trials of both kinds.
     """
     speakers, rows, errors = [], [], []
+    clips = tuple(clip for clip in clips if clip.speaker_known)
     for clip, output in zip(clips, embedder.embed_many(u.path for u in clips), strict=True):
         if isinstance(output, SerdemoError):
             errors.append(str(output))
@@ -40,7 +41,7 @@ def verify(
         different_trials=int((~same).sum()),
         eer=trials.eer,
         eer_ci95=verification.eer_interval(trials),
-        unseen_speakers=not seen_speakers(embedder.description).intersection(speakers),
+        unseen_speakers=are_unseen(seen_speakers(embedder.description), speakers),
         refused=tuple(errors),
     )
 

@@ -20,12 +20,12 @@ from serdemo.metrics.classification import (
     uar,
 )
 from serdemo.schema.errors import SerdemoError
-from serdemo.schema.types import Record
+from serdemo.schema.types import Record, is_known_speaker
 
 
 @dataclass(frozen=True, slots=True)
 class Scores(Record):
-    """Metrics of predictions on `n` clips of `speakers` speakers; rates are fractions.
+    """Metrics of predictions on `n` clips of `speakers` known speakers; rates are fractions.
 
     `wa` is the accuracy, `ece` the expected calibration error; `uar_ci95` is a bootstrap interval
     over `ci95_over`. `confusion` is (K, K) with the truth in rows, as nested tuples.
@@ -85,7 +85,7 @@ def score(
     return Scores(
         labels=tuple(labels),
         n=len(set(scored_clips)),
-        speakers=len(set(scored_speakers)),
+        speakers=len(set(filter(is_known_speaker, scored_speakers))),
         uar=uar(matrix),
         wa=accuracy(matrix),
         macro_f1=macro_f1(matrix),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from serdemo.metrics.bootstrap import LEVEL, Bounds, draw_speakers, percentile_interval
 from serdemo.schema.errors import SerdemoError
-from serdemo.schema.text import counted
+from serdemo.schema.text import counted, counted_speakers
 
 DRAWS = 2000
 CHANCE_DRAWS = 20_000  # simulated sets of random guesses
@@ -171,7 +171,7 @@ class ChanceComparison:
     @property
     def why(self) -> str:
         """The figures behind the verdict, as text."""
-        speakers = counted(self.speakers, "unseen speaker" if self.unseen_speakers else "speaker")
+        speakers = counted_speakers(self.speakers, unseen=self.unseen_speakers)
         low, high = self.ci95
         return (
             f"of {counted(self.n, 'clip')} of {speakers} it recognises {self.uar:.0%}, averaged over"

@@ -3,7 +3,7 @@ checkpoint it was initialised from."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from serdemo.data.corpora import normalise_speaker
 from serdemo.nn.checkpoint_files import source_folder
 from serdemo.nn.description import Description, read_description
 from serdemo.schema.errors import UsageError
-from serdemo.schema.types import Utterance
+from serdemo.schema.types import UNKNOWN_SPEAKER, Utterance, is_known_speaker
 
 if TYPE_CHECKING:
     from serdemo.data.splits import Split
@@ -55,6 +55,18 @@ def seen_speakers(description: Description) -> frozenset[str]:
         for part in (description.trained_on, description.selected_on)
         for corpus, names in part.items()
         for speaker in names
+    )
+
+
+def are_unseen(seen: Collection[str], speakers: Iterable[str]) -> bool:
+    """Whether certainly none of the `speakers` is among those `seen`, both as `corpus/speaker` keys.
+
+    False where it is unknown who speaks, in these clips or in others of the corpus that were seen.
+    """
+    keys = set(speakers)
+    corpora = tuple(key.removesuffix(UNKNOWN_SPEAKER) for key in seen if not is_known_speaker(key))
+    return all(map(is_known_speaker, keys)) and not any(
+        key in seen or key.startswith(corpora) for key in keys
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from serdemo.data.splits import Split
+from serdemo.data.splits import Split, dependence_sentence
 from serdemo.schema.errors import UsageError
 
 MIN_CLIPS = 10  # of an emotion, below which a warning says so
@@ -24,7 +24,9 @@ def preflight_warnings(split: Split) -> tuple[str, ...]:
         warnings.append(
             f"Only {', '.join(rare)}: an emotion with fewer than {MIN_CLIPS} clips is hardly learnt."
         )
-    if len(split.speakers("train")) == 1:
+    if sentence := dependence_sentence(split):
+        warnings.append(sentence)
+    elif len(split.speakers("train")) == 1:
         warnings.append(
             "All training clips are of one speaker: the model may learn that voice alone."
         )

@@ -12,7 +12,7 @@ from typing import Any
 
 from serdemo.data.corpora.corpus import Note, ignore
 from serdemo.data.corpora.loading import require_labels
-from serdemo.data.splits import Split
+from serdemo.data.splits import Split, dependence_sentence
 from serdemo.evaluation import baselines
 from serdemo.evaluation.baselines import BaselineResult
 from serdemo.nn.checkpoint_files import DESCRIPTION, REPORT
@@ -42,6 +42,8 @@ def run(request: TrainingRequest, command: str = "", *, note: Note = ignore) -> 
     recipes.get(request.recipe)  # an unknown one is refused before clips are read
     distributed.init(cpu=request.options.get("device") == "cpu")
     split = request.split.split(request.clips(unlabelled=True, note=note))
+    if sentence := dependence_sentence(split):
+        note(sentence)
     return train(
         request.recipe,
         resolved_options(request.options),

@@ -17,6 +17,11 @@ SEVEN_CLASSES: dict[str, str] = {**{emotion: emotion for emotion in EMOTIONS}, "
 UNKNOWN_SPEAKER = "unknown"
 
 
+def is_known_speaker(key: str) -> bool:
+    """Whether a `corpus/speaker` key names a person: clips of unknown speakers share one key."""
+    return not key.endswith(f"/{UNKNOWN_SPEAKER}")
+
+
 class Record:
     """Base of dataclasses that are written as JSON."""
 

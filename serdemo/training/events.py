@@ -33,7 +33,7 @@ class Started:
     """A run began or was resumed (`resumed_step` > 0).
 
     `steps` counts all optimiser steps. Clips are the split's; a recipe may leave out those without
-    a class it knows.
+    a class it knows. `speaker_independent` is false where one voice may be in two parts of the split.
     """
 
     recipe: str
@@ -47,6 +47,7 @@ class Started:
     resumed_step: int = 0
     processes: int = 1
     time: float = field(default_factory=time.time)
+    speaker_independent: bool = True
 
 
 @dataclass(frozen=True, slots=True)

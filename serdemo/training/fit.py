@@ -160,6 +160,7 @@ def fit(
         precision=str(dtype).removeprefix("torch."),
         resumed_step=position.step,
         processes=world_size,
+        speaker_independent=split.speaker_independent,
     )
     if distributed.running():
         torch.manual_seed(options.seed + distributed.rank() + position.step)  # each its own dropout

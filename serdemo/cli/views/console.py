@@ -14,7 +14,7 @@ from rich.text import Text
 
 from serdemo.data.corpora import Status
 from serdemo.schema import palette
-from serdemo.schema.text import counted
+from serdemo.schema.text import counted, counted_speakers
 from serdemo.schema.types import Prediction
 from serdemo.training.events import (
     EpochEnd,
@@ -91,9 +91,7 @@ def show_corpora(rows: Sequence[Status]) -> None:
 def show_report(report: Report) -> None:
     """Print scores in percent with the interval, and the confusion matrix."""
     scores, out = report.scores, plain_console()
-    who = "unseen speakers" if report.unseen_speakers else "speakers it was trained or selected on"
-    title = f"{report.checkpoint} on {report.corpus}: {scores.n} clips, {scores.speakers} {who}"
-    out.print(title)
+    out.print(f"{report.checkpoint} on {report.corpus}: {scores.n} clips of {report.who}")
     low, high = scores.uar_ci95
     out.print(
         f"  UAR {scores.uar:.1%} (95 % interval over {scores.ci95_over} {low:.1%} to {high:.1%}),"
@@ -110,7 +108,7 @@ def show_report(report: Report) -> None:
         out.print(
             f"  {part.corpus}: UAR {part.scores.uar:.1%}, WA {part.scores.wa:.1%}, macro F1"
             f" {part.scores.macro_f1:.1%}, calibration error {part.scores.ece:.3f},"
-            f" {part.scores.n} clips, {part.scores.speakers} speakers"
+            f" {part.scores.n} clips, {counted_speakers(part.scores.speakers)}"
         )
         if part.adapted:
             out.print(f"    {adaptation_phrase(part.adapted)}")
@@ -215,7 +213,7 @@ def verdict_sentence(verdict: Verdict) -> str:
     paired = verdict.paired
     if paired is None:
         return " ".join(comparison.sentence for comparison in verdict.chance)
-    speakers = counted(verdict.speakers, "unseen speaker" if verdict.unseen_speakers else "speaker")
+    speakers = counted_speakers(verdict.speakers, unseen=verdict.unseen_speakers)
     low, high = (f"{100 * bound:+.1f}" for bound in paired.ci95)
     return (
         f"Compared with {verdict.before}: {paired.words}; {counted(paired.n, 'clip')} of {speakers}"

@@ -11,16 +11,16 @@ SHARED = """
     train training trn test testing tst dev devel development val valid validation eval evaluation
     holdout heldout fold split part partition subset set batch group section chunk unseen seen
     labelled labeled unlabelled unlabeled
-    session sess ses take day date week month year round repetition rep trial run scene version ver v
+    session sess ses take day date week month year round repetition rep trial run scene version ver
     statement sentence utterance script scripted scenario impro improvised improvisation spontaneous
     acted elicited read
     strong weak normal low high medium mid intense intensity mild moderate extreme level
-    recordings recording records wav wave waves wavs flac mp ogg opus audio audios speech voice voices
+    recordings recording records wav wave waves wavs flac mp ogg opus audio audios speech
     sound sounds clip clips file files data dataset datasets corpus corpora database raw processed
     original originals augmented augmentation aug clean cleaned noisy noise denoised enhanced
     resampled segmented segments emotion emotions emotional class classes category label labels
     upload uploads download downloads archive backup new old all misc other tmp temp export content
-    k khz hz bit mono stereo left right near far studio phone microphone mic media video
+    khz hz bit mono stereo left right near far studio phone microphone mic media video
     samples sample main release final full small large
 """
 FEMALE, MALE = "female females woman women girl girls", "male males man men boy boys"
@@ -32,10 +32,11 @@ LANGUAGES = """
     en zh hi es fr ar bn pt ru ur de it pl el ja tr id ko fa am nl sv da no fi cs hu ro uk vi th ta
     te
 """
+COLLECTIVE = "voice voices speaker speakers actor actors people"  # without a number
 GENDERS = {**dict.fromkeys(FEMALE.split(), "f"), **dict.fromkeys(MALE.split(), "m")}
-WORDS = frozenset([*SHARED.split(), *LANGUAGES.split(), *GENDERS])
-SPEAKER_WORDS = (
-    "actor|actress|speaker|spk|spkr|subject|subj|sub|participant|person|talker|user|client"
+NUMBERED = frozenset(SHARED.split())
+UNNUMBERED = frozenset([*NUMBERED, *LANGUAGES.split(), *COLLECTIVE.split(), *GENDERS])
+SPEAKER_WORDS = "voice|female|male|man|woman|actor|actress|speaker|spk|spkr|subject|subj|sub|participant|person|talker|user|client"
 )
 SPEAKER_ID = re.compile(rf"(?:(?:{SPEAKER_WORDS}|[a-z])[ _-]*)?\d+", re.IGNORECASE)
 NAMED_SPEAKER = re.compile(rf"(?:{SPEAKER_WORDS})(?:[ _-]+\w+|\d+)", re.IGNORECASE)
@@ -45,12 +46,16 @@ SPLITS = frozenset({"train", "training", "test", "testing", "dev", "valid", "val
 def is_shared(name: str) -> bool:
     """Whether a folder of this name is likely to hold clips of many people.
 
-    Numbers beside words do not matter (`session1`, `wav_16k`); a number alone is one only as a year.
+    A number beside a word of parts, sessions, intensities or formats does not matter (`session1`,
+    `wav_16k`); one beside a gender, a language or "voice" makes it a speaker's id (`male2`). A number
+    alone counts as shared only where it is a year.
     """
     if speaker_form(name) == UNKNOWN_SPEAKER or re.fullmatch(r"(?:19|20)\d\d", name):
         return True
-    words = re.findall(r"[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).casefold())
-    return bool(words) and WORDS.issuperset(words)
+    plain = re.sub(r"\d+ ?k(?![a-z])", "khz", name)
+    words = re.findall(r"[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", plain).casefold())
+    known = NUMBERED if any(map(str.isdecimal, plain)) else UNNUMBERED
+    return bool(words) and known.issuperset(words)
 
 
 def is_surely_shared(name: str) -> bool:

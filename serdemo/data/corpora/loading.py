@@ -196,7 +196,9 @@ def _load_folder(
     taken = {clip.path for clip in clips}
     if rest := [path for path in files if path not in taken]:
         where = class_folders.describe_left_out(root, rest, by_class)
-        note(f"{len(rest)} of {counted(len(files), 'file')} in {root} are left out: {where}.")
+        note(
+            f"{len(rest)} of {counted(len(files), 'file')} in {root.resolve().name} are left out: {where}."
+        )
     return clips
 
 

@@ -78,6 +78,13 @@ def tell_unknown(clips: Sequence[Utterance], note: Note) -> None:
         )
 
 
+def require_known(clips: Iterable[Utterance], purpose: str) -> None:
+    """Raise UsageError where it is unknown who speaks in a clip; `purpose` is what cannot be done."""
+    corpora = sorted({clip.corpus for clip in clips if not clip.speaker_known})
+    if corpora:
+        raise UsageError(f"The speakers of {listed(corpora)} are unknown, so {purpose}: {SETTLE}.")
+
+
 def listed(names: Collection[str], separator: str = ", ") -> str:
     """The first names, and how many more there are."""
     shown = separator.join(list(names)[:MAX_NAMED])

@@ -23,6 +23,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from serdemo.audio.augmentation import AugmentOptions
+from serdemo.data.corpora.speakers import require_known
 from serdemo.data.dataset import Batch
 from serdemo.data.sampling import BatchOptions, sampling_weights
 from serdemo.data.splits import Split
@@ -138,6 +139,7 @@ class Speaker(Recipe):
     def check(self, split: Split) -> None:
         """Raise UsageError, too, with fewer than two speakers to train on."""
         super().check(split)
+        require_known(split.train, "there is nothing to tell them apart by")
         speakers = split.speakers("train")
         if len(speakers) < 2:
             raise UsageError(

@@ -4,7 +4,7 @@ Only its summary could be read: embedding, clustering, K, loss and weights are n
 
 | paper says | here | why |
 |---|---|---|
-| speaker embeddings hold emotion as clusters within each speaker | `--embeddings`, a checkpoint such as one of the recipe `speaker`, scaled to length 1 | learnt from identity alone, it was shown no emotion |
+| speaker embeddings hold emotion as clusters within each speaker | `--embeddings`, a checkpoint such as one of the recipe `speaker` (default: the shipped one), scaled to length 1 | learnt from identity alone, it was shown no emotion |
 | a clustering analysis | k-means within each speaker, K = 5, or the best silhouette of 3 to 10 (`--k 0`) | five to eight emotions are acted; `serdemo clusters` is the analysis itself |
 | contrastive pretraining on speech without emotion labels, positives and negatives from the clusters | InfoNCE at temperature 0.1: positive is the same speaker and cluster, negative the same speaker's other clusters | pairs of two speakers would be told apart by the voice, so they are in no denominator |
 | (how batches are drawn is not said) | several clips of each of a few speakers, every clip once an epoch | else hardly a clip would meet its positives |
@@ -27,14 +27,15 @@ import torch
 from torch import Tensor, nn
 
 from serdemo.data.array_cache import CacheOptions
+from serdemo.data.corpora.speakers import require_known
 from serdemo.data.dataset import Batch
 from serdemo.data.sampling import SampledCrop
 from serdemo.data.splits import Split
 from serdemo.metrics import clusters
 from serdemo.nn import checkpoint, losses, provenance
+from serdemo.nn.checkpoint_files import SPEAKER, bundled_checkpoint
 from serdemo.nn.description import Description, read_description
 from serdemo.nn.model import Model
-from serdemo.schema.errors import UsageError
 from serdemo.schema.options import Options, option
 from serdemo.training import distributed
 from serdemo.training.recipes.base import Stage, Validation
@@ -57,7 +58,9 @@ class SpeakerClusterOptions(Options):
     """Options of the recipe itself."""
 
     embeddings: str = option(
-        "", "checkpoint folder that embeds voices, as the recipe speaker leaves it", advanced=False
+        "",
+        "checkpoint folder that embeds voices, as the recipe speaker leaves it [default: the shipped"
+        f" {SPEAKER}]",
     )
     cluster_epochs: int = option(
         20, "passes of stage 1; 0 for fine-tuning alone", low=0, high=10_000, advanced=False
@@ -88,7 +91,7 @@ class ClusterStage(ClipsStage):
     def __init__(
         self, recipe: SpeakerClusters, model: Model, split: Split, seed: int, memory_share: float
     ) -> None:
-        self.options = recipe.options(SpeakerClusterOptions)
+        self.options, self.embedder = recipe.options(SpeakerClusterOptions), recipe.embedder
         self.epochs = self.options.cluster_epochs
         train, rate = without_emotions(split.train), recipe.options(TuneOptions).learning_rate
         super().__init__(
@@ -123,7 +126,7 @@ class ClusterStage(ClipsStage):
 
     def clusters(self) -> clusters.Codes:
         """The cluster (N,) of each training clip, numbered within its speaker."""
-        embedder, _ = checkpoint.load(Path(self.options.embeddings), self.device)
+        embedder, _ = checkpoint.load(self.embedder, self.device)
         clips = self.train.clips if isinstance(self.train, CachedClips) else self.train
         rows = embed(embedder, clips, self.batching.batch_size).numpy()
         return clusters.within_speakers(rows, self.speakers, self.options.k, self.seed)
@@ -187,6 +190,12 @@ class SpeakerClusters(TwoStageRecipe):
         """Whether stage 1 clusters the embeddings of `--embeddings`."""
         return self.epochs_1 > 0
 
+    @property
+    def embedder(self) -> Path:
+        """Folder of the model of `--embeddings`, the shipped one where none is given."""
+        given = self.options(SpeakerClusterOptions).embeddings
+        return Path(given) if given else bundled_checkpoint(SPEAKER)
+
     def labels(self, split: Split) -> tuple[str, ...]:
         """The classes of the training clips."""
         return self.options(ClassOptions).labels(split.train) if self.needs_labels else ()
@@ -194,23 +203,20 @@ class SpeakerClusters(TwoStageRecipe):
     def describe(self, split: Split) -> Description:
         """The model, made with the speakers of `--embeddings` too.
 
-        Raises UsageError, too, where those are missing or were trained on a speaker to be tested.
+        Raises UsageError, too, where those were trained on a speaker to be tested.
         """
-        description, options = super().describe(split), self.options(SpeakerClusterOptions)
+        description = super().describe(split)
         if not self.needs_embeddings:
             return description
-        if not options.embeddings:
-            raise UsageError(
-                "--embeddings is needed: a checkpoint folder that embeds voices, as the recipe"
-                " speaker leaves it in its run."
-            )
-        embedder = read_description(Path(options.embeddings))
+        embedder = read_description(self.embedder)
         provenance.refuse_overlap(embedder, f"The model of --embeddings, {embedder.name},", split)
         return provenance.merge(description, embedder)
 
     def check(self, split: Split) -> None:
         """Raise UsageError, too, where stage 2 has fewer than two emotions to learn."""
         super().check(split)
+        if self.needs_embeddings:
+            require_known(split.train, "there are no clusters within each of them")
         if self.output == "classes":
             self.options(ClassOptions).labels(self.tuning_split(split, 0).train)
 

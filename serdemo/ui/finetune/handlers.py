@@ -119,9 +119,10 @@ class Handlers:
         status = self.form.status
         try:
             yield from self._fetch_start(values, request)
-            training, clips = new_run.load_clips(self._request(values, request))
+            notes: list[str] = []
+            training, clips = new_run.load_clips(self._request(values, request), notes.append)
             split = training.split.split(clips)
-            shown = run_view.split_html(split)
+            shown = run_view.split_html(split, notes)
             yield {status: shown + Markup("<p>Measuring this machine, for some seconds…</p>")}
             command = new_run.command(training, new_run.free_name(training, self.jobs))
             shown += run_view.estimate_html(training, split) + run_view.command_html(command)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
-from serdemo.data.corpora.corpus import AUDIO_SUFFIXES
+from serdemo.data.corpora.corpus import AUDIO_SUFFIXES, Note, ignore
 from serdemo.runs.job import Job
 from serdemo.runs.queue import JobQueue
 from serdemo.runs.request import HELD_OUT, SplitChoice, TrainingRequest, require_corpora
@@ -53,21 +53,25 @@ def build_request(
     )
 
 
-def load_clips(request: TrainingRequest) -> tuple[TrainingRequest, list[Utterance]]:
+def load_clips(
+    request: TrainingRequest, note: Note = ignore
+) -> tuple[TrainingRequest, list[Utterance]]:
     """The clips of a request, and the request with as many held-out speakers as they allow.
 
-    Raises SerdemoError where clips cannot be found.
+    `note` takes what the user should know of them. Raises SerdemoError where clips cannot be found.
     """
-    clips = request.clips()
+    clips = request.clips(note=note)
     if request.split.shipped:
         return request, clips
     return replace(request, split=split_choice(clips)), clips
 
 
 def split_choice(clips: Sequence[Utterance]) -> SplitChoice:
-    """Speakers to validate and to test on, as far as the largest corpus has enough."""
-    speakers = Counter(corpus for corpus, _ in {(u.corpus, u.speaker) for u in clips})
-    most = max(speakers.values())
+    """Speakers to validate and to test on, as far as the largest corpus has enough; where none is
+    known, clips."""
+    known = [clip for clip in clips if clip.speaker_known]
+    speakers = Counter(corpus for corpus, _ in {(u.corpus, u.speaker) for u in known})
+    most = max(speakers.values()) if known else len(clips)
     return SplitChoice(
         valid=HELD_OUT if most > 1 else "none", test=HELD_OUT if most > 2 else "none"
     )

@@ -14,7 +14,8 @@ from serdemo.runs.job import Job, JobStore, State
 from serdemo.runs.request import TrainingRequest
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.files import read_json
-from serdemo.schema.text import counted
+from serdemo.schema.text import counted, counted_speakers
+from serdemo.schema.types import is_known_speaker
 from serdemo.training.events import EVENTS, EpochEnd, Event, Finished, Started, Step, Stopped
 from serdemo.ui.finetune import new_run
 from serdemo.ui.models import view as models_view
@@ -30,13 +31,14 @@ press Start: its progress appears here, and stays when you close the page.</p></
 USES = {"train": "to train on", "valid": "to choose by", "test": "to test on"}
 
 
-def split_html(split: Split) -> Markup:
-    """The clips of each emotion, clips and speakers of each part, and what is doubtful about them."""
+def split_html(split: Split, notes: Sequence[str] = ()) -> Markup:
+    """The clips of each emotion, clips and speakers of each part, and what is doubtful about them, after
+    the `notes` of their reader."""
     from serdemo.runs import preflight
 
     clips = [clip for part in split.parts.values() for clip in part]
     parts = [
-        f"{counted(len(part), 'clip')} of {counted(len(split.speakers(name)), 'speaker')} {USES[name]}"
+        f"{counted(len(part), 'clip')}{_of_speakers(split, name)} {USES[name]}"
         for name, part in split.parts.items()
     ]
     durations = [clip.duration_s for clip in clips if clip.duration_s]
@@ -44,9 +46,16 @@ def split_html(split: Split) -> Markup:
         "finetune/check.html",
         parts=parts,
         emotions=Counter(clip.emotion for clip in clips).most_common(),
+        speaker_independent=split.speaker_independent,
         durations=(min(durations), max(durations)) if durations else None,
-        warnings=preflight.preflight_warnings(split),
+        warnings=(*notes, *preflight.preflight_warnings(split)),
     )
+
+
+def _of_speakers(split: Split, part: str) -> str:
+    speakers = split.speakers(part)
+    known = sum(map(is_known_speaker, speakers))
+    return f" of {counted_speakers(known) if speakers else '0 speakers'}"
 
 
 def estimate_html(request: TrainingRequest, split: Split) -> Markup:
@@ -69,14 +78,15 @@ def view(jobs: JobStore, job: Job, state: State, position: int = 0) -> Markup:
         return render("finetune/run.html", **{**shown, "fault": str(problem)})
     steps = [event for event in events if isinstance(event, Step)]
     epochs = [event for event in events if isinstance(event, EpochEnd)]
+    independent = all(e.speaker_independent for e in events if isinstance(e, Started))
     best = [event for event in epochs if event.best] or epochs
     last = events[-1] if events and state == "finished" else None  # with its process gone
     shown |= {
         "sentence": sentence(jobs, job, state, events, position),
         "verdict": verdict_html(jobs, job, last) if isinstance(last, Finished) else "",
         "progress": _progress(state, events),
-        "figures": _figures(state, steps, epochs),
-        "charts": _charts(steps, epochs),
+        "figures": _figures(state, steps, epochs, independent),
+        "charts": _charts(steps, epochs, independent),
         "confusion": best[-1] if best and epochs[-1].confusion else None,
         "command": new_run.command(job.request, job.name),
         "log": jobs.log_tail(job).strip(),
@@ -160,7 +170,7 @@ def _progress(state: State, events: Sequence[Event]) -> float | None:
 
 
 def _figures(
-    state: State, steps: Sequence[Step], epochs: Sequence[EpochEnd]
+    state: State, steps: Sequence[Step], epochs: Sequence[EpochEnd], independent: bool
 ) -> list[tuple[str, str]]:
     figures = []
     if steps:
@@ -169,11 +179,15 @@ def _figures(
             figures.append(("clips a second", f"{steps[-1].clips_per_s:.0f}"))
     recalls = [event.metrics["uar"] for event in epochs if "uar" in event.metrics]
     if recalls:
-        figures.append(("best UAR of speakers not trained on", f"{max(recalls):.1%}"))
+        figures.append((f"best UAR of {_held_out(independent)}", f"{max(recalls):.1%}"))
     return figures
 
 
-def _charts(steps: Sequence[Step], epochs: Sequence[EpochEnd]) -> list[Markup]:
+def _held_out(independent: bool) -> str:
+    return "speakers not trained on" if independent else "clips not trained on"
+
+
+def _charts(steps: Sequence[Step], epochs: Sequence[EpochEnd], independent: bool) -> list[Markup]:
     if not steps:
         return []
     size = max(1, len(steps) // MAX_POINTS)
@@ -183,7 +197,7 @@ def _charts(steps: Sequence[Step], epochs: Sequence[EpochEnd]) -> list[Markup]:
     charts = [chart("Loss", losses, "{:.2f}"), chart("Learning rate", rates, "{:.0e}")]
     recalls = [(epoch.step, epoch.metrics["uar"]) for epoch in epochs if "uar" in epoch.metrics]
     if recalls:
-        title = "UAR, speakers not trained on"
+        title = f"UAR, {_held_out(independent)}"
         charts.insert(1, chart(title, recalls, "{:.0%}", MIN_RATE_SPAN))
     return charts
 

@@ -538,7 +538,8 @@ def test_evaluate_writes_a_report_of_several_corpora(
 ) -> None:
     other = tmp_path / "other"
     shutil.copytree(corpus_root / "dora", other / "dora")
-    line = ("evaluate", tiny_checkpoint, "--corpus", f"{corpus_root},{other}", "--speakers", "all")
+    both = f"{corpus_root},{other}?speaker_level=1"
+    line = ("evaluate", tiny_checkpoint, "--corpus", both, "--speakers", "all")
     found = here(*line, "--out", tmp_path / "out", "--json").json()
     assert json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8")) == found
     assert [(one["corpus"], one["n"]) for one in found["by_corpus"]] == [

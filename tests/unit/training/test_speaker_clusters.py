@@ -326,7 +326,6 @@ def test_what_cannot_be_is_refused(
     begin: Begin, clips: list[Utterance], voices: Path, tmp_path: Path
 ) -> None:
     for more, message in (
-        (dict(embeddings=""), "--embeddings is needed: a checkpoint folder that embeds voices"),
         (dict(cluster_epochs=0, epochs=0), "both 0: nothing is trained"),
         (dict(of=by_speakers(clips, test=["anna"])), "with the speaker simple/anna, who is to be"),
         (dict(of=by_speakers(clips, test=["dora"])), "with the speaker simple/dora"),
