@@ -36,7 +36,9 @@ COLLECTIVE = "voice voices speaker speakers actor actors people"  # without a nu
 GENDERS = {**dict.fromkeys(FEMALE.split(), "f"), **dict.fromkeys(MALE.split(), "m")}
 NUMBERED = frozenset(SHARED.split())
 UNNUMBERED = frozenset([*NUMBERED, *LANGUAGES.split(), *COLLECTIVE.split(), *GENDERS])
-SPEAKER_WORDS = "voice|female|male|man|woman|actor|actress|speaker|spk|spkr|subject|subj|sub|participant|person|talker|user|client"
+SPEAKER_WORDS = (
+    "voice|female|male|man|woman|actor|actress|speaker|spk|spkr|subject|subj|sub|participant|person"
+    "|talker|user|client"
 )
 SPEAKER_ID = re.compile(rf"(?:(?:{SPEAKER_WORDS}|[a-z])[ _-]*)?\d+", re.IGNORECASE)
 NAMED_SPEAKER = re.compile(rf"(?:{SPEAKER_WORDS})(?:[ _-]+\w+|\d+)", re.IGNORECASE)

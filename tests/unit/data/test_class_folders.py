@@ -148,9 +148,9 @@ def test_impossible_levels_are_refused(tmp_path, options, words):
 
 def test_levels_are_for_folders_only(tmp_path):
     (tmp_path / "t.csv").write_text("path,speaker,emotion\n")
-    with pytest.raises(UsageError, match="for a folder with class folders only"):
+    with pytest.raises(UsageError, match="a folder with class folders only"):
         load(f"{tmp_path / 't.csv'}?speaker_level=1")
-    with pytest.raises(UsageError, match="for a folder with class folders only"):
+    with pytest.raises(UsageError, match="a folder with class folders only"):
         load("ravdess?speaker_level=1", tmp_path)
 
 
@@ -245,11 +245,15 @@ def test_ids_of_speakers():
 
 def test_any_folders_end_in_clips_or_one_sentence(tmp_path):
     names = ("angry", "Joy", "normal", "train", "anna")
+    outcomes = {"read": 0, "asked about": 0}
     for number, (a, b, c) in enumerate(itertools.product(names, repeat=3)):
         try:
-            for speaker, emotion in labels(
-                tmp_path / str(number), f"{a}/{b}/{c}/1.wav", f"{b}/{c}/2.wav"
-            ):
-                assert speaker in ("unknown", "anna", "joy", "angry", "normal") and emotion
-        except SerdemoError as problem:
-            assert str(problem).endswith(".") and "\n" not in str(problem)
+            found = labels(tmp_path / str(number), f"{a}/{b}/{c}/1.wav", f"{b}/{c}/2.wav")
+        except LevelUnclearError:
+            outcomes["asked about"] += 1
+        except SerdemoError as problem:  # none of the words is an emotion's
+            assert {a, b, c} <= {"train", "anna"}, problem  # noqa: PT017
+        else:
+            outcomes["read"] += 1
+            assert {emotion for _, emotion in found} <= {"angry", "happy", "neutral"}
+    assert outcomes["read"] > 60 and outcomes["asked about"] > 10
