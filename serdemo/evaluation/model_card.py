@@ -30,7 +30,7 @@ far less well than by systems made for that. Not for recognising, admitting or w
 here to look at what an embedding of voices holds of emotion."""
 
 EMOTION_TABLE = (
-    "Unweighted average recall (UAR) and accuracy (WA) in percent on {kept_out};"
+    "Unweighted average recall (UAR) and accuracy (WA) in percent on {held_out};"
     " argmax over all labels, recall averaged over the classes present,"
     " calm counted as neutral, boredom left out. The interval is a 95 % bootstrap over speakers"
     " (over clips where there is one speaker). ECE is the expected calibration error.",
@@ -131,13 +131,13 @@ def _eval_results(report: Report | Verification) -> list[Any]:
             ("recall", "unweighted average recall", report.scores.uar),
             ("accuracy", "accuracy", report.scores.wa),
         ]
-    kept_out = "speakers" if report.unseen_speakers else "clips"
+    held_out = "speakers" if report.unseen_speakers else "clips"
     title = CORPORA[report.corpus].title if report.corpus in CORPORA else report.corpus
     return [
         EvalResult(
             task_type=task,
             dataset_type=report.corpus,
-            dataset_name=f"{title}, {kept_out} kept out of training",
+            dataset_name=f"{title}, {held_out} kept out of training",
             dataset_split="test",
             metric_type=kind,
             metric_name=name,
@@ -233,14 +233,14 @@ def _score_lines(
     description: Description, reports: Sequence[Report] | Sequence[Verification]
 ) -> list[str]:
     """Table of the test scores, the validation scores, and the threshold for "not sure"."""
-    kept_out = "speakers kept out of training and of model selection"
+    held_out = "speakers kept out of training and of model selection"
     if not all(report.unseen_speakers for report in reports):
-        kept_out = (
+        held_out = (
             "clips kept out of training and of model selection, whose speakers may be in it: they do"
             " not say how well new voices are recognised"
         )
     table = EMOTION_TABLE if description.labels else SPEAKER_TABLE
-    lines = [line.format(kept_out=kept_out) for line in table]
+    lines = [line.format(held_out=held_out) for line in table]
     for report in reports:
         row = _verification_row if isinstance(report, Verification) else _score_row
         lines.append(row(report))  # type: ignore[arg-type]
