@@ -26,6 +26,7 @@ from serdemo.cli.options import (
 from serdemo.data.array_cache import CacheOptions
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.settings import data_root
+from serdemo.schema.text import counted
 
 if TYPE_CHECKING:
     from serdemo.schema.types import Utterance
@@ -121,6 +122,12 @@ def clusters(table: Path, k: int | None, seed: int, as_json: bool) -> None:
 
     clip_table = read(table)
     known = [place for place, emotion in enumerate(clip_table.emotions) if emotion]
+    people = [place for place in known if clip_table.speaker_known[place]]
+    if known and not people:
+        tell(f"No speaker of {table.name} is known: its clips are clustered as one person's.")
+    elif len(people) < len(known):
+        tell(f"{counted(len(known) - len(people), 'clip')} of unknown speakers left out.")
+    known = people or known
     speakers = [clip_table.speakers[place] for place in known]
     emotions = [clip_table.emotions[place] for place in known]
     rows = clip_table.embedding[known]

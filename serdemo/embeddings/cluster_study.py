@@ -33,7 +33,7 @@ def study(
 
     - `speakers`: by `corpus/speaker`, `n` clips of known emotion, the number of `clusters`, and
       their agreement with emotions (`found`, and `chance` for permuted emotions);
-    - `mean`: the mean over the `scored` speakers, those with clips of two emotions;
+    - `mean`: the mean over the `scored` speakers, those known and with clips of two emotions;
     - `new`: the same over scored speakers that the model was not trained on, if the table says so;
     - `pooled`: the figures of all clips taken as one speaker's.
 
@@ -45,7 +45,14 @@ def study(
     for done, (name, indices) in enumerate(rows_by_name(table.speakers).items(), start=1):
         speakers[name], clusters[indices] = _study_clips(rows[indices], emotions[indices], seed)
         progress(done)
-    scored = {name: own for name, own in speakers.items() if own["found"]["nmi"] is not None}
+    people = {
+        name for name, known in zip(table.speakers, table.speaker_known, strict=True) if known
+    }
+    scored = {
+        name: own
+        for name, own in speakers.items()
+        if name in people and own["found"]["nmi"] is not None
+    }
     seen = table.about.get("seen")
     new = [own for name, own in scored.items() if isinstance(seen, list) and name not in seen]
     figures = {

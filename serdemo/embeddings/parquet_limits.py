@@ -21,6 +21,7 @@ PROBABILITY_PREFIX = "p_"  # + label: the column of its probability
 REQUIRED = ("embedding", "speaker", "emotion")
 LISTS, PARTS = "lists of as many finite numbers each", "numbers from 0 to 1"
 MAX_ROWS, MAX_VALUES, MAX_BYTES = 100_000, 20_000_000, 200_000_000  # of an untrusted file
+MAX_VALUE = 1e12  # of an embedding's numbers: squares of larger ones leave single precision
 MAX_TEXT_LENGTH = 1000  # of a value there: stored once, it may stand in every row
 
 
@@ -37,7 +38,7 @@ def table_columns(path: Path, schema: Any) -> list[str]:
         if not _is_unique(schema, name):
             raise SerdemoError(f"{path.name} has more than one column {name}: leave one of them.")
         has_type, description = _TYPES.get(name, (_is_number, PARTS))
-        if not has_type(schema.field(name).type):
+        if not has_type(stored_type(schema.field(name).type)):
             raise SerdemoError(f"The column {name} of {path.name} must hold {description}.")
     return columns
 
@@ -97,12 +98,17 @@ def _is_unique(schema: Any, name: str) -> bool:
     return sum(other.split(".")[0] == first for other in schema.names) == 1
 
 
+def stored_type(kind: Any) -> Any:
+    """The type that an extension type, such as a tensor's, is stored in; others as they are."""
+    return kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+
+
 def _is_number(kind: Any) -> bool:
     return bool(pt.is_floating(kind) or pt.is_integer(kind))
 
 
 def _is_text(kind: Any) -> bool:
-    return bool(pt.is_string(kind) or pt.is_large_string(kind))
+    return bool(pt.is_string(kind) or pt.is_large_string(kind) or pt.is_string_view(kind))
 
 
 def _is_text_like(kind: Any) -> bool:
@@ -111,7 +117,8 @@ def _is_text_like(kind: Any) -> bool:
 
 
 def _is_number_list(kind: Any) -> bool:
-    is_list = pt.is_list(kind) or pt.is_large_list(kind) or pt.is_fixed_size_list(kind)
+    kinds = (pt.is_list, pt.is_large_list, pt.is_fixed_size_list, pt.is_list_view)
+    is_list = any(is_kind(kind) for is_kind in (*kinds, pt.is_large_list_view))
     return bool(is_list and _is_number(kind.value_type))
 
 

@@ -14,11 +14,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from serdemo.data.corpora.emotion_names import emotion_word
+from serdemo.data.corpora.registry import CORPORA, normalise_speaker
+from serdemo.data.corpora.speakers import refuse_look_alikes
+from serdemo.data.corpora.table_clips import UNLABELLED, value_text
 from serdemo.embeddings import parquet_limits
 from serdemo.embeddings.parquet_limits import PROBABILITY_PREFIX
 from serdemo.embeddings.parquet_limits import TEXT_COLUMNS as TEXT_COLUMNS
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.files import atomic
+from serdemo.schema.types import UNKNOWN_SPEAKER
 
 MAX_ROWS = 1_000_000
 # Keys of the file's metadata: what made the table, and notes about its map.
@@ -48,6 +53,11 @@ class Table:
         """`corpus/speaker` of each clip: ids repeat across corpora."""
         pairs = zip(self.text["corpus"], self.text["speaker"], strict=True)
         return tuple(f"{corpus}/{speaker}" for corpus, speaker in pairs)
+
+    @property
+    def speaker_known(self) -> tuple[bool, ...]:
+        """Whether it is known who speaks in each clip."""
+        return tuple(speaker != UNKNOWN_SPEAKER for speaker in self.text["speaker"])
 
     @property
     def emotions(self) -> tuple[str, ...]:
@@ -103,6 +113,9 @@ def write(
 def read(path: Path) -> Table:
     """Read a table of `write`, or of another tool with the columns embedding, speaker and emotion.
 
+    Text may be of any type; emotions and speakers get one form (`Angry`, `anger` and `ANG` are angry,
+    and a missing speaker is unknown).
+
     Raises SerdemoError for another format, a missing column, or a table without clips.
     """
     if not path.is_file():
@@ -127,33 +140,71 @@ def read(path: Path) -> Table:
                 f"The column {name} of {path.name} must hold {parquet_limits.PARTS}."
             )
     return Table(
-        text={name: _text(path, data, name) for name in TEXT_COLUMNS},
+        text=_texts(path, data),
         embedding=_embedding(path, data),
-        labels=tuple(name.removeprefix(PROBABILITY_PREFIX) for name in columns),
+        labels=_labels([name.removeprefix(PROBABILITY_PREFIX) for name in columns]),
         probabilities=probabilities,
-        about=_json(data, ABOUT),
+        about=_about(data),
     )
 
 
 def read_extras(
     path: Path, names: Sequence[str]
 ) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
-    """Those of the columns `names` that occur once and hold finite numbers (N,), and the notes."""
+    """Those of the columns `names` that occur once and hold finite numbers (N,) up to `MAX_VALUE`, and
+    the notes."""
     with pq.ParquetFile(path) as file:
         data = file.read(parquet_limits.numeric_columns(file.schema_arrow, names))
     columns = {name: _floats(data[name]) for name in data.column_names}
-    finite = {name: values for name, values in columns.items() if np.isfinite(values).all()}
+    limit = parquet_limits.MAX_VALUE
+    finite = {name: values for name, values in columns.items() if (np.abs(values) <= limit).all()}
     return finite, _json(data, NOTES)
 
 
+def _texts(path: Path, data: Any) -> dict[str, tuple[str, ...]]:
+    """The text columns in one form: missing values are empty, emotions are ours where they are known,
+    speakers as in `registry.normalise_speaker`.
+
+    Raises SerdemoError for a column of no text, UsageError for speakers such as 7 and 07.
+    """
+    text = {name: _text(path, data, name) for name in TEXT_COLUMNS}
+    known = {word: _emotion_of_text(word) for word in {*text["emotion"], *text["prediction"]}}
+    for name in ("emotion", "prediction"):
+        text[name] = tuple(known[word] for word in text[name])
+    pairs = list(zip(text["corpus"], text["speaker"], strict=True))
+    speakers = {pair: normalise_speaker(*pair) for pair in set(pairs)}
+    for corpus in {corpus for corpus, _ in speakers} - CORPORA.keys():
+        names = [speaker for (own, _), speaker in speakers.items() if own == corpus]
+        refuse_look_alikes(corpus or path.name, names)
+    return text | {"speaker": tuple(speakers[pair] for pair in pairs)}
+
+
+def _emotion_of_text(text: str) -> str:
+    """Our label for an emotion in any usual form, empty for a missing one, other text as it is."""
+    return "" if text.casefold() in UNLABELLED else emotion_word(text) or text
+
+
+def _labels(names: Sequence[str]) -> tuple[str, ...]:
+    """Labels in our words, or as they are where two would fall together."""
+    ours = tuple(map(_emotion_of_text, names))
+    return ours if len(set(ours)) == len(ours) and all(ours) else tuple(names)
+
+
 def _text(path: Path, data: Any, name: str) -> tuple[str, ...]:
+    """A column as text, "" where it is missing; a word that stands in many rows is stored once."""
     if name not in data.column_names:
         return ("",) * len(data)
+    texts: list[str] = []
     try:
-        values = data[name].cast(pa.string()).to_pylist()
+        for chunk in data[name].chunks:
+            if pa.types.is_string_view(chunk.type):
+                chunk = chunk.cast(pa.large_string())
+            coded = chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
+            words = [value_text(value) for value in coded.dictionary.to_pylist()]
+            texts += ["" if at is None else words[at] for at in coded.indices.to_pylist()]
     except (pa.ArrowException, ValueError) as problem:
         raise SerdemoError(f"The column {name} of {path.name} must hold text.") from problem
-    return tuple(value or "" for value in values)
+    return tuple(texts)
 
 
 def _floats(column: Any) -> NDArray[np.float32]:
@@ -164,16 +215,42 @@ def _floats(column: Any) -> NDArray[np.float32]:
 
 
 def _embedding(path: Path, data: Any) -> NDArray[np.float32]:
-    """Embeddings (N, E); raises SerdemoError unless all rows are equally many finite numbers."""
+    """Embeddings (N, E); raises SerdemoError, which names the row, unless all are equally many finite
+    numbers up to `MAX_VALUE`."""
     column = data["embedding"].combine_chunks()
-    if not column.null_count:
-        flat = _floats(column.flatten())
-        width, rest = divmod(len(flat), len(column))
-        fixed = pa.types.is_fixed_size_list(column.type)
-        equal = fixed or pc.all(pc.equal(column.value_lengths(), width)).as_py()
-        if equal and width and not rest and np.isfinite(flat).all():
-            return flat.reshape(len(column), width)
-    raise SerdemoError(f"The column embedding of {path.name} must hold {parquet_limits.LISTS}.")
+    if isinstance(column, pa.ExtensionArray):
+        column = column.storage
+    if pa.types.is_list_view(column.type) or pa.types.is_large_list_view(column.type):
+        # a cast gives wrong offsets in pyarrow 26
+        column = pa.array(column.to_pylist(), pa.large_list(column.type.value_type))
+    fault = ""
+    if column.null_count:
+        fault = f"row {pc.index(column.is_null(), True).as_py() + 1} has none"
+    else:
+        lengths = pc.list_value_length(column).to_numpy(zero_copy_only=False)
+        width = int(lengths[0])
+        if width and (lengths == width).all():
+            flat = _floats(column.flatten()).reshape(len(column), width)
+            unfit = np.flatnonzero(~(np.abs(flat) <= parquet_limits.MAX_VALUE).all(axis=1))
+            if not len(unfit):
+                return flat
+            large = f"beyond {parquet_limits.MAX_VALUE:.0e}"
+            fault = f"row {unfit[0] + 1} has one that is missing, not finite or {large}"
+        else:
+            row = int(np.argmax(lengths != width)) if width else 0
+            fault = f"row {row + 1} has {lengths[row]} of them, row 1 has {width}"
+    raise SerdemoError(
+        f"The column embedding of {path.name} must hold {parquet_limits.LISTS}: {fault}."
+    )
+
+
+def _about(data: Any) -> dict[str, Any]:
+    """What made the table; names of speakers seen in training are in the form of its speakers."""
+    about = _json(data, ABOUT)
+    if isinstance(seen := about.get("seen"), list):
+        pairs = [name.partition("/") for name in seen if isinstance(name, str)]
+        about["seen"] = [f"{corpus}/{normalise_speaker(corpus, name)}" for corpus, _, name in pairs]
+    return about
 
 
 def _json(data: Any, key: bytes) -> dict[str, Any]:

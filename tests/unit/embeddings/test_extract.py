@@ -24,7 +24,7 @@ from support.small_encoders import make_encoder, run, save
 from serdemo.audio import waveform
 from serdemo.data import corpora
 from serdemo.data.array_cache import CacheOptions
-from serdemo.embeddings import table
+from serdemo.embeddings import parquet_limits, table
 from serdemo.embeddings.extract import Embedded, embed
 from serdemo.inference.predictor import Embedder, Predictor
 from serdemo.nn import checkpoint
@@ -387,6 +387,72 @@ def test_a_table_that_will_not_do_is_told(made: Path, kind: str) -> None:
     assert (ran.code, ran.out) == (1, "")
     assert len(ran.err.splitlines()) == 1
     assert re.search(told, ran.err), ran.err
+
+
+HALVES = np.arange(48, dtype=np.float32).reshape(24, 2) + 1
+STORED = {
+    "lists": pa.array(HALVES.tolist(), pa.list_(pa.float32())),
+    "whole numbers": pa.array(HALVES.astype(int).tolist(), pa.large_list(pa.int16())),
+    "views": pa.array(HALVES.tolist(), pa.list_view(pa.float64())),
+    "half precision": pa.array(list(HALVES.astype(np.float16)), pa.list_(pa.float16(), 2)),
+    "a tensor": pa.FixedShapeTensorArray.from_numpy_ndarray(HALVES),
+}
+
+
+@pytest.mark.parametrize("kind", STORED)
+def test_embeddings_and_words_of_any_type_are_read(tmp_path: Path, kind: str) -> None:
+    columns = {
+        "embedding": STORED[kind],
+        "speaker": pa.array([7.0, float("nan"), None, 8.0] * 6),
+        "emotion": pa.array(["Angry", "anger", "ANG", None] * 6, pa.string_view()),
+        "prediction": pa.array(["sad", "nan"] * 12).dictionary_encode(),
+        "corpus": pa.array(["x"] * 24, pa.large_string()),
+        "gender": pa.nulls(24),
+        "p_Anger": [0.5] * 24,
+        "p_SAD": [0.5] * 24,
+    }
+    pq.write_table(pa.table(columns), tmp_path / "x.parquet")
+    parquet_limits.refuse_large(tmp_path / "x.parquet")
+    read = table.read(tmp_path / "x.parquet")
+    assert np.array_equal(read.embedding, HALVES)
+    assert read.speakers[:4] == ("x/7", "x/unknown", "x/unknown", "x/8")
+    assert read.speaker_known[:4] == (True, False, False, True)
+    assert read.emotions[:4] == ("angry", "angry", "angry", "")
+    assert read.text["prediction"][:2] == ("sad", "") and read.text["gender"][0] == ""
+    assert read.labels == ("angry", "sad")
+
+
+@pytest.mark.parametrize(
+    ("rows", "fault"),
+    [
+        ([[1.0, 2.0], None], "row 2 has none"),
+        ([[1.0, 2.0], [1.0]], "row 2 has 1 of them, row 1 has 2"),
+        ([[1.0, float("nan")], [1.0, 2.0]], "row 1 has one that is missing, not finite or beyond"),
+        ([[1.0, 2.0], [-1e30, 2.0]], r"row 2 has one that is .* beyond 1e\+12"),
+    ],
+)
+def test_an_embedding_that_will_not_do_is_named(tmp_path: Path, rows: Any, fault: str) -> None:
+    columns = {"embedding": rows, "speaker": ["a", "b"], "emotion": ["sad", "fear"]}
+    pq.write_table(pa.table(columns), tmp_path / "x.parquet")
+    with pytest.raises(SerdemoError, match=f"as many finite numbers each: {fault}"):
+        table.read(tmp_path / "x.parquet")
+
+
+def test_speakers_that_may_be_one_are_asked_about(tmp_path: Path) -> None:
+    columns = {"embedding": [[1.0], [2.0]], "speaker": ["7", "07"], "emotion": ["sad", "fear"]}
+    pq.write_table(pa.table(columns), tmp_path / "x.parquet")
+    with pytest.raises(SerdemoError, match="speakers 07 and 7 of x"):
+        table.read(tmp_path / "x.parquet")
+
+
+def test_clips_of_unknown_speakers_are_no_persons(made: Path) -> None:
+    speakers = pq.read_table(made)["speaker"].to_pylist()
+    some = rewritten(made, replaced("speaker", [[*speakers[:-2], None, None]]))
+    ran = here("clusters", some, "--json", "--k", 2)
+    assert ran.json()["n"] == 22 and "2 clips of unknown speakers left out" in ran.err
+    ran = here("clusters", rewritten(made, replaced("speaker", [[None] * 24])), "--json", "--k", 2)
+    assert (ran.json()["n"], ran.json()["speakers"]) == (24, 1)
+    assert "clustered as one person's" in ran.err
 
 
 def test_what_is_no_table_is_told(made: Path, tmp_path: Path) -> None:
