@@ -45,8 +45,11 @@ from serdemo.schema.settings import data_root
     help="Port to serve on [default: a free one from 7860].",
 )
 @click.option("--share", is_flag=True, help="Also offer a public link, through Gradio's servers.")
+@click.option(
+    "--mcp", is_flag=True, help="Also offer the page's functions to agents, as MCP tools."
+)
 @CHECKPOINT
-def app(port: int | None, share: bool, checkpoint: Path | None) -> None:
+def app(port: int | None, share: bool, mcp: bool, checkpoint: Path | None) -> None:
     """Serve the page for a browser."""
     probe = libraries.ImportProbe("serdemo.inference.predictor")
     from serdemo import ui
@@ -57,7 +60,7 @@ def app(port: int | None, share: bool, checkpoint: Path | None) -> None:
 
         require_classifier(read_description(checkpoint))  # fails here, not in the page
     probe.wait()
-    ui.launch(port=port, share=share, checkpoint=checkpoint)
+    ui.launch(port=port, share=share, checkpoint=checkpoint, mcp=mcp)
 
 
 @click.command()

@@ -40,6 +40,11 @@ def on_zerogpu_space() -> bool:
     return lends_gpu and on_space()
 
 
+def serves_mcp() -> bool:
+    """Whether gradio is to serve a page as an MCP server too: GRADIO_MCP_SERVER."""
+    return os.environ.get("GRADIO_MCP_SERVER", "").lower() == "true"
+
+
 def launched_by_accelerate() -> bool:
     """Whether `accelerate launch` started this process for training on several devices."""
     return {"ACCELERATE_MIXED_PRECISION", "MASTER_ADDR"} <= os.environ.keys()

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
+from serdemo.schema import settings
 from serdemo.schema.errors import SerdemoError
+from serdemo.ui import api
 from serdemo.ui.explore import tab as explore_tab
 from serdemo.ui.finetune import tab as finetune_tab
 from serdemo.ui.live import tab as live_tab
@@ -64,6 +66,7 @@ def build(predictor_factory: Callable[[], Predictor]) -> Page:
                 with gr.Tab(name, id=name.lower()) as page.tab:
                     build_tab(page)
         page.footer.render()
+        api.build(page)
         page.load(
             on_load,
             [page.chosen, page.token],
@@ -89,17 +92,23 @@ def launch(
     checkpoint: str | Path | None = None,
     *,
     page: Page | None = None,
+    mcp: bool = False,
 ) -> None:
     """Serve the page until interrupted, on this machine alone unless gradio's settings say otherwise.
 
     `port` None takes the first free one from 7860 (or GRADIO_SERVER_PORT). `share` adds a public link
-    for some days. A `page` that is already built has its own checkpoint. Raises SerdemoError when the
-    checkpoint cannot be read, or the page cannot be served there.
+    for some days. `mcp`, or gradio's GRADIO_MCP_SERVER, offers the endpoints as MCP tools. A `page` that
+    is already built has its own checkpoint. Raises SerdemoError when the checkpoint cannot be read, the
+    page cannot be served there, or the package mcp is missing.
     """
+    if mcp := mcp or settings.serves_mcp():
+        api.require_mcp()
     page = page or default_page(checkpoint)
     if checkpoint is not None:
         page.model.get()
-    serving.serve(page, port, share)
+    address = serving.serve(page, port, share, mcp_server=mcp)
+    if mcp:
+        api.begin_mcp(page, address.url)
     page.model.warm_up()
     cleanup.begin(page.visitors)
     page.block_thread()

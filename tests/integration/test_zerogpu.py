@@ -213,7 +213,8 @@ def test_the_page_finds_what_it_is_lent_when_it_starts(spaces: Any, tmp_path: Pa
         "sliders = [b for b in app.demo.blocks.values() if getattr(b, 'label', '') =="
         " 'Seconds of a GPU to borrow']\n"
         "assert [(s.value, s.maximum) for s in sliders] == [(60.0, 100.0)], sliders\n"
-        "assert {f.api_visibility for f in app.demo.fns.values()} == {'private'}\n"
+        "public = [f.api_name for f in app.demo.fns.values() if f.api_visibility != 'private']\n"
+        "assert public[:4] == ['predict', 'embed', 'compare', 'models'], public\n"
         "assert 'torch' not in sys.modules\n"
     )
     path = os.pathsep.join([str(tmp_path / "lib"), str(ROOT)])

@@ -14,12 +14,15 @@ from starlette.middleware import Middleware
 
 from serdemo.schema.errors import SerdemoError
 from serdemo.ui.shell import gradio_settings, scripts, session, theme
+from serdemo.ui.shell.call_errors import EXCEPTION_HANDLERS
 from serdemo.ui.shell.session import Visitors, WarmPredictor
 from serdemo.ui.shell.templates import render
 from serdemo.ui.shell.uploads import UploadLimit
 from serdemo.ui.shell.visitor_store import registry_for
 
 if TYPE_CHECKING:
+    from gradio.block_function import BlockFunction
+    from gradio.state_holder import SessionState
     from starlette.requests import Request
 
     from serdemo.inference.predictor import Predictor
@@ -47,6 +50,7 @@ class Page(gr.Blocks):
                 analytics_enabled=False,
                 **options,
             )
+        self.api_open = False  # no call of a program skips the queue
         self.model = model
         self.visitors = Visitors(model)
 
@@ -58,13 +62,39 @@ class Page(gr.Blocks):
             "head": scripts.head("shell/page.js"),
             "app_kwargs": {
                 "routes": [scripts.route()],
-                "middleware": [Middleware(UploadLimit, unlimited=self._uploads_unlimited)],
+                "exception_handlers": EXCEPTION_HANDLERS,
+                "middleware": [Middleware(UploadLimit, unlimited=self.is_local_program)],
             },
         }
         return super().launch(*args, **{**served, **options})
 
-    def _uploads_unlimited(self, request: Request) -> bool:
-        return not self.share and session.is_local(request, program=True)
+    def is_local_program(self, request: gr.Request | Request) -> bool:
+        """Whether a browser or a program on this machine sent a request.
+
+        gradio calls the page itself for an MCP client, wherever that is: such a call counts as remote.
+        """
+        through_mcp = request.headers.get("x-gradio-user") == "mcp"
+        return not (self.share or through_mcp) and session.is_local(request, program=True)
+
+    async def preprocess_data(
+        self,
+        block_fn: BlockFunction,
+        inputs: list[Any],
+        state: SessionState | None,
+        explicit_call: bool = False,
+    ) -> list[Any]:
+        """The arguments of a handler. Those of a program's call stay as they were sent, with the defaults
+        of the last ones: gradio would fetch addresses among them, and hold them for a session."""
+        if block_fn.api_visibility == "private":
+            return await super().preprocess_data(block_fn, inputs, state, explicit_call)
+        missing = [getattr(block, "value", None) for block in block_fn.inputs[len(inputs) :]]
+        if len(inputs) > len(block_fn.inputs) or None in missing:
+            raise gr.Error(
+                f"/{block_fn.api_name} takes {len(block_fn.inputs)} arguments, not {len(inputs)}:"
+                " see the API page.",
+                print_exception=False,
+            )
+        return [*inputs, *missing]
 
     def models(self, token: str, request: gr.Request) -> Registry:
         """The models that a visitor sees."""

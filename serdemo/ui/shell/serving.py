@@ -36,7 +36,7 @@ def serve(page: Page, port: int | None = None, share: bool = False, **options: A
                 share=share,
                 num_workers=0,  # of gradio's own, where uploads have no limit
                 run_history=False,
-                footer_links=[],
+                footer_links=["api"],
                 enable_monitoring=False,
                 show_error=True,
                 ssr_mode=False,
