@@ -1,5 +1,7 @@
 """Endpoints for programs: named, typed calls beside the page, and the same as MCP tools."""
 
+from __future__ import annotations
+
 from serdemo.ui.api import endpoints, live
 from serdemo.ui.api.mcp import begin_mcp as begin_mcp
 from serdemo.ui.api.mcp import require_mcp as require_mcp

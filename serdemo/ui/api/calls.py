@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import logging
 from collections.abc import Callable
 from copy import copy
@@ -40,6 +41,8 @@ def answered(function: Callable[Parameters, Result]) -> Callable[Parameters, Res
             log.exception("a call of a program failed")
             raise gr.Error(FAULT, print_exception=False) from problem
 
+    # gradio reads types from the signature, where `annotations` of __future__ leaves their names.
+    endpoint.__signature__ = inspect.signature(function, eval_str=True)  # type: ignore[attr-defined]
     return endpoint
 
 

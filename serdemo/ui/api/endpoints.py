@@ -1,8 +1,9 @@
 """The endpoints `/predict`, `/embed`, `/compare` and `/models`, which are MCP tools too.
 
-gradio makes their documentation from the docstrings, and their types from the annotations, which
-must therefore be no strings: no `from __future__ import annotations` here.
+gradio makes their documentation from the docstrings, and their types from the annotations.
 """
+
+from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -227,7 +228,7 @@ class Endpoints:
             if row.labels
         ]
 
-    def _entries(self, request: gr.Request) -> list["Entry"]:
+    def _entries(self, request: gr.Request) -> list[Entry]:
         """The models that a caller reaches: all for a program on this machine, else the shipped ones."""
         from serdemo.ui.shell.visitor_store import registry_for
 
@@ -245,13 +246,13 @@ class Endpoints:
                 return entry.folder
         raise UsageError(f"There is no model {key[:80]!r} here: /models lists those there are.")
 
-    def predictor(self, key: str, request: gr.Request) -> "Predictor":
+    def predictor(self, key: str, request: gr.Request) -> Predictor:
         """The model of a key, the page's own for an empty one."""
         if key == "":
             return self.page.model.get()
         return self.page.visitors.at(self._folder(key, request))
 
-    def _embedder(self, key: str, request: gr.Request) -> "Embedder":
+    def _embedder(self, key: str, request: gr.Request) -> Embedder:
         """The same for embeddings, which models without a classifier give too."""
         from serdemo.inference.predictor import Embedder
         from serdemo.nn.description import read_description
@@ -297,7 +298,7 @@ def _path(recording: Recording) -> Path:
 
 
 def _one_by_one(
-    predictor: "Predictor", recordings: Sequence[Recording]
+    predictor: Predictor, recordings: Sequence[Recording]
 ) -> Iterator[Prediction | SerdemoError]:
     for recording in recordings:
         try:
@@ -308,7 +309,7 @@ def _one_by_one(
 
 
 def _same_speaker(
-    predictor: "Predictor", recordings: Sequence[Recording]
+    predictor: Predictor, recordings: Sequence[Recording]
 ) -> Iterator[Prediction | SerdemoError]:
     from serdemo.inference.same_speaker import predict_same_speaker
 
@@ -327,7 +328,7 @@ def prediction_entry(name: str, answer: Prediction | SerdemoError) -> Prediction
     return entry
 
 
-def _embedding(embedder: "Embedder", recording: Recording) -> EmbeddingEntry:
+def _embedding(embedder: Embedder, recording: Recording) -> EmbeddingEntry:
     name = recording.name
     try:
         (output,) = embedder.embed_many([_path(recording)])
@@ -340,7 +341,7 @@ def _embedding(embedder: "Embedder", recording: Recording) -> EmbeddingEntry:
     return {"file": name, "embedding": embedding, "model": embedder.name}
 
 
-def _folder_entry(name: str, folder: Path) -> "Entry":
+def _folder_entry(name: str, folder: Path) -> Entry:
     from serdemo.runs.registry.entry import Entry
 
     return Entry(name, "folder", folder)

@@ -1,8 +1,9 @@
 """Live sound of programs: `/live_open`, `/live_push` and `/live_close`, on the streams of the page.
 
-They are no tools for an agent, so MCP does not list them. As in `endpoints`, the annotations must be
-no strings.
+They are no tools for an agent, so MCP does not list them.
 """
+
+from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TypedDict

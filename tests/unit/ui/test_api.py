@@ -256,6 +256,7 @@ def test_every_argument_is_described(page: Page) -> None:
         for parameter in endpoint["parameters"]:
             assert parameter["label"] == parameter["parameter_name"]
             assert len(parameter["python_type"]["description"]) > 20, (name, parameter["label"])
+        assert all(given["type"] for given in endpoint["returns"]), name
 
 
 def _is_public(function: Any) -> bool:
