@@ -11,6 +11,7 @@ from pathlib import Path
 
 from serdemo.data.corpora import class_folders, csv_table, hf_dataset
 from serdemo.data.corpora.corpus import Note, ignore
+from serdemo.data.corpora.equal_sounds import mark_equal_sounds
 from serdemo.data.corpora.folder_levels import EmotionOf
 from serdemo.data.corpora.label_map import emotion_of
 from serdemo.data.corpora.registry import CORPORA, find, normalise_speaker, parse_all
@@ -70,9 +71,10 @@ def load_many(
 ) -> list[Utterance]:
     """The clips of all items of a comma-separated `--corpus`, each file once.
 
-    `confined` and `note` are those of `load`; `note` also takes sentences on unknown speakers. Raises the errors of `load`,
-    UsageError where two items differ about a clip, and that of `require_labels` unless `unlabelled`
-    clips are allowed.
+    `confined` and `note` are those of `load`; `note` also takes sentences on unknown speakers and on
+    equal sounds. Raises the errors of `load`, UsageError where two items differ about a clip, or two
+    clips of one sound about its emotion, and that of `require_labels` unless `unlabelled` clips are
+    allowed.
     """
     items = [item.strip() for item in specs.split(",") if item.strip()]
     if not items:
@@ -88,7 +90,7 @@ def load_many(
     if not unlabelled:
         require_labels(utterances)
     tell_unknown(utterances, note)
-    return utterances
+    return mark_equal_sounds(utterances, lambda clip: clip.corpus in CORPORA, note)
 
 
 def _merged(item: str, clip: Utterance, other_item: str, other: Utterance) -> Utterance:

@@ -147,6 +147,7 @@ def test_impossible_levels_are_refused(tmp_path, options, words):
 
 
 def test_levels_are_for_folders_only(tmp_path):
+    touch(tmp_path, "ravdess/03-01-05-01-01-01-01.wav")
     (tmp_path / "t.csv").write_text("path,speaker,emotion\n")
     with pytest.raises(UsageError, match="a folder with class folders only"):
         load(f"{tmp_path / 't.csv'}?speaker_level=1")

@@ -270,3 +270,44 @@ def test_shipped_split_of_the_real_corpora():
     if set(names) == set(corpora.CORPORA):
         assert set(split.speakers("test")) == held_out("test")
         assert set(split.speakers("valid")) == held_out("selection")
+
+
+def anonymous(name: str, corpus: str = "mine", speaker: str = "unknown") -> Utterance:
+    emotion = "angry" if name < "m" else "sad"
+    return Utterance(Path(f"{name}.wav"), corpus, speaker, emotion, emotion)
+
+
+STRANGERS = [anonymous(letter) for letter in "abcdwxyz"]
+
+
+def test_a_share_of_unknown_speakers_is_one_of_clips_and_no_claim_is_made():
+    split = splits.parse_split(STRANGERS, valid="0.25", test="0.25")
+    assert {part: len(clips) for part, clips in split.parts.items()} == {
+        "train": 4,
+        "valid": 2,
+        "test": 2,
+    }
+    assert not split.speaker_independent
+    assert "speakers of mine are unknown" in splits.dependence_sentence(split)
+    # Beside a corpus whose speakers are known, those are still kept apart.
+    both = splits.parse_split([*STRANGERS, *RAVDESS], valid="none", test="0.25")
+    known = {part: {c.speaker for c in own if c.speaker_known} for part, own in both.parts.items()}
+    assert known["test"] and not known["test"] & known["train"]
+    assert not both.speaker_independent and both.mixed_corpora == ("mine",)
+
+
+def test_unknown_speakers_are_never_held_out_as_a_person():
+    mixed = [*STRANGERS, anonymous("e", speaker="anna"), anonymous("f", speaker="ben")]
+    split = splits.random_by_speaker(mixed, 0.5)
+    assert {clip.speaker for clip in split.test} < {"anna", "ben"}
+    assert not split.speaker_independent
+    with pytest.raises(SerdemoError, match="stands in both train and test"):
+        Split(train=STRANGERS[:1], test=STRANGERS[1:2])
+
+
+@pytest.mark.parametrize("by", ["speaker", "session", "fold"])
+def test_folds_of_unknown_speakers_are_refused(by):
+    with pytest.raises(
+        UsageError, match=r"mine are unknown, so no folds.*--speaker-level.*CSV file"
+    ):
+        list(splits.folds(STRANGERS, by))
