@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,8 +25,46 @@ QUIETEST_FULL_HEIGHT = 0.02
 # Beyond this a page would carry megabytes of sound: the timeline is shown without a player.
 MAX_PLAYABLE_S = 20 * 60
 TICK_STEPS_S = (0.5, 1, 2, 5, 10, 30, 60, 300, 600, 1800)
-MAX_TICKS = 6
+MAX_TICKS = 6  # in sight
+SIGHT_S = 600  # of a longer recording are in sight at once; the rest is scrolled to
+PEAK_RATE = 10  # of an outline, in Hz
 LAST_TICK = 0.93  # of the width: a later one would be cut off at the edge
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outline:
+    """What is drawn of a recording too long to be played in the page: its peak in each tenth of a
+    second, (N,)."""
+
+    peaks: NDArray[np.float32]
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds, to a tenth."""
+        return len(self.peaks) / PEAK_RATE
+
+
+class OutlineMaker:
+    """Takes the peaks of samples at `rate` Hz that pass in pieces."""
+
+    def __init__(self, rate: int) -> None:
+        self._step = rate // PEAK_RATE
+        self._rest = np.zeros(0, np.float32)
+        self._peaks: list[NDArray[np.float32]] = []
+
+    def passing(self, pieces: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+        """The same pieces."""
+        for piece in pieces:
+            samples = np.abs(np.concatenate([self._rest, piece]))
+            whole = len(samples) // self._step * self._step
+            self._peaks.append(samples[:whole].reshape(-1, self._step).max(axis=1))
+            self._rest = samples[whole:]
+            yield piece
+
+    def outline(self) -> Outline:
+        """The outline of all that has passed."""
+        last = [self._rest.max(keepdims=True)] if len(self._rest) else []
+        return Outline(np.concatenate([*self._peaks, *last, np.zeros(0, np.float32)]))
 
 
 def wave_levels(samples: NDArray[np.float32], count: int = WAVE_BARS) -> NDArray[np.float32]:
@@ -40,29 +80,34 @@ def timeline(
     """The waveform of `samples` (N,) at `rate` Hz, its stretches labelled; a click plays from there."""
     duration_s = len(samples) / rate
     stretches = spans(segments)
+    widths = max(1.0, duration_s / SIGHT_S)
     return render(
         "recognise/timeline.html",
         name=name,
         duration_s=duration_s,
         spans=stretches,
-        wave=_wave_paths(stretches, samples, duration_s),
-        ticks=_ticks(duration_s),
+        wave=_wave_paths(stretches, samples, duration_s, round(WAVE_BARS * widths)),
+        ticks=_ticks(duration_s, widths),
+        widths=widths,
         sound=_sound_url(samples, rate) if duration_s <= MAX_PLAYABLE_S else "",
     )
 
 
 def _wave_paths(
-    stretches: Iterable[Span], samples: NDArray[np.float32], duration_s: float
+    stretches: Sequence[Span], samples: NDArray[np.float32], duration_s: float, n_bars: int
 ) -> list[dict[str, str]]:
     """One SVG path for the bars of each label, in a box of 1000 by 100."""
     strokes: dict[str, list[str]] = {}
-    levels = wave_levels(samples)
+    levels = wave_levels(samples, n_bars)
+    starts = [span.start_s for span in stretches]
     for index, level in enumerate(levels):
         middle = (index + 0.5) / len(levels)
         time = middle * duration_s
-        label = next((s.label for s in stretches if s.start_s <= time < s.end_s), "")
+        place = bisect_right(starts, time) - 1
+        inside = place >= 0 and time < stretches[place].end_s
+        label = stretches[place].label if inside else ""
         height = max(float(level) * 46, 1.0)
-        stroke = f"M{middle * 1000:.0f} {50 - height:.1f}V{50 + height:.1f}"
+        stroke = f"M{middle * 1000:.1f} {50 - height:.1f}V{50 + height:.1f}"
         strokes.setdefault(label, []).append(stroke)
     return [
         {"d": "".join(parts), "colour": style_of(label).colour if label else "var(--sd-silent)"}
@@ -70,10 +115,12 @@ def _wave_paths(
     ]
 
 
-def _ticks(duration_s: float) -> list[Any]:
-    """Times of the axis in seconds."""
-    step = next((step for step in TICK_STEPS_S if duration_s / step <= MAX_TICKS), 3600)
-    return [tick for tick in np.arange(0, duration_s, step) if tick / duration_s < LAST_TICK]
+def _ticks(duration_s: float, widths: float) -> list[Any]:
+    """Times of the axis in seconds; `widths` is how much wider than what is in sight it is."""
+    most = MAX_TICKS * widths
+    step = next((step for step in TICK_STEPS_S if duration_s / step <= most), 3600)
+    last = 1 - (1 - LAST_TICK) / widths
+    return [tick for tick in np.arange(0, duration_s, step) if tick / duration_s < last]
 
 
 def _sound_url(samples: NDArray[np.float32], rate: int) -> str:

@@ -35,9 +35,10 @@ def percent(share: float) -> str:
 
 
 def clock(seconds: float) -> str:
-    """Seconds as m:ss.s, the way segments are listed."""
+    """Seconds as m:ss.s, from an hour on as h:mm:ss.s, the way segments are listed."""
     tenths = round(seconds * 10)
-    return f"{tenths // 600}:{tenths // 10 % 60:02d}.{tenths % 10}"
+    minutes, rest = tenths // 600, f"{tenths // 10 % 60:02d}.{tenths % 10}"
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest}" if minutes >= 60 else f"{minutes}:{rest}"
 
 
 def duration(seconds: float) -> str:

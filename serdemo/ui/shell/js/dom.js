@@ -23,11 +23,14 @@ export const count = (number) => number.toLocaleString("en");
 export const plural = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
 export const percent = (share) => `${Math.round(100 * share)}%`;
 
-/* Seconds as m:ss.s. */
+/* Seconds as m:ss.s, from an hour on as h:mm:ss.s. */
 export const clock = (seconds) => {
   const tenths = Math.floor(10 * seconds + 1e-6);
   const whole = String(Math.floor(tenths / 10) % 60).padStart(2, "0");
-  return `${Math.floor(tenths / 600)}:${whole}.${tenths % 10}`;
+  const minutes = Math.floor(tenths / 600);
+  const hours = minutes >= 60 ? `${Math.floor(minutes / 60)}:` : "";
+  const shown = hours ? String(minutes % 60).padStart(2, "0") : minutes;
+  return `${hours}${shown}:${whole}.${tenths % 10}`;
 };
 
 export const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
