@@ -218,14 +218,18 @@ def _of_each(
     predictor: Predictor, recordings: Sequence[tuple[str, Path]], output: Output
 ) -> Iterator[Answer]:
     """Answers in order, with progress on stderr."""
-    from serdemo.cli.views.console import progress
+    from serdemo.cli.views.console import progress, seconds_progress
 
+    paths = [path for _, path in recordings]
+    if len(paths) == 1:
+        with seconds_progress("Listening") as listening:
+            (prediction,) = predictor.predict_many(paths, listening)
+        yield _answer(recordings[0][0], prediction)
+        return
     # A line for each answer is progress enough.
-    hidden = output.form == "text" and len(recordings) > 1
-    with progress("Listening", len(recordings), hidden=hidden) as advance:
-        predictions = predictor.predict_many([path for _, path in recordings])
-        for number, (name, _) in enumerate(recordings):
-            yield _answer(name, next(predictions))
+    with progress("Listening", len(paths), hidden=output.form == "text") as advance:
+        for number, prediction in enumerate(predictor.predict_many(paths)):
+            yield _answer(recordings[number][0], prediction)
             advance(number + 1)
 
 

@@ -37,24 +37,25 @@ class Cue:
     settings: str = ""
 
 
-def read_subtitles(path: Path) -> list[Cue]:
-    """Cues of an SRT or VTT file, by their start.
+def read_subtitles(path: Path, *, name: str = "") -> list[Cue]:
+    """Cues of an SRT or VTT file, by their start; `name` is its name in messages.
 
     Read as meant: byte order marks, code page 1252, any line ends, hours beyond 99, a missing blank
     line or number, WebVTT's settings and its NOTE, STYLE and REGION blocks. Raises SerdemoError,
     with the line, for times that cannot be read or end before they begin.
     """
     text, _ = read_text(path)
+    name = name or path.name
     lines = re.split(r"\r\n|\r|\n", text)
     is_vtt = lines[0].startswith("WEBVTT")
-    cues = sorted(_cues(path.name, lines, is_vtt), key=lambda cue: cue.start_s)
+    cues = sorted(_cues(name, lines, is_vtt), key=lambda cue: cue.start_s)
     if not cues:
         raise SerdemoError(
-            f"{path.name} holds no cue with times such as 00:00:01,000 {ARROW} 00:00:02,500: give"
+            f"{name} holds no cue with times such as 00:00:01,000 {ARROW} 00:00:02,500: give"
             " subtitles as SRT or WebVTT."
         )
     if len(cues) > MAX_CUES:
-        raise SerdemoError(f"{path.name} holds {len(cues)} cues, more than {MAX_CUES}: split it.")
+        raise SerdemoError(f"{name} holds {len(cues)} cues, more than {MAX_CUES}: split it.")
     return cues
 
 

@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import partial
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, TypeVar
 
 import gradio as gr
 
 from serdemo.audio import waveform
-from serdemo.schema.errors import SerdemoError
+from serdemo.inference.subtitles import SUBTITLE_SUFFIXES, Cue, read_subtitles
+from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.ui.recognise import view
+from serdemo.ui.recognise.background import Progress, StoppedError, followed
+from serdemo.ui.recognise.timeline import Drawing, Outline
 from serdemo.ui.shell.examples import EXAMPLES, example
+from serdemo.ui.shell.html import clock
 from serdemo.ui.shell.session import TrackedRequest, WarmPredictor
 from serdemo.ui.shell.uploads import FAULT, Recording, check_size
 
 if TYPE_CHECKING:
+    from serdemo.inference.cue_scores import ScoredCue
     from serdemo.inference.predictor import Predictor
     from serdemo.schema.types import Prediction
+
+Result = TypeVar("Result")
 log = logging.getLogger(__name__)
 
 
@@ -48,6 +56,7 @@ def recognise(
     A file that cannot be answered gets a toast and its sentence. Ends after the current file when
     `run` is stopped, and without a result when it is replaced.
     """
+    recordings = with_subtitles(recordings)
     done: list[view.Answer] = []
     total = len(recordings)
     box = None
@@ -63,10 +72,15 @@ def recognise(
         for recording in recordings[len(done) :]:
             if run.stopped:
                 break
+            left_s = 0.0
             if done:
                 left_s = (time.monotonic() - started) / len(done) * (total - len(done))
                 yield view.waiting_page(_progress(recordings, len(done), left_s), len(done), total)
-            done.append(answer(predictor, recording))
+            text = _progress(recordings, len(done), left_s)
+            try:
+                done.append((yield from _followed(predictor, recording, run, text)))
+            except StoppedError:
+                break
         if run.replaced:
             return
         refusals = [item.refusal for item in done if item.refusal]
@@ -75,7 +89,8 @@ def recognise(
             refusals = [f"{n_refused} could not be answered: the table says why."]
         for sentence in refusals:
             gr.Warning(sentence)
-        note = f"Stopped after {len(done)} of {total} files." if len(done) < total else ""
+        files = "file" if total == 1 else "files"
+        note = f"Stopped after {len(done)} of {total} {files}." if len(done) < total else ""
         yield view.answers_page(done, note, box) if done else view.refusal_page(note)
     except SerdemoError as error:
         yield view.refusal_page(str(error))
@@ -85,12 +100,120 @@ def recognise(
     finally:
         run.end()
         for recording in recordings:
-            _forget(recording)
+            recording.forget()
+
+
+def with_subtitles(recordings: Sequence[Recording]) -> list[Recording]:
+    """The recordings, each with the subtitle file of its name, or the only one with the only file.
+
+    Subtitles without a recording become a refusal.
+    """
+    files = [r for r in recordings if PurePath(r.name).suffix.lower() in SUBTITLE_SUFFIXES]
+    sounds = [r for r in recordings if r not in files]
+    paired: list[Recording] = []
+    for sound in sounds:
+        stem = PurePath(sound.name).stem.casefold()
+        named = [file for file in files if PurePath(file.name).stem.casefold().startswith(stem)]
+        if len(sounds) == len(files) == 1:
+            named = files
+        paired.append(replace(sound, subtitles=named[0]) if named else sound)
+        files = [file for file in files if file not in named[:1]]
+    lonely = "{} belongs to no recording here: drop it together with the one of its name."
+    for file in files:
+        file.forget()
+        paired.append(Recording(None, file.name, refusal=lonely.format(file.name)))
+    return paired
 
 
 def answer(predictor: Predictor, recording: Recording) -> view.Answer:
-    """Decode, delete and answer one recording; a refusal is an answer too."""
+    """Decode, delete and answer one short recording; a refusal is an answer too."""
     return _answered(_decoded(recording), predictor.predict)
+
+
+def _followed(
+    predictor: Predictor, recording: Recording, run: TrackedRequest, text: str
+) -> Generator[str, None, view.Answer]:
+    """Decode, answer and delete one recording, yielding pages with `text` while a long one takes its
+    time. A refusal is an answer too. Raises StoppedError."""
+    from serdemo.inference.predictor import LONG_S
+
+    path = recording.path
+    if path is None or (recording.keep and recording.subtitles is None):
+        return answer(predictor, recording)
+    try:
+        if not recording.unlimited:
+            check_size(path, recording.name)
+        with waveform.open_recording(path, name=recording.name) as opened:
+            if clip := opened.head(LONG_S):
+                found = view.Answer(recording.name, clip, origin=recording.origin)
+            else:
+                work = partial(_answer_long, predictor, opened)
+                found = yield from _pages(followed(work, run), text)
+        if recording.subtitles is None:
+            recording.forget()  # at once; a recording with subtitles is read twice
+        if clip:
+            found = _answered(found, predictor.predict)
+        if recording.subtitles is None or found.prediction is None:
+            return found
+        cues = _cues(recording.subtitles)
+        scoring = partial(_score_cues, predictor, path, recording.name, cues)
+        scored = yield from _pages(
+            followed(scoring, run), f"Listening to the cues of {recording.name}"
+        )
+        return replace(found, cues=tuple(scored))
+    except SerdemoError as error:
+        return view.Answer(recording.name, refusal=str(error), origin=recording.origin)
+    finally:
+        recording.forget()
+
+
+def _answer_long(
+    predictor: Predictor, opened: waveform.Recording, progress: Progress
+) -> view.Answer:
+    """Answer a recording as its pieces come, and draw it."""
+    drawing = Drawing(waveform.SAMPLE_RATE)
+    opened.pieces = drawing.passing(opened.pieces)
+    prediction = predictor.predict_recording(opened, progress)
+    sound: waveform.Clip | Outline = drawing.outline
+    if (samples := drawing.samples) is not None:
+        sound = waveform.Clip(samples, opened.name, opened.source_rate, opened.channels, 0.0)
+    return view.Answer(opened.name, sound, prediction)
+
+
+def _cues(subtitles: Recording) -> list[Cue]:
+    """The cues of an uploaded file; errors name it as the visitor does."""
+    if subtitles.path is None:
+        raise UsageError(subtitles.refusal)
+    check_size(subtitles.path, subtitles.name)
+    return read_subtitles(subtitles.path, name=subtitles.name)
+
+
+def _score_cues(
+    predictor: Predictor, path: Path, name: str, cues: Sequence[Cue], progress: Progress
+) -> list[ScoredCue]:
+    from serdemo.inference.cue_scores import score_cues
+
+    with waveform.open_recording(path, name=name) as opened:
+        total_s = opened.duration_s
+        scored, _ = score_cues(
+            predictor, opened.pieces, cues, lambda done_s: progress(done_s, total_s)
+        )
+    return scored
+
+
+def _pages(
+    work: Generator[tuple[float, float | None], None, Result], text: str
+) -> Generator[str, None, Result]:
+    """A page for each report of the work."""
+    while True:
+        try:
+            done_s, total_s = next(work)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+        of = f" of {clock(total_s)}" if total_s else ""
+        share = min(1.0, done_s / total_s) if total_s else 0.0
+        yield view.waiting_page(f"{text}: {clock(done_s)}{of}", share=share)
 
 
 def adapts(predictor: Predictor) -> bool:
@@ -109,7 +232,7 @@ def answer_same_person(
     from serdemo.inference.same_speaker import predict_same_speaker
 
     decoded = [_decoded(recording) for recording in recordings if not run.stopped]
-    clips = [answer.clip for answer in decoded if answer.clip]
+    clips = [one.clip for one in decoded if isinstance(one.clip, waveform.Clip)]
     if len(clips) < 2:
         return [_answered(answer, predictor.predict) for answer in decoded], 0.0
     found = predict_same_speaker(predictor, clips)
@@ -122,9 +245,10 @@ def _decoded(recording: Recording) -> view.Answer:
     if recording.path is None:
         return view.Answer(recording.name, refusal=recording.refusal)
     try:
-        check_size(recording.path, recording.name)
+        if not recording.unlimited:
+            check_size(recording.path, recording.name)
         clip = waveform.decode(recording.path, name=recording.name)
-        _forget(recording)
+        recording.forget()
     except SerdemoError as error:
         return view.Answer(recording.name, refusal=str(error), origin=recording.origin)
     return view.Answer(recording.name, clip, origin=recording.origin)
@@ -134,7 +258,7 @@ def _answered(
     decoded: view.Answer, predict: Callable[[waveform.Clip], Prediction | SerdemoError]
 ) -> view.Answer:
     """A decoded recording with its prediction, or the sentence why there is none."""
-    if decoded.clip is None:
+    if not isinstance(decoded.clip, waveform.Clip):
         return decoded
     try:
         prediction = predict(decoded.clip)
@@ -143,14 +267,6 @@ def _answered(
     if isinstance(prediction, SerdemoError):
         return replace(decoded, clip=None, refusal=str(prediction))
     return replace(decoded, prediction=prediction)
-
-
-def _forget(recording: Recording) -> None:
-    if recording.keep or recording.path is None:
-        return
-    recording.path.unlink(missing_ok=True)
-    with suppress(OSError):  # each upload has a folder of its own; leave none behind
-        recording.path.parent.rmdir()
 
 
 def _progress(recordings: Sequence[Recording], done: int, left_s: float) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 
 import gradio as gr
 
+from serdemo.data.corpora.corpus import AUDIO_SUFFIXES
+from serdemo.inference.subtitles import SUBTITLE_SUFFIXES
 from serdemo.ui.recognise import view
 from serdemo.ui.recognise.handlers import first_screen, recognise
 from serdemo.ui.shell import scripts
@@ -17,21 +19,29 @@ from serdemo.ui.shell.page import Page
 from serdemo.ui.shell.session import RequestTracker
 from serdemo.ui.shell.uploads import MAX_FILES, MAX_MB, Recording, uploaded
 
+ACCEPTED = ",".join(("audio/*", "video/*", *sorted(AUDIO_SUFFIXES | SUBTITLE_SUFFIXES)))
 DROP_ZONE = f"""
 <label class="sd-drop" data-max-files="{MAX_FILES}" data-max-mb="{MAX_MB}">
-  <input type="file" multiple accept="audio/*,.wav,.flac,.ogg,.opus,.mp3,.aiff,.aif,.m4a,.webm"
-    aria-label="Choose audio files" aria-describedby="sd-drop-limits">
-  <span class="sd-drop-title">Drop audio here</span>
-  <span class="sd-drop-button">Choose audio files</span>
+  <input type="file" multiple accept="{ACCEPTED}"
+    aria-label="Choose audio or video files" aria-describedby="sd-drop-limits">
+  <span class="sd-drop-title">Drop audio or video here</span>
+  <span class="sd-drop-button">Choose files</span>
   <span class="sd-drop-status" role="status"></span>
-  <small id="sd-drop-limits">Up to {MAX_FILES} files of at most {MAX_MB} MB each:
-    WAV, FLAC, OGG, MP3, AIFF and more.</small>
+  <small id="sd-drop-limits">Up to {MAX_FILES} files<span class="sd-for-visitors"> of at most {MAX_MB} MB
+    each</span>: WAV, MP3, M4A, MP4, MKV and more. With subtitles (SRT, VTT) beside a file, each line of
+    them gets an answer.</small>
 </label>"""
+LOCAL = '<span class="sd-is-local" hidden></span>'  # for the scripts and the style
 LEAD = """<p>Find out how a voice sounds: the answer, how sure it is, and where in the recording it was
 heard.</p>"""
 EXAMPLES_TITLE = "<h3>Or hear an example</h3><p>Synthetic voices, spoken by a computer.</p>"
 PRIVACY = """<p>Your recording is deleted from the server as soon as it has been read, and the answer lives
 only in this page.</p>"""
+
+
+def is_local_user(page: Page, request: gr.Request) -> bool:
+    """Whether a visitor sits at this machine, where no size is too large."""
+    return page.owner("", request) is None
 
 
 def build(page: Page) -> None:
@@ -44,6 +54,7 @@ def build(page: Page) -> None:
                 js_on_load=scripts.on_load("recognise/drop.js"),
                 elem_id="recognise-drop",
             )
+            local = plain_html("", elem_classes="sd-local")
             recorder = gr.Audio(
                 sources=["microphone"],
                 type="filepath",
@@ -65,6 +76,17 @@ def build(page: Page) -> None:
                 elem_id="recognise-result",
             )
     _wire(page, zone, recorder, buttons, result)
+
+    def on_load(request: gr.Request) -> str:
+        return LOCAL if is_local_user(page, request) else ""
+
+    page.load(
+        on_load,
+        outputs=local,
+        show_progress="hidden",
+        api_visibility="private",
+        concurrency_limit=None,
+    )
 
 
 def _wire(
@@ -96,7 +118,9 @@ def _wire(
                 f"{len(sent) - MAX_FILES} files were left out: send at most {MAX_FILES} at once."
             )
         same_person = event._data.get("same_person") is True
-        yield from start([uploaded(file) for file in sent[:MAX_FILES]], request, same_person)
+        unlimited = is_local_user(page, request)
+        recordings = [uploaded(file, unlimited) for file in sent[:MAX_FILES]]
+        yield from start(recordings, request, same_person)
 
     def on_record(path: str | None, request: gr.Request) -> Iterator[tuple[str, Any]]:
         if path is not None:

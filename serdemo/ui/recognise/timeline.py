@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from serdemo.inference.timeline import Span, spans
 from serdemo.schema.palette import style_of
 from serdemo.schema.types import Segment
+from serdemo.ui.recognise.saving import data_url
 from serdemo.ui.shell.templates import render
 
 WAVE_BARS = 150
@@ -44,13 +44,15 @@ class Outline:
         return len(self.peaks) / PEAK_RATE
 
 
-class OutlineMaker:
-    """Takes the peaks of samples at `rate` Hz that pass in pieces."""
+class Drawing:
+    """Takes from samples (n,) at `rate` Hz that pass in pieces what is drawn and played of them."""
 
     def __init__(self, rate: int) -> None:
-        self._step = rate // PEAK_RATE
+        self._rate, self._step = rate, rate // PEAK_RATE
         self._rest = np.zeros(0, np.float32)
         self._peaks: list[NDArray[np.float32]] = []
+        self._pieces: list[NDArray[np.float32]] = []
+        self._n_samples = 0
 
     def passing(self, pieces: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
         """The same pieces."""
@@ -59,8 +61,19 @@ class OutlineMaker:
             whole = len(samples) // self._step * self._step
             self._peaks.append(samples[:whole].reshape(-1, self._step).max(axis=1))
             self._rest = samples[whole:]
+            self._n_samples += len(piece)
+            self._pieces.append(piece)
+            if self._n_samples > MAX_PLAYABLE_S * self._rate:
+                self._pieces.clear()
             yield piece
 
+    @property
+    def samples(self) -> NDArray[np.float32] | None:
+        """All samples (N,); None where they are too many to be played."""
+        playable = self._n_samples <= MAX_PLAYABLE_S * self._rate
+        return np.concatenate(self._pieces) if playable and self._pieces else None
+
+    @property
     def outline(self) -> Outline:
         """The outline of all that has passed."""
         last = [self._rest.max(keepdims=True)] if len(self._rest) else []
@@ -130,8 +143,3 @@ def _sound_url(samples: NDArray[np.float32], rate: int) -> str:
     container = "MP3" if has_mp3 else "FLAC"
     soundfile.write(encoded, np.clip(samples, -1, 1), rate, format=container)
     return data_url("audio/mpeg" if has_mp3 else "audio/flac", encoded.getvalue())
-
-
-def data_url(mime: str, content: bytes) -> str:
-    """An address that holds the content itself."""
-    return f"data:{mime};base64,{base64.b64encode(content).decode()}"

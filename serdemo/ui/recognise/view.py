@@ -5,20 +5,24 @@ Sound, table and downloads are inside that piece, so that the server stores noth
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
 from serdemo.audio.waveform import SAMPLE_RATE, Clip
+from serdemo.inference import answers as documents
 from serdemo.schema import palette
 from serdemo.schema.types import Prediction
-from serdemo.ui.recognise.timeline import data_url, timeline
+from serdemo.ui.recognise.saving import Saved, saved_answer, saved_answers
+from serdemo.ui.recognise.timeline import PEAK_RATE, Outline, timeline
+from serdemo.ui.shell.html import clock
 from serdemo.ui.shell.templates import render
+
+if TYPE_CHECKING:  # the page is laid out without torch
+    from serdemo.inference.cue_scores import ScoredCue
 
 # Longer tables make a page slow; the downloads hold every row.
 MAX_TABLE_ROWS = 200
@@ -26,13 +30,25 @@ MAX_TABLE_ROWS = 200
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The outcome of one recording: a clip with its prediction, or the sentence why there is none."""
+    """The outcome of one recording: its sound, a long one's outline, with its prediction, and that of
+    each cue of its subtitles; or the sentence why there is none."""
 
     name: str
-    clip: Clip | None = None
+    clip: Clip | Outline | None = None
     prediction: Prediction | None = None
     refusal: str = ""
     origin: str = ""
+    cues: tuple[ScoredCue, ...] = ()
+
+    @property
+    def document(self) -> documents.Answer:
+        """What the downloads hold."""
+        return documents.Answer(self.name, self.prediction, self.refusal, self.cues)
+
+    @property
+    def saved(self) -> list[Saved]:
+        """The answer as files."""
+        return saved_answer(self.document) if self.prediction else []
 
     @property
     def headline(self) -> str:
@@ -47,7 +63,8 @@ class Answer:
     @property
     def facts(self) -> list[str]:
         """Name, duration and origin, as far as they are known."""
-        duration = f"{self.clip.duration_s:.1f} s" if self.clip else ""
+        seconds = self.clip.duration_s if self.clip else 0.0
+        duration = clock(seconds) if seconds >= 60 else f"{seconds:.1f} s" if seconds else ""
         return [fact for fact in (self.name, duration, self.origin) if fact]
 
     @property
@@ -67,7 +84,11 @@ class Answer:
         """Emotion over the waveform; nothing without a clip or a prediction."""
         if not (self.clip and self.prediction):
             return Markup()
-        return timeline(self.prediction.segments, self.clip.samples, SAMPLE_RATE, self.name)
+        if isinstance(self.clip, Outline):
+            samples, rate = self.clip.peaks, PEAK_RATE
+        else:
+            samples, rate = self.clip.samples, SAMPLE_RATE
+        return timeline(self.prediction.segments, samples, rate, self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,31 +120,19 @@ def answers_page(
         note=note,
         same_person=same_person,
         max_rows=MAX_TABLE_ROWS,
-        downloads=_downloads([a.prediction for a in answers if a.prediction]),
+        saved=saved_answers([a.document for a in answers]) if len(answers) > 1 else [],
     )
 
 
-def waiting_page(text: str, done: int = 0, total: int = 0) -> Markup:
-    """The same shape without an answer, while `done` of `total` files are answered."""
-    return render("recognise/waiting.html", text=text, done=done, total=total)
+def waiting_page(text: str, done: int = 0, total: int = 0, share: float | None = None) -> Markup:
+    """The same shape without an answer, while `done` of `total` files are answered, or a `share` in
+    [0, 1] of one long file."""
+    return render("recognise/waiting.html", text=text, done=done, total=total, share=share)
 
 
 def refusal_page(sentence: str) -> Markup:
     """The page where no answer is possible at all."""
     return answers_page([Answer(name="", refusal=sentence)])
-
-
-def to_csv(predictions: Sequence[Prediction]) -> str:
-    """One row per segment: file, start_s, end_s, label, confidence, one column per label."""
-    labels = list(dict.fromkeys(name for p in predictions for name in p.probabilities))
-    text = io.StringIO()
-    rows = csv.writer(text)
-    rows.writerow(["file", "start_s", "end_s", "label", "confidence", *labels])
-    for prediction in predictions:
-        for part in prediction.segments:
-            values = [prediction.file, part.start_s, part.end_s, part.label, part.confidence]
-            rows.writerow([*values, *(part.probabilities.get(name, "") for name in labels)])
-    return text.getvalue()
 
 
 def _announcement(answers: Sequence[Answer], note: str) -> str:
@@ -132,15 +141,3 @@ def _announcement(answers: Sequence[Answer], note: str) -> str:
         return f"{answers[0].name}: {answers[0].headline}"
     n_answered = sum(answer.prediction is not None for answer in answers)
     return f"{note} {n_answered} of {len(answers)} files answered.".strip()
-
-
-def _downloads(predictions: Sequence[Prediction]) -> list[dict[str, str]]:
-    """Kind and data URL of each download; the JSON is that of `serdemo predict --json`."""
-    if not predictions:
-        return []
-    document = json.dumps([p.to_json() for p in predictions], ensure_ascii=False, indent=2)
-    texts = {"CSV": ("text/csv", to_csv(predictions)), "JSON": ("application/json", document)}
-    return [
-        {"kind": kind, "url": data_url(f"{mime};charset=utf-8", text.encode())}
-        for kind, (mime, text) in texts.items()
-    ]

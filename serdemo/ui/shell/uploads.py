@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,8 @@ FAULT = "Something went wrong inside serdemo, and its log says what: try another
 class Recording:
     """A file to answer, or the sentence why it never arrived.
 
-    `path` is deleted once it is decoded, unless `keep`.
+    `path` is deleted once it is decoded, unless `keep`. `unlimited` recordings may have any size.
+    `subtitles` is the file with those of the recording.
     """
 
     path: Path | None
@@ -36,9 +38,21 @@ class Recording:
     keep: bool = False
     origin: str = ""
     refusal: str = ""
+    unlimited: bool = False
+    subtitles: Recording | None = None
+
+    def forget(self) -> None:
+        """Delete the file, and that of the subtitles."""
+        if self.subtitles:
+            self.subtitles.forget()
+        if self.keep or self.path is None:
+            return
+        self.path.unlink(missing_ok=True)
+        with suppress(OSError):  # each upload has a folder of its own; leave none behind
+            self.path.parent.rmdir()
 
 
-def uploaded(file: dict[str, Any]) -> Recording:
+def uploaded(file: dict[str, Any], unlimited: bool = False) -> Recording:
     """A file as the drop zone names it: its `name`, and its `path` if it was sent.
 
     The browser is not trusted: a path outside the upload folder counts as not sent.
@@ -49,7 +63,7 @@ def uploaded(file: dict[str, Any]) -> Recording:
     path = Path(str(file.get("path", ""))).resolve()
     if Path(get_upload_folder()).resolve() not in path.parents or not path.is_file():
         return Recording(None, name, refusal=f"{name} could not be sent: drop it once more.")
-    return Recording(path, name)
+    return Recording(path, name, unlimited=unlimited)
 
 
 def check_size(path: Path, name: str) -> None:

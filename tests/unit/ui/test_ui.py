@@ -115,7 +115,7 @@ def headlines(page: str) -> list[str]:
 
 
 def download(page: str, kind: str) -> str:
-    match = re.search(rf'download="serdemo.{kind}" href="data:[^,]*,([^"]*)"', page)
+    match = re.search(rf'download="[^"]*[.]{kind}" href="data:[^,]*,([^"]*)"', page)
     assert match, f"no {kind} download"
     return base64.b64decode(match[1]).decode()
 
