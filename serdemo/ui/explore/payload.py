@@ -19,6 +19,7 @@ from serdemo.embeddings import embedding_map, html_map
 from serdemo.embeddings.embedding_map import PROJECTIONS, EmbeddingMap
 from serdemo.schema.errors import UsageError
 from serdemo.schema.files import atomic, write_text
+from serdemo.schema.types import is_known_speaker
 from serdemo.ui.shell.visitor_store import export_path
 
 if TYPE_CHECKING:
@@ -90,7 +91,10 @@ def names(own: EmbeddingMap, kind: str) -> list[str]:
         if not isinstance(seen, list):
             return [UNKNOWN] * len(clips)
         known = {name for name in seen if isinstance(name, str)}
-        return [SEEN if name in known else NEW for name in clips.speakers]
+        unseen = {True: NEW, False: UNKNOWN}  # by whether it is known who speaks
+        return [
+            SEEN if name in known else unseen[is_known_speaker(name)] for name in clips.speakers
+        ]
     return [name or UNKNOWN for name in clips.text[kind]]
 
 

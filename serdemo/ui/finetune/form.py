@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import gradio as gr
 
 from serdemo.data import corpora
+from serdemo.data.corpora.folder_levels import LevelUnclearError
 from serdemo.runs.queue import JobQueue
 from serdemo.runs.request import TrainingRequest
+from serdemo.schema.errors import UsageError
 from serdemo.ui.finetune import option_widgets, start_models
 from serdemo.ui.finetune.new_run import build_request
 from serdemo.ui.shell import zerogpu
 
 FOLDER, ZIP = "A folder or table of clips on this computer", "A zip of a folder of clips"
 OWN_WIDGETS = ("budget_minutes", "init_from")  # options that are not among "More options"
+
+LEVEL_OPTIONS = re.compile(r"(?:(?:emotion|speaker)_level=\d+&?)+")
 
 Updates = dict[Any, Any]  # of components, as gradio takes them from a handler
 
@@ -43,6 +48,7 @@ class Form:
         self.archive = gr.File(
             label=ZIP, file_types=[".zip"], type="filepath", height=150, elem_id="finetune-zip"
         )
+        self.level = gr.Radio([], visible=False, elem_id="finetune-level")
         self.recipe = gr.Radio(
             ["supervised"],
             value="supervised",
@@ -79,7 +85,7 @@ class Form:
     def inputs(self) -> set[gr.blocks.Block]:
         """The components that a request is read from."""
         return {
-            *(self.corpora, self.folder, self.uploaded, self.recipe),
+            *(self.corpora, self.folder, self.uploaded, self.level, self.recipe),
             *(self.start, self.hub, self.time, self.options),
         }
 
@@ -98,6 +104,23 @@ class Form:
             self.archive: gr.File(label=archive),
         }
 
+    def level_choice(self, values: Mapping[Any, Any], problem: LevelUnclearError) -> gr.Radio:
+        """The question which level of a folder names the emotions or speakers, as `problem` describes.
+
+        A choice is the options of the folder, with those chosen before.
+        """
+        before = f"{chosen}&" if (chosen := values.get(self.level)) else ""
+        choices = [(text, f"{before}{problem.option}={n}") for text, n in problem.choices]
+        kind = problem.option.removesuffix("_level")
+        if kind == "speaker":
+            choices.append(("none of them", f"{before}{problem.option}=0"))
+        label = f"Which folders are named after the {kind}s?"
+        return gr.Radio(choices, value=None, label=label, visible=True)
+
+    def forget_level(self) -> gr.Radio:
+        """The question taken back, as for another folder."""
+        return gr.Radio([], value=None, visible=False)
+
     def minutes(self, values: Mapping[Any, Any]) -> float:
         """Minutes to train; of a GPU's seconds, those that are not for scoring."""
         time = float(values[self.time])
@@ -115,7 +138,7 @@ class Form:
         return build_request(
             values[self.recipe],
             values[self.corpora],
-            values[self.uploaded] or typed,
+            _with_options(values[self.uploaded] or typed, values.get(self.level)),
             start,
             self.minutes(values),
             {name: value for name, value in options.items() if name not in without},
@@ -129,6 +152,15 @@ def hidden_options(local: bool) -> tuple[str, ...]:
     from serdemo.nn.description import PATH_OPTIONS
 
     return OWN_WIDGETS if local else (*OWN_WIDGETS, *PATH_OPTIONS)
+
+
+def _with_options(folder: str, options: str | None) -> str:
+    """A folder as an item of `--corpus`, with the levels that a visitor chose."""
+    if not folder.strip() or not options:
+        return folder
+    if not LEVEL_OPTIONS.fullmatch(options):  # a page names no file by it
+        raise UsageError("Choose one of the levels that are offered.")
+    return f"{folder.strip()}{'&' if '?' in folder else '?'}{options}"
 
 
 def _time_slider(lent: bool) -> gr.Slider:

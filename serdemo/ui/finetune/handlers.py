@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 from markupsafe import Markup
 
+from serdemo.data.corpora.folder_levels import LevelUnclearError
 from serdemo.runs.job import OVER, Job, State, queue_position
 from serdemo.runs.queue import JobQueue
 from serdemo.runs.registry.entry import PREFIXES
@@ -127,8 +128,20 @@ class Handlers:
             command = new_run.command(training, new_run.free_name(training, self.jobs))
             shown += run_view.estimate_html(training, split) + run_view.command_html(command)
             yield {status: shown}
+        except LevelUnclearError as problem:
+            yield self._question(values, problem)
         except SerdemoError as problem:
             yield {status: html.refusal_html(str(problem))}
+
+    def _question(self, values: dict[Any, Any], problem: LevelUnclearError) -> Updates:
+        """What has to be chosen before the clips can be read."""
+        message = (
+            "It is not clear which folders are the people's and which the emotions': choose above."
+        )
+        return {
+            self.form.status: html.message_html(message),
+            self.form.level: self.form.level_choice(values, problem),
+        }
 
     def on_submit(self, values: dict[Any, Any], request: gr.Request) -> Iterator[Updates]:
         """Start a run as it is filled in."""
@@ -140,6 +153,8 @@ class Handlers:
             for _ in new_run.start(job, self.jobs, self.gpu_train, values[form.time]):
                 shown = self.refresh(job.name, values[form.start], token, request, choose=True)
                 yield {form.status: "", **shown}
+        except LevelUnclearError as problem:
+            yield self._question(values, problem)
         except SerdemoError as problem:
             yield {form.status: html.refusal_html(str(problem))}
 
@@ -185,15 +200,16 @@ class Handlers:
         """Unpack an uploaded zip in place of the one `before`; `path` is None where it is taken back."""
         form = self.form
         new_run.discard_upload(before, self.jobs)
+        forgotten: Updates = {form.level: form.forget_level()}
         if path is None:
-            return {form.uploaded: "", form.status: ""}
+            return {form.uploaded: "", form.status: "", **forgotten}
         try:
             owner = self.page.owner(token, request)
             folder = new_run.receive_zip(Path(path), self.jobs.uploads, owner)
         except SerdemoError as problem:
-            return {form.uploaded: "", form.status: html.refusal_html(str(problem))}
+            return {form.uploaded: "", form.status: html.refusal_html(str(problem)), **forgotten}
         message = f"Received {folder.name}. Press Check to see what is in it."
-        return {form.uploaded: str(folder), form.status: html.message_html(message)}
+        return {form.uploaded: str(folder), form.status: html.message_html(message), **forgotten}
 
     def _request(self, values: dict[Any, Any], request: gr.Request) -> TrainingRequest:
         owner = self.page.owner(values[self.page.token], request)

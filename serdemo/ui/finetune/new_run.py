@@ -79,7 +79,7 @@ def split_choice(clips: Sequence[Utterance]) -> SplitChoice:
 
 def free_name(request: TrainingRequest, jobs: JobQueue) -> str:
     """The next free name of a run, after its recipe and its corpora."""
-    corpora = "-".join(Path(name).name for name in request.corpora)
+    corpora = "-".join(Path(name.partition("?")[0]).name for name in request.corpora)
     slug = re.sub(r"[^a-z0-9]+", "-", f"{request.recipe}-{corpora}".lower()).strip("-")[:60]
     number = 1
     while jobs.path(f"{slug}-{number}").exists():

@@ -58,18 +58,20 @@ def _connect(page: Page, form: Form, panel: RunPanel, handlers: Handlers) -> Non
         [page.token, form.recipe, form.local, form.corpora, form.folder, form.archive, *refreshed],
         **quiet,
     )
-    checked = [form.status, form.hub, form.start]
+    checked = [form.status, form.level, form.hub, form.start]
     form.check.click(handlers.on_check, values, checked, concurrency_limit=2, **quiet)
     form.submit.click(
         handlers.on_submit,
         values,
-        [form.status, form.hub, *refreshed],
+        [form.status, form.level, form.hub, *refreshed],
         concurrency_limit=several,
         **quiet,
     )
     upload = [form.archive, form.uploaded, page.token]
-    form.archive.upload(handlers.on_zip, upload, [form.uploaded, form.status], **quiet)
-    form.archive.clear(handlers.on_zip, upload, [form.uploaded, form.status], **quiet)
+    received = [form.uploaded, form.status, form.level]
+    form.archive.upload(handlers.on_zip, upload, received, **quiet)
+    form.archive.clear(handlers.on_zip, upload, received, **quiet)
+    form.folder.input(form.forget_level, None, form.level, **quiet)
 
     panel.runs.change(None, js=SCROLL_TO_RUN, **quiet)
     panel.runs.input(handlers.refresh, selection, refreshed, trigger_mode="always_last", **quiet)

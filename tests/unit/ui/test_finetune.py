@@ -6,6 +6,7 @@ import re
 import shutil
 import time
 import zipfile
+from dataclasses import replace
 from inspect import isgenerator
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ import pytest
 import torch
 
 from serdemo.data import corpora
+from serdemo.data.corpora.folder_levels import LevelUnclearError
 from serdemo.data.splits import Split
 from serdemo.evaluation.comparison import BEFORE_AFTER, Comparison
 from serdemo.metrics.significance import PairedComparison, compare_to_chance
@@ -294,7 +296,53 @@ def test_a_visitor_names_no_place_on_this_machine() -> None:
     assert requests[1].options == shared
     names = [[name for _, name in option_widgets.recipe_choices(here)] for here in (True, False)]
     assert names[0] == list(recipes.RECIPES)
-    assert {*names[0]} - {*names[1]} == {"distill", "speaker_clusters"}
+    assert {*names[0]} - {*names[1]} == {"distill"}
+
+
+def test_unclear_folders_are_asked_about(tmp_path: Path) -> None:
+    for name in ("paris/anna/angry/1.wav", "rome/ben/sad/2.wav", "rome/ben/other stuff/3.wav"):
+        (tmp_path / "set" / name).parent.mkdir(parents=True)
+        (tmp_path / "set" / name).touch()
+    with gr.Blocks():
+        asks = form.Form(False)
+    given: dict[Any, Any] = {one: getattr(one, "value", None) for one in asks.inputs}
+    given |= {asks.folder: str(tmp_path / "set"), asks.time: 3}
+    with pytest.raises(LevelUnclearError) as unclear:
+        asks.request(given, JobQueue(Path("runs")), None).clips()
+    question = asks.level_choice(given, unclear.value)
+    assert question.label == "Which folders are named after the speakers?"
+    assert question.choices == [
+        ("level 1: paris, rome", "speaker_level=1"),
+        ("level 2: anna, ben", "speaker_level=2"),
+        ("none of them", "speaker_level=0"),
+    ]
+    expected: dict[str, set[str]] = {"1": {"paris", "rome"}, "2": {"anna", "ben"}, "0": {"unknown"}}
+    for level, speakers in expected.items():
+        request = asks.request(
+            given | {asks.level: f"speaker_level={level}"}, JobQueue(Path("runs")), None
+        )
+        notes: list[str] = []
+        _, clips = new_run.load_clips(request, notes.append)
+        assert {clip.speaker for clip in clips} == speakers
+        assert "1 of 3 files in set are left out" in notes[0]
+    split = request.split.split([*clips, *(replace(u, path=u.path / "b") for u in clips)])
+    shown = run_view.split_html(split, notes)
+    assert "No speaker is in two parts" not in shown and "unknown speakers" in shown
+    assert "other stuff" in shown and "one voice may be in two parts" in shown
+    with pytest.raises(UsageError, match="one of the levels"):
+        asks.request(given | {asks.level: "labels=/etc/passwd"}, JobQueue(Path("runs")), None)
+
+
+def test_of_unknown_speakers_clips_are_held_out(corpus_root: Path) -> None:
+    clips = [replace(u, speaker="unknown") for u in corpora.load(str(corpus_root))]
+    choice = new_run.split_choice(clips)
+    assert (choice.valid, choice.test) == ("0.15", "0.15")
+    split = choice.split(clips)
+    assert {part: len(own) for part, own in split.parts.items()} == {
+        "train": 18,
+        "valid": 3,
+        "test": 3,
+    }
 
 
 def test_without_a_gpu_a_head_on_the_shipped_encoder_is_preselected(
