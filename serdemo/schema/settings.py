@@ -83,6 +83,11 @@ def server_ports() -> tuple[str, str]:
     return first, os.environ.get("GRADIO_NUM_PORTS", "").strip() or "100"
 
 
+def root_path() -> str:
+    """Path below which a proxy offers the page: GRADIO_ROOT_PATH, "" for none."""
+    return os.environ.get("GRADIO_ROOT_PATH", "").strip()
+
+
 def share_wanted() -> bool:
     """Whether GRADIO_SHARE asks for a public link."""
     return os.environ.get("GRADIO_SHARE", "").lower() == "true"

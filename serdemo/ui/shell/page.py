@@ -15,6 +15,7 @@ from starlette.middleware import Middleware
 from serdemo.schema.errors import SerdemoError
 from serdemo.ui.shell import gradio_settings, scripts, session, theme
 from serdemo.ui.shell.call_errors import EXCEPTION_HANDLERS
+from serdemo.ui.shell.root_path import RootPath
 from serdemo.ui.shell.session import Visitors, WarmPredictor
 from serdemo.ui.shell.templates import render
 from serdemo.ui.shell.uploads import UploadLimit
@@ -63,7 +64,10 @@ class Page(gr.Blocks):
             "app_kwargs": {
                 "routes": [scripts.route()],
                 "exception_handlers": EXCEPTION_HANDLERS,
-                "middleware": [Middleware(UploadLimit, unlimited=self.is_local_program)],
+                "middleware": [
+                    Middleware(UploadLimit, unlimited=self.is_local_program),
+                    Middleware(RootPath),
+                ],
             },
         }
         return super().launch(*args, **{**served, **options})

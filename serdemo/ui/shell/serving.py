@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from serdemo.schema import proxies, settings
 from serdemo.ui.shell import gradio_settings
 from serdemo.ui.shell.address import Address, find_address, in_use
+from serdemo.ui.shell.root_path import normalise
 
 if TYPE_CHECKING:
     from serdemo.ui.shell.page import Page
@@ -34,6 +35,7 @@ def serve(page: Page, port: int | None = None, share: bool = False, **options: A
                 server_name=address.url_host,
                 server_port=address.port,
                 share=share,
+                root_path=normalise(settings.root_path()),
                 num_workers=0,  # of gradio's own, where uploads have no limit
                 run_history=False,
                 footer_links=["api"],

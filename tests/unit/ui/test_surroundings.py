@@ -20,6 +20,7 @@ from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.ui.shell import gradio_settings, uploads
 from serdemo.ui.shell.address import find_address
 from serdemo.ui.shell.page import Page
+from serdemo.ui.shell.root_path import normalise
 from serdemo.ui.shell.session import WarmPredictor
 
 HERE = ("127.0.0.1", 50_000)
@@ -260,3 +261,29 @@ def test_settings_of_gradio_are_as_they_were_afterwards(monkeypatch: pytest.Monk
     assert os.environ["GRADIO_DEBUG"] == "true"
     monkeypatch.setenv("GRADIO_SHARE", "True")
     assert settings.share_wanted()
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("", ""),
+        ("/", ""),
+        ("some/path/", "/some/path"),
+        ("/some/path", "/some/path"),
+        ("https://voices.example/some/path/", "https://voices.example/some/path"),
+    ],
+)
+def test_root_paths_as_people_write_them(path: str, expected: str) -> None:
+    assert normalise(path) == expected
+
+
+@pytest.mark.parametrize("prefix", ["", "/some/path", "/some/path/", "//evil.example", "/a b"])
+def test_a_proxys_prefix_is_where_the_page_is(page: Page, prefix: str) -> None:
+    headers = {"host": "voices.example", "x-forwarded-prefix": prefix}
+    with TestClient(page.app) as browser:
+        text = browser.get("/", headers=headers).text
+    root = "http://voices.example" + ("/some/path" if prefix.startswith("/some") else "")
+    assert f'"root":"{root}"' in text
+    assert 'href="manifest.json"' in text
+    assert 'rel="icon" href="data:image/svg+xml,' in text
+    assert '="/' not in text.partition("<script")[0]
