@@ -122,6 +122,23 @@ CHECKPOINT = click.option(
     callback=_resolve_checkpoint,
     help=f"A checkpoint folder, or the name of a shipped one [default: {SHIPPED}].",
 )
+
+
+def _read_label_map(
+    context: click.Context, parameter: click.Parameter, path: Path | None
+) -> dict[str, str] | None:
+    from serdemo.data.corpora.label_map import read_label_map
+
+    return None if path is None else read_label_map(path)
+
+
+LABEL_MAP = click.option(
+    "--label-map",
+    metavar="FILE",
+    type=PATH,
+    callback=_read_label_map,
+    help="Labels of a model or of a table -> ours: a JSON object, or a CSV file `label,emotion`.",
+)
 CHECKPOINT_ARGUMENT = click.argument("checkpoint", type=PATH, callback=_resolve_checkpoint)
 SPEAKERS = click.option(
     "--speakers",
