@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import softmax
+from scipy.special import expit, softmax
 
 from serdemo.audio import quality, vad, waveform
 from serdemo.audio.waveform import Clip, Recording, Samples
@@ -21,12 +21,13 @@ from serdemo.data.dataset import collate
 from serdemo.inference.aggregation import Window, aggregate
 from serdemo.inference.novelty import Novelty
 from serdemo.inference.stream import FIRST_S, HOP_S, WHOLE_S, Stream
-from serdemo.nn import checkpoint
 from serdemo.nn.checkpoint_files import bundled_checkpoint as bundled_checkpoint
-from serdemo.nn.description import Description
+from serdemo.nn.description import Description, require_own
 from serdemo.nn.device import pick_device
+from serdemo.nn.loading import load_model
 from serdemo.nn.model import Model
 from serdemo.nn.padding import length_mask
+from serdemo.nn.transformers_model import TransformersModel
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.types import Prediction
 
@@ -43,6 +44,11 @@ MAX_BATCH_S = 600.0  # of decoded sound held in memory at once, unless a single 
 
 def require_classifier(description: Description) -> Description:
     """Return the description; raise SerdemoError for a checkpoint without an emotion classifier."""
+    if description.output == "regression":
+        raise SerdemoError(
+            f"{description.name} gives values of {', '.join(description.dimensions)}, and no emotions:"
+            " choose a model with emotions for this, or show its values with predict."
+        )
     if not description.labels:
         raise SerdemoError(
             f"{description.name} embeds voices and has no emotion classifier: choose another"
@@ -86,8 +92,9 @@ class Embedder:
 
     `folder` is the checkpoint, None for the bundled one. `check_cancelled` runs before every batch
     and may raise to stop. `feature_fn(model)` returns a function from samples (N,) to cached encoder
-    frames (F, D). Safe to call from several threads; the network runs in one at a time. Raises
-    SerdemoError when the checkpoint cannot be read, UsageError for an unknown device.
+    frames (F, D). `label_map` names the labels of a model of transformers. Safe to call from several
+    threads; the network runs in one at a time. Raises SerdemoError when the checkpoint cannot be read,
+    UsageError for an unknown device.
     """
 
     def __init__(
@@ -97,22 +104,27 @@ class Embedder:
         device: str = "auto",
         check_cancelled: Callable[[], object] = lambda: None,
         feature_fn: Callable[[Model], FeatureFn] | None = None,
+        label_map: Mapping[str, str] | None = None,
     ) -> None:
         self.check_cancelled = check_cancelled
         self.folder = bundled_checkpoint() if folder is None else Path(folder)
         self.device = pick_device(device)
-        self.model, self.description = checkpoint.load(self.folder, self.device)
+        self.model, self.description = load_model(self.folder, self.device, label_map)
         self._check()
-        self.feature_fn = None if feature_fn is None else feature_fn(self.model)
+        self.feature_fn = None if feature_fn is None else feature_fn(self.own_model)
         self.labels = self.description.labels
         self.unsure_below = self.description.unsure_below
         self.novelty = Novelty.from_json(self.description.novelty)
         self.speech = vad.SpeechDetector()
-        options = self.model.options
-        # An image holds a fixed number of seconds, in training and in inference.
-        self.window_s, self.whole_s = waveform.WINDOW_S, WHOLE_S
-        if options.image:
-            self.window_s = self.whole_s = options.image_seconds
+        self.window_s, self.whole_s, self.hop_s = waveform.WINDOW_S, WHOLE_S, waveform.HOP_S
+        if isinstance(self.model, TransformersModel):
+            self.whole_s = self.model.max_s
+            self.window_s = min(self.window_s, self.whole_s)
+            # A short window costs as much as the longest one there: none overlaps.
+            self.hop_s = self.window_s if self.model.fixed_input else self.hop_s
+        elif self.model.options.image:
+            # An image holds a fixed number of seconds, in training and in inference.
+            self.window_s = self.whole_s = self.model.options.image_seconds
         self._lock = threading.Lock()
 
     def _check(self) -> None:
@@ -122,6 +134,13 @@ class Embedder:
     def name(self) -> str:
         """The checkpoint's name."""
         return self.description.name
+
+    @property
+    def own_model(self) -> Model:
+        """The network of a checkpoint of serdemo; raises SerdemoError for a model of transformers."""
+        require_own(self.description)
+        assert isinstance(self.model, Model)
+        return self.model
 
     def embed_many(self, sources: Iterable[Source]) -> Iterator[ClipOutput | SerdemoError]:
         """Model output per source, in order; the error for a source that cannot be read."""
@@ -178,7 +197,7 @@ class Embedder:
         """A stream for a recording at 16 kHz, of which every segment is kept."""
         return self.stream(
             waveform.SAMPLE_RATE,
-            hop_s=waveform.HOP_S,
+            hop_s=self.hop_s,
             first_s=self.window_s,
             keep_s=math.inf,
             segments=segments,
@@ -239,6 +258,7 @@ class Embedder:
         return Stream(
             rate,
             labels=self.labels,
+            dimensions=self.description.dimensions,
             unsure_below=self.unsure_below,
             detector=self.speech,
             hop_s=min(hop_s, self.window_s),
@@ -251,10 +271,13 @@ class Embedder:
 
     def classify(self, embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
         """Probabilities (n, C) of embeddings (n, E), with the checkpoint's temperature, which grows with
-        their novelty where that was measured."""
+        their novelty where that was measured; the values (n, D) of a regression."""
         scaled = self.logits(embeddings) / self.description.temperature
         if not self.labels:
             return scaled
+        if self.description.output == "sigmoid":
+            shares: NDArray[np.float64] = expit(scaled)
+            return shares
         if self.novelty is not None:
             scaled /= self.novelty.temperatures(embeddings)[:, None]
         probabilities: NDArray[np.float64] = softmax(scaled, axis=1)
@@ -284,7 +307,7 @@ class Embedder:
         with self._lock, torch.inference_mode():
             if self.feature_fn is None:
                 return self.model.embed(padded, lengths)
-            return self.model.pool(padded, length_mask(lengths, padded.shape[1]))
+            return self.own_model.pool(padded, length_mask(lengths, padded.shape[1]))
 
     def probabilities(self, waves: Sequence[Samples]) -> NDArray[np.float64]:
         """Probabilities (n, C) of windows of 16 kHz samples, each (N,)."""
@@ -292,13 +315,14 @@ class Embedder:
 
 
 class Predictor(Embedder):
-    """A checkpoint that recognises emotions.
+    """A checkpoint that recognises emotions, or gives the values of dimensions such as arousal.
 
     Raises SerdemoError, beside what `Embedder` raises, when the checkpoint has no classifier.
     """
 
     def _check(self) -> None:
-        require_classifier(self.description)
+        if not self.description.dimensions:
+            require_classifier(self.description)
 
     def predict(
         self,

@@ -44,11 +44,11 @@ class Stream:
     up to `whole_s` has that last window only, and its speech is not looked for. Scores do not depend
     on how the samples were cut.
 
-    `rate` is the rate of the samples in Hz, `labels` name the C probabilities of a window and
-    `unsure_below` is the confidence below which the result is unsure. Segments are kept for
-    `keep_s`, samples until `ready_windows` has seen them and no window needs them any more. Use it
-    from one thread at a time. Raises UsageError for impossible times, SerdemoError for an impossible
-    rate.
+    `rate` is the rate of the samples in Hz, `labels` name the C probabilities of a window, `dimensions`
+    the values of a regression in place of them, and `unsure_below` is the confidence below which the
+    result is unsure. Segments are kept for `keep_s`, samples until `ready_windows` has seen them and no
+    window needs them any more. Use it from one thread at a time. Raises UsageError for impossible
+    times, SerdemoError for an impossible rate.
     """
 
     def __init__(
@@ -56,6 +56,7 @@ class Stream:
         rate: int,
         *,
         labels: Sequence[str],
+        dimensions: Sequence[str] = (),
         unsure_below: float = 0.0,
         hop_s: float = HOP_S,
         first_s: float = FIRST_S,
@@ -71,6 +72,7 @@ class Stream:
                 f" for {keep_s:g} s: give positive times, with none longer than a window before it."
             )
         self.labels, self.unsure_below, self.keep_s = tuple(labels), unsure_below, keep_s
+        self.dimensions = tuple(dimensions)
         self.meter = quality.LevelMeter()
         self.finished = False
         self.received_samples = 0  # at the source rate
@@ -93,7 +95,7 @@ class Stream:
         self._n_windows = 0
         self._likeliest: tuple[float, Window] | None = None  # while no window held speech
         self._segments: list[Segment] = []
-        self._aggregator = WindowAggregator(len(self.labels))
+        self._aggregator = WindowAggregator(len(self.labels or self.dimensions))
         self._final_taken = False  # whether `ready_windows` was called after `finish`
 
     def push(self, samples: NDArray[np.generic], rate: int | None = None) -> None:
@@ -189,7 +191,8 @@ class Stream:
             label=label,
             confidence=confidence,
             unsure=not self._aggregator.has_speech or confidence < self.unsure_below,
-            probabilities=dict(zip(self.labels, whole.tolist(), strict=True)),
+            probabilities=self._named(self.labels, whole),
+            dimensions=self._named(self.dimensions, whole),
             segments=self.segments,
             warnings=tuple(warnings),
         )
@@ -252,16 +255,21 @@ class Stream:
     def _segment(self, window: Window, row: NDArray[np.float64] | None) -> Segment:
         """Segment of a window with its probabilities (C,), or None where it holds no speech."""
         label, confidence = (NO_SPEECH, 0.0) if row is None else self._best(row)
-        uniform = [1 / len(self.labels)] * len(self.labels) if self.labels else []
-        probabilities = uniform if row is None else row.tolist()
+        uniform = np.full(len(self.labels), 1 / max(1, len(self.labels)))
         return Segment(
             start_s=round(window.start / SAMPLE_RATE, 3),
             end_s=round(window.stop / SAMPLE_RATE, 3),
             label=label,
             confidence=confidence,
-            probabilities=dict(zip(self.labels, probabilities, strict=True)),
+            probabilities=self._named(self.labels, uniform if row is None else row),
+            dimensions={} if row is None else self._named(self.dimensions, row),
             speech_ratio=round(window.speech_ratio, 3),
         )
+
+    @staticmethod
+    def _named(names: Sequence[str], row: NDArray[np.float64]) -> dict[str, float]:
+        """The values of a row by their names, none where the row is named otherwise."""
+        return dict(zip(names, row.tolist(), strict=True)) if names else {}
 
     def _best(self, row: NDArray[np.float64]) -> tuple[str, float]:
         """The most probable label and its probability; "" and 0 for a model without labels."""

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from serdemo.nn import encoders
 from serdemo.nn.checkpoint_files import DESCRIPTION, is_weights, read_tensors
-from serdemo.nn.description import Description, read_description
+from serdemo.nn.description import Description, read_description, require_own
 from serdemo.nn.model import HeadOptions, Model
 from serdemo.nn.weights import Bits, read_weights, write_weights
 from serdemo.schema.errors import SerdemoError, UsageError
@@ -94,10 +94,12 @@ def constants(model: Model) -> dict[str, Tensor]:
 def load(folder: Path | str, device: str | torch.device = "cpu") -> tuple[Model, Description]:
     """Load a checkpoint in float32 and evaluation mode.
 
-    Raises SerdemoError for a missing or damaged file, or weights that do not fit the description.
+    Raises SerdemoError for a missing or damaged file, weights that do not fit the description, and a
+    model of transformers, which `load_model` loads.
     """
     folder = Path(folder).resolve()
     description = read_description(folder)
+    require_own(description)
     model = build(description, folder.name)
     state = {**constants(model), **current_names(read_weights(folder))}
     expected = model.state_dict()

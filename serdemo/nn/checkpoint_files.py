@@ -123,6 +123,18 @@ def count_parameters(folder: Path) -> int:
     )
 
 
+def tensor_types(folder: Path) -> dict[str, str]:
+    """Type of each tensor of a checkpoint as safetensors names it (F16, I8), from the headers of its files.
+
+    Raises SerdemoError as `count_parameters`.
+    """
+    types: dict[str, str] = {}
+    for path in tensor_files(folder):
+        with _open_safetensors(path) as file:
+            types |= {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
+    return types
+
+
 @contextmanager
 def _open_safetensors(path: Path) -> Iterator[Any]:
     try:

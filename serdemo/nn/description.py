@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from serdemo.audio.waveform import SAMPLE_RATE
+from serdemo.nn import transformers_files
 from serdemo.nn.checkpoint_files import DESCRIPTION as DESCRIPTION
 from serdemo.nn.checkpoint_files import WEIGHTS as WEIGHTS
 from serdemo.nn.checkpoint_files import has_weights
+from serdemo.nn.transformers_files import is_transformers
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.files import read_json, recovered_path, write_json
 from serdemo.schema.renamed_options import current_options
 
 Output = Literal["softmax", "sigmoid", "regression"]
-OUTPUTS: tuple[Output, ...] = get_args(Output)
+TRANSFORMERS = "transformers"  # in place of a recipe, for a model of transformers
 FORMAT = 2
 FORMATS = (1, FORMAT)  # readable ones
 MAX_LABELS = 1000
@@ -40,7 +43,7 @@ class Description:
       fingerprint of the split.
     - `metrics`: rates as fractions, each with its protocol.
     - `output`: what the logits are: "softmax" of one emotion, "sigmoid" of labels that are independent
-      of each other, or "regression", values of dimensions such as arousal, named by `labels`.
+      of each other, or "regression", values of the `dimensions`, such as arousal, of a model without labels.
     """
 
     labels: tuple[str, ...]
@@ -64,14 +67,21 @@ class Description:
     code_version: str = ""
     sample_rate: int = SAMPLE_RATE
     output: Output = "softmax"
+    dimensions: tuple[str, ...] = ()
     format: int = FORMAT
 
     def to_json(self) -> dict[str, Any]:
-        """The entries of `model.json`; `output` only where it is not the usual one, which older versions refuse."""
+        """The entries of `model.json`, `output` only where older versions could not read it anyway."""
         values = asdict(self)
+        del values["dimensions"]
         if self.output == "softmax":
             del values["output"]
         return values
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether it is that of a model of transformers, whose training speakers are unknown."""
+        return self.recipe == TRANSFORMERS
 
     @classmethod
     def from_json(cls, values: Any, name: str) -> Description:
@@ -117,8 +127,8 @@ def _find_fault(values: dict[str, Any]) -> str | None:
         return f"its labels must be different words, {MAX_LABELS} at most"
     if not 1e-3 <= values.get("temperature", 1.0) <= 1e3:
         return "its temperature must be 0.001 to 1000"
-    if values.get("output", "softmax") not in OUTPUTS:
-        return f"its output must be one of {', '.join(OUTPUTS)}"
+    if values.get("output", "softmax") not in ("softmax", "sigmoid") or "dimensions" in values:
+        return "its output must be softmax or sigmoid"
     if not 0 <= values.get("unsure_below", 0.0) <= 1:
         return "its unsure_below must be 0 to 1"
     if not all(isinstance(x, float) and abs(x) < 1e4 for x in values.get("neutral", [])):
@@ -206,14 +216,45 @@ def _strip_folder(value: str) -> str:
     return path.name if path.exists() else value
 
 
-def read_description(folder: Path) -> Description:
-    """Read a folder's description; raises SerdemoError when a file is missing or it is invalid."""
-    name, folder = folder.resolve().name, recovered_path(folder)
-    if not folder.exists():
+def read_description(folder: Path, label_map: Mapping[str, str] | None = None) -> Description:
+    """Read a folder's description; raises SerdemoError when a file is missing or it is invalid.
+
+    That of a model of transformers follows from its configuration and from `label_map`, see
+    `transformers_files.read`; its speakers, temperature and threshold are unknown.
+    """
+    name, path = folder.resolve().name, recovered_path(folder)
+    if not path.exists():
         raise SerdemoError(f"There is no checkpoint {name}: the folder does not exist.")
+    if not (path / DESCRIPTION).is_file() and is_transformers(path):
+        return _describe(transformers_files.read(folder, label_map))
+    folder = path
     if not (folder / DESCRIPTION).is_file() or not has_weights(folder):
         raise SerdemoError(f"{name} is not a checkpoint: it needs {WEIGHTS} and {DESCRIPTION}.")
     return Description.from_json(read_json(folder / DESCRIPTION), name)
+
+
+def require_own(description: Description) -> None:
+    """Raise SerdemoError for a model of transformers, where a checkpoint of serdemo is needed."""
+    if description.is_foreign:
+        raise SerdemoError(
+            f"{description.name} is a model of transformers, which answers and embeds as it is: to train,"
+            " to get used to a voice, to calibrate and to quantise takes a checkpoint of serdemo."
+        )
+
+
+def _describe(classifier: transformers_files.Classifier) -> Description:
+    regression = classifier.output == "regression"
+    return Description(
+        labels=() if regression else classifier.labels,
+        encoder=classifier.architecture,
+        encoder_options={},
+        head_options={},
+        name=classifier.name,
+        recipe=TRANSFORMERS,
+        options={"labels": classifier.sources},
+        output=classifier.output,
+        dimensions=classifier.labels if regression else (),
+    )
 
 
 def write_description(folder: Path, description: Description) -> None:

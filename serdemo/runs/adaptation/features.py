@@ -97,7 +97,7 @@ def extract_features(
 
 def head_of(predictor: Predictor) -> Head:
     """The last layer of a model, with its temperature."""
-    _, last = _layers(predictor.model.classifier)
+    _, last = _layers(predictor.own_model.classifier)
     weight, bias = (p.detach().cpu().double().numpy() for p in (last.weight, last.bias))
     return Head(weight, bias, predictor.description.temperature)
 
@@ -180,7 +180,7 @@ def save(
 
 def _hidden(predictor: Predictor, embeddings: NDArray[np.float32]) -> Floats:
     """Input (n, H) of the last linear layer for embeddings (n, E)."""
-    first_layers, _ = _layers(predictor.model.classifier)
+    first_layers, _ = _layers(predictor.own_model.classifier)
     with torch.inference_mode():
         rows = torch.from_numpy(embeddings).to(predictor.device)
         hidden: Floats = first_layers(functional.silu(rows)).cpu().double().numpy()
