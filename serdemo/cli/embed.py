@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from serdemo.cli.options import (
     CORPUS,
     DEVICE,
     JSON,
+    LABEL_MAP,
     PATH,
     ROOT,
     SOURCE,
@@ -40,6 +41,7 @@ MAX_NAMED = 5  # unreadable clips that are named
 @ROOT
 @click.option("--out", required=True, type=PATH, help="The Parquet file to write.")
 @SOURCE
+@LABEL_MAP
 @DEVICE
 def embed(
     checkpoint: Path,
@@ -47,12 +49,14 @@ def embed(
     root: Path | None,
     out: Path,
     source: str | None,
+    label_map: dict[str, str] | None,
     device: str,
     **values: Any,
 ) -> None:
     """Embed every clip of a corpus with a CHECKPOINT, into a table with a row for each clip.
 
-    CHECKPOINT is a folder, the name of a shipped one, or a pretrained encoder that is not fine-tuned:
+    CHECKPOINT is a folder (also of a model of transformers), OWNER/NAME on the hub, the name of a shipped
+    one, or a pretrained encoder that is not fine-tuned:
     wavlm, hubert, wav2vec2, whisper or xvector, read from --source.
     """
     from serdemo.cli.views.console import progress
@@ -64,11 +68,16 @@ def embed(
         raise UsageError(f"--out {out} must name a file in an existing folder.")
     options = CacheOptions.from_json(given_options(values))
     where = data_root(root)
-    folder = embedder(checkpoint, source, options.folder)
+    folder = embedder(checkpoint, source, options.folder, label_map)
     utterances = corpora.load_many(corpus, where, note=tell)
     base = common_folder(utterances, where)
     with progress("Embedding", len(utterances)) as advance:
-        result = embed_clips(folder, utterances, base, options, device=device, progress=advance)
+        result = embed_clips(
+            *(folder, utterances, base, options),
+            device=device,
+            progress=advance,
+            label_map=label_map,
+        )
     table.write(out, result.table)
     for sentence in result.errors[:MAX_NAMED]:
         click.echo(f"Left out: {sentence}", err=True)
@@ -77,11 +86,13 @@ def embed(
     click.echo(f"{out}: {counts}; paths are relative to {base}.", err=True)
 
 
-def embedder(path: Path, source: str | None, cache: Path) -> Path:
+def embedder(
+    path: Path, source: str | None, cache: Path, label_map: Mapping[str, str] | None = None
+) -> Path:
     """Checkpoint folder of a folder, a shipped checkpoint's name, or a pretrained encoder's kind."""
     if source is None:
         with suppress(SerdemoError):  # it may be an encoder
-            return checkpoint_folder(path)
+            return checkpoint_folder(path, label_map)
     from serdemo.nn.encoders.options import PRETRAINED
 
     if str(path) in PRETRAINED and not path.exists():
@@ -91,7 +102,7 @@ def embedder(path: Path, source: str | None, cache: Path) -> Path:
     if source is not None:
         names = ", ".join(PRETRAINED)
         raise UsageError(f"--source is for a pretrained encoder ({names}), not for {path}.")
-    return checkpoint_folder(path)  # raises with the reason
+    return checkpoint_folder(path, label_map)  # raises with the reason
 
 
 embed.params += option_flags((CacheOptions,))

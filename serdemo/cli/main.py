@@ -27,6 +27,7 @@ from serdemo.cli.options import (
     CORPUS,
     DEVICE,
     JSON,
+    LABEL_MAP,
     PATH,
     ROOT,
     SPEAKERS,
@@ -79,6 +80,7 @@ def corpora(root: Path | None, as_json: bool) -> None:
 
 @click.command()
 @CHECKPOINT_ARGUMENT
+@LABEL_MAP
 @CORPUS
 @ROOT
 @SPEAKERS
@@ -97,6 +99,7 @@ def corpora(root: Path | None, as_json: bool) -> None:
 def evaluate(
     command: str,
     checkpoint: Path,
+    label_map: dict[str, str] | None,
     corpus: str,
     root: Path | None,
     speakers: str,
@@ -113,7 +116,7 @@ def evaluate(
     from serdemo.inference.predictor import Predictor
 
     utterances = known.load_many(corpus, data_root(root), note=tell)
-    predictor = Predictor(checkpoint, device=device)
+    predictor = Predictor(checkpoint, device=device, label_map=label_map)
     chosen = scoring.select_test_clips(utterances, speakers, predictor.description)
     with progress("Scoring", len(chosen), hidden=as_json) as advance:
         report = scoring.evaluate(predictor, corpus, chosen, advance, adapt or 0)

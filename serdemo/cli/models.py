@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from serdemo.cli.exits import tell
-from serdemo.cli.options import CORPUS, DEVICE, JSON, PATH, ROOT, SPEAKERS, print_json
+from serdemo.cli.options import CORPUS, DEVICE, JSON, LABEL_MAP, PATH, ROOT, SPEAKERS, print_json
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.settings import data_root
 
@@ -84,6 +84,7 @@ def show(name: str, runs: Path | None, as_json: bool) -> None:
     type=click.IntRange(min=0),
     help="Number of clips, balanced over speakers and emotions [default: all].",
 )
+@LABEL_MAP
 @RUNS
 @DEVICE
 @JSON
@@ -95,6 +96,7 @@ def compare(
     root: Path | None,
     speakers: str,
     most: int,
+    label_map: dict[str, str] | None,
     runs: Path | None,
     device: str,
     as_json: bool,
@@ -115,7 +117,9 @@ def compare(
         from serdemo.data import corpora
 
         utterances = corpora.load_many(corpus, data_root(root), note=tell)
-    model_a, model_b = (Predictor(entry.folder, device=device) for entry in (first, second))
+    model_a, model_b = (
+        Predictor(entry.folder, device=device, label_map=label_map) for entry in (first, second)
+    )
     if corpus:
         with progress("Scoring", 2 * len(utterances), hidden=as_json) as advance:
             comparisons = comparison.compare(
@@ -152,20 +156,29 @@ def export(name: str, archive: Path, force: bool, runs: Path | None) -> None:
 
 
 @models.command("import")
-@click.argument("archive", metavar="FILE.zip", type=PATH)
+@click.argument("source", metavar="SOURCE", type=PATH)
 @AS
+@LABEL_MAP
 @FORCE
 @RUNS
-def import_(archive: Path, title: str | None, force: bool, runs: Path | None) -> None:
-    """Import a model that `export` wrote, after checking it."""
-    from serdemo.runs.registry.archive import unpack
+def import_(
+    source: Path,
+    title: str | None,
+    label_map: dict[str, str] | None,
+    force: bool,
+    runs: Path | None,
+) -> None:
+    """Import the model of SOURCE, after checking it: a zip that `export` wrote, or a folder, such as one of
+    transformers."""
+    from serdemo.runs.registry.archive import copy, unpack
     from serdemo.runs.registry.store import slugify
 
-    if not archive.is_file():
-        raise SerdemoError(f"There is no file {archive}.")
+    if not source.exists():
+        raise SerdemoError(f"There is no file or folder {source}.")
+    take = copy if source.is_dir() else unpack
     store = _store(runs)
-    name = slugify(archive.stem) if title is None else title
-    entry = store.add(name, lambda folder: unpack(archive, folder), force=force)
+    name = slugify(source.resolve().stem) if title is None else title
+    entry = store.add(name, lambda folder: take(source, folder, label_map=label_map), force=force)
     _echo_added(entry)
 
 
@@ -248,10 +261,16 @@ def push(name: str, repo: str, public: bool, force: bool, runs: Path | None) -> 
 @click.argument("repo")
 @click.option("--revision", help="A commit, tag or branch [default: the newest].")
 @AS
+@LABEL_MAP
 @FORCE
 @RUNS
 def pull(
-    repo: str, revision: str | None, title: str | None, force: bool, runs: Path | None
+    repo: str,
+    revision: str | None,
+    title: str | None,
+    label_map: dict[str, str] | None,
+    force: bool,
+    runs: Path | None,
 ) -> None:
     """Download the model REPO (OWNER/NAME) of the Hugging Face hub, after checking it."""
     from serdemo.runs.registry import hub
@@ -260,9 +279,11 @@ def pull(
     commits: list[str] = []
     name = slugify(repo.rpartition("/")[2]) if title is None else title
     store = _store(runs)
-    entry = store.add(
-        name, lambda folder: commits.append(hub.pull(repo, folder, revision)), force=force
-    )
+
+    def fill(folder: Path) -> None:
+        commits.append(hub.pull(repo, folder, revision, label_map=label_map))
+
+    entry = store.add(name, fill, force=force)
     click.echo(f"{repo} at commit {commits[0]}.", err=True)
     _echo_added(entry)
 

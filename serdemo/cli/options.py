@@ -97,20 +97,31 @@ def CORPUS(command: F) -> F:  # noqa: N802 (used like the other flags)
     return command
 
 
-def checkpoint_folder(path: Path) -> Path:
-    """A checkpoint folder, or the shipped checkpoint of that name.
+def checkpoint_folder(path: Path, label_map: Mapping[str, str] | None = None) -> Path:
+    """A folder, that of the shipped checkpoint of a name, or that of OWNER/NAME on the hub.
 
-    Raises SerdemoError when there is neither.
+    A model of the hub is downloaded into the registry once, with the `label_map` that it may need.
+    Raises SerdemoError when there is none of these.
     """
     from serdemo.nn.checkpoint_files import bundled_checkpoint
 
-    return path if os.path.exists(path) else bundled_checkpoint(str(path))
+    if os.path.exists(path):
+        return path
+    if len(path.parts) == 2 and not path.is_absolute():
+        from serdemo.runs.registry import hub
+        from serdemo.runs.registry.store import default_registry
+
+        folder = hub.resolve_checkpoint(path.as_posix(), default_registry(), label_map)
+        if folder.exists():
+            return folder
+    return bundled_checkpoint(str(path))
 
 
 def _resolve_checkpoint(
     context: click.Context, parameter: click.Parameter, path: Path | None
 ) -> Path | None:
-    return None if path is None else checkpoint_folder(path)
+    label_map = context.params.get("label_map")
+    return None if path is None else checkpoint_folder(path, label_map)
 
 
 SOURCE = click.option(
@@ -120,7 +131,8 @@ CHECKPOINT = click.option(
     "--checkpoint",
     type=PATH,
     callback=_resolve_checkpoint,
-    help=f"A checkpoint folder, or the name of a shipped one [default: {SHIPPED}].",
+    help="A checkpoint or a model of transformers: its folder, OWNER/NAME on the hub, or the name of a"
+    f" shipped one [default: {SHIPPED}].",
 )
 
 
@@ -136,6 +148,7 @@ LABEL_MAP = click.option(
     "--label-map",
     metavar="FILE",
     type=PATH,
+    is_eager=True,  # read before the checkpoint, which may be downloaded with it
     callback=_read_label_map,
     help="Labels of a model or of a table -> ours: a JSON object, or a CSV file `label,emotion`.",
 )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from serdemo.cli.exits import fail, tell
-from serdemo.cli.options import CHECKPOINT, DEVICE, JSON, PATH
+from serdemo.cli.options import CHECKPOINT, DEVICE, JSON, LABEL_MAP, PATH
 from serdemo.inference import answers as documents
 from serdemo.inference.answers import FORMATS, SUFFIXES, TIMELINES, Answer
 from serdemo.schema.errors import SerdemoError, UsageError
@@ -58,6 +58,7 @@ if TYPE_CHECKING:  # help need not wait for torch
     help="All recordings are of one person, to whose voice the model gets used.",
 )
 @CHECKPOINT
+@LABEL_MAP
 @DEVICE
 @JSON
 def predict(
@@ -69,6 +70,7 @@ def predict(
     subtitles: Path | None,
     same_speaker: bool,
     checkpoint: Path | None,
+    label_map: dict[str, str] | None,
     device: str,
     as_json: bool,
 ) -> None:
@@ -85,7 +87,7 @@ def predict(
         raise UsageError("--subtitles belongs to one recording: name that one alone.")
     if segments and output.form not in ("csv", "parquet"):
         raise UsageError("--segments is for CSV and Parquet; the other formats hold them anyway.")
-    predictor = Predictor(checkpoint, device=device)
+    predictor = Predictor(checkpoint, device=device, label_map=label_map)
     if subtitles is not None:
         answering = _with_subtitles(predictor, recordings[0], subtitles)
     elif same_speaker:

@@ -7,7 +7,7 @@ when it is needed.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,8 @@ from serdemo.embeddings.table import Table
 from serdemo.nn.checkpoint_files import DESCRIPTION, weight_files
 from serdemo.nn.description import read_description
 from serdemo.nn.provenance import are_unseen, seen_speakers
+from serdemo.nn.transformers_files import FILES as TRANSFORMERS_FILES
+from serdemo.nn.transformers_files import is_transformers
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.files import make_folder, read_json, recovered_path, write_json
 from serdemo.schema.types import Utterance
@@ -46,13 +48,16 @@ def embed(
     *,
     device: str = "auto",
     progress: Callable[[int], None] = lambda done: None,
+    label_map: Mapping[str, str] | None = None,
 ) -> Embedded:
     """Embed clips with the checkpoint in `folder`; the table's paths are relative to `base`.
 
-    `progress` receives the number of clips done. Each clip is cached at once. Raises SerdemoError
+    `progress` receives the number of clips done; `label_map` names the labels of a model of
+    transformers. Of a regression the embeddings are taken alone. Each clip is cached at once. Raises SerdemoError
     when the checkpoint or none of the clips can be read.
     """
-    fingerprint = checkpoint_digest(folder)
+    description = read_description(folder, label_map)
+    fingerprint = checkpoint_digest(folder, label_map)
     cache = ArrayCache(options.folder / f"embed-{fingerprint[:16]}", options.cache_gb)
     keyed_clips, errors = _content_digests(utterances, options.folder / DIGESTS_FILE)
     missing = {key: clip.path for clip, key in keyed_clips if key not in cache}
@@ -61,13 +66,15 @@ def embed(
     if missing:
         from serdemo.inference.predictor import Embedder
 
-        outputs = Embedder(folder, device=device).embed_many(missing.values())
+        embedder = Embedder(folder, device=device, label_map=label_map)
+        outputs = embedder.embed_many(missing.values())
         for done, (key, output) in enumerate(zip(missing, outputs, strict=True), start=1):
             progress(n_cached + done)
             if isinstance(output, SerdemoError):
                 errors.append(str(output))
                 continue
-            values = np.concatenate([output.embedding, output.probabilities]).astype(np.float32)
+            shares = output.probabilities[: len(description.labels)]  # none of a regression
+            values = np.concatenate([output.embedding, shares]).astype(np.float32)
             fresh[key] = _join_halves(cache.put(key, _split_halves(values)))
     rows = [
         (clip, fresh[key] if key in fresh else _join_halves(cache.get(key)))
@@ -78,7 +85,6 @@ def embed(
         raise SerdemoError(
             f"None of the {len(utterances)} clips could be read; the first: {errors[0]}"
         )
-    description = read_description(folder)
     seen, speakers = seen_speakers(description), {clip.speaker_key for clip, _ in rows}
     about: dict[str, object] = {
         "checkpoint": description.name,
@@ -90,9 +96,17 @@ def embed(
     return Embedded(table, len(rows) - len(fresh), tuple(errors))
 
 
-def checkpoint_digest(folder: Path) -> str:
-    """Digest of a checkpoint's content, stored in tables; raises SerdemoError when it is none."""
-    files = [*weight_files(folder), recovered_path(folder) / DESCRIPTION]
+def checkpoint_digest(folder: Path, label_map: Mapping[str, str] | None = None) -> str:
+    """Digest of a checkpoint's content, stored in tables; raises SerdemoError when it is none.
+
+    That of a model of transformers depends on the `label_map` that it is used with, too.
+    """
+    path = recovered_path(folder)
+    files = [*weight_files(folder), path / DESCRIPTION]
+    if not files[-1].is_file() and is_transformers(folder):
+        beside = [path / name for name in TRANSFORMERS_FILES]
+        entries = [f"{label}: {ours}" for label, ours in sorted((label_map or {}).items())]
+        return digest(PROCEDURE, *entries, *files[:-1], *filter(Path.is_file, beside))
     if not all(file.is_file() for file in files):
         read_description(folder)  # raises with the reason
     return digest(PROCEDURE, *files)

@@ -12,7 +12,7 @@ import numpy as np
 from serdemo.audio import waveform
 from serdemo.evaluation.predictions import predict_dataset
 from serdemo.evaluation.scoring import select_test_clips
-from serdemo.inference.predictor import Predictor
+from serdemo.inference.predictor import Predictor, require_classifier
 from serdemo.metrics.classification import class_of
 from serdemo.metrics.significance import PairedComparison, paired_bootstrap
 from serdemo.nn.description import Description
@@ -38,7 +38,8 @@ class ClipComparison:
     @property
     def agree(self) -> bool:
         """Whether both give the same label to the speech in it."""
-        return bool(self.a and self.b and self.a.has_speech and self.a.label == self.b.label)
+        a, b = self.a, self.b
+        return bool(a and b and a.has_speech and a.label and a.label == b.label)
 
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary, ready for JSON."""
@@ -51,7 +52,8 @@ class Comparison:
     """Comparison of checkpoint `b` with `a` on a corpus; rates are fractions.
 
     Both are scored on the `classes` they have in common. The verdict of `paired` is on `b`.
-    `unseen_speakers` says that neither was trained or selected on any of the speakers.
+    `unseen_speakers` says that neither was trained or selected on any of the speakers; `unknown` names
+    the models of which that is not known.
     """
 
     a: str
@@ -61,6 +63,7 @@ class Comparison:
     speakers: int
     unseen_speakers: bool
     paired: PairedComparison
+    unknown: tuple[str, ...] = ()
 
     @property
     def sentence(self) -> str:
@@ -76,6 +79,8 @@ class Comparison:
             )
         low, high = (f"{100 * bound:+.1f}" for bound in paired.ci95)
         caveat = "" if self.unseen_speakers else "; not all of the speakers are new to both"
+        if self.unknown:
+            caveat = f"; the training speakers of {' and '.join(self.unknown)} are unknown"
         if self.speakers == 1:
             caveat += "; it is one voice, and others may differ"
         return f"{verdict} (95 % interval of the difference {low} to {high} points{caveat})."
@@ -102,6 +107,7 @@ class Comparison:
                 classes=tuple(values["classes"]),
                 unseen_speakers=values["unseen_speakers"] is True,
                 paired=PairedComparison(**{**figures, **pairs}),
+                unknown=tuple(map(str, values.get("unknown", ()))),
             )
         except (KeyError, TypeError, ValueError, IndexError) as problem:
             raise SerdemoError("The saved comparison is damaged.") from problem
@@ -135,6 +141,9 @@ def compare(
     can be scored.
     """
     title_a, title_b = names or (a.name, b.name)
+    for model in (a, b):
+        require_classifier(model.description)
+    unknown = tuple(t for t, m in ((title_a, a), (title_b, b)) if m.description.is_foreign)
     common = tuple(label for label in a.labels if label in b.labels)
     if len(common) < 2:
         raise UsageError(
@@ -170,8 +179,9 @@ def compare(
             corpus,
             tuple(label for label in common if label in truth),
             len(set(filter(is_known_speaker, keys))),
-            are_unseen(seen, keys),
+            not unknown and are_unseen(seen, keys),
             paired_bootstrap(truth, correct_a, correct_b, keys),
+            unknown,
         )
 
     corpora = sorted({clip.corpus for clip in scored})

@@ -69,7 +69,9 @@ def quantize(
     clips = sources or example_speech()
     with tempfile.TemporaryDirectory() as scratch:
         fresh = Path(scratch) / source.name
-        checkpoint.save(fresh, full.own_model, full.description, bits=8, max_file_bytes=MAX_FILE_BYTES)
+        checkpoint.save(
+            fresh, full.own_model, full.description, bits=8, max_file_bytes=MAX_FILE_BYTES
+        )
         differences, changed = _compare(full.embed_many(clips), Embedder(fresh).embed_many(clips))
         if not differences:
             raise SerdemoError(f"{name} was not compared: none of the clips can be read.")

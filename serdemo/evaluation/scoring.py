@@ -13,7 +13,7 @@ from serdemo.data.corpora.speakers import require_known
 from serdemo.data.splits import select
 from serdemo.evaluation.adaptation import AdaptationGain, AdaptationScores, compare_adapted
 from serdemo.evaluation.predictions import PredictionSet, predict_dataset, score
-from serdemo.inference.predictor import Predictor
+from serdemo.inference.predictor import Predictor, require_classifier
 from serdemo.metrics import calibration
 from serdemo.metrics.scores import Scores
 from serdemo.nn.description import Description
@@ -28,8 +28,10 @@ class Report:
     """Scores of a checkpoint on a corpus; rates are fractions.
 
     `unseen_speakers` is True only when the checkpoint was neither trained nor selected on any of
-    the scored speakers; `unknown_speakers` counts the clips of which it is unknown. `unreadable` has the errors of clips that could not be read. For clips of
-    several corpora, `by_corpus` has a report of each. `adapted` has the UAR after adaptation to each
+    the scored speakers; `unknown_speakers` counts the clips of which it is unknown. `unreadable` has the
+    errors of clips that could not be read. For clips of several corpora, `by_corpus` has a report of
+    each. Without `speakers_known`, as for a model of transformers, nothing is known of its training
+    speakers. `adapted` has the UAR after adaptation to each
     speaker.
     """
 
@@ -41,11 +43,14 @@ class Report:
     by_corpus: tuple[Report, ...] = ()
     adapted: AdaptationGain | None = None
     unknown_speakers: int = 0
+    speakers_known: bool = True
 
     @property
     def who(self) -> str:
         """The speakers as a phrase: how many, and whether they are new to the checkpoint."""
         speakers = counted_speakers(self.scores.speakers)
+        if not self.speakers_known:
+            return f"{speakers}; its training speakers are unknown"
         if self.unseen_speakers:
             return f"{speakers} unseen by it"
         may = " may be ones that" if self.unknown_speakers else ""
@@ -54,6 +59,8 @@ class Report:
     def to_json(self) -> dict[str, Any]:
         """The keys that the command line documents."""
         figures = {**self.scores.to_json(), "unseen_speakers": self.unseen_speakers}
+        if not self.speakers_known:
+            figures["training_speakers"] = "unknown"
         return {
             "checkpoint": self.checkpoint,
             "corpus": self.corpus,
@@ -135,6 +142,7 @@ def evaluate(
     classes present. Clips of several corpora are scored together and per corpus. Raises UsageError
     without clips of a class of the model, SerdemoError when none can be read.
     """
+    require_classifier(predictor.description)
     if adapt:
         require_known(utterances, "nothing can be adapted to each of them")
     scores_adapted = AdaptationScores(predictor) if adapt else None
@@ -146,6 +154,7 @@ def evaluate(
             f" ({', '.join(predictor.labels)})."
         )
     seen = seen_speakers(predictor.description)
+    speakers_known = not predictor.description.is_foreign
     adapted = scores_adapted and scores_adapted.adapted(predictions, adapt)
 
     def report(name: str, part: PredictionSet, by_corpus: tuple[Report, ...] = ()) -> Report:
@@ -155,10 +164,13 @@ def evaluate(
             gain = compare_adapted(part, other, adapt)
         scores = score(part)
         assert scores is not None  # there is a clip, and each is of a class of the model
-        unseen = are_unseen(seen, part.speakers)
+        unseen = speakers_known and are_unseen(seen, part.speakers)
         errors = tuple(error for _, error in part.unreadable)
         unknown = sum(not is_known_speaker(key) for key in part.speakers)
-        return Report(predictor.name, name, scores, unseen, errors, by_corpus, gain, unknown)
+        return Report(
+            *(predictor.name, name, scores, unseen, errors, by_corpus, gain, unknown),
+            speakers_known=speakers_known,
+        )
 
     corpora = sorted(set(predictions.corpora))
     by_corpus = [report(name, predictions.of(name)) for name in corpora] if corpora[1:] else []

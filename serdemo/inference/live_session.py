@@ -54,7 +54,7 @@ class LiveState:
     `lost_pieces` counts the pieces that never came. `adapted_s` is the speech by which the model is
     used to the speaker, `adaptation` in [0, 1] how far it trusts that, and `voice_changes` counts how
     often another voice made it start anew. `segments` are those of the last minute,
-    `warnings` plain sentences, the worst first.
+    `warnings` plain sentences, the worst first, and `dimensions` the newest values of a regression.
     """
 
     label: str = ""
@@ -77,6 +77,7 @@ class LiveState:
     voice_changes: int = 0
     segments: tuple[Segment, ...] = ()
     warnings: tuple[str, ...] = ()
+    dimensions: dict[str, float] = field(default_factory=dict)
 
     def prediction(self, name: str = "live") -> Prediction:
         """The newest scores in the form that a file's prediction has."""
@@ -89,6 +90,7 @@ class LiveState:
             self.probabilities,
             self.segments[-1:],
             self.warnings,
+            self.dimensions,
         )
 
 
@@ -229,6 +231,7 @@ class LiveSession:
             n_silent=stream.n_silent,
             n_skipped=self._skipped,
             segments=segments,
+            dimensions=newest.dimensions,
         )
         self._collected = False
         if stream.finished:

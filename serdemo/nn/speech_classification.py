@@ -54,7 +54,9 @@ class _SpeechClassification:
             case "max":
                 pooled = frames.amax(dim=1)
             case mode:
-                raise SerdemoError(f"There is no pooling_mode {mode!r} of frames: mean, sum or max.")
+                raise SerdemoError(
+                    f"There is no pooling_mode {mode!r} of frames: mean, sum or max."
+                )
         return SequenceClassifierOutput(logits=self.classifier(pooled))
 
 

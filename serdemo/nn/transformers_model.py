@@ -49,9 +49,7 @@ class TransformersModel(nn.Module):
     `fixed_input` says that it pads every sound to that length, so that short windows cost as much.
     """
 
-    def __init__(
-        self, network: Any, extractor: Any, classifier: Classifier
-    ) -> None:
+    def __init__(self, network: Any, extractor: Any, classifier: Classifier) -> None:
         super().__init__()
         self.head: nn.Module = network.classifier
         network.classifier = nn.Identity()  # its logits are now the embedding
@@ -105,7 +103,9 @@ class TransformersModel(nn.Module):
         features = self.extractor(samples, sampling_rate=self.rate, return_tensors="pt")
         return {name: features[name] for name in features}
 
-    def _forward(self, inputs: Sequence[Mapping[str, Tensor]], device: torch.device) -> list[Tensor]:
+    def _forward(
+        self, inputs: Sequence[Mapping[str, Tensor]], device: torch.device
+    ) -> list[Tensor]:
         """Embeddings (E,) of inputs of one shape, so many at once as `BATCH_S` allows."""
         first = next(iter(inputs[0].values()))
         seconds = self.max_s if self.fixed_input else first.shape[-1] / self.rate
@@ -179,7 +179,9 @@ def _model_class(config: Mapping[str, Any], name: str) -> Any:
             f" {', '.join(CLASS_NAMES)}."
         )
     if architecture not in ("", expected):
-        raise SerdemoError(f"{name} is a {architecture[:80]}, which is not transformers' {expected}.")
+        raise SerdemoError(
+            f"{name} is a {architecture[:80]}, which is not transformers' {expected}."
+        )
     return getattr(transformers, expected)
 
 

@@ -45,9 +45,12 @@ def certainty(confidence: float) -> str:
 
 
 def sentence(prediction: Prediction) -> str:
-    """A prediction as a sentence, such as "Sounds angry, fairly sure"."""
+    """A prediction as a sentence, such as "Sounds angry, fairly sure"; of a regression, its values."""
     if not prediction.has_speech:
         return "No speech found"
+    if prediction.dimensions:
+        values = [f"{name} {value:.2f}" for name, value in prediction.dimensions.items()]
+        return ", ".join(values).capitalize()
     if prediction.unsure:
         return "Not sure: " + " or ".join(prediction.nearest(2))
     return f"Sounds {prediction.label}, {certainty(prediction.confidence)}"

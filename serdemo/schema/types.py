@@ -113,6 +113,11 @@ class Prediction:
         """Whether any segment holds speech; without speech, `label` means nothing."""
         return any(segment.speech_ratio > 0 for segment in self.segments)
 
+    @property
+    def is_multi_label(self) -> bool:
+        """Whether the probabilities are of labels that are independent of each other."""
+        return bool(self.probabilities) and abs(sum(self.probabilities.values()) - 1) > 1e-3
+
     def nearest(self, count: int = 2) -> list[str]:
         """The `count` most probable labels, most probable first."""
         return sorted(self.probabilities, key=lambda name: -self.probabilities[name])[:count]

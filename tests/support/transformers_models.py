@@ -8,13 +8,14 @@ from typing import Any
 
 import torch
 import transformers
-from support.small_encoders import LAYER_NORM, SMALL, WHISPER
 from transformers import (
     ASTFeatureExtractor,
     SeamlessM4TFeatureExtractor,
     Wav2Vec2FeatureExtractor,
     WhisperFeatureExtractor,
 )
+
+from support.small_encoders import LAYER_NORM, SMALL, WHISPER
 
 LABELS = ("ang", "hap", "neu", "sad")
 HEAD: dict[str, Any] = {"classifier_proj_size": 16}
@@ -80,7 +81,10 @@ def save(
     """Save one of `KINDS` with these labels; further options go into the configuration."""
     class_name, values, extractor = KINDS[name]
     kind = getattr(transformers, class_name)
-    numbered = {"id2label": dict(enumerate(labels)), "label2id": {x: i for i, x in enumerate(labels)}}
+    numbered = {
+        "id2label": dict(enumerate(labels)),
+        "label2id": {x: i for i, x in enumerate(labels)},
+    }
     torch.manual_seed(0)
     model = kind(kind.config_class(**{**values, **numbered, **config})).eval()
     last = getattr(model.classifier, "dense", model.classifier)

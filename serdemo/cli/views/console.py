@@ -15,7 +15,7 @@ from rich.text import Text
 from serdemo.data.corpora import Status
 from serdemo.schema import palette
 from serdemo.schema.text import counted, counted_speakers
-from serdemo.schema.types import Prediction
+from serdemo.schema.types import Prediction, Segment
 from serdemo.training.events import (
     EpochEnd,
     Event,
@@ -49,14 +49,17 @@ def show_prediction(answer: Prediction, file: str) -> None:
     out.print(Text(f"{file}  ({answer.duration_s:.1f} s)", style="bold"))
     out.print(f"  {palette.sentence(answer)}")
     if answer.has_speech:
+        if answer.is_multi_label:
+            out.print("    Each label by itself, as several may apply:")
+        width = max([10, *map(len, answer.probabilities)])
         for label in answer.nearest(len(answer.probabilities)):
             share = answer.probabilities[label]
             bar = Text("█" * round(BAR * share) or "▏", style=palette.style_of(label).colour)
-            out.print(Text(f"    {label:<10} {share:>4.0%} "), bar, sep="")
+            out.print(Text(f"    {label:<{width}} {share:>4.0%} "), bar, sep="")
         if len(answer.segments) > 1:
             course = Text("    ")
             for segment in answer.segments:
-                name = segment.label if segment.speech_ratio > 0 else "no speech"
+                name = segment_words(segment)
                 course.append(
                     f"{segment.start_s:.1f}-{segment.end_s:.1f} s {name}",
                     style=palette.style_of(name).colour,
@@ -65,6 +68,13 @@ def show_prediction(answer: Prediction, file: str) -> None:
             out.print(course, soft_wrap=False)
     for warning in answer.warnings:
         out.print(f"  Note: {warning}")
+
+
+def segment_words(segment: Segment) -> str:
+    """The label of a segment, or the values of a regression; "no speech" where it holds none."""
+    if segment.speech_ratio <= 0:
+        return "no speech"
+    return segment.label or " ".join(f"{value:.2f}" for value in segment.dimensions.values())
 
 
 def show_corpora(rows: Sequence[Status]) -> None:

@@ -95,7 +95,9 @@ def _line(values: dict[str, Any]) -> None:
 
 def picture(name: str, state: LiveState) -> Text:
     """Prediction, a bar for each emotion, level, the last segments, and warnings."""
-    heading = palette.sentence(state.prediction()) if state.label else "Listening"
+    heading = (
+        palette.sentence(state.prediction()) if state.label or state.dimensions else "Listening"
+    )
     text = Text(no_wrap=True)
     text.append(f"{name}  {state.received_s:.1f} s\n", style="bold")
     text.append(f"  {heading}\n", style="bold")

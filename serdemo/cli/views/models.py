@@ -23,7 +23,7 @@ def show_list(rows: Sequence[Summary], speed: bool) -> None:
         if row.problem:
             out.print(f"  cannot be used: {row.problem}")
             continue
-        labels = ", ".join(row.labels) or "none: it embeds voices"
+        labels = ", ".join(row.labels) or ("none" if row.notes else "none: it embeds voices")
         fast = f", {row.times_real_time:g} times real time" if row.times_real_time else ""
         if speed and not row.times_real_time:
             fast = ", speed not measured"
@@ -35,6 +35,8 @@ def show_list(rows: Sequence[Summary], speed: bool) -> None:
         out.print(f"  {figures_line(row.figures or {})}")
         out.print(f"  trained on: {data_line(row)}")
         out.print(f"  licence: {row.licence or 'unknown'}")
+        for note in row.notes:
+            out.print(f"  {note}")
 
 
 def figures_line(figures: Mapping[str, Figure]) -> str:
@@ -55,8 +57,11 @@ def data_line(row: Summary) -> str:
 def show_card(row: Summary, card: str) -> None:
     """Print the model card, or the summary where there is none."""
     out = plain_console()
-    if not card:
+    if (
+        not card or row.notes
+    ):  # the card of a model of transformers does not know serdemo's view of it
         show_list([row], False)
+    if not card:
         out.print("  It has no card.")
     elif out.is_terminal:
         out.print(Markdown(card, hyperlinks=False), soft_wrap=False)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from serdemo.nn.checkpoint_files import DESCRIPTION, WEIGHTS, count_parameters
+from serdemo.nn.plausibility import refuse_implausible_sizes
+from serdemo.nn.transformers_files import LABEL_MAP
 from serdemo.runs.registry.entry import FILES, Entry, files_of, is_checkpoint_file
 from serdemo.schema import zipfiles
 from serdemo.schema.errors import SerdemoError, UsageError
-from serdemo.schema.files import recovered_path
+from serdemo.schema.files import recovered_path, write_json
 
 MAX_BYTES = 2_000_000_000  # of an imported checkpoint
-MAX_SIZE = 200_000  # of any number in an architecture
-MAX_LAYERS = 1000  # of a number of layers, and of the length of a list
 
 
 def pack(entry: Entry, archive: Path, *, force: bool = False) -> None:
@@ -32,8 +33,34 @@ def pack(entry: Entry, archive: Path, *, force: bool = False) -> None:
     zipfiles.pack(recovered_path(entry.folder), archive, files_of(entry.folder))
 
 
-def unpack(archive: Path, folder: Path, max_bytes: int = MAX_BYTES) -> None:
-    """Extract the checkpoint of a zip into `folder`; the zip may hold it in one folder of its own.
+def copy(source: Path, folder: Path, *, label_map: Mapping[str, str] | None = None) -> None:
+    """Copy the files of the checkpoint in the folder `source` to `folder`, with a label map if given.
+
+    Raises SerdemoError when it is no checkpoint.
+    """
+    from serdemo.nn.description import read_description
+
+    read_description(source, label_map)
+    for name in files_of(source):
+        shutil.copyfile(recovered_path(source) / name, folder / name)
+    _write_label_map(folder, label_map)
+
+
+def _write_label_map(folder: Path, label_map: Mapping[str, str] | None) -> None:
+    if label_map:
+        write_json(folder / LABEL_MAP, dict(label_map))
+
+
+def unpack(
+    archive: Path,
+    folder: Path,
+    max_bytes: int = MAX_BYTES,
+    *,
+    label_map: Mapping[str, str] | None = None,
+) -> None:
+    """Extract the checkpoint of a zip into `folder`, and write a label map if given beside it.
+
+    The zip may hold the checkpoint in one folder of its own.
 
     Raises SerdemoError for a zip that `zipfiles.unpack` refuses or that holds other files.
     """
@@ -51,6 +78,7 @@ def unpack(archive: Path, folder: Path, max_bytes: int = MAX_BYTES) -> None:
         raise SerdemoError(f"{archive.name} holds several folders: zip one checkpoint by itself.")
     for path in paths:
         os.replace(path, folder / path.name)
+    _write_label_map(folder, label_map)
 
 
 def verify(folder: Path) -> None:
@@ -62,9 +90,14 @@ def verify(folder: Path) -> None:
     from serdemo.nn.description import read_description
 
     description = read_description(folder)
+    if description.is_foreign:
+        from serdemo.nn import transformers_model
+
+        transformers_model.check(folder)
+        return
     available = count_parameters(folder)
     # A hostile description may ask for any amount of memory: at first only shapes are made.
-    _refuse_implausible_sizes(description.encoder_config, folder.name)
+    refuse_implausible_sizes(description.encoder_config, folder.name, DESCRIPTION)
     with torch.device("meta"):
         model = checkpoint.build(description, folder.name)
     constant = checkpoint.constants(model)
@@ -75,15 +108,3 @@ def verify(folder: Path) -> None:
             f" weights are {available}."
         )
     checkpoint.load(folder)
-
-
-def _refuse_implausible_sizes(config: Any, name: str, key: str = "") -> None:
-    """Raise SerdemoError for a number in an encoder's configuration that no model has."""
-    items = list(config.items()) if isinstance(config, dict) else []
-    if isinstance(config, list):
-        items = [(key, value) for value in config]
-    limit = MAX_LAYERS if "layers" in key else MAX_SIZE
-    if len(items) > MAX_LAYERS or (isinstance(config, int | float) and not config <= limit):
-        raise SerdemoError(f"{name} cannot be read: {key!r} in {DESCRIPTION} is beyond measure.")
-    for inner_key, value in items:
-        _refuse_implausible_sizes(value, name, str(inner_key))

@@ -7,11 +7,19 @@ from pathlib import Path
 from typing import Literal
 
 from serdemo.nn.checkpoint_files import DESCRIPTION, REPORT, has_weights, is_weights, weight_files
+from serdemo.nn.transformers_files import FILES as TRANSFORMERS_FILES
+from serdemo.nn.transformers_files import is_transformers
 from serdemo.schema.files import recovered_path
 from serdemo.training.events import EVENTS
 
 CARD = "README.md"
-FILES = (CARD, EVENTS, DESCRIPTION, REPORT)  # of a checkpoint, beside its weights
+FILES = (
+    CARD,
+    EVENTS,
+    DESCRIPTION,
+    REPORT,
+    *TRANSFORMERS_FILES,
+)  # of a checkpoint, beside its weights
 PART = ".part-"  # prefix of folders that are being written or deleted
 
 Origin = Literal["shipped", "run", "imported", "folder"]
@@ -47,5 +55,6 @@ def files_of(folder: Path) -> list[str]:
 
 
 def is_checkpoint(folder: Path) -> bool:
-    """Whether a folder holds a description and weights."""
-    return (recovered_path(folder) / DESCRIPTION).is_file() and has_weights(folder)
+    """Whether a folder holds weights, and a description of ours or a configuration of transformers."""
+    described = (recovered_path(folder) / DESCRIPTION).is_file() or is_transformers(folder)
+    return described and has_weights(folder)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +24,14 @@ from huggingface_hub.utils.tqdm import disable_progress_bars
 from serdemo import __version__
 from serdemo.nn.checkpoint_files import DESCRIPTION, INDEX, WEIGHTS, is_weights
 from serdemo.nn.description import read_description
+from serdemo.nn.transformers_files import CONFIG, LABEL_MAP, PICKLES
 from serdemo.runs.registry.archive import MAX_BYTES
 from serdemo.runs.registry.entry import PREFIXES, files_of, is_checkpoint_file
+from serdemo.runs.registry.eval_results import EVAL_RESULTS, eval_results
 from serdemo.runs.registry.store import Registry, slugify
 from serdemo.schema import proxies, settings
 from serdemo.schema.errors import SerdemoError, UsageError
-from serdemo.schema.files import recovered_path
+from serdemo.schema.files import recovered_path, write_json
 
 STATUS_REASONS = {
     401: "the token is not valid: set HF_TOKEN to one that is",
@@ -82,6 +84,8 @@ def push(folder: Path, repo: str, *, public: bool = False, force: bool = False) 
             *(CommitOperationAdd(name, source / name) for name in names),
             *(CommitOperationDelete(name) for name in stale),
         ]
+        if results := eval_results(folder, f"{api.endpoint}/{repo}"):
+            operations.append(CommitOperationAdd(EVAL_RESULTS, results.encode()))
         message = f"{description.name}, by serdemo {__version__}"
         commit = api.create_commit(repo, operations, commit_message=message)
         return Pushed(f"{api.endpoint}/{repo}", commit.oid, not public)
@@ -94,30 +98,48 @@ def pull(
     *,
     max_bytes: int = MAX_BYTES,
     own_token: bool = True,
+    label_map: Mapping[str, str] | None = None,
 ) -> str:
     """Download the files of a checkpoint from `repo` into `folder`; returns their commit.
 
-    `revision` is a commit, tag or branch; without `own_token` only public repositories are found. Raises
-    SerdemoError for a repository without a checkpoint, or with one larger than `max_bytes`.
+    `revision` is a commit, tag or branch; without `own_token` only public repositories are found. The
+    `label_map` of a model of transformers is kept beside it. Raises SerdemoError for a repository without
+    a model that serdemo reads, or with one larger than `max_bytes`.
     """
     with _hub_errors(repo):
         api = HfApi(token=(own_token and get_token()) or False)
         info = api.model_info(repo, revision=revision, files_metadata=True)
         commit = info.sha or revision or "main"
         sizes = {name: n for name, n in _files(info).items() if is_checkpoint_file(name)}
-        weights = INDEX if INDEX in sizes else WEIGHTS
-        if missing := [name for name in (DESCRIPTION, weights) if name not in sizes]:
-            raise SerdemoError(f"{repo} holds no model of serdemo: it has no {missing[0]}.")
+        _refuse_incomplete(repo, _files(info).keys())
         if sum(sizes.values()) > max_bytes:
             raise SerdemoError(f"{repo} is larger than {max_bytes / 1e6:.0f} MB.")
         for name in sizes:
             api.hf_hub_download(repo, name, revision=commit, local_dir=folder)
+        if label_map:
+            write_json(folder / LABEL_MAP, dict(label_map))
         return commit
 
 
-def resolve_checkpoint(name: str, registry: Registry) -> Path:
+def _refuse_incomplete(repo: str, names: Collection[str]) -> None:
+    """Raise SerdemoError where a repository lacks a description or weights."""
+    described = DESCRIPTION in names or CONFIG in names
+    if described and (WEIGHTS in names or INDEX in names):
+        return
+    if CONFIG in names and any(Path(name).match(kind) for name in names for kind in PICKLES):
+        raise SerdemoError(
+            f"{repo} holds its weights as a pickle, which may run code, and is not downloaded: convert them"
+            f" to {WEIGHTS}, or choose a model that has it."
+        )
+    lacking = WEIGHTS if described else f"{DESCRIPTION} (of serdemo) or {CONFIG} (of transformers)"
+    raise SerdemoError(f"{repo} holds no model that serdemo reads: it has no {lacking}.")
+
+
+def resolve_checkpoint(
+    name: str, registry: Registry, label_map: Mapping[str, str] | None = None
+) -> Path:
     """The folder of a checkpoint named by its key in the registry, or as OWNER/NAME on the hub, from
-    where it is downloaded into the registry once. Any other name is that of a folder.
+    where it is downloaded into the registry once, with its `label_map`. Any other name is that of a folder.
 
     Raises what `pull` and `Registry.add` raise.
     """
@@ -130,7 +152,7 @@ def resolve_checkpoint(name: str, registry: Registry) -> Path:
         return Path(name)
 
     def fill(folder: Path) -> None:
-        pull(name, folder)
+        pull(name, folder, label_map=label_map)
 
     return registry.add(local_name, fill).folder
 

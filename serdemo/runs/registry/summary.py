@@ -11,7 +11,7 @@ from typing import Any
 from serdemo.evaluation import model_card
 from serdemo.inference.speed import times_real_time
 from serdemo.nn.checkpoint_files import REPORT, count_parameters, weights_bytes
-from serdemo.nn.description import read_description
+from serdemo.nn.description import Description, read_description
 from serdemo.runs.registry.entry import CARD, Entry, Origin
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.files import read_json, recovered_path
@@ -41,7 +41,7 @@ class Summary:
     """One row of `serdemo models list`.
 
     `trained_on` counts the speakers of each corpus, `size_mb` is that of the weights, `times_real_time` is None
-    when not measured. `problem` says why the checkpoint cannot be used; all other fields are then empty.
+    when not measured. `notes` are sentences about what a model of transformers answers. `problem` says why the checkpoint cannot be used; all other fields are then empty.
     """
 
     key: str
@@ -56,6 +56,7 @@ class Summary:
     size_mb: float = 0.0
     parameters: int = 0
     times_real_time: float | None = None
+    notes: tuple[str, ...] = ()
     problem: str = ""
 
     def to_json(self) -> dict[str, Any]:
@@ -82,11 +83,29 @@ def summarise(entry: Entry, *, speed: bool = False) -> Summary:
         labels=description.labels,
         trained_on={name: len(description.trained_on.get(name, [])) for name in corpora},
         figures=figures(entry.folder, description.metrics),
-        licence=description.licence or (model_card.licence(corpora) if corpora else ""),
+        licence=description.licence
+        or (model_card.licence(corpora) if corpora else card_licence(entry.folder)),
         size_mb=round(n_bytes / 1e6, 2),
         parameters=parameters if type(parameters) is int else n_numbers,
         times_real_time=rate,
+        notes=_notes(description),
     )
+
+
+def _notes(description: Description) -> tuple[str, ...]:
+    """What a model of transformers answers beside one emotion of its labels, in sentences."""
+    if not description.is_foreign:
+        return ()
+    notes = []
+    if description.output == "regression":
+        notes.append(f"It gives values of {', '.join(description.dimensions)}, and no emotion.")
+    if description.output == "sigmoid":
+        notes.append("Its labels are independent of each other: several may apply.")
+    how = "the larger of" if description.output == "sigmoid" else "the sum of"
+    for label, sources in description.options["labels"].items():
+        if len(sources) > 1:
+            notes.append(f"{label} is {how} its labels {' and '.join(sources)}.")
+    return (*notes, "Its training speakers are unknown.")
 
 
 def figures(folder: Path, metrics: Mapping[str, Any]) -> dict[str, Figure]:
@@ -118,6 +137,25 @@ def _figure(row: Any) -> Figure | None:
 
 def _is_share(value: Any) -> bool:
     return type(value) in (int, float) and 0 <= value <= 1
+
+
+def card_licence(folder: Path) -> str:
+    """Licence that the front matter of a model card names, "" where there is none."""
+    import yaml  # type: ignore[import-untyped]
+
+    card = recovered_path(folder) / CARD
+    try:
+        if card.stat().st_size > MAX_CARD_BYTES:
+            return ""
+        text = card.read_text(encoding="utf-8")
+        head = next(iter(yaml.safe_load_all(text))) if text.startswith("---") else None
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        return ""
+    table = head if isinstance(head, dict) else {}
+    name = table.get("license")
+    if name == "other":
+        name = table.get("license_name", name)
+    return name[:80] if isinstance(name, str) and name.isprintable() else ""
 
 
 def card_text(folder: Path) -> str:

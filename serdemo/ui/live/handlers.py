@@ -223,8 +223,9 @@ def answer(prediction: Prediction, since: float) -> Response:
 
     Of its segments there are those that end after `since` seconds.
     """
-    answered = prediction.label in prediction.probabilities and prediction.has_speech
-    labels = prediction.nearest(2 if prediction.unsure else 1) if answered else []
+    named = prediction.label in prediction.probabilities
+    answered = (named or bool(prediction.dimensions)) and prediction.has_speech
+    labels = prediction.nearest(2 if prediction.unsure else 1) if answered and named else []
     return {
         "says": palette.sentence(prediction) if answered else "No voice heard",
         "labels": labels,
@@ -239,4 +240,5 @@ def row(segment: Segment) -> Response:
     """A segment with as many digits as are of use, since many are sent."""
     shares = {label: round(share, 4) for label, share in segment.probabilities.items()}
     confidence = round(segment.confidence, 4)
-    return {**segment.to_json(), "confidence": confidence, "probabilities": shares}
+    label = segment.label or " ".join(f"{value:.2f}" for value in segment.dimensions.values())
+    return {**segment.to_json(), "label": label, "confidence": confidence, "probabilities": shares}

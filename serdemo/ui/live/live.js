@@ -23,7 +23,7 @@ const shifted = (segments, base) => segments.map((segment) => ({
 class LiveTab {
   constructor(element, remote, styles) {
     const part = partFinder(element);
-    const styleOf = (label) => styles[label] || styles.other;
+    const styleOf = (label) => (Object.hasOwn(styles, label) ? styles[label] : styles.other);
     Object.assign(this, { element, part });
     this.root = element.querySelector(".sd-live");
     this.audio = element.querySelector("audio");

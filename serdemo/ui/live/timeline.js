@@ -1,6 +1,6 @@
 /* The timeline of the last minute: waveform, stretches of one emotion, axis. Times are in seconds
    since Start. */
-import { clock, percent, put } from "../shell/js/dom.js";
+import { clock, escapeHtml, percent, put } from "../shell/js/dom.js";
 import { FULL_SCALE, WINDOW_S } from "../shell/js/sound.js";
 
 const BAR_S = 0.3;
@@ -157,7 +157,7 @@ export class Timeline {
         const style = this.styleOf(span.label);
         button.dataset.label = span.label;
         button.style.setProperty("--c", style.colour);
-        button.firstElementChild.innerHTML = `${style.marker}<span>${span.label}</span>`;
+        button.firstElementChild.innerHTML = `${style.marker}<span>${escapeHtml(span.label)}</span>`;
       }
     });
     buttons.slice(spans.length).forEach((button) => button.remove());

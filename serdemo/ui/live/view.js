@@ -1,6 +1,6 @@
 /* What the Live tab shows beside its timeline: answer, bars, note and input level. Everything has
    its place from the beginning, so that nothing jumps. */
-import { percent, put } from "../shell/js/dom.js";
+import { escapeHtml, percent, put } from "../shell/js/dom.js";
 import { FULL_SCALE, MIN_DB, drawLevel, levelDb } from "../shell/js/sound.js";
 
 const CLIPPED = 0.999 * FULL_SCALE;
@@ -43,7 +43,7 @@ export class AnswerView {
 
   bar(label) {
     const { colour, marker } = this.styleOf(label);
-    return `<li>${marker}<span class="sd-bar-name">${label}</span><span class="sd-track"
+    return `<li>${marker}<span class="sd-bar-name">${escapeHtml(label)}</span><span class="sd-track"
       aria-hidden="true"><span style="--c:${colour}"></span></span><span class="sd-number"></span></li>`;
   }
 

@@ -70,7 +70,7 @@ class Answer:
     @property
     def named_labels(self) -> tuple[str, ...]:
         """The labels that the headline names."""
-        if not self.prediction or not self.prediction.has_speech:
+        if not self.prediction or not self.prediction.has_speech or self.prediction.dimensions:
             return ()
         return tuple(self.prediction.nearest(2 if self.prediction.unsure else 1))
 
@@ -81,14 +81,15 @@ class Answer:
         return any(before.end_s > after.start_s for before, after in pairwise(segments))
 
     def timeline(self) -> Markup:
-        """Emotion over the waveform; nothing without a clip or a prediction."""
+        """Emotion over the waveform, which a regression has none of; nothing without a clip or a prediction."""
         if not (self.clip and self.prediction):
             return Markup()
         if isinstance(self.clip, Outline):
             samples, rate = self.clip.peaks, PEAK_RATE
         else:
             samples, rate = self.clip.samples, SAMPLE_RATE
-        return timeline(self.prediction.segments, samples, rate, self.name)
+        segments = () if self.prediction.dimensions else self.prediction.segments
+        return timeline(segments, samples, rate, self.name)
 
 
 @dataclass(frozen=True, slots=True)

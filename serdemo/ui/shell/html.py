@@ -61,11 +61,11 @@ def marker(label: str) -> Markup:
 def bars(probabilities: dict[str, float]) -> Markup:
     """A list of the labels, most probable first, each with its name, bar and percentage."""
     row = Markup(
-        '<li>{}<span class="sd-bar-name">{}</span><span class="sd-track" aria-hidden="true">'
+        '<li>{}<span class="sd-bar-name" title="{}">{}</span><span class="sd-track" aria-hidden="true">'
         '<span style="width:{:.2%};--c:{}"></span></span><span class="sd-number">{}</span></li>'
     )
     rows = Markup().join(
-        row.format(marker(label), label, share, style_of(label).colour, percent(share))
+        row.format(marker(label), label, label, share, style_of(label).colour, percent(share))
         for label, share in sorted(probabilities.items(), key=lambda item: -item[1])
     )
     head = Markup('<ul class="sd-bars" aria-label="Probability of each emotion">')
