@@ -145,7 +145,7 @@ def load(
         _check_tensors(network, loading, name)
         _check_input(network, extractor, len(classifier.native), name)
         model = TransformersModel(network, extractor, classifier)
-    return model.to(device).eval(), read_description(folder, label_map)
+    return model.to(device).eval().requires_grad_(False), read_description(folder, label_map)
 
 
 def check(folder: Path) -> None:

@@ -25,8 +25,8 @@ def eval_results(folder: Path, url: str) -> str:
 
     Values are rates in [0, 1]; the notes say of what metric, clips and speakers, and by which protocol.
     """
-    from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
     import yaml  # type: ignore[import-untyped]
+    from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
     path = recovered_path(folder)
     description = read_description(folder)
