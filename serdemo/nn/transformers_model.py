@@ -207,7 +207,7 @@ def _check_sizes(kind: Any, path: Path, name: str) -> None:
     with torch.device("meta"):
         needed = sum(p.numel() for p in kind(kind.config_class.from_pretrained(path)).parameters())
     available = count_parameters(path)
-    if needed > available:
+    if needed > 1.5 * available:  # a tensor that is missing is named below
         raise SerdemoError(
             f"{name} does not fit its {CONFIG}: that needs {needed} numbers, its weights are"
             f" {available}."

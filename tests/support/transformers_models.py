@@ -88,7 +88,7 @@ def save(
     torch.manual_seed(0)
     model = kind(kind.config_class(**{**values, **numbered, **config})).eval()
     last = getattr(model.classifier, "dense", model.classifier)
-    torch.nn.init.normal_(last.weight, std=1.0 if last is not model.classifier else 20.0)
+    torch.nn.init.normal_(last.weight, std=0.2 if last is not model.classifier else 20.0)
     model.save_pretrained(folder)
     features = extractor()
     features.sampling_rate = rate
