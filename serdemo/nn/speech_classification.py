@@ -61,6 +61,8 @@ class _SpeechClassification:
 
 
 class Wav2Vec2ForSpeechClassification(_SpeechClassification, Wav2Vec2PreTrainedModel):
+    """wav2vec 2.0 with the head."""
+
     def __init__(self, config: Any) -> None:
         Wav2Vec2PreTrainedModel.__init__(self, config)
         self.wav2vec2, self.classifier = Wav2Vec2Model(config), Head(config)
@@ -68,6 +70,8 @@ class Wav2Vec2ForSpeechClassification(_SpeechClassification, Wav2Vec2PreTrainedM
 
 
 class HubertForSpeechClassification(_SpeechClassification, HubertPreTrainedModel):
+    """HuBERT with the head."""
+
     def __init__(self, config: Any) -> None:
         HubertPreTrainedModel.__init__(self, config)
         self.hubert, self.classifier = HubertModel(config), Head(config)
@@ -75,6 +79,8 @@ class HubertForSpeechClassification(_SpeechClassification, HubertPreTrainedModel
 
 
 class WavLMForSpeechClassification(_SpeechClassification, WavLMPreTrainedModel):
+    """WavLM with the head."""
+
     def __init__(self, config: Any) -> None:
         WavLMPreTrainedModel.__init__(self, config)
         self.wavlm, self.classifier = WavLMModel(config), Head(config)

@@ -154,7 +154,7 @@ def test_one_too_large_is_not_fetched(hub: Hub, place: Path, models: Callable[..
     hub.repos[REPO].add(held(place, "tiny"))
     hub.claimed_size = 10**10
     done = models("pull", REPO, "--name", "x")
-    assert done.code == 1 and "larger than 2000 MB" in done.err
+    assert done.code == 1 and "larger than 8000 MB" in done.err
     assert not any("resolve" in path for _, path in hub.asked)
 
 

@@ -21,6 +21,8 @@ ONLY_IN = {
     "gradio": ("serdemo/ui/", "app.py"),
     "transformers": (
         "serdemo/nn/encoders/pretrained.py",
+        "serdemo/nn/speech_classification.py",
+        "serdemo/nn/transformers_model.py",
         "serdemo/nn/weights.py",
         "serdemo/nn/encoders/whisper.py",
         "serdemo/cli/benchmarks/predict.py",

@@ -112,5 +112,5 @@ def show_comparisons(comparisons: Sequence[Comparison]) -> None:
 
 
 def _label(answer: Prediction) -> str:
-    share = f" {answer.confidence:.0%}" if answer.has_speech else ""
+    share = f" {answer.confidence:.0%}" if answer.has_speech and answer.label else ""
     return f"{palette.sentence(answer)}{share}"

@@ -18,7 +18,8 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from serdemo.nn.checkpoint_files import DESCRIPTION, source_folder
+from serdemo.audio.waveform import SAMPLE_RATE
+from serdemo.nn.checkpoint_files import DESCRIPTION, has_weights, source_folder, tensor_types
 from serdemo.nn.encoders.options import PretrainedOptions
 from serdemo.nn.padding import length_mask, normalise
 from serdemo.nn.weights import read_weights
@@ -75,9 +76,11 @@ def configure(kind: str, options: PretrainedOptions) -> dict[str, Any]:
         )
     try:
         extractor = AutoFeatureExtractor.from_pretrained(source, trust_remote_code=False)
-        normalise = bool(extractor.do_normalize)
+        normalise, rate = bool(extractor.do_normalize), extractor.sampling_rate
     except (OSError, ValueError, AttributeError):
-        normalise = config.to_dict().get("feat_extract_norm") == "layer"
+        normalise, rate = config.to_dict().get("feat_extract_norm") == "layer", SAMPLE_RATE
+    if rate != SAMPLE_RATE:
+        raise UsageError(f"{source} takes sound of {rate} Hz; serdemo trains at {SAMPLE_RATE} Hz.")
     return {"architecture": config.to_diff_dict(), "normalise": normalise}
 
 
@@ -280,6 +283,10 @@ class Pretrained(nn.Module):
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # reported below, by name
             )
+        if getattr(model.config, "quantization_config", None) or _has_integers(Path(source)):
+            raise SerdemoError(
+                f"The encoder {source} is quantised: take its original in 16 or 32 bits."
+            )
         for name, shape, expected in sorted(loading["mismatched_keys"]):
             _check_shape(source, name, shape, expected)
         if missing := sorted(loading["missing_keys"]):
@@ -324,6 +331,11 @@ class Pretrained(nn.Module):
                 weights = self.layer_weights.softmax(0)
                 output = sum(w * h.float() for w, h in zip(weights, chosen, strict=True))
         return self.bottleneck(output), mask
+
+
+def _has_integers(folder: Path) -> bool:
+    """Whether a local folder holds weights in 8 bits, which transformers would take as they are."""
+    return has_weights(folder) and bool({"I8", "U8"} & set(tensor_types(folder).values()))
 
 
 def _check_shape(source: str, name: str, shape: Sequence[int], expected: Sequence[int]) -> None:

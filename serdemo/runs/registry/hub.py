@@ -25,7 +25,6 @@ from serdemo import __version__
 from serdemo.nn.checkpoint_files import DESCRIPTION, INDEX, WEIGHTS, is_weights
 from serdemo.nn.description import read_description
 from serdemo.nn.transformers_files import CONFIG, LABEL_MAP, PICKLES
-from serdemo.runs.registry.archive import MAX_BYTES
 from serdemo.runs.registry.entry import PREFIXES, files_of, is_checkpoint_file
 from serdemo.runs.registry.eval_results import EVAL_RESULTS, eval_results
 from serdemo.runs.registry.store import Registry, slugify
@@ -33,6 +32,7 @@ from serdemo.schema import proxies, settings
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.files import recovered_path, write_json
 
+MAX_PULL_BYTES = 8_000_000_000  # the largest encoders that people fine-tune, in 32 bits
 STATUS_REASONS = {
     401: "the token is not valid: set HF_TOKEN to one that is",
     402: "the account's storage for private models is full",
@@ -96,7 +96,7 @@ def pull(
     folder: Path,
     revision: str | None = None,
     *,
-    max_bytes: int = MAX_BYTES,
+    max_bytes: int = MAX_PULL_BYTES,
     own_token: bool = True,
     label_map: Mapping[str, str] | None = None,
 ) -> str:
