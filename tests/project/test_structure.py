@@ -45,6 +45,7 @@ ONLY_IN = {
         "serdemo/evaluation/model_card.py",
         "serdemo/nn/encoders/pretrained.py",
         "serdemo/nn/weights.py",
+        "serdemo/runs/registry/eval_results.py",
         "serdemo/runs/registry/hub.py",
     ),
 }
