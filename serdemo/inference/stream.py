@@ -18,10 +18,9 @@ from serdemo.audio.channels import StreamMixer
 from serdemo.audio.samples import SAMPLE_RATE, Samples, to_frames
 from serdemo.audio.vad import CHUNK
 from serdemo.inference.aggregation import Window, WindowAggregator
+from serdemo.inference.timeline import NO_SPEECH as NO_SPEECH
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.types import Prediction, Segment
-
-NO_SPEECH = "no speech"  # the label of a segment that was not scored
 
 HOP_S = 0.5
 # A short sound is scored as one window: 0.4 points more recall on the selection speakers than the

@@ -111,7 +111,7 @@ def test_a_bad_file_is_told_in_a_toast_and_in_the_page(visit: Visit, broken: Pat
 
 
 def test_a_file_too_large_is_told_without_sending_it(visit: Visit, tmp_path: Path) -> None:
-    page = visit()
+    page = visit(extra_http_headers={"X-Forwarded-For": "192.0.2.1"})
     large = tmp_path / "large.wav"
     large.write_bytes(bytes(21 * 1024 * 1024))
     sent = []
@@ -161,16 +161,34 @@ def test_downloads_equal_the_prediction(
     page = visit()
     send(page, clips[0])
     wait_for_answer(page, clips[0].name)
-    with page.expect_download() as download:
-        page.get_by_role("link", name="Download JSON").click()
-    download.value.save_as(tmp_path / "told.json")
-    told = json.loads((tmp_path / "told.json").read_text(encoding="utf-8"))
+    page.get_by_text("Save this answer as").click()
+    for name in ("JSON", "Segments (CSV)", "Subtitles (SRT)", "Praat TextGrid"):
+        with page.expect_download() as download:
+            page.get_by_role("link", name=name).click()
+        download.value.save_as(tmp_path / download.value.suggested_filename)
+    stem = clips[0].stem
+    told = json.loads((tmp_path / f"{stem}.json").read_text(encoding="utf-8"))
     assert close(told, [as_read(predictor.predict(clips[0]))])
-    with page.expect_download() as download:
-        page.get_by_role("link", name="Download CSV").click()
-    download.value.save_as(tmp_path / "told.csv")
-    lines = (tmp_path / "told.csv").read_text(encoding="utf-8").splitlines()
+    lines = (tmp_path / f"{stem}.csv").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 1 + len(told[0]["segments"])
+    assert (tmp_path / f"{stem}.srt").read_text().startswith("1\n00:00:")
+    assert (tmp_path / f"{stem}.TextGrid").read_text().startswith("File type")
+
+
+def test_subtitles_beside_a_recording_get_an_answer_each(
+    visit: Visit, clips: list[Path], tmp_path: Path
+) -> None:
+    cues = tmp_path / f"{clips[0].stem}.srt"
+    cues.write_text(
+        "1\n00:00:00,500 --> 00:00:02,000\nfirst\n\n2\n01:00:00,000 --> 01:00:01,000\nlate\n"
+    )
+    page = visit()
+    send(page, clips[0], cues)
+    rows = shown(page, ".sd-cues tbody tr")
+    rows.first.wait_for()
+    assert rows.count() == 2
+    assert "first" in rows.first.inner_text() and "%" in rows.first.inner_text()
+    assert "begins after the end" in rows.nth(1).inner_text()
 
 
 def test_pressing_the_waveform_plays_from_there(visit: Visit) -> None:
@@ -187,7 +205,13 @@ def test_pressing_the_waveform_plays_from_there(visit: Visit) -> None:
 
 def test_everything_is_reached_by_keyboard(visit: Visit) -> None:
     page = visit()
-    wanted = ["choose audio files", "english, quick and high", "play from here", "play", "segments"]
+    wanted = [
+        "choose audio or video files",
+        "english, quick and high",
+        "play from here",
+        "play",
+        "segments",
+    ]
     reached = ""
     for _ in range(40):
         page.keyboard.press("Tab")
@@ -195,9 +219,9 @@ def test_everything_is_reached_by_keyboard(visit: Visit) -> None:
             """() => "|" + (document.activeElement.getAttribute("aria-label")
                  || document.activeElement.innerText || "").toLowerCase()"""
         )
-        if all(name in reached for name in wanted) and "download json" in reached:
+        if all(name in reached for name in wanted) and "save this answer as" in reached:
             break
-    for name in [*wanted, "record", "download csv", "download json"]:
+    for name in [*wanted, "record", "save this answer as"]:
         assert name in reached, f"{name} in {reached}"
     page.locator(".sd-span").first.focus()
     page.keyboard.press("Enter")
@@ -243,7 +267,7 @@ def test_a_phone_needs_no_sideways_scroll(visit: Visit, clips: list[Path], broke
     page.locator(".sd-segments summary").first.click()
     assert page.evaluate(fits)
     inside = "(n) => n.getBoundingClientRect().right <= innerWidth + 0.5"
-    for part in (".sd-picker", ".sd-stage", ".sd-bars", ".sd-drop", ".sd-downloads"):
+    for part in (".sd-picker", ".sd-stage", ".sd-bars", ".sd-drop", ".sd-save"):
         assert page.locator(f"{part}:visible").first.evaluate(inside), part
 
 
