@@ -44,15 +44,9 @@ def test_an_answer_is_saved_as_the_command_line_writes_it() -> None:
     answer = Answer("my talk.mp4", prediction("my talk.mp4"))
     for form in TIMELINES.values():
         assert files[f"my talk{form.suffix}"].decode() == form.text(answer)
-    assert json.loads(files["my talk.json"]) == [answer.to_json() | {"segments": [SEGMENT]}]
+    assert json.loads(files["my talk.json"]) == [json.loads(json.dumps(answer.to_json()))]
     (row,) = csv.DictReader(io.StringIO(files["my talk.csv"].decode()))
     assert (row["label"], float(row["end_s"])) == ("angry", 2.0)
-
-
-SEGMENT = {
-    **{"start_s": 0.0, "end_s": 2.0, "label": "angry", "confidence": 0.7},
-    **{"probabilities": SHARES, "speech": 1.0},
-}
 
 
 def test_several_answers_are_saved_together() -> None:
