@@ -127,12 +127,10 @@ class Endpoints:
                 raise UsageError(ONE_RECORDING)
             predictor = self.predictor(model, request)
             self._refuse_large(recordings, request)
-            answers = _same_speaker if same_speaker else _one_by_one
+            answers = _answers(predictor, recordings, same_speaker)
             return [
                 prediction_entry(recording.name, answer)
-                for recording, answer in zip(
-                    recordings, answers(predictor, recordings), strict=True
-                )
+                for recording, answer in zip(recordings, answers, strict=True)
             ]
 
     @calls.answered
@@ -297,27 +295,21 @@ def _path(recording: Recording) -> Path:
     return recording.path
 
 
-def _one_by_one(
-    predictor: Predictor, recordings: Sequence[Recording]
+def _answers(
+    predictor: Predictor, recordings: Sequence[Recording], same_speaker: bool
 ) -> Iterator[Prediction | SerdemoError]:
-    for recording in recordings:
-        try:
-            yield predictor.predict(_path(recording), name=recording.name)
-        except SerdemoError as problem:
-            yield problem
-        discard(recording)
-
-
-def _same_speaker(
-    predictor: Predictor, recordings: Sequence[Recording]
-) -> Iterator[Prediction | SerdemoError]:
+    """The answer for each recording, as `serdemo predict` computes it."""
     from serdemo.inference.same_speaker import predict_same_speaker
 
+    paths = [recording.path for recording in recordings if recording.path]
     found = iter(
-        predict_same_speaker(predictor, [one.path for one in recordings if one.path]).predictions
+        predict_same_speaker(predictor, paths).predictions
+        if same_speaker
+        else predictor.predict_many(paths)
     )
     for recording in recordings:
         yield next(found) if recording.path else SerdemoError(recording.refusal)
+        discard(recording)
 
 
 def prediction_entry(name: str, answer: Prediction | SerdemoError) -> PredictionEntry:

@@ -199,7 +199,7 @@ def test_a_fault_inside_leaves_as_a_sentence_and_no_file(
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("secret path /home/me")
 
-    monkeypatch.setattr(endpoints.page.model.get(), "predict", fail)
+    monkeypatch.setattr(endpoints.page.model.get(), "predict_many", fail)
     with pytest.raises(gr.Error, match="went wrong") as raised:
         endpoints.predict(VISITOR, [upload(uploads)])
     assert "secret" not in raised.value.message and left(uploads) == []
