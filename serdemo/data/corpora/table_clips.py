@@ -21,6 +21,7 @@ from serdemo.schema.text import counted
 from serdemo.schema.types import UNKNOWN_SPEAKER, Utterance
 
 UNLABELLED = frozenset({"", "nan", "null", "n/a", "#n/a", "na", "<na>", "-", "?", "unknown"})
+DROPPED = "dropped"  # in place of an emotion
 MAX_NAMED = 6  # labels that a sentence lists
 
 
@@ -44,6 +45,7 @@ class RowReader:
     note: Note = ignore
     _clips: dict[str, tuple[str, Utterance]] = field(default_factory=dict)
     _n_dropped: int = 0
+    _emotions: dict[str, str | None] = field(default_factory=dict)  # by native label
     _left_out: Counter[str] = field(default_factory=Counter)
     _repeated: list[str] = field(default_factory=list)
     _empty: list[str] = field(default_factory=list)
@@ -71,8 +73,12 @@ class RowReader:
     def _add(self, where: str, row: Mapping[str, Any]) -> None:
         text = {name: value_text(row.get(column)) for name, column in self.columns.items()}
         native = text.get("emotion", "")
-        emotion = self._emotion(native, where)
-        if self.options.is_dropped(native, emotion):
+        if native not in self._emotions:
+            emotion = self._emotion(native, where)
+            dropped = self.options.is_dropped(native, emotion)
+            self._emotions[native] = DROPPED if dropped else emotion
+        emotion = self._emotions[native]
+        if emotion == DROPPED:
             self._n_dropped += 1
             return
         if emotion is None:
@@ -104,11 +110,12 @@ class RowReader:
         if map_label(native, self.labels) is not None:
             return emotion_of(native, self.labels)
         if native.casefold() in UNLABELLED:
-            if self.unlabelled or self.columns.get("emotion") is None:
+            is_dropped = self.options.is_dropped(native, None)
+            if self.unlabelled or is_dropped or "emotion" not in self.columns:
                 return ""
+            what = f"{short(native)} is no emotion" if native else "the emotion is empty"
             raise SerdemoError(
-                f"{where}: the emotion is empty; fill it in, delete the row, or train a recipe that"
-                " needs no labels."
+                f"{where}: {what}; fill it in, delete the row, or train a recipe that needs no labels."
             )
         emotion = emotion_word(native)
         if emotion is None and not (
@@ -126,7 +133,7 @@ class RowReader:
     def _repeat(self, where: str, clip: Utterance, first: str, before: Utterance) -> None:
         for attribute, name in (("emotion", "labels"), ("speaker", "speakers")):
             values = [getattr(before, attribute), getattr(clip, attribute)]
-            if len(set(map(speaker_form, values))) > 1:
+            if values[0] != values[1] and len(set(map(speaker_form, values))) > 1:
                 raise SerdemoError(
                     f"{where}: {short(str(clip.path.name))} was already given in"
                     f" {first.rpartition(', ')[2]}, and the {name} differ ({values[0] or 'none'},"

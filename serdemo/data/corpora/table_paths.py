@@ -6,14 +6,14 @@ import os
 import unicodedata
 from pathlib import Path, PureWindowsPath
 
-from serdemo.data.corpora.corpus import Note, ignore
+from serdemo.data.corpora.corpus import AUDIO_SUFFIXES, Note, ignore
 from serdemo.schema.errors import SerdemoError
 
 
 class ClipPaths:
     """The files of a table in `folder`, by path: absolute, or relative to it, then to `root`.
 
-    Backslashes count as slashes. An absolute path that leads nowhere, as in a table of another
+    Backslashes count as slashes, and the suffix may be missing. An absolute path that leads nowhere, as in a table of another
     computer, is looked up by its end below `folder` and `root`: all such paths of a table must lie
     in one folder there, so that no two files fall together. With `confined`, as for what strangers
     upload, paths that lead out of the table's folder are refused, and absolute ones.
@@ -40,8 +40,19 @@ class ClipPaths:
                 return found
         if is_absolute and (found := self._found_by_end(windows.parts[1:])):
             return found
+        if not is_absolute and (found := self._found_by_stem(path)):
+            return found
         places = " or ".join(str(base) for base in self._bases)
         raise SerdemoError(f"{where}: there is no file {short(text)} in {places}; check the path.")
+
+    def _found_by_stem(self, path: str) -> Path | None:
+        """The one sound file of a name without its suffix, if there is one."""
+        for base in self._bases:
+            names = (base / f"{path}{suffix}" for suffix in sorted(AUDIO_SUFFIXES))
+            files = [file for name in names if (file := _existing(name))]
+            if len(files) == 1:
+                return files[0]
+        return None
 
     def _found_by_end(self, parts: tuple[str, ...]) -> Path | None:
         """The file here of an absolute path (without its root) of another place, if there is one."""
@@ -63,10 +74,10 @@ class ClipPaths:
 
 def _existing(path: Path) -> Path | None:
     """The file at `path`, its name composed or decomposed as file systems and archives differ."""
-    for form in (str(path), *(unicodedata.normalize(form, str(path)) for form in ("NFC", "NFD"))):
-        if os.path.isfile(form):  # unlike Path.is_file, not upset by a name that is too long
-            return Path(form)
-    return None
+    if os.path.isfile(path):  # unlike Path.is_file, not upset by a name that is too long
+        return path
+    forms = (unicodedata.normalize(form, str(path)) for form in ("NFC", "NFD"))
+    return next((Path(form) for form in forms if os.path.isfile(form)), None)
 
 
 def short(text: str) -> str:

@@ -190,6 +190,12 @@ def test_labels_in_any_form_and_those_of_no_emotion_of_ours(folder: Path) -> Non
     ]
     with pytest.raises(SerdemoError, match=r"t\.csv, line 9: the emotion is empty"):
         csv_table.read(folder / "t.csv", unlabelled=False)
+    rows = "a.wav,1,unknown\nb.wav,1,sad\n"
+    with pytest.raises(SerdemoError, match="line 2: 'unknown' is no emotion; fill it in"):
+        read(folder / "t.csv", HEADER + rows, unlabelled=False)
+    options = split_spec("t.csv?drop=unknown+fear")[1]
+    (clip,), _ = read(folder / "t.csv", HEADER + rows, unlabelled=False, options=options)
+    assert clip.path.name == "b.wav"
 
 
 def test_a_clip_that_is_given_twice_alike_counts_once(folder: Path) -> None:
@@ -232,6 +238,14 @@ def test_a_table_of_another_computer_is_read_by_the_ends_of_its_paths(folder: Pa
     rows = ["/home/me/anna/a.wav,anna,sad", "/home/me/ben/b.wav,ben,sad"]
     with pytest.raises(SerdemoError, match=r"line 3: there is no file '/home/me/ben/b\.wav'"):
         read(folder / "t.csv", HEADER + "\n".join(rows))
+
+
+def test_names_of_files_without_their_suffix_are_found(folder: Path) -> None:
+    clips, _ = read(folder / "t.csv", HEADER + "a,1,sad\nsub\\d,1,sad\n")
+    assert [clip.path for clip in clips] == [folder / "a.wav", folder / "sub" / "d.wav"]
+    touch(folder, "a.flac")  # which of the two is meant is not known
+    with pytest.raises(SerdemoError, match="line 2: there is no file 'a'"):
+        csv_table.read(folder / "t.csv")
 
 
 def test_names_of_files_composed_or_not_are_found(tmp_path: Path) -> None:
