@@ -17,7 +17,7 @@ from serdemo.nn.description import Description
 
 # The corpora of the shipped models, whose strictest terms are those of RAVDESS and of URDU.
 SHIPPED_ON = frozenset({"ravdess", "cremad", "emodb", "nemo", "ased", "aesdd", "urdu"})
-HUB_DATASET = r"hf:[\w-][\w.-]*(/[\w-][\w.-]*)?(\?.*)?"
+HUB_DATASET = r"hf:[\w-][\w.-]*(/[\w-][\w.-]*)?"
 
 LIMITS = """\
 The corpora are mostly acted speech of a few dozen speakers in a studio. On spontaneous speech, other
@@ -54,6 +54,13 @@ SPEAKER_TABLE = (
 )
 
 
+def _portable_corpus(item: str) -> str:
+    """A `--corpus` item without folders, also in its options, unless it is a dataset of the hub."""
+    name, mark, options = item.partition("?")
+    files = re.sub(r"\b(labels|label_map)=[^&]*[/\\]", r"\1=", options)
+    return (name if re.fullmatch(HUB_DATASET, name) else Path(name).name) + mark + files
+
+
 def strip_local_paths(command: str) -> str:
     """A command line without the folders of the machine that it ran on."""
     words = [
@@ -72,10 +79,9 @@ def strip_local_paths(command: str) -> str:
         elif before in ("--init-from", "--start", "--teacher", "--embeddings"):
             word = ",".join(_portable_name(Path(part.strip())) for part in word.split(","))
         elif before == "--corpus":
-            word = ",".join(
-                item if re.fullmatch(HUB_DATASET, item) else Path(item).name
-                for item in word.split(",")
-            )
+            word = ",".join(map(_portable_corpus, word.split(",")))
+        elif before == "--label-map":
+            word = Path(word).name
         portable.append(word)
     return shlex.join(portable)
 

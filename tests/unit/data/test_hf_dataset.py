@@ -204,3 +204,5 @@ def test_a_card_keeps_ids_of_the_hub_and_no_folders() -> None:
         "serdemo train x --corpus 'hf:some/set?split=train'"
     )
     assert "/home" not in strip_local_paths("serdemo train x --corpus hf:/home/me/set")
+    given = "serdemo train x --corpus '/home/me/t.csv?drop=fear&label_map=/home/me/m.csv&audio=f'"
+    assert "'t.csv?drop=fear&label_map=m.csv&audio=f'" in strip_local_paths(given)
