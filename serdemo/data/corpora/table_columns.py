@@ -75,8 +75,8 @@ def choose_columns(
     ]
     if missing:
         raise SerdemoError(
-            f"{table} has no column {' and no column '.join(missing)}: name it as in --columns "
-            f"{missing[0]}=COLUMN; its first line has {_listed(header)}."
+            f"{table} has no column {' and no column '.join(missing)}: name it by --columns "
+            f"{','.join(f'{name}=COLUMN' for name in missing)}; its first line has {_listed(header)}."
         )
     if others:
         note(f"{table}: {', '.join(others)}.")
