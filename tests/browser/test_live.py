@@ -416,6 +416,71 @@ def test_stop_counts_while_it_goes_on_again(visit_live: Callable[..., Any], spea
     assert page.locator(".sd-live").get_attribute("data-state") == "idle"
 
 
+# The page's AudioContext as `contexts.at(-1)`, so that a test suspends it as the browser does.
+CONTEXTS = """() => { window.contexts = [];
+  window.AudioContext = class extends AudioContext {
+    constructor(options) { super(options); contexts.push(this); } }; }"""
+
+
+def test_sound_paused_by_the_browser_is_told_and_goes_on_at_a_press(
+    visit_live: Callable[..., Any], speaking: Any
+) -> None:
+    page = visit_live(browser=speaking)
+    page.evaluate(CONTEXTS)
+    start(page)
+    page.wait_for_timeout(4000)
+    page.evaluate("contexts.at(-1).suspend()")
+    page.locator(".sd-live[data-state=paused]").wait_for()
+    assert part(page, "status").inner_text() == "Paused by the browser"
+    assert part(page, "note").inner_text().startswith("Paused by the browser")
+    page.wait_for_timeout(4000)  # longer than silence lasts until a microphone is blamed
+    assert part(page, "status").inner_text() == "Paused by the browser"
+    before = part(page, "now").inner_text()
+    # During a call the browser refuses to go on; the press counts again after it.
+    page.evaluate(
+        "() => { contexts.at(-1).resume = () => Promise.reject(new Error('interrupted')); }"
+    )
+    page.get_by_role("button", name="Go on listening").click()
+    page.wait_for_timeout(500)
+    assert part(page, "status").inner_text() == "Paused by the browser"
+    page.evaluate("delete contexts.at(-1).resume")
+    page.get_by_role("button", name="Go on listening").click()
+    page.locator(".sd-live[data-state=live]").wait_for()
+    page.wait_for_timeout(3000)
+    assert part(page, "status").inner_text().startswith("Listening")
+    assert float(part(page, "now").inner_text()[2:]) > float(before[2:]) + 1.5
+    # Where it lets the sound run again by itself, so does the page.
+    page.evaluate("contexts.at(-1).suspend()")
+    page.locator(".sd-live[data-state=paused]").wait_for()
+    page.evaluate("contexts.at(-1).resume()")
+    page.locator(".sd-live[data-state=live]").wait_for()
+    page.get_by_role("button", name="Stop", exact=True).click()
+    page.locator(".sd-live[data-state=idle]").wait_for()
+    assert part(page, "detail-lost").text_content() == "0"
+    assert (
+        part(page, "detail-captured").text_content() == part(page, "detail-received").text_content()
+    )
+
+
+def test_sound_that_the_browser_does_not_start_is_told(
+    visit_live: Callable[..., Any], speaking: Any
+) -> None:
+    page = visit_live(browser=speaking)
+    page.evaluate(CONTEXTS)
+    page.evaluate(
+        """() => { const { resume } = AudioContext.prototype;
+          window.allow = () => { AudioContext.prototype.resume = resume; };
+          AudioContext.prototype.resume = function () {
+            this.suspend(); return new Promise(() => {}); }; }"""
+    )
+    page.get_by_role("button", name="Start listening").click()
+    page.locator(".sd-live[data-state=paused]").wait_for()
+    assert part(page, "status").inner_text() == "Paused by the browser"
+    page.evaluate("allow()")
+    page.get_by_role("button", name="Go on listening").click()
+    page.locator(".sd-live[data-state=live]").wait_for()
+
+
 def test_an_example_that_is_refused_is_told_and_can_be_tried_again(
     visit_live: Callable[..., Any],
 ) -> None:

@@ -64,6 +64,12 @@ test("of several sentences the worst is shown, and else a hint", () => {
   assert.match(noteOf({ ...calm, state: "idle", reloadDue: true }).sentence, /loaded anew/);
   assert.equal(statusOf("live", 3, [0.3, 0.1, 0.2]), "Listening · answers lag 0.2 s");
   assert.equal(statusOf("idle", 61, []), "Stopped after 1:01.0");
+  const suspended = { ...calm, state: "paused", suspended: true };
+  assert.match(noteOf(suspended).sentence, /^Paused by the browser/);
+  assert.ok(noteOf(suspended).isFault);
+  assert.equal(noteOf({ ...suspended, suspended: false }).isFault, false);
+  assert.equal(statusOf("paused", 3, [], true), "Paused by the browser");
+  assert.equal(statusOf("paused", 3, [], false), "Paused");
 });
 
 test("the CSV has a row for each window", () => {

@@ -8,6 +8,7 @@ export const OPEN_TIMEOUT_MS = 90_000; // the first visitor waits for the model
 const RETRY_MS = 700;
 const MAX_PIECE_S = 4;
 const MAX_OFFLINE_MS = 50_000; // shorter than the sound that is held
+const MAX_TRY_MS = 2 * ANSWER_TIMEOUT_MS; // what takes longer is sleep, in which no sound comes
 const OVERLAP_S = 5; // answers may come out of order by so much
 const DRAIN_MS = 3000;
 const POLL_MS = 50;
@@ -23,13 +24,14 @@ const PROCESSING = {
 /* What both links share. A link has its sound, counts of samples (`sent`, `received`, `lost`), and the
    server's stream, which began at sample `base`.
 
-   `on` has the handlers sound(block), answer(response, baseSeconds), connection(isThere) and
-   trouble(sentence), after which the link is over. `api` has ask(call, fields, timeoutMs),
+   `on` has the handlers sound(block), answer(response, baseSeconds), connection(isThere),
+   suspended(isSuspended) of the browser's sound, and trouble(sentence), after which the link is over. `api` has ask(call, fields, timeoutMs),
    leave(stream), context(), the fields with which a stream is opened, and opened(response). */
 export class Link {
   constructor(on, api) {
     Object.assign(this, { on, api, stream: "", sound: null, over: false });
     this.base = this.sent = this.received = this.lost = 0;
+    this.offlineAt = this.offlineMs = 0;
     this.newest = 0; // end of the newest window in seconds of the stream
   }
 
@@ -56,14 +58,16 @@ export class Link {
 
   /* The server did not answer: tells so, and gives up after a while. */
   noteOffline(sentence) {
-    this.offlineSince = this.offlineSince || performance.now();
+    const now = performance.now();
+    this.offlineMs += Math.min(MAX_TRY_MS, now - (this.offlineAt || now));
+    this.offlineAt = now;
     this.on.connection(false);
-    if (performance.now() - this.offlineSince > MAX_OFFLINE_MS) this.fail(sentence);
+    if (this.offlineMs > MAX_OFFLINE_MS) this.fail(sentence);
   }
 
   noteOnline() {
-    if (this.offlineSince) this.on.connection(true);
-    this.offlineSince = 0;
+    if (this.offlineAt) this.on.connection(true);
+    this.offlineAt = this.offlineMs = 0;
   }
 
   fail(sentence) {
@@ -88,7 +92,7 @@ export class Link {
 export class BrowserLink extends Link {
   constructor(on, api, Microphone) {
     super(on, api);
-    this.microphone = new Microphone((block) => this.take(block), on.trouble);
+    this.microphone = new Microphone((block) => this.take(block), on.trouble, on.suspended);
     this.piece = null;
     this.busy = false;
   }

@@ -43,6 +43,7 @@ class LiveTab {
 
   resetSession() {
     this.fault = this.warning = "";
+    this.suspended = false; // the browser pauses its sound
     this.debounce = debounceWarning();
     this.connected = true;
     this.silentSamples = 0;
@@ -89,16 +90,18 @@ class LiveTab {
   }
 
   showStatus() {
-    put(this.part("status"), statusOf(this.state, this.now, this.delays));
+    put(this.part("status"), statusOf(this.state, this.now, this.delays, this.suspended));
   }
 
   showNote() {
-    const { state, fault, warning, connected, reloadDue } = this;
+    const { state, fault, warning, connected, suspended, reloadDue } = this;
     const silent = state === "live"
       && (this.silentSamples >= SILENT_S * this.link.rate || this.isStalled);
     const hasSound = this.now > 0;
     const instead = this.link?.instead;
-    const note = noteOf({ state, fault, warning, instead, connected, silent, reloadDue, hasSound });
+    const note = noteOf({
+      state, fault, warning, instead, connected, silent, suspended, reloadDue, hasSound,
+    });
     this.view.showNote(note.sentence, note.isFault);
     if (note.isFault) this.announce(note.sentence);
   }
@@ -176,6 +179,7 @@ class LiveTab {
         this.connected = isThere;
         this.showNote();
       },
+      suspended: (is) => isOwn() && this.onSuspended(is),
       trouble: (sentence) => isOwn() && this.end(sentence),
     };
     const api = {
@@ -210,6 +214,7 @@ class LiveTab {
     if (this.link !== link) return link.leave(); // cancelled meanwhile
     this.view.showAnswer(isExample ? "Listening" : "Say something");
     this.setState("live");
+    if (this.suspended) this.onSuspended(true);
     if (navigator.mediaDevices) listDevices(this.part("device"));
   }
 
@@ -239,6 +244,7 @@ class LiveTab {
       if (!sentence) this.announce(`Stopped. Taken as a whole: ${answer.says}`);
     }
     this.connected = true;
+    this.suspended = false;
     this.finish(sentence);
     this.showDetails();
     this.loadPlayer();
@@ -251,19 +257,39 @@ class LiveTab {
     this.link.pause();
   }
 
+  /* The browser has paused all sound of the page, or lets it run again. */
+  onSuspended(is) {
+    this.suspended = is;
+    if (is && this.state === "live") {
+      this.setState("paused");
+      this.loadPlayer();
+    } else if (!is && this.state === "paused") {
+      this.listenAgain();
+    }
+  }
+
+  listenAgain() {
+    this.unloadPlayer();
+    this.silentSamples = 0;
+    this.setState("live");
+  }
+
   async resume() {
     const { link } = this;
     this.unloadPlayer();
     this.part("pause").disabled = true;
+    let runs;
     try {
-      await link.resume();
+      runs = await link.resume();
     } catch (error) {
       if (this.link === link) this.end(refusal(error));
       return;
     }
     if (this.link !== link || this.state !== "paused") return; // stopped meanwhile
-    this.silentSamples = 0;
-    this.setState("live");
+    this.suspended = runs === false;
+    if (!this.suspended) return this.listenAgain();
+    this.setState("paused");
+    this.loadPlayer();
   }
 
   /* Another device or other processing takes effect at once; the change from the browser's microphones
@@ -324,6 +350,9 @@ export const mount = ({ element, server, styles, labels }) => {
     tab.voice.store.remembers = target.checked;
   });
   addEventListener("pagehide", () => tab.onPageHide());
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden && tab.suspended && tab.state === "paused") tab.resume();
+  });
   tab.root.addEventListener("sd-waiting", () => tab.onReloadDue());
   setInterval(() => tab.state === "live" && tab.isStalled && tab.showNote(), 1000);
   tab.view.showBars(Object.fromEntries(labels.map((label) => [label, null])));

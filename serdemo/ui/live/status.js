@@ -15,6 +15,8 @@ const HINTS = {
 };
 const DISCONNECTED =
   "The connection is lost: trying again. What you say meanwhile is kept and sent later.";
+const SUSPENDED = "Paused by the browser, as for a call or in the background: press Go on listening to go on."
+  + " What was heard so far is kept.";
 const NO_SOUND =
   "The microphone gives no sound: check that it is not muted, or choose another one.";
 const RELOAD = "The connection was lost for a while, and the page has to be loaded anew: save what you "
@@ -35,10 +37,11 @@ export const debounceWarning = () => {
 /* The note as { sentence, isFault }: one sentence at a time, the worst; a hint where nothing is wrong.
    While listening the hint is `instead`, if another model than usual answers. */
 export const noteOf = (now) => {
-  const { state, fault, warning, instead, connected, silent, reloadDue, hasSound } = now;
+  const { state, fault, warning, instead, connected, silent, suspended, reloadDue, hasSound } = now;
   const stopped = state === "idle" && hasSound;
   let sentence = fault || warning;
   if (!connected) sentence = DISCONNECTED;
+  else if (state === "paused" && suspended) sentence = SUSPENDED;
   else if (state === "live" && silent) sentence = NO_SOUND;
   if (stopped && reloadDue && !sentence) sentence = RELOAD;
   const hint = state === "live" && instead ? instead : HINTS[stopped ? "stopped" : state];
@@ -48,11 +51,11 @@ export const noteOf = (now) => {
 const median = (values) => [...values].sort((a, b) => a - b)[values.length >> 1];
 
 /* The line above the answer; `delays` are the newest in seconds. */
-export const statusOf = (state, now, delays) => ({
+export const statusOf = (state, now, delays, suspended) => ({
   idle: now ? `Stopped after ${clock(now)}` : "Not listening",
   starting: "Starting",
   live: `Listening${delays.length ? ` · answers lag ${median(delays).toFixed(1)} s` : ""}`,
-  paused: "Paused",
+  paused: suspended ? "Paused by the browser" : "Paused",
   stopping: "Stopping",
 }[state]);
 

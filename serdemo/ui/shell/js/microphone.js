@@ -1,16 +1,21 @@
 /* The browser's microphone as blocks of 16-bit samples, and a sentence for each way it fails. */
+import { wait } from "./dom.js";
 import { UNREACHED } from "./rpc.js";
 import { FULL_SCALE, fromBase64 } from "./sound.js";
 
 const RATE = 16000;
 const FLUSH_MS = 300;
+const RESUME_MS = 1500; // a browser may never answer
+const SUSPENDED = "The browser paused its sound, as for a call or in the background: start once more.";
 const CANCELLED = "The microphone was let go before it could be heard.";
 
-/* The browser's microphone. `onBlock` gets each Int16Array, `onTrouble` a sentence when it ends. */
+/* The browser's microphone. `onBlock` gets each Int16Array, `onTrouble` a sentence when it ends, and
+   `onSuspended` whether the browser pauses all sound of the page, which it may end by itself. */
 export class BrowserMicrophone {
-  constructor(onBlock, onTrouble) {
-    this.onBlock = onBlock;
-    this.onTrouble = onTrouble;
+  constructor(onBlock, onTrouble, onSuspended = (is) => is && onTrouble(SUSPENDED)) {
+    Object.assign(this, { onBlock, onTrouble, onSuspended });
+    this.suspended = false;
+    this.paused = false; // by the visitor
     this.ended = { frame: 0, samples: 0 };
     this.samples = 0;
     this.passing = false; // until the server is ready, sound is dropped
@@ -23,7 +28,7 @@ export class BrowserMicrophone {
       );
     }
     // Made before anything is waited for, while the press of the button still counts.
-    this.context = new AudioContext({ sampleRate: RATE, latencyHint: "interactive" });
+    this.makeContext({ sampleRate: RATE, latencyHint: "interactive" });
     const track = await this.request(device, cleaned);
     try {
       await this.attach(track);
@@ -43,11 +48,28 @@ export class BrowserMicrophone {
       if (error.name !== "NotSupportedError") throw error;
       // Some browsers do not convert rates: then the sound goes out at the microphone's own.
       await this.context.close();
-      this.context = new AudioContext({ latencyHint: "interactive" });
+      this.makeContext({ latencyHint: "interactive" });
       await this.addTap();
       this.connect(track);
     }
-    await this.context.resume();
+    await this.wake();
+  }
+
+  makeContext(options) {
+    this.context = new AudioContext(options);
+    this.context.onstatechange = () => this.noteState();
+  }
+
+  noteState() {
+    const suspended = this.context.state !== "running";
+    if (!this.passing || this.closed || this.paused || suspended === this.suspended) return;
+    this.suspended = suspended;
+    this.onSuspended(suspended);
+  }
+
+  /* Asks the browser to run the sound, which it may refuse without a press, or during a call. */
+  wake() {
+    return Promise.race([this.context.resume().catch(() => {}), wait(RESUME_MS)]);
   }
 
   get rate() {
@@ -56,6 +78,7 @@ export class BrowserMicrophone {
 
   start() {
     this.passing = true;
+    this.noteState();
   }
 
   async addTap() {
@@ -120,13 +143,18 @@ export class BrowserMicrophone {
   }
 
   async pause() {
+    this.paused = true;
     this.track.enabled = false;
     await this.context.suspend();
   }
 
+  /* Resolves to whether the sound runs again. */
   async resume() {
     this.track.enabled = true;
-    await this.context.resume();
+    await this.wake();
+    this.paused = false;
+    this.suspended = this.context.state !== "running";
+    return !this.suspended;
   }
 
   release() {
@@ -152,7 +180,7 @@ export class BrowserMicrophone {
    `ask` is the tab's function that calls the server. */
 export const exampleVoice = (ask) => class extends BrowserMicrophone {
   async open() {
-    this.context = new AudioContext({ sampleRate: RATE });
+    this.makeContext({ sampleRate: RATE });
     const example = await ask("example");
     if (example.refused) throw new Error(example.refused);
     const samples = fromBase64(example.samples);
@@ -165,7 +193,7 @@ export const exampleVoice = (ask) => class extends BrowserMicrophone {
     this.source.onended = () => this.onTrouble("");
     const stop = () => this.passing && this.source.stop();
     this.track = { enabled: true, stop, getSettings: () => ({}) };
-    await this.context.resume();
+    await this.wake();
   }
 
   start() {
