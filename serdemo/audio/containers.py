@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import re
 import struct
+import zlib
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,7 +26,10 @@ _SOON = 0.1  # seconds; a smaller difference between two lengths is not worth a 
 # A stream's writer, that cannot know the length, names one close to the largest.
 _STREAMED = 0x7F00_0000
 _WAVE = re.compile(rb"(?:RIFF|RF64|BW64|RIFX).{4}WAVE", re.DOTALL)
+# Formats of a WAV file whose bytes in a second are a true figure: PCM, float, A-law, mu-law.
+_EXACT = (1, 3, 6, 7, 0xFFFE)
 _FLAC = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
+_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _PRINTABLE = re.compile(rb"[ -~]{4}")
 # What programs write behind the data without a chunk around it.
 _TAGS = (b"TAG", b"APETAGEX", b"ID3", b"LYRICSBEGIN")
@@ -151,6 +155,7 @@ def _wave_part(file: BinaryIO, start: int, stop: int) -> tuple[Part | None, int]
     if header[:4] in (b"RF64", b"BW64"):
         header[:4] = b"RIFF"
     length64 = byte_rate = 0
+    is_exact = False
     place = start + 12
     while place + 8 <= stop:
         file.seek(place)
@@ -162,7 +167,8 @@ def _wave_part(file: BinaryIO, start: int, stop: int) -> tuple[Part | None, int]
             length64 = struct.unpack("<Q", body[8:16])[0]
             name = b"JUNK"
         if name == b"fmt " and len(body) >= 16:
-            byte_rate = struct.unpack(f"{order}I", body[8:12])[0]
+            code, _, _, byte_rate = struct.unpack(f"{order}HHII", body[:12])
+            is_exact = code in _EXACT
         if place + 8 + size > stop or not _PRINTABLE.match(name):
             return None, stop
         file.seek(place + 8)
@@ -178,7 +184,7 @@ def _wave_part(file: BinaryIO, start: int, stop: int) -> tuple[Part | None, int]
     if size == 0xFFFF_FFFF and not is_streamed:
         size = length64
     last, following = _data_end(file, first, first + size, stop, byte_rate)
-    claimed = size / byte_rate if byte_rate and not is_streamed and size else None
+    claimed = size / byte_rate if byte_rate and is_exact and size and not is_streamed else None
     length = min(last - first, 0xFFFF_FFFF)
     header += struct.pack(f"{order}4sI", b"data", length)
     header[4:8] = struct.pack(f"{order}I", min(len(header) - 8 + length, 0xFFFF_FFFF))
@@ -223,6 +229,16 @@ def _data_end(
     return following, following
 
 
+def _is_intact(file: BinaryIO, head: bytes, table: bytes) -> bool:
+    """Whether the checksum of an Ogg page is true, of which the file has passed the segment table.
+
+    It is the CRC-32 of zlib with all bits in the opposite order, without its inversions.
+    """
+    page = head[:22] + bytes(4) + head[26:] + table + file.read(sum(table))
+    checksum = zlib.crc32(page.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return checksum == int.from_bytes(head[22:26].translate(_REVERSED), "big")
+
+
 def _ogg_parts(file: BinaryIO, start: int, stop: int) -> Iterator[Part]:
     """The streams of an Ogg file one after another; those side by side stay together."""
     begin, place, was_first, is_cut = start, start, True, False
@@ -234,11 +250,11 @@ def _ogg_parts(file: BinaryIO, start: int, stop: int) -> Iterator[Part]:
             continue
         is_first = bool(head[5] & 2)
         if is_first and not was_first:
-            yield Part(((begin, place),))
-            begin = place
+            yield Part(((begin, place),), None, is_cut)
+            begin, is_cut = place, False
         was_first = is_first
         table = file.read(head[26])
         place += 27 + len(table) + sum(table)
-        is_cut = place > stop
+        is_cut = is_cut or place > stop or not _is_intact(file, head, table)
     if begin < stop:
         yield Part(((begin, stop),), None, is_cut or place < stop)

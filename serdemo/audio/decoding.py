@@ -64,7 +64,7 @@ def open_audio(path: Path, track: int = 0) -> Iterator[AudioFile]:
     media = ffmpeg.probe(path, start)
     with ffmpeg.open_track(path, track, start) as decoding:
         audio = AudioFile(iter(()), media.n_tracks, media.duration_s)
-        blocks = _film_blocks(decoding, audio)
+        blocks = _film_blocks(decoding, audio, parts)
         audio.sounds = iter([Sound(decoding.rate, decoding.channels, blocks)])
         yield audio
 
@@ -175,11 +175,15 @@ class _Reader:
                 yield rest
 
 
-def _film_blocks(decoding: ffmpeg.Decoding, audio: AudioFile) -> Iterator[Block]:
+def _film_blocks(decoding: ffmpeg.Decoding, audio: AudioFile, parts: list[Part]) -> Iterator[Block]:
     n_frames = 0
     for block in decoding.blocks:
         n_frames += len(block)
         yield block
+    if parts[0].n_frames is not None:  # the file's own frames were counted
+        decoding.is_damaged = any(part.is_cut for part in parts)
+        claims = [part.duration_s for part in parts if part.duration_s is not None]
+        audio.duration_s = sum(claims) if len(claims) == len(parts) else None
     if decoding.is_damaged:
         audio.notes.extend(describe_length(n_frames / decoding.rate, audio.duration_s, True))
 

@@ -52,19 +52,25 @@ class AudioError(SerdemoError):
 class HighPass:
     """Streaming Butterworth high-pass of mono sound at 16 kHz, at rest before its first sample.
 
-    Its output, joined, is the same to the bit however the input was cut. Each pole p is the sum
-    y[n] = p^n sum_k p^-k x[k] of a block, which numpy runs faster than scipy.signal is imported.
+    Its output, joined, is the same to the bit however the input was cut. The filter is a sum of
+    one-pole filters, each y[n] = p^n sum_k p^-k x[k] within a block, which numpy runs faster than
+    scipy.signal is imported.
     """
 
     def __init__(self, cutoff_hz: float = HIGH_PASS_HZ, order: int = HIGH_PASS_ORDER) -> None:
         angles = math.pi * (2 * np.arange(order) + order + 1) / (2 * order)
         poles = np.exp(2 * math.pi * cutoff_hz / SAMPLE_RATE * np.exp(1j * angles))
-        # A pair of conjugate poles has a real output; a single pole is real.
-        self._poles = poles.real if order == 1 else poles
-        self._gain = float(np.prod((1 + self._poles) / 2).real)  # 1 at the highest frequency
-        self._powers = self._poles[:, None] ** np.arange(1, _BLOCK + 1)
-        self._sums = np.zeros(order, self._poles.dtype)  # of each pole in the current block
-        self._last = np.zeros(order, self._poles.dtype)  # the input of each pole's zero at 1
+        gain = np.prod((1 + poles) / 2)  # 1 at the highest frequency
+        others = np.array([np.prod(np.delete(1 - poles / p, k)) for k, p in enumerate(poles)])
+        residues = gain * (1 - 1 / poles) ** order / others
+        self._direct = float((gain / np.prod(poles)).real)
+        half = (order + 1) // 2  # of conjugate poles one is enough; a real one counts once
+        share = np.where(np.abs(poles.imag[:half]) < 1e-9, 1.0, 2.0)
+        powers = poles[:half, None] ** np.arange(_BLOCK)
+        self._inverse = 1 / powers
+        self._powers = (share * residues[:half])[:, None] * powers
+        self._step = poles[:half] ** _BLOCK
+        self._sums = np.zeros(half, complex)  # of each pole in the current block
         self._done = 0  # samples of the current block
 
     def push(self, samples: Samples) -> Samples:
@@ -73,28 +79,26 @@ class HighPass:
         start = 0
         while start < len(samples):
             stop = min(len(samples), start + _BLOCK - self._done)
-            block = samples[start:stop].astype(self._poles.dtype)
-            for i in range(len(self._poles)):
-                block = self._section(i, block)
-            result[start:stop] = block.real * self._gain
-            self._done = (self._done + stop - start) % _BLOCK
+            result[start:stop] = self._block(samples[start:stop].astype(np.float64))
             start = stop
         return result
 
-    def _section(self, i: int, block: NDArray[Any]) -> NDArray[Any]:
-        """The block (n,) through the zero at 1 and the pole `i`."""
-        powers = self._powers[i, self._done : self._done + len(block)]
-        steps = np.diff(block, prepend=self._last[i])
-        self._last[i] = block[-1]
-        steps /= powers
-        steps[0] += self._sums[i]
-        sums = np.cumsum(steps)
-        output: NDArray[Any] = sums * powers
-        if self._done + len(block) < _BLOCK:
-            self._sums[i] = sums[-1]
-        else:  # silence becomes zero again, not a denormal number
-            self._sums[i] = output[-1] if abs(output[-1]) > 1e-12 else 0
-        return output
+    def _block(self, block: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Filter samples (n,) that do not reach beyond the current block."""
+        place = slice(self._done, self._done + len(block))
+        sums = self._inverse[:, place] * block
+        sums[:, 0] += self._sums
+        np.cumsum(sums, axis=1, out=sums)
+        self._sums = sums[:, -1].copy()
+        self._done = place.stop % _BLOCK
+        if not self._done:
+            self._sums *= self._step
+            if np.abs(self._sums).max() < 1e-12:  # silence is zero again, not a denormal number
+                self._sums[:] = 0
+        powers = self._powers[:, place]
+        poles = np.einsum("ij,ij->j", sums.real, powers.real)
+        poles -= np.einsum("ij,ij->j", sums.imag, powers.imag)
+        return self._direct * block + poles
 
 
 class Resampler:

@@ -365,17 +365,13 @@ class Predictor(Embedder):
     def _predict_long(self, recording: Recording, progress: Progress) -> Prediction:
         """Predict a recording as its pieces come: the answer of a clip, in bounded memory."""
         stream, meter = self._file_stream(segments=True), quality.PowerMeter()
-        waiting: list[Window] = []
         for piece in recording.pieces:
             meter.push(piece)
             stream.push_decoded(piece)
-            waiting += stream.ready_windows()
-            if len(waiting) >= WINDOW_BATCH_SIZE:
-                self._add_scores(stream, waiting)
-                waiting = []
+            self._add_scores(stream, stream.ready_windows())
             progress(stream.received_s, recording.duration_s)
         stream.finish()
-        self._add_scores(stream, [*waiting, *stream.ready_windows()])
+        self._add_scores(stream, stream.ready_windows())
         progress(stream.received_s, stream.received_s)
         warnings = quality.long_warnings(recording, meter, stream.speech)
         return stream.result(recording.name, warnings)
