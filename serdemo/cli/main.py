@@ -56,10 +56,10 @@ def app(port: int | None, share: bool, mcp: bool, checkpoint: Path | None) -> No
     from serdemo import ui
 
     if checkpoint is not None:
-        from serdemo.inference.predictor import require_classifier
+        from serdemo.inference.predictor import require_answers
         from serdemo.nn.description import read_description
 
-        require_classifier(read_description(checkpoint))  # fails here, not in the page
+        require_answers(read_description(checkpoint))  # fails here, not in the page
     probe.wait()
     ui.launch(port=port, share=share, checkpoint=checkpoint, mcp=mcp)
 
@@ -108,7 +108,7 @@ def evaluate(
     device: str,
     as_json: bool,
 ) -> None:
-    """Score a CHECKPOINT (a folder, or the name of a shipped one) on labelled clips."""
+    """Score a CHECKPOINT (a folder, OWNER/NAME on the hub, or the name of a shipped one) on labelled clips."""
     from serdemo.cli.views.console import progress, show_report
     from serdemo.data import corpora as known
     from serdemo.evaluation import report as evaluation_report

@@ -57,6 +57,12 @@ def require_classifier(description: Description) -> Description:
     return description
 
 
+def require_answers(description: Description) -> None:
+    """Raise SerdemoError for a checkpoint with neither an emotion classifier nor dimensions."""
+    if not description.dimensions:
+        require_classifier(description)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ClipOutput:
     """Model output for one clip.
@@ -321,8 +327,7 @@ class Predictor(Embedder):
     """
 
     def _check(self) -> None:
-        if not self.description.dimensions:
-            require_classifier(self.description)
+        require_answers(self.description)
 
     def predict(
         self,

@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 from support import hub_server
 from support.command import Ran, here, there
 from support.hub_server import Hub, Repo
+from support.transformers_models import save
 
 from serdemo.nn import checkpoint
 from serdemo.schema.files import read_json
@@ -156,6 +159,36 @@ def test_one_too_large_is_not_fetched(hub: Hub, place: Path, models: Callable[..
     done = models("pull", REPO, "--name", "x")
     assert done.code == 1 and "larger than 8000 MB" in done.err
     assert not any("resolve" in path for _, path in hub.asked)
+
+
+def test_a_model_of_transformers_is_pulled_and_used_by_its_hub_id(
+    hub: Hub, place: Path, models: Callable[..., Ran]
+) -> None:
+    folder = save("hubert", place / "theirs", ("LABEL_0", "LABEL_1"))
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    hub.repos["them/ser"] = Repo()
+    hub.repos["them/ser"].add({**files, "training_args.bin": b"x", "README.md": b"# theirs"})
+    refused = models("pull", "them/ser")
+    assert refused.code == 1 and "ser does not say what its label LABEL_0 means" in refused.err
+    (place / "map.json").write_text('{"LABEL_0": "ang", "LABEL_1": "contempt"}')
+    done = models("pull", "them/ser", "--label-map", "map.json")
+    assert done.code == 0, done.err
+    assert {*held(place, "ser")} == {*files, "README.md", "label_map.json"}
+    assert not any("training_args" in path for _, path in hub.asked)
+    soundfile.write(place / "a.wav", np.zeros(16_000), 16_000)
+    for name in ("them/ser", "models/ser"):
+        answered = here(
+            *("predict", "a.wav", "--json", "--checkpoint", name, "--label-map", "map.json")
+        )
+        assert answered.code == 0, answered.err
+        assert '"contempt"' in answered.out and '"angry"' in answered.out
+    assert (place / "models" / "them--ser" / "label_map.json").is_file()
+
+    hub.repos["them/pickle"] = Repo()
+    files["pytorch_model.bin"] = files.pop("model.safetensors")
+    hub.repos["them/pickle"].add(files)
+    pickled = models("pull", "them/pickle")
+    assert pickled.code == 1 and "as a pickle, which may run code, and is not down" in pickled.err
 
 
 @pytest.mark.slow
