@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from serdemo.cli.exits import tell
-from serdemo.cli.options import CORPUS, JSON, PATH, ROOT, STOP_AFTER, given_options, print_json
+from serdemo.cli.options import (
+    CORPUS,
+    CORPUS_LABEL_MAP,
+    JSON,
+    PATH,
+    ROOT,
+    STOP_AFTER,
+    given_options,
+    print_json,
+)
 from serdemo.cli.train import RecipeGroup
 from serdemo.schema.settings import data_root
 from serdemo.training.events import Event
@@ -20,6 +29,7 @@ if TYPE_CHECKING:
 
 def _run(name: str) -> Callable[..., None]:
     @CORPUS
+    @CORPUS_LABEL_MAP
     @ROOT
     @click.option(
         "--by",

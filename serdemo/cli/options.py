@@ -141,6 +141,7 @@ def _read_label_map(
 ) -> dict[str, str] | None:
     from serdemo.data.corpora.label_map import read_label_map
 
+    _set_corpus_option(context, parameter, path)
     return None if path is None else read_label_map(path)
 
 
@@ -151,6 +152,14 @@ LABEL_MAP = click.option(
     is_eager=True,  # read before the checkpoint, which may be downloaded with it
     callback=_read_label_map,
     help="Labels of a model or of a table -> ours: a JSON object, or a CSV file `label,emotion`.",
+)
+CORPUS_LABEL_MAP = click.option(
+    "--label-map",
+    metavar="FILE",
+    callback=_set_corpus_option,
+    expose_value=False,
+    is_eager=True,
+    help="Labels of tables and folders -> ours: a JSON object, or a CSV file `label,emotion`.",
 )
 CHECKPOINT_ARGUMENT = click.argument("checkpoint", type=PATH, callback=_resolve_checkpoint)
 SPEAKERS = click.option(

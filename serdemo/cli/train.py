@@ -14,6 +14,7 @@ import click
 from serdemo.cli.exits import tell
 from serdemo.cli.options import (
     CORPUS,
+    CORPUS_LABEL_MAP,
     PATH,
     ROOT,
     RUN,
@@ -70,6 +71,7 @@ def _train(name: str) -> Callable[..., None]:
     from serdemo.runs.request import HELD_OUT, SplitChoice, TrainingRequest
 
     @CORPUS
+    @CORPUS_LABEL_MAP
     @ROOT
     @RUN
     @click.option("--resume", is_flag=True, help="Go on where the run in this folder stopped.")
@@ -144,6 +146,7 @@ def _personal() -> click.Command:
 
     @click.command(adaptation.NAME, help=adaptation.SUMMARY)
     @CORPUS
+    @CORPUS_LABEL_MAP
     @ROOT
     @RUN
     @click.option("--resume", is_flag=True, help="Adapt again in a folder that holds such a run.")
