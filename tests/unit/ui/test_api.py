@@ -136,9 +136,10 @@ def test_a_single_file_needs_no_list_and_too_many_are_refused_and_deleted(upload
 
 def test_predict_gives_what_the_command_line_gives(uploads: Path, endpoints: Endpoints) -> None:
     files = [upload(uploads, "a.wav"), {**FILE, "path": "/etc/passwd"}, upload(uploads, "b.wav", 9)]
-    expected = [endpoints.page.model.get().predict(files[place]["path"]) for place in (0, 2)]
+    expected = list(endpoints.page.model.get().predict_many([files[0]["path"], files[2]["path"]]))
     first, refused, last = endpoints.predict(caller(), files)
     for entry, prediction in zip((first, last), expected, strict=True):
+        assert not isinstance(prediction, SerdemoError)
         values = json.loads(json.dumps(prediction.to_json()))
         assert json.loads(json.dumps(entry)) == values
     assert list(refused) == ["file", "error"] and refused["file"] == "passwd"
