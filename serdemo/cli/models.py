@@ -174,7 +174,7 @@ def import_(
     from serdemo.runs.registry.store import slugify
 
     if not source.exists():
-        raise SerdemoError(f"There is no file or folder {source}.")
+        raise SerdemoError(f"There is no file {source}, nor a folder of that name.")
     take = copy if source.is_dir() else unpack
     store = _store(runs)
     name = slugify(source.resolve().stem) if title is None else title
