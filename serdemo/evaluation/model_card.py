@@ -14,6 +14,7 @@ from serdemo.evaluation.baselines import BaselineResult
 from serdemo.evaluation.scoring import Report
 from serdemo.metrics.verification import Verification
 from serdemo.nn.description import Description
+from serdemo.schema.types import UNKNOWN_SPEAKER
 
 # The corpora of the shipped models, whose strictest terms are those of RAVDESS and of URDU.
 SHIPPED_ON = frozenset({"ravdess", "cremad", "emodb", "nemo", "ased", "aesdd", "urdu"})
@@ -277,9 +278,10 @@ def confidence_sentences(description: Description) -> str:
 def _corpus_row(description: Description, name: str) -> str:
     corpus = CORPORA.get(name)
     selection = ", ".join(description.selected_on.get(name, [])) or "none"
+    speakers = set(description.trained_on[name]) - {UNKNOWN_SPEAKER}
     return (
         f"| {corpus.title if corpus else name} | {corpus.language if corpus else ''} |"
-        f" {len(description.trained_on[name])} | {selection} | {corpus.citation if corpus else ''} |"
+        f" {len(speakers) or 'unknown'} | {selection} | {corpus.citation if corpus else ''} |"
     )
 
 
@@ -287,7 +289,7 @@ def _score_row(report: Report) -> str:
     scores = report.scores
     low, high = scores.uar_ci95
     return (
-        f"| {report.corpus} | {scores.speakers} | {scores.n} | {scores.uar:.1%} |"
+        f"| {report.corpus} | {scores.speakers or 'unknown'} | {scores.n} | {scores.uar:.1%} |"
         f" {low:.1%} to {high:.1%} ({scores.ci95_over}) | {scores.wa:.1%} |"
         f" {scores.macro_f1:.1%} | {scores.ece:.3f} |"
     )

@@ -20,7 +20,8 @@ from serdemo.schema.settings import data_root
 if TYPE_CHECKING:
     from serdemo.embeddings.embedding_map import EmbeddingMap
     from serdemo.embeddings.table import Table
-    from serdemo.ui.explore.open_maps import MapSession, MapSessions
+    from serdemo.schema.types import is_known_speaker
+from serdemo.ui.explore.open_maps import MapSession, MapSessions
 
 MAX_CLIPS = 50_000
 NO_ROOT = "No folder of corpora is known: set SERDEMO_DATA to it and start serdemo again."
@@ -76,7 +77,9 @@ def notes(clips: Table) -> list[str]:
     if len(clips) < MIN_POINTS:
         sentences.append(f"UMAP needs {MIN_POINTS} clips or more: these are shown by PCA alone.")
     emotions = set(clips.emotions) - {""}
-    if len(set(clips.speakers)) == 1:
+    if not any(map(is_known_speaker, clips.speakers)):
+        sentences.append("The speakers are unknown, so they cannot be compared.")
+    elif len(set(clips.speakers)) == 1:
         sentences.append("All clips are one speaker's, so speakers cannot be compared.")
     if not emotions:
         sentences.append("No clip has an emotion, so clusters cannot be compared with emotions.")

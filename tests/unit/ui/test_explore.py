@@ -605,12 +605,13 @@ def test_a_folder_becomes_a_map(served: Explore, corpus_root: Path) -> None:
 def folders(served: Explore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A data root of folders that are too poor for a map."""
     root = tmp_path / "data"
-    sound = 0.1 * np.sin(np.arange(8000) / 9)
     (root / "empty").mkdir(parents=True)
-    for path in (
+    paths = (
         *("single/angry/a.wav", "three/bert/angry/a.wav", "three/bert/sad/b.wav"),
         *("three/bert/sad/c.wav", "class/anna/angry/a.wav", "class/bert/angry/b.wav"),
-    ):
+    )
+    for number, path in enumerate(paths):
+        sound = 0.1 * np.sin(np.arange(8000) / (9 + number))
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(root / path, sound, 16_000)
     (root / "class" / "anna" / "angry" / "broken.wav").write_bytes(b"no")
@@ -644,7 +645,7 @@ def test_a_folder_that_is_no_map_is_one_sentence(
 def test_a_poor_folder_is_a_map_that_says_what_it_lacks(served: Explore, folders: Path) -> None:
     three = heard(served, "three")
     assert three["n"] == 3
-    assert "UMAP needs 4 clips" in three["notes"][0] and "one speaker's" in three["notes"][1]
+    assert "UMAP needs 4 clips" in three["notes"][0] and "speakers are unknown" in three["notes"][1]
     one = heard(served, str(folders / "class"))
     assert "All clips are angry" in one["notes"][1]
     assert "Left out, 1 of 3: broken.wav" in one["notes"][2]
