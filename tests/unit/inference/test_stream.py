@@ -344,7 +344,7 @@ def test_the_meter() -> None:
     assert live.meter.peak == pytest.approx(0.5, abs=0.01)
     assert live.meter.clipped == 0
     live.push(np.ones(4_800, np.float32))
-    assert live.meter.peak == pytest.approx(1, abs=0.15)  # resampled
+    assert live.meter.peak == pytest.approx(1.1, abs=0.15)  # with the overshoot of filters
     assert live.meter.clipped == pytest.approx(0.1 / quality.CLIPPING_S, rel=0.05)
     for _ in range(100):
         live.push(np.zeros(4_800, np.float32))
