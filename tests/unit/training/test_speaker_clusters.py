@@ -377,7 +377,9 @@ def test_pretraining_needs_no_label(
     )
     ran = here("train", "speaker", *line[:6], *given[:-1], "--epochs=1", "--run", tmp_path / "two")
     assert ran.code == 0, ran.err
-    bare = r"(has no emotion \(18 of 24 clips\)|emotion is empty).*train a recipe that needs no labels"
+    bare = (
+        r"(has no emotion \(18 of 24 clips\)|emotion is empty).*train a recipe that needs no labels"
+    )
     ran = here("train", *pretrain, "--epochs", 1, "--run", tmp_path / "three")
     assert (ran.code, ran.out) == (1, "")
     assert re.search(bare, ran.err)
