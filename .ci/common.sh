@@ -3,12 +3,13 @@
 install_programs() {
     local wanted=() program package
     command -v chromium chromium-browser google-chrome >/dev/null || wanted+=(chromium)
-    for program in ffmpeg:ffmpeg git:git pulseaudio:pulseaudio pactl:pulseaudio-utils node:nodejs; do
+    for program in curl:curl ffmpeg:ffmpeg git:git pulseaudio:pulseaudio pactl:pulseaudio-utils node:nodejs sox:sox; do
         command -v "${program%%:*}" >/dev/null || wanted+=("${program##*:}")
     done
     ldconfig -p 2>/dev/null | grep libportaudio.so.2 >/dev/null || wanted+=(libportaudio2)
     # so that PortAudio finds the virtual microphone
     dpkg -s libasound2-plugins >/dev/null 2>&1 || wanted+=(libasound2-plugins)
+    dpkg -s libsox-fmt-all >/dev/null 2>&1 || wanted+=(libsox-fmt-all) # formats of sound to try
     [ ${#wanted[@]} -eq 0 ] && return
     if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
         echo "Not installed, for want of root or apt-get: ${wanted[*]}" >&2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serdemo.audio import waveform
-from serdemo.audio.waveform import SAMPLE_RATE
 from serdemo.cli.options import (
     CHECKPOINT,
     JSON,
@@ -129,9 +129,10 @@ def calibrate(
             used.append(neutral[index])
     if not used or sum(clip.clip.duration_s for clip in used) < seconds:
         return [], None
-    speech = np.concatenate([clip.clip.samples for clip in used])
+    samples = np.concatenate([clip.clip.samples for clip in used])
+    speech = replace(used[0].clip, samples=samples)
     try:
-        found = estimate_speaker_offset(predictor, waveform.from_array(speech, SAMPLE_RATE))
+        found = estimate_speaker_offset(predictor, speech)
     except SerdemoError:
         return [], None
     return used, found.adapter.offset

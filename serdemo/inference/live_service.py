@@ -179,7 +179,7 @@ class LiveService:
         recent = session.stream.recent
         if not len(recent):
             raise SerdemoError("Nothing was heard yet: speak, then calibrate.")
-        clip = waveform.from_array(recent, waveform.SAMPLE_RATE, "the sound")
+        clip = waveform.Clip(recent, "the sound", waveform.SAMPLE_RATE, 1, clipped=0.0)
         found = estimate_speaker_offset(self._predictor, clip)
         self.set_speaker_state(handle, found.adapter.to_json())
         return found

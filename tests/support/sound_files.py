@@ -159,16 +159,19 @@ SILENCE = "-f lavfi -i anullsrc=r=44100:cl=mono:d=6"
 def by_ffmpeg(clip: Path, target: Path, arguments: str) -> None:
     """Convert the clip by ffmpeg."""
     words = arguments.format(film=FILM, silence=SILENCE).split()
-    _run(["ffmpeg", "-v", "error", "-y", "-i", str(clip), *words, str(target)])
+    _run(["ffmpeg", "-v", "error", "-y", "-i", str(clip), *words, str(target)], target.parent)
 
 
 def by_sox(clip: Path, target: Path, arguments: str) -> None:
     """Convert the clip by sox."""
-    _run(["sox", "-V1", str(clip), *arguments.split(), str(target)])
+    _run(["sox", "-V1", str(clip), *arguments.split(), str(target)], target.parent)
 
 
-def _run(command: list[str]) -> None:
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+def _run(command: list[str], folder: Path) -> None:
+    """Run a program in `folder`: sox leaves the resource fork of an SD2 file where it runs."""
+    done = subprocess.run(
+        command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, timeout=60
+    )
     assert not done.returncode, done.stderr[-300:]
 
 

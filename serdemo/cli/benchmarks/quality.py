@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -128,10 +129,10 @@ def _card_note(reported: dict[str, float], name: str, rate: float) -> str:
 
 def middle(clip: Utterance, seconds: float) -> waveform.Clip:
     """The middle `seconds` of a clip."""
-    wave = waveform.decode(clip.path).samples
+    whole = waveform.decode(clip.path)
     size = round(seconds * waveform.SAMPLE_RATE)
-    start = max(0, (len(wave) - size) // 2)
-    return waveform.from_array(wave[start : start + size], waveform.SAMPLE_RATE, clip.path.name)
+    start = max(0, (len(whole.samples) - size) // 2)
+    return replace(whole, samples=whole.samples[start : start + size])
 
 
 def _confidence(answers: PredictionSet, below: float) -> dict[str, float | None]:

@@ -6,6 +6,7 @@ The kinds are the tables of `support.sound_files`.
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,10 @@ from serdemo.inference.predictor import Predictor
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.types import Prediction
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg program"),
+]
 COMPACT = Path(__file__).parents[3] / "checkpoints" / "compact"
 WITHIN = 0.05
 
@@ -73,6 +77,7 @@ def test_what_ffmpeg_writes(
     check(predictor, target, expected, pattern)
 
 
+@pytest.mark.skipif(shutil.which("sox") is None, reason="no sox program")
 @pytest.mark.parametrize(("name", "arguments", "pattern"), kinds.SOX)
 def test_what_sox_writes(
     predictor: Predictor, clip: Path, expected: Prediction, name: str, arguments: str, pattern: str
