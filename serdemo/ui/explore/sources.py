@@ -16,11 +16,11 @@ from serdemo.embeddings.extract import embed
 from serdemo.embeddings.projection import MIN_POINTS
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.settings import data_root
+from serdemo.schema.types import is_known_speaker
 
 if TYPE_CHECKING:
     from serdemo.embeddings.embedding_map import EmbeddingMap
     from serdemo.embeddings.table import Table
-    from serdemo.schema.types import is_known_speaker
 from serdemo.ui.explore.open_maps import MapSession, MapSessions
 
 MAX_CLIPS = 50_000

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import numpy as np
 import pytest
 
@@ -68,7 +66,7 @@ def test_a_predictor_is_less_sure_of_what_is_far_away() -> None:
     ],
 )
 def test_a_damaged_entry_is_refused(change: dict[str, object]) -> None:
-    values = asdict(read_description(bundled_checkpoint("compact")))
+    values = read_description(bundled_checkpoint("compact")).to_json()
     assert Description.from_json({**values, "novelty": measured()}, "model").novelty
     with pytest.raises(SerdemoError, match="novelty"):
         Description.from_json({**values, "novelty": {**measured(), **change}}, "model")

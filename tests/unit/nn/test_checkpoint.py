@@ -6,7 +6,7 @@ import os
 import pickle
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -411,5 +411,5 @@ def test_a_description_of_format_1_is_read(sources: dict[str, Path], kind: str) 
     if kind in KINDS:
         assert model.encoder.width == described.encoder_options["bottleneck"] == 8
         assert described.encoder_options["freeze"] == "lower-half"
-    again = json.loads(json.dumps(asdict(described)))
+    again = json.loads(json.dumps(described.to_json()))
     assert Description.from_json(again, "new") == described

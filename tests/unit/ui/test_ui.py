@@ -173,7 +173,7 @@ def test_wave_levels_are_peaks_and_quiet_stays_quiet() -> None:
 
 def test_bars_are_sorted_named_and_numbered() -> None:
     drawn = html.bars({"sad": 0.25, "angry": 0.705, "<b>": 0.045})
-    assert re.findall(r'sd-bar-name">([^<]*)<', drawn) == ["angry", "sad", "&lt;b&gt;"]
+    assert re.findall(r'sd-bar-name"[^>]*>([^<]*)<', drawn) == ["angry", "sad", "&lt;b&gt;"]
     assert re.findall(r'sd-number">([^<]*)<', drawn) == ["70%", "25%", "4%"]
     assert "width:70.50%" in drawn
     assert palette.style_of("angry").colour in drawn
