@@ -1,7 +1,8 @@
 """serdemo: which emotion a voice carries.
 
-`Predictor` answers recordings, `Stream` cuts live sound into windows, `load` reads a checkpoint and
-`fit` trains one. Each is imported when it is first asked for.
+`Predictor` answers recordings, `Stream` cuts live sound into windows, `load` reads a checkpoint, `fit`
+trains one and `resolve_checkpoint` finds one by its name, on the Hugging Face hub too. Each is imported
+when it is first asked for.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.3.0"
 
-__all__ = ["Predictor", "Stream", "__version__", "fit", "load"]
+__all__ = ["Predictor", "Stream", "__version__", "fit", "load", "resolve_checkpoint"]
 
 if TYPE_CHECKING:
     from serdemo.inference.predictor import Predictor
     from serdemo.inference.stream import Stream
     from serdemo.nn.checkpoint import load
+    from serdemo.runs.registry.hub import resolve_checkpoint
     from serdemo.training.fit import fit
 
 _HOMES = {
@@ -24,6 +26,7 @@ _HOMES = {
     "Stream": "serdemo.inference.stream",
     "fit": "serdemo.training.fit",
     "load": "serdemo.nn.checkpoint",
+    "resolve_checkpoint": "serdemo.runs.registry.hub",
 }
 
 

@@ -27,7 +27,7 @@ from serdemo.nn.description import read_description
 from serdemo.nn.transformers_files import CONFIG, LABEL_MAP, PICKLES
 from serdemo.runs.registry.entry import PREFIXES, files_of, is_checkpoint_file
 from serdemo.runs.registry.eval_results import EVAL_RESULTS, eval_results
-from serdemo.runs.registry.store import Registry, slugify
+from serdemo.runs.registry.store import Registry, default_registry, slugify
 from serdemo.schema import proxies, settings
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.files import recovered_path, write_json
@@ -136,13 +136,15 @@ def _refuse_incomplete(repo: str, names: Collection[str]) -> None:
 
 
 def resolve_checkpoint(
-    name: str, registry: Registry, label_map: Mapping[str, str] | None = None
+    name: str, registry: Registry | None = None, label_map: Mapping[str, str] | None = None
 ) -> Path:
-    """The folder of a checkpoint named by its key in the registry, or as OWNER/NAME on the hub, from
-    where it is downloaded into the registry once, with its `label_map`. Any other name is that of a folder.
+    """The folder of a checkpoint named by its key in the registry (by default that of SERDEMO_RUNS), or as
+    OWNER/NAME on the hub, from where it is downloaded into the registry once, with its `label_map`. Any
+    other name is that of a folder.
 
     Raises what `pull` and `Registry.add` raise.
     """
+    registry = registry or default_registry()
     folders = {entry.key: entry.folder for entry in registry.entries()}
     local_name = slugify(name.replace("/", "--"))
     if folder := folders.get(name) or folders.get(f"{PREFIXES['imported']}{local_name}"):
