@@ -229,7 +229,7 @@ def test_the_public_names_are_found_when_asked_for() -> None:
     """And not before: importing serdemo alone costs nothing."""
     asked = "import sys, serdemo; assert 'torch' not in sys.modules; print(len(serdemo.__all__))"
     ran = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, cwd=ROOT)
-    assert (ran.returncode, ran.stdout.strip()) == (0, "5"), ran.stderr
+    assert (ran.returncode, ran.stdout.strip()) == (0, "6"), ran.stderr
     import serdemo
     from serdemo.inference.predictor import Predictor
 
