@@ -31,7 +31,17 @@ def copy(folder: Path) -> Path:
     """The package in a folder that may be changed."""
     package = folder / "serdemo"
     for path in (ROOT / "serdemo").rglob("*.*"):
-        if path.suffix in {".py", ".html", ".js", ".css", ".json", ".png", ".ogg", ".parquet"}:
+        if path.suffix in {
+            ".py",
+            ".html",
+            ".js",
+            ".css",
+            ".json",
+            ".png",
+            ".ogg",
+            ".parquet",
+            ".svg",
+        }:
             target = package / path.relative_to(ROOT / "serdemo")
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(path.read_bytes())
