@@ -5,6 +5,7 @@ The embedding is what goes into the model's last module, its `classifier`: the p
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,8 @@ WHOLE_S = 30.0  # a longer sound is scored by windows, even where the model woul
 MAX_INPUT_S = 600.0  # that an extractor may pad to
 BATCH_S = 60.0  # of sound that goes through the model at once
 RATES = (4_000, 192_000)  # that a feature extractor may name
+# Tensors without a part in inference: SpecAugment's vector, and what predicts codes in pretraining.
+TRAINING_ONLY = re.compile(r"(?:.*\.)?(?:masked_spec_embed|(?:quantizer|project_(?:hid|q))\..+)")
 FLOATS = {"F64", "F32", "F16", "BF16"}  # of weights that are no integers
 
 
@@ -215,14 +218,14 @@ def _check_sizes(kind: Any, path: Path, name: str) -> None:
 
 
 def _check_tensors(network: Any, loading: Mapping[str, Any], name: str) -> None:
-    """Raise SerdemoError unless every tensor was in the file, fits and is finite."""
+    """Raise SerdemoError unless every tensor that inference needs was in the file, fits and is finite."""
     misfit = f"{name} does not fit its {CONFIG}:"
     for tensor, shape, expected in sorted(loading["mismatched_keys"]):
         raise SerdemoError(f"{misfit} {tensor} is {tuple(shape)}, not {tuple(expected)}.")
-    if missing := sorted(loading["missing_keys"]):
-        raise SerdemoError(f"{misfit} it lacks tensor {missing[0]}.")
-    if unexpected := sorted(loading["unexpected_keys"]):
-        raise SerdemoError(f"{misfit} it has an unexpected tensor {unexpected[0]}.")
+    for key, problem in (("missing", "lacks"), ("unexpected", "has an unexpected")):
+        names = [x for x in sorted(loading[f"{key}_keys"]) if not TRAINING_ONLY.fullmatch(x)]
+        if names:
+            raise SerdemoError(f"{misfit} it {problem} tensor {names[0]}.")
     for tensor, value in network.state_dict().items():
         if not bool(value.isfinite().all()):
             raise SerdemoError(f"{name} is damaged: {tensor} holds values that are not finite.")

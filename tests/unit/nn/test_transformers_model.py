@@ -235,6 +235,17 @@ def test_what_cannot_be_trusted_is_one_sentence(
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("dropped", [True, False])
+def test_tensors_of_training_alone_may_lack_or_be_left(dropped: bool, folder: Path) -> None:
+    expected = embeddings(loaded(folder), WAVES)
+    if dropped:
+        tensors(**{"hubert.masked_spec_embed": None})(folder)
+    else:
+        config(mask_time_prob=0.0, mask_feature_prob=0.0)(folder)
+        tensors(**{"quantizer.codevectors": torch.zeros(2), "project_q.bias": torch.ones(1)})(folder)
+    assert torch.equal(embeddings(loaded(folder), WAVES), expected)
+
+
 def test_a_model_of_transformers_is_not_trained(folder: Path) -> None:
     with pytest.raises(SerdemoError, match="mine is a model of transformers"):
         checkpoint.load(folder)
