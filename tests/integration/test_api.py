@@ -136,7 +136,7 @@ def test_the_curl_commands_of_the_readme_get_it_too(
     (script,) = readme_blocks("sh")
     script = script.replace("http://127.0.0.1:7860", app.address)
     assert script.count("@a.wav") == 1
-    for clip in clips[::4]:
+    for clip in clips:
         done = subprocess.run(
             ["bash", "-ec", script.replace("@a.wav", f"@{clip}")],
             capture_output=True,

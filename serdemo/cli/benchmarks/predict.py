@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -13,13 +14,27 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from serdemo.cli.options import JSON, THREADS, number_option, print_figures
+from serdemo.cli.options import (
+    CHECKPOINT,
+    JSON,
+    LABEL_MAP,
+    THREADS,
+    number_option,
+    print_figures,
+)
 from serdemo.inference.predictor import Predictor
 from serdemo.inference.speed import CLIP_S, memory_mb, speech_samples
 
 
-def predict(clips: int, rounds: int, threads: int, peer: bool = True) -> dict[str, Any]:
-    """Times real time of the shipped model on `clips` clips of 10 s, the median of `rounds`.
+def predict(
+    clips: int,
+    rounds: int,
+    threads: int,
+    peer: bool = True,
+    checkpoint: Path | None = None,
+    label_map: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Times real time of a model, None for the shipped one, on `clips` clips of 10 s, the median of `rounds`.
 
     Timed are speech detection, windows, model and aggregation. The peer is transformers'
     audio-classification pipeline with a WavLM-base of random weights, on the same clips and threads;
@@ -28,7 +43,7 @@ def predict(clips: int, rounds: int, threads: int, peer: bool = True) -> dict[st
     torch.set_num_threads(threads)
     sources = speech_samples(clips)
     seconds = sum(clip.duration_s for clip in sources)
-    predictor = Predictor(device="cpu")
+    predictor = Predictor(checkpoint, device="cpu", label_map=label_map)
 
     def ours() -> None:
         for _ in predictor.predict_many(sources):
@@ -93,7 +108,18 @@ def _timed(run: Callable[[], None]) -> float:
 @number_option("--rounds", 5, 1, 1000, "Rounds of each, in turn.")
 @THREADS
 @click.option("--no-peer", is_flag=True, help="Leave out the WavLM-base pipeline.")
+@CHECKPOINT
+@LABEL_MAP
 @JSON
-def command(clips: int, rounds: int, threads: int, no_peer: bool, as_json: bool) -> None:
-    """Times real time of the shipped model, beside transformers' WavLM-base pipeline."""
-    print_figures(predict(clips, rounds, threads, peer=not no_peer), as_json)
+def command(
+    clips: int,
+    rounds: int,
+    threads: int,
+    no_peer: bool,
+    checkpoint: Path | None,
+    label_map: dict[str, str] | None,
+    as_json: bool,
+) -> None:
+    """Times real time of a model, beside transformers' WavLM-base pipeline."""
+    figures = predict(clips, rounds, threads, not no_peer, checkpoint, label_map)
+    print_figures(figures, as_json)
