@@ -104,12 +104,12 @@ class HighPass:
 class Resampler:
     """Streaming conversion of mono float32 at `rate` Hz to 16 kHz, without what lies below a voice.
 
-    A constant offset is taken off from the first sample on. The output of all `push` calls and of
+    A constant offset is taken off from the first sample on; without `high_pass` all stays. The output of all `push` calls and of
     `finish`, joined, does not depend on how the input was cut. Raises `AudioError` for a rate
     outside 4 to 384 kHz.
     """
 
-    def __init__(self, rate: int) -> None:
+    def __init__(self, rate: int, *, high_pass: bool = True) -> None:
         if not MIN_RATE <= rate <= MAX_RATE:
             raise AudioError(
                 f"has a sample rate of {rate} Hz: convert it to one "
@@ -117,7 +117,7 @@ class Resampler:
             )
         same = rate == SAMPLE_RATE
         self._stream = None if same else soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32")
-        self._filter = HighPass()
+        self._filter = HighPass() if high_pass else None
         self._first: Samples | None = None
 
     def push(self, samples: Samples) -> Samples:
@@ -131,12 +131,13 @@ class Resampler:
     def _run(self, samples: Samples, last: bool) -> Samples:
         if len(samples):
             samples = np.asarray(samples, np.float32)
-            if self._first is None:  # the sound begins at rest, whatever its offset
-                self._first = samples[:1].copy()
-            samples = samples - self._first
+            if self._filter is not None:
+                if self._first is None:  # the sound begins at rest, whatever its offset
+                    self._first = samples[:1].copy()
+                samples = samples - self._first
         if self._stream is not None and (len(samples) or last):
             samples = self._stream.resample_chunk(np.ascontiguousarray(samples), last=last)
-        return self._filter.push(samples)
+        return samples if self._filter is None else self._filter.push(samples)
 
 
 def as_frames(samples: NDArray[Any]) -> NDArray[Any]:

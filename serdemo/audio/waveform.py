@@ -66,6 +66,7 @@ class Recording:
 
     `source_rate` (Hz) and `channels` are those of the file, `duration_s` is the length that its
     header names, if any. `clipped` and `notes` (see `Clip`) are complete once `pieces` are exhausted.
+    `high_pass` says whether what lies below a voice is taken off.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Recording:
     pieces: Iterator[Samples] = field(init=False)
     clipped: float = 0.0
     notes: tuple[str, ...] = ()
+    high_pass: bool = True
 
     def head(self, seconds: float) -> Clip | None:
         """The recording as a clip if it is no longer than so many seconds.
@@ -102,10 +104,13 @@ class Recording:
 
 
 @contextmanager
-def open_recording(path: str | Path, *, name: str | None = None) -> Iterator[Recording]:
+def open_recording(
+    path: str | Path, *, name: str | None = None, high_pass: bool = True
+) -> Iterator[Recording]:
     """Open a recording in any format that soundfile, or else the ffmpeg program, reads.
 
-    `name` is its name in messages (default: the file's base name). Raises `AudioError`, here or
+    `name` is its name in messages (default: the file's base name); without `high_pass` its pieces hold
+    what lies below a voice too, as models of others expect. Raises `AudioError`, here or
     while its pieces are read, for a file that cannot be read as sound.
     """
     path = Path(path)
@@ -114,6 +119,7 @@ def open_recording(path: str | Path, *, name: str | None = None) -> Iterator[Rec
         track, mixes, notes = _analyse(lambda track: open_audio(path, track))
         with open_audio(path, track) as audio:
             recording = _recording(name, audio, mixes, notes)
+            recording.high_pass = high_pass
             yield recording
 
 
@@ -250,7 +256,7 @@ def _pieces(
             break
         # That a later sound has more channels than the first was not looked for.
         mixer = StreamMixer(sound.rate, sound.channels) if mix is None else mix
-        resampler = Resampler(sound.rate)
+        resampler = Resampler(sound.rate, high_pass=recording.high_pass)
         for frames, clipped in _checked(sound):
             n_clipped, n_values = n_clipped + clipped, n_values + frames.size
             piece = resampler.push(mixer.apply(frames))

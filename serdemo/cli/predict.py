@@ -249,7 +249,6 @@ def _of_same_speaker(
 def _with_subtitles(
     predictor: Predictor, recording: tuple[str, Path], subtitles: Path
 ) -> Iterator[Answer]:
-    from serdemo.audio import waveform
     from serdemo.cli.views.console import seconds_progress
     from serdemo.inference.cue_scores import score_cues
     from serdemo.inference.subtitles import read_subtitles
@@ -257,7 +256,7 @@ def _with_subtitles(
     name, path = recording
     cues = read_subtitles(subtitles)
     try:
-        with waveform.open_recording(path) as opened, seconds_progress("Listening") as advance:
+        with predictor.open(path) as opened, seconds_progress("Listening") as advance:
             progress = partial(advance, total_s=opened.duration_s)
             scored, duration_s = score_cues(predictor, opened.pieces, cues, progress)
             for note in opened.notes:

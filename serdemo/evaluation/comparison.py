@@ -9,7 +9,6 @@ from typing import Any, Self
 
 import numpy as np
 
-from serdemo.audio import waveform
 from serdemo.evaluation.predictions import predict_dataset
 from serdemo.evaluation.scoring import select_test_clips
 from serdemo.inference.predictor import Predictor, require_classifier
@@ -117,8 +116,7 @@ def side_by_side(a: Predictor, b: Predictor, files: Sequence[Path]) -> Iterator[
     """Predictions of both models for each file, in order; an unreadable file has its error."""
     for file in files:
         try:
-            clip = waveform.decode(file)
-            yield ClipComparison(str(file), a.predict(clip), b.predict(clip))
+            yield ClipComparison(str(file), a.predict(file), b.predict(file))
         except SerdemoError as problem:
             yield ClipComparison(str(file), refusal=str(problem))
 

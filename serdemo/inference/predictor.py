@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -120,6 +121,7 @@ class Embedder:
         self.feature_fn = None if feature_fn is None else feature_fn(self.own_model)
         self.labels = self.description.labels
         self.unsure_below = self.description.unsure_below
+        self.high_pass = not self.description.is_foreign  # as transformers' pipeline takes sound
         self.novelty = Novelty.from_json(self.description.novelty)
         self.speech = vad.SpeechDetector()
         self.window_s, self.whole_s, self.hop_s = waveform.WINDOW_S, WHOLE_S, waveform.HOP_S
@@ -135,6 +137,10 @@ class Embedder:
 
     def _check(self) -> None:
         """Raise SerdemoError for a checkpoint that this class cannot use."""
+
+    def open(self, path: str | Path, name: str | None = None) -> AbstractContextManager[Recording]:
+        """Open a recording as the model takes it, see `open_recording`."""
+        return waveform.open_recording(path, name=name, high_pass=self.high_pass)
 
     @property
     def name(self) -> str:
@@ -232,9 +238,9 @@ class Embedder:
         def load(source: Source) -> Clip | tuple[Result]:
             if isinstance(source, Clip):
                 return source
-            if score_long is None:
-                return waveform.decode(source)
-            with waveform.open_recording(source) as recording:
+            with self.open(source) as recording:
+                if score_long is None:
+                    return recording.collect()
                 return recording.head(LONG_S) or (score_long(recording),)
 
         for source in sources:
@@ -273,6 +279,7 @@ class Embedder:
             whole_s=self.whole_s,
             keep_s=keep_s,
             segments=segments,
+            high_pass=self.high_pass,
         )
 
     def classify(self, embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -338,12 +345,11 @@ class Predictor(Embedder):
     ) -> Prediction:
         """Predict one file or clip; `name` is used for it in the prediction and in messages.
 
-        A file of any length is answered in bounded memory. Raises SerdemoError when it cannot be
-        read as sound.
+        Memory is bounded for any length. Raises SerdemoError when it cannot be read as sound.
         """
         if isinstance(source, Clip):
             return self._predict_clips([source])[0]
-        with waveform.open_recording(source, name=name) as recording:
+        with self.open(source, name=name) as recording:
             return self.predict_recording(recording, progress)
 
     def predict_recording(
@@ -359,10 +365,7 @@ class Predictor(Embedder):
     def predict_many(
         self, sources: Iterable[Source], progress: Progress = lambda done, total: None
     ) -> Iterator[Prediction | SerdemoError]:
-        """Prediction per source, in order; the error for a source that cannot be read.
-
-        `progress` is that within a long recording.
-        """
+        """Prediction per source, in order; the error for one that cannot be read. `progress` is within a long one."""
         return self.in_batches(
             sources, self._predict_clips, lambda recording: self._predict_long(recording, progress)
         )

@@ -46,7 +46,7 @@ class Stream:
     `rate` is the rate of the samples in Hz, `labels` name the C probabilities of a window, `dimensions`
     the values of a regression in place of them, and `unsure_below` is the confidence below which the
     result is unsure. Segments are kept for `keep_s`, samples until `ready_windows` has seen them and no
-    window needs them any more. Use it from one thread at a time. Raises UsageError for impossible
+    window needs them any more. `high_pass` takes off what lies below a voice. Use it from one thread at a time. Raises UsageError for impossible
     times, SerdemoError for an impossible rate.
     """
 
@@ -63,6 +63,7 @@ class Stream:
         whole_s: float = WHOLE_S,
         keep_s: float = 60.0,
         segments: bool = True,
+        high_pass: bool = True,
         detector: vad.SpeechDetector | None = None,
     ) -> None:
         if not 0.01 <= hop_s <= window_s or not 0.01 <= first_s <= window_s or not keep_s > 0:
@@ -82,7 +83,8 @@ class Stream:
         self._whole_size = round(whole_s * SAMPLE_RATE)
         self._next_stop = round(first_s * SAMPLE_RATE)
         self._timeline = segments
-        self._rate, self._resampler = rate, waveform.Resampler(rate)
+        self._high_pass = high_pass
+        self._rate, self._resampler = rate, waveform.Resampler(rate, high_pass=high_pass)
         self._mixer = StreamMixer(rate, 1)
         self._vad = vad.SpeechSession(detector or vad.SpeechDetector())
         self._samples = np.zeros(0, np.float32)
@@ -108,7 +110,7 @@ class Stream:
         frames, clipped = to_frames(samples)
         rate = self._rate if rate is None else rate
         if rate != self._rate:
-            resampler = waveform.Resampler(rate)
+            resampler = waveform.Resampler(rate, high_pass=self._high_pass)
             self._append(self._resampler.finish())
             self._resampler = resampler
         if (rate, frames.shape[1]) != (self._rate, self._mixer.channels):

@@ -12,12 +12,13 @@ import pytest
 import soundfile
 import transformers
 import yaml  # type: ignore[import-untyped]
+from support.command import here
 from support.transformers_models import LABELS, change_json, save
 
 from serdemo.audio.waveform import SAMPLE_RATE, Clip
 from serdemo.data.array_cache import CacheOptions
 from serdemo.embeddings.extract import embed
-from serdemo.evaluation.comparison import ClipComparison, compare
+from serdemo.evaluation.comparison import ClipComparison, compare, side_by_side
 from serdemo.evaluation.scoring import evaluate
 from serdemo.inference.predictor import Predictor
 from serdemo.nn.description import read_description, write_description
@@ -61,6 +62,32 @@ def test_a_recording_gets_what_the_pipeline_gives_whole_up_to_half_a_minute(mode
         expected = [theirs[label] for label in LABELS]
         assert list(answer.probabilities.values()) == pytest.approx(expected, abs=1e-4)
     assert predictor.predict(clip(31.0)).probabilities.keys() == answer.probabilities.keys()
+
+
+def test_a_file_gets_what_the_pipeline_gives_offset_and_all(models: Path, tmp_path: Path) -> None:
+    samples = 0.1 + 0.05 * np.random.default_rng(1).standard_normal(64_000).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", samples, SAMPLE_RATE, "FLOAT")
+    pipeline = transformers.pipeline(  # type: ignore[call-overload]
+        "audio-classification", model=str(models / "plain"), device="cpu"
+    )
+    theirs = {row["label"]: row["score"] for row in pipeline(samples, top_k=4)}
+    predictor = Predictor(models / "plain", device="cpu")
+    expected = pytest.approx([theirs[label] for label in LABELS], abs=1e-4)
+    (entry,) = here("predict", tmp_path / "a.wav", "--checkpoint", models / "plain", "--json").json()
+    assert list(entry["probabilities"].values()) == expected
+    stream = predictor.stream(SAMPLE_RATE)
+    stream.push(samples)
+    stream.finish()
+    (whole,) = (window for window in stream.ready_windows() if window.whole)
+    assert predictor.probabilities([whole.wave])[0].tolist() == expected
+    (compared,) = side_by_side(predictor, Predictor(device="cpu"), [tmp_path / "a.wav"])
+    assert compared.a and list(compared.a.probabilities.values()) == expected
+
+
+def test_bench_predict_measures_it(models: Path) -> None:
+    quick = ("--clips", 1, "--rounds", 1, "--threads", 1, "--no-peer", "--json")
+    figures = here("bench", "predict", "--checkpoint", models / "plain", *quick).json()
+    assert figures["model"] == "plain" and figures["times_real_time"] > 1
 
 
 def test_sigmoid_shares_are_independent_and_values_are_no_emotion(models: Path) -> None:

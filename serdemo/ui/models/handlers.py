@@ -244,13 +244,11 @@ def predict_both(
 
     Raises SerdemoError when the clip cannot be read or a model has no classifier.
     """
-    from serdemo.audio import waveform
-
     try:
         check_size(path, name)
-        clip = waveform.decode(path, name=name)
+        models = [visitors.at(entry.folder) for entry in entries]
+        first, second = (model.predict(path, name=name) for model in models)
     finally:
         if delete:
             path.unlink(missing_ok=True)
-    first, second = (visitors.at(entry.folder).predict(clip) for entry in entries)
     return first, second

@@ -127,7 +127,7 @@ def with_subtitles(recordings: Sequence[Recording]) -> list[Recording]:
 
 def answer(predictor: Predictor, recording: Recording) -> view.Answer:
     """Decode, delete and answer one short recording; a refusal is an answer too."""
-    return _answered(_decoded(recording), predictor.predict)
+    return _answered(_decoded(predictor, recording), predictor.predict)
 
 
 def _followed(
@@ -143,7 +143,7 @@ def _followed(
     try:
         if not recording.unlimited:
             check_size(path, recording.name)
-        with waveform.open_recording(path, name=recording.name) as opened:
+        with predictor.open(path, name=recording.name) as opened:
             if clip := opened.head(LONG_S):
                 found = view.Answer(recording.name, clip, origin=recording.origin)
             else:
@@ -193,7 +193,7 @@ def _score_cues(
 ) -> list[ScoredCue]:
     from serdemo.inference.cue_scores import score_cues
 
-    with waveform.open_recording(path, name=name) as opened:
+    with predictor.open(path, name=name) as opened:
         total_s = opened.duration_s
         scored, _ = score_cues(
             predictor, opened.pieces, cues, lambda done_s: progress(done_s, total_s)
@@ -231,7 +231,7 @@ def answer_same_person(
     speech by which the model got used to the voice, 0 for fewer than two that can be read."""
     from serdemo.inference.same_speaker import predict_same_speaker
 
-    decoded = [_decoded(recording) for recording in recordings if not run.stopped]
+    decoded = [_decoded(predictor, recording) for recording in recordings if not run.stopped]
     clips = [one.clip for one in decoded if isinstance(one.clip, waveform.Clip)]
     if len(clips) < 2:
         return [_answered(answer, predictor.predict) for answer in decoded], 0.0
@@ -240,14 +240,15 @@ def answer_same_person(
     return [_answered(one, lambda clip: predictions[id(clip)]) for one in decoded], found.speech_s
 
 
-def _decoded(recording: Recording) -> view.Answer:
+def _decoded(predictor: Predictor, recording: Recording) -> view.Answer:
     """A recording's sound, or the sentence why there is none; its file is deleted."""
     if recording.path is None:
         return view.Answer(recording.name, refusal=recording.refusal)
     try:
         if not recording.unlimited:
             check_size(recording.path, recording.name)
-        clip = waveform.decode(recording.path, name=recording.name)
+        with predictor.open(recording.path, name=recording.name) as opened:
+            clip = opened.collect()
         recording.forget()
     except SerdemoError as error:
         return view.Answer(recording.name, refusal=str(error), origin=recording.origin)
