@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import re
@@ -20,6 +19,7 @@ import pytest
 import soundfile
 from gradio_client import Client, handle_file
 from support.app_server import ROOT, App
+from support.asynchronous import run_async
 from support.command import here
 
 from serdemo.audio import waveform
@@ -200,7 +200,7 @@ def test_an_agent_lists_the_tools_and_calls_them(
             ]
             return tools, called, await session.call_tool("models", {})
 
-    tools, called, models = asyncio.run(use())
+    tools, called, models = run_async(use())
     assert [tool.name for tool in tools] == ["predict", "embed", "compare", "models"]
     described = {tool.name: tool for tool in tools}
     assert "does not say what the person feels" in described["predict"].description

@@ -73,7 +73,9 @@ def test_a_file_gets_what_the_pipeline_gives_offset_and_all(models: Path, tmp_pa
     theirs = {row["label"]: row["score"] for row in pipeline(samples, top_k=4)}
     predictor = Predictor(models / "plain", device="cpu")
     expected = pytest.approx([theirs[label] for label in LABELS], abs=1e-4)
-    (entry,) = here("predict", tmp_path / "a.wav", "--checkpoint", models / "plain", "--json").json()
+    (entry,) = here(
+        "predict", tmp_path / "a.wav", "--checkpoint", models / "plain", "--json"
+    ).json()
     assert list(entry["probabilities"].values()) == expected
     stream = predictor.stream(SAMPLE_RATE)
     stream.push(samples)

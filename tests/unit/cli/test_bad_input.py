@@ -81,7 +81,7 @@ TRAIN = "train supervised --corpus {data} --run {new} --device cpu --workers 0"
 BAD_ARGUMENTS: tuple[Row, ...] = (
     ("unknown command", "listne", 2, "No such command 'listne'"),
     ("unknown option", "predict {voice} --jsn", 2, "No such option.* '?--jsn"),
-    ("no file", "predict", 2, "Missing argument 'FILES...'"),
+    ("no file", "predict", 2, "Name a recording or a folder"),
     ("no corpus", "train supervised --run {new}", 2, "Missing option '--corpus'"),
     ("no run", "train supervised --corpus {data}", 2, "Missing option '--run'"),
     ("unknown recipe", "train superb --corpus {data} --run {new}", 2, "no recipe 'superb'; known"),

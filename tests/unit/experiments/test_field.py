@@ -158,6 +158,6 @@ def test_what_cannot_be_scored_is_one_sentence(tmp_path: Path) -> None:
     assert "None of the 2 clips could be read." in unread.err
     (tmp_path / "some.csv").write_text("path,speaker,emotion\nsome/anna/angry/0.wav,anna,\n")
     unknown = here("bench", "field", "--corpus", tmp_path / "some.csv")
-    assert "0.wav has no emotion" in unknown.err
+    assert "line 2: the emotion is empty" in unknown.err
     for ran in (unread, unknown):
         assert (ran.code, ran.out, ran.err.count("\n")) == (1, "", 1)

@@ -242,7 +242,9 @@ def test_tensors_of_training_alone_may_lack_or_be_left(dropped: bool, folder: Pa
         tensors(**{"hubert.masked_spec_embed": None})(folder)
     else:
         config(mask_time_prob=0.0, mask_feature_prob=0.0)(folder)
-        tensors(**{"quantizer.codevectors": torch.zeros(2), "project_q.bias": torch.ones(1)})(folder)
+        tensors(**{"quantizer.codevectors": torch.zeros(2), "project_q.bias": torch.ones(1)})(
+            folder
+        )
     assert torch.equal(embeddings(loaded(folder), WAVES), expected)
 
 

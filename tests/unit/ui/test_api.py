@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 from starlette.requests import Request
+from support.asynchronous import run_async
 
 from serdemo.audio import waveform
 from serdemo.inference.predictor import Predictor
@@ -242,10 +242,10 @@ def test_who_is_a_program_on_this_machine(page: Page, request_: Any, local: bool
 def test_arguments_arrive_as_sent_with_the_defaults_of_the_last(page: Page) -> None:
     (predict,) = (fn for fn in page.fns.values() if fn.api_name == "predict")
     sent = [[{**FILE, "path": "http://127.0.0.1:1/a.wav"}]]
-    assert asyncio.run(page.preprocess_data(predict, sent, None)) == [*sent, False, ""]
+    assert run_async(page.preprocess_data(predict, sent, None)) == [*sent, False, ""]
     for wrong in ([], [1, 2, 3, 4]):
         with pytest.raises(gr.Error, match="arguments"):
-            asyncio.run(page.preprocess_data(predict, wrong, None))
+            run_async(page.preprocess_data(predict, wrong, None))
 
 
 def test_every_argument_is_described(page: Page) -> None:
