@@ -61,6 +61,8 @@ class LoudnessPredictor:
         self.heard: list[str] = []
         self.description = SimpleNamespace(speaker_prior={}, neutral=[], labels=())
 
+    open = staticmethod(waveform.open_recording)
+
     def predict(self, clip: waveform.Clip) -> Prediction:
         self.heard.append(clip.name)
         peak = float(np.abs(clip.samples).max())
