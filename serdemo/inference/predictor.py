@@ -365,7 +365,8 @@ class Predictor(Embedder):
     def predict_many(
         self, sources: Iterable[Source], progress: Progress = lambda done, total: None
     ) -> Iterator[Prediction | SerdemoError]:
-        """Prediction per source, in order; the error for one that cannot be read. `progress` is within a long one."""
+        """Prediction per source, in order; the error for one that cannot be read. `progress` is that
+        within a long recording."""
         return self.in_batches(
             sources, self._predict_clips, lambda recording: self._predict_long(recording, progress)
         )
