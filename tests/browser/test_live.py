@@ -26,6 +26,7 @@ from serdemo.audio import microphone, waveform
 from serdemo.inference.predictor import Predictor
 from serdemo.schema.types import EMOTIONS
 from serdemo.ui import build
+from serdemo.ui.live.handlers import STANDS_IN
 from serdemo.ui.shell.examples import EXAMPLES
 
 RATE = 48_000
@@ -33,6 +34,7 @@ BEFORE_S, BETWEEN_S = 1.0, 2.5
 RUN_S = 20.0
 # A label that a window of the file is less sure of may well tip when the windows' cuts move.
 SURE = 0.6
+NOTE_LENGTH = 96  # characters of the longest sentence
 
 # Writes down when sound came in, when an answer was shown and how it was told.
 WATCHER = """() => {
@@ -237,16 +239,16 @@ def test_a_paused_timeline_stands_still_and_is_heard_again(session: Any) -> None
     page.wait_for_timeout(400)
     assert page.locator(".sd-live .sd-wave").inner_html() == before
     assert part(page, "status").inner_text() == "Paused"
-    box = page.locator(".sd-live .sd-span").nth(1).bounding_box()
-    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + 60)
-    page.wait_for_selector(".sd-live .sd-playing")
+    stage = page.locator(".sd-live .sd-spans")
+    width = stage.bounding_box()["width"]
     sound = "document.querySelector('.sd-live audio')"
-    stage = page.locator(".sd-live .sd-spans").bounding_box()
-    pressed = 60 * (box["x"] + box["width"] / 2 - stage["x"]) / stage["width"]
-    page.wait_for_function(f"{sound}.currentTime > {pressed}")
-    assert page.evaluate(f"{sound}.currentTime") < pressed + 3
-    page.locator(".sd-live").get_by_role("button", name="Pause", exact=True).click()
-    page.wait_for_selector(".sd-live .sd-timeline:not(.sd-playing)")
+    for pressed in (1, 9):  # before the first stretch, and among them
+        stage.click(position={"x": pressed / 60 * width, "y": 60})
+        page.wait_for_function(f"{sound}.currentTime > {pressed}")
+        assert page.evaluate(f"{sound}.currentTime") < pressed + 3
+        page.wait_for_selector(".sd-live .sd-playing")
+        page.locator(".sd-live").get_by_role("button", name="Pause", exact=True).click()
+        page.wait_for_selector(".sd-live .sd-timeline:not(.sd-playing)")
 
 
 def test_stop_gives_the_answer_for_the_whole_and_counts_agree(session: Any) -> None:
@@ -332,7 +334,7 @@ def test_a_lost_connection_is_told_and_made_up_for(
     page.get_by_role("tab", name="Live").click()
     with page.expect_response(lambda response: response.url.endswith("/app_id")):
         page.context.set_offline(False)  # the one may come before the other
-        note(page, "Each colour is an emotion")
+        part(page, "note").filter(has_not_text="The connection is lost").wait_for()
     page.wait_for_timeout(1000)
     page.get_by_role("button", name="Stop", exact=True).click()
     page.get_by_role("button", name="Start listening").wait_for()
@@ -618,18 +620,32 @@ def test_text_is_readable(visit_live: Callable[..., Any], speaking: Any, scheme:
     assert found["faint"] == []
 
 
+PLACES = """() => [".sd-live .sd-answers", ".sd-live .sd-stage", ".sd-live .sd-bars",
+  ".sd-live .sd-downloads", ".sd-footer"].map((one) =>
+    Math.round(document.querySelector(one).getBoundingClientRect().top + scrollY))"""
+
+
+@pytest.mark.parametrize("width", [360, 390, 700, 1000, 1280])
+def test_whatever_the_note_says_nothing_moves(
+    visit_live: Callable[..., Any], refusing: Any, width: int
+) -> None:
+    page = visit_live(browser=refusing, permissions=[], width=width)
+    before = page.evaluate(PLACES)
+    sentence = STANDS_IN.format(smallest="compact", default="base")
+    for text in ("", sentence, (sentence * 2)[:NOTE_LENGTH]):
+        part(page, "note").evaluate("(node, text) => { node.textContent = text; }", text)
+        assert page.evaluate(PLACES) == before, text
+
+
 def test_a_phone_needs_no_sideways_scroll_and_nothing_jumps(
     visit_live: Callable[..., Any], speaking: Any
 ) -> None:
     page = visit_live(browser=speaking, width=390, height=844)
-    places = """() => [".sd-live .sd-answers", ".sd-live .sd-stage", ".sd-live .sd-bars",
-      ".sd-live .sd-downloads", ".sd-footer"].map((one) =>
-        Math.round(document.querySelector(one).getBoundingClientRect().top + scrollY))"""
-    before = page.evaluate(places)
+    before = page.evaluate(PLACES)
     start(page)
     for _ in range(8):
         page.wait_for_timeout(400)
-        assert page.evaluate(places) == before
+        assert page.evaluate(PLACES) == before
         assert page.evaluate("document.scrollingElement.scrollWidth <= innerWidth")
     inside = "(n) => n.getBoundingClientRect().right <= innerWidth + 0.5"
     for name in (".sd-live-card", ".sd-stage", ".sd-bars", ".sd-downloads", ".sd-player"):

@@ -61,7 +61,7 @@ test("of several sentences the worst is shown, and else a hint", () => {
   assert.match(noteOf({ ...calm, warning: "loud", connected: false }).sentence, /connection is lost/);
   assert.equal(noteOf({ ...calm, instead: "small" }).sentence, "small");
   assert.match(noteOf({ ...calm, state: "idle", instead: "small" }).sentence, /Stopped/);
-  assert.match(noteOf({ ...calm, state: "idle", reloadDue: true }).sentence, /loaded anew/);
+  assert.match(noteOf({ ...calm, state: "idle", reloadDue: true }).sentence, /then reload it/);
   assert.equal(statusOf("live", 3, [0.3, 0.1, 0.2]), "Listening · answers lag 0.2 s");
   assert.equal(statusOf("idle", 61, []), "Stopped after 1:01.0");
   const suspended = { ...calm, state: "paused", suspended: true };
@@ -70,6 +70,19 @@ test("of several sentences the worst is shown, and else a hint", () => {
   assert.equal(noteOf({ ...suspended, suspended: false }).isFault, false);
   assert.equal(statusOf("paused", 3, [], true), "Paused by the browser");
   assert.equal(statusOf("paused", 3, [], false), "Paused");
+});
+
+test("no sentence is longer than the page has room for", () => {
+  const states = ["idle", "starting", "live", "paused", "stopping"];
+  const faults = [{}, { connected: false }, { suspended: true }, { silent: true }, { reloadDue: true }];
+  for (const state of states) {
+    for (const fault of faults) {
+      for (const hasSound of [true, false]) {
+        const { sentence } = noteOf({ state, hasSound, connected: true, fault: "", warning: "", ...fault });
+        assert.ok(sentence.length <= 96, sentence);
+      }
+    }
+  }
 });
 
 test("the CSV has a row for each window", () => {

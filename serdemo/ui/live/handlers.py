@@ -33,8 +33,7 @@ EXAMPLE_LABELS = ("English, quick and high", "German, slow and low", "Greek, liv
 PAUSE_S = 1.2  # between example voices
 NEUTRAL = "neutral"
 STANDS_IN = (
-    "{smallest} answers, the smallest model: with {default}, answers would come late on this machine"
-    " now. Choose {default} in Models to have it all the same."
+    "{smallest} answers: {default} would come late on this machine now. To have it, choose it in Models."
 )
 
 

@@ -15,12 +15,12 @@ const HINTS = {
 };
 const DISCONNECTED =
   "The connection is lost: trying again. What you say meanwhile is kept and sent later.";
-const SUSPENDED = "Paused by the browser, as for a call or in the background: press Go on listening to go on."
-  + " What was heard so far is kept.";
+const SUSPENDED =
+  "Paused by the browser, as for a call: press Go on listening. What was heard is kept.";
 const NO_SOUND =
   "The microphone gives no sound: check that it is not muted, or choose another one.";
-const RELOAD = "The connection was lost for a while, and the page has to be loaded anew: save what you "
-  + "want of this minute, then reload it or choose another tab.";
+const RELOAD =
+  "The connection was lost: save what you want of this page, then reload it or choose another tab.";
 
 /* A function of the newest warning of the server that returns the one to show: a warning counts once
    it has lasted, as a note that only flashes up cannot be read. */
@@ -35,7 +35,8 @@ export const debounceWarning = () => {
 };
 
 /* The note as { sentence, isFault }: one sentence at a time, the worst; a hint where nothing is wrong.
-   While listening the hint is `instead`, if another model than usual answers. */
+   While listening the hint is `instead`, if another model than usual answers. The page has room for 96
+   characters: nothing below the note is to move. */
 export const noteOf = (now) => {
   const { state, fault, warning, instead, connected, silent, suspended, reloadDue, hasSound } = now;
   const stopped = state === "idle" && hasSound;

@@ -74,7 +74,7 @@ const pick = (button) => {
 };
 
 const onClick = (event) => {
-  const button = event.target.closest(".sd-span, [data-act=play], [data-pick]");
+  const button = event.target.closest(".sd-span, .sd-spans, [data-act=play], [data-pick]");
   if (!button) return;
   if (button.dataset.pick !== undefined) return pick(button);
   const timeline = timelineOf(button);
