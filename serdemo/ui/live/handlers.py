@@ -32,9 +32,8 @@ if TYPE_CHECKING:
 EXAMPLE_LABELS = ("English, quick and high", "German, slow and low", "Greek, lively")
 PAUSE_S = 1.2  # between example voices
 NEUTRAL = "neutral"
-STANDS_IN = (
-    "{smallest} answers: {default} would come late on this machine now. To have it, choose it in Models."
-)
+FLUSH_S = 10.0  # until what has arrived is read
+STANDS_IN = "{smallest} answers: {default} would come late on this machine now. To have it, choose it in Models."
 
 
 class Live(Calls):
@@ -125,12 +124,15 @@ class Live(Calls):
         return self._state(stream, field(request, "since", float))
 
     def on_close(self, request: Request, _: gr.Request) -> Response:
-        """Close `stream`. With `since`, give the answer for all of it."""
+        """Close `stream`. With `since`, give the answer for all of it, and how many samples that were."""
         stream = field(request, "stream", str)
         self._local.close(stream)
         if "since" in request:
-            prediction = self.services.find(stream).finish(stream)
-            return answer(prediction, field(request, "since", float))
+            service = self.services.find(stream)
+            service.flush(stream, FLUSH_S)
+            received = service.state(stream).received_samples
+            told = answer(service.finish(stream), field(request, "since", float))
+            return told | {"received": received}
         if stream in self.services:
             self.services.find(stream).close(stream)
         return {}

@@ -4,6 +4,7 @@ import { wait } from "../shell/js/dom.js";
 import { LastMinute, toBase64 } from "../shell/js/sound.js";
 
 export const ANSWER_TIMEOUT_MS = 5000;
+const CLOSE_TIMEOUT_MS = 40_000; // a busy server reads and answers first what it has
 export const OPEN_TIMEOUT_MS = 90_000; // the first visitor waits for the model
 const RETRY_MS = 700;
 const MAX_PIECE_S = 4;
@@ -12,7 +13,6 @@ const MAX_TRY_MS = 2 * ANSWER_TIMEOUT_MS; // what takes longer is sleep, in whic
 const OVERLAP_S = 5; // answers may come out of order by so much
 const DRAIN_MS = 3000;
 const POLL_MS = 50;
-const MAX_SETTLE_POLLS = 20;
 const OFFLINE = "The connection was lost for too long: press Start when it is back.";
 
 const PROCESSING = {
@@ -79,7 +79,7 @@ export class Link {
   closeStream(wasOver) {
     if (!this.stream) return undefined;
     if (wasOver) return this.api.leave(this.stream);
-    return this.api.ask("close", { stream: this.stream, since: this.newest });
+    return this.api.ask("close", { stream: this.stream, since: this.newest }, CLOSE_TIMEOUT_MS);
   }
 
   leave() {
@@ -182,24 +182,15 @@ export class BrowserLink extends Link {
 
   async close() {
     await this.microphone.close();
-    for (let ms = 0; !this.over && this.busy && ms < DRAIN_MS; ms += POLL_MS) await wait(POLL_MS);
-    const { over } = this;
-    this.over = true;
-    if (this.stream && !over) await this.settle();
-    return this.closeStream(over);
-  }
-
-  /* Waits until the server has read all that it has: only then the counts of both sides compare. */
-  async settle() {
-    for (let polls = 0; polls < MAX_SETTLE_POLLS && this.received < this.sent; polls += 1) {
-      const { stream, sequence } = this;
-      const fields = { stream, sequence, samples: "", since: this.newest };
-      const response = await this.api.ask("push", fields);
-      if (response.refused) return;
-      this.sequence += 1;
-      this.received = this.base + response.received;
+    // A slow server gets all that was said; one that does not answer is waited for only a moment.
+    for (let ms = 0; !this.over && this.busy && (!this.offlineAt || ms < DRAIN_MS); ms += POLL_MS) {
       await wait(POLL_MS);
     }
+    const { over } = this;
+    this.over = true;
+    const answer = await this.closeStream(over);
+    if (answer?.segments) this.received = this.base + answer.received;
+    return answer;
   }
 
   /* The browser's own processing of the sound, in words. */

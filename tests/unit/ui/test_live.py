@@ -129,6 +129,7 @@ def test_closing_answers_the_whole_and_forgets_it(page: Live) -> None:
     whole = call(page, "close", stream=stream, since=0.0)
     assert whole["says"].startswith(("Sounds ", "Not sure: "))
     assert whole["segments"][-1]["end_s"] == pytest.approx(len(voice()) / 16_000, abs=1e-3)
+    assert whole["received"] == len(voice())
     assert len(page.service) == 0
     assert call(page, "close", stream=stream) == {}
 
