@@ -131,8 +131,8 @@ class Live(Calls):
             service = self.services.find(stream)
             service.flush(stream, FLUSH_S)
             received = service.state(stream).received_samples
-            told = answer(service.finish(stream), field(request, "since", float))
-            return told | {"received": received}
+            whole = answer(service.finish(stream), field(request, "since", float))
+            return whole | {"received": received}
         if stream in self.services:
             self.services.find(stream).close(stream)
         return {}
