@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from support.skips import forbid_skip
 from support.unbroken import Begin
 
 from serdemo.data.splits import Split, by_speakers
@@ -51,6 +52,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     named = lambda item: item.path.relative_to(here).with_suffix("").as_posix()  # noqa: E731
     items.sort(key=lambda item: places.get(named(item), len(places)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Iterator[Any]:
+    return forbid_skip((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Iterator[Any]:
+    return forbid_skip((yield))
 
 
 @pytest.fixture(scope="session")

@@ -66,7 +66,6 @@ class Recording:
 
     `source_rate` (Hz) and `channels` are those of the file, `duration_s` is the length that its
     header names, if any. `clipped` and `notes` (see `Clip`) are complete once `pieces` are exhausted.
-    `high_pass` says whether what lies below a voice is taken off.
     """
 
     name: str
@@ -76,7 +75,6 @@ class Recording:
     pieces: Iterator[Samples] = field(init=False)
     clipped: float = 0.0
     notes: tuple[str, ...] = ()
-    high_pass: bool = True
 
     def head(self, seconds: float) -> Clip | None:
         """The recording as a clip if it is no longer than so many seconds.
@@ -118,9 +116,7 @@ def open_recording(
     with _named(name):
         track, mixes, notes = _analyse(lambda track: open_audio(path, track))
         with open_audio(path, track) as audio:
-            recording = _recording(name, audio, mixes, notes)
-            recording.high_pass = high_pass
-            yield recording
+            yield _recording(name, audio, mixes, notes, high_pass)
 
 
 def decode(path: str | Path, *, name: str | None = None) -> Clip:
@@ -236,18 +232,20 @@ def _checked(sound: Sound) -> Iterator[tuple[Block, int]]:
         yield to_frames(block)
 
 
-def _recording(name: str, audio: AudioFile, mixes: list[Mix], notes: list[str]) -> Recording:
+def _recording(
+    name: str, audio: AudioFile, mixes: list[Mix], notes: list[str], high_pass: bool = True
+) -> Recording:
     first = next(audio.sounds, None)
     if first is None:
         raise AudioError("holds no sound: record it or save it again.")
     recording = Recording(name, first.rate, first.channels, audio.duration_s)
     audio.sounds = chain([first], audio.sounds)
-    recording.pieces = _pieces(recording, audio, mixes, notes)
+    recording.pieces = _pieces(recording, audio, mixes, notes, high_pass)
     return recording
 
 
 def _pieces(
-    recording: Recording, audio: AudioFile, mixes: list[Mix], notes: list[str]
+    recording: Recording, audio: AudioFile, mixes: list[Mix], notes: list[str], high_pass: bool
 ) -> Iterator[Samples]:
     """Check, down-mix and resample the sounds of a file as they come."""
     n_samples = n_values = n_clipped = 0
@@ -256,7 +254,7 @@ def _pieces(
             break
         # That a later sound has more channels than the first was not looked for.
         mixer = StreamMixer(sound.rate, sound.channels) if mix is None else mix
-        resampler = Resampler(sound.rate, high_pass=recording.high_pass)
+        resampler = Resampler(sound.rate, high_pass=high_pass)
         for frames, clipped in _checked(sound):
             n_clipped, n_values = n_clipped + clipped, n_values + frames.size
             piece = resampler.push(mixer.apply(frames))

@@ -56,8 +56,7 @@ def app(port: int | None, share: bool, mcp: bool, checkpoint: Path | None) -> No
     from serdemo import ui
 
     if checkpoint is not None:
-        from serdemo.inference.predictor import require_answers
-        from serdemo.nn.description import read_description
+        from serdemo.nn.description import read_description, require_answers
 
         require_answers(read_description(checkpoint))  # fails here, not in the page
     probe.wait()

@@ -11,10 +11,10 @@ import numpy as np
 
 from serdemo.evaluation.predictions import predict_dataset
 from serdemo.evaluation.scoring import select_test_clips
-from serdemo.inference.predictor import Predictor, require_classifier
+from serdemo.inference.predictor import Predictor
 from serdemo.metrics.classification import class_of
 from serdemo.metrics.significance import PairedComparison, paired_bootstrap
-from serdemo.nn.description import Description
+from serdemo.nn.description import Description, require_classifier
 from serdemo.nn.provenance import are_unseen, merge, seen_speakers
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.files import read_json, write_json

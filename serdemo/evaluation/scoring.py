@@ -13,10 +13,10 @@ from serdemo.data.corpora.speakers import require_known
 from serdemo.data.splits import select
 from serdemo.evaluation.adaptation import AdaptationGain, AdaptationScores, compare_adapted
 from serdemo.evaluation.predictions import PredictionSet, predict_dataset, score
-from serdemo.inference.predictor import Predictor, require_classifier
+from serdemo.inference.predictor import Predictor
 from serdemo.metrics import calibration
 from serdemo.metrics.scores import Scores
-from serdemo.nn.description import Description
+from serdemo.nn.description import Description, require_classifier
 from serdemo.nn.provenance import are_unseen, seen_speakers
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.text import counted_speakers

@@ -23,7 +23,7 @@ from serdemo.inference.aggregation import Window, aggregate
 from serdemo.inference.novelty import Novelty
 from serdemo.inference.stream import FIRST_S, HOP_S, WHOLE_S, Stream
 from serdemo.nn.checkpoint_files import bundled_checkpoint as bundled_checkpoint
-from serdemo.nn.description import Description, require_own
+from serdemo.nn.description import require_answers, require_own
 from serdemo.nn.device import pick_device
 from serdemo.nn.loading import load_model
 from serdemo.nn.model import Model
@@ -41,27 +41,6 @@ WINDOW_BATCH_SIZE = 16
 CLIP_BATCH_SIZE = 16
 LONG_S = 300.0  # a longer recording is scored as its pieces come
 MAX_BATCH_S = 600.0  # of decoded sound held in memory at once, unless a single clip is longer
-
-
-def require_classifier(description: Description) -> Description:
-    """Return the description; raise SerdemoError for a checkpoint without an emotion classifier."""
-    if description.output == "regression":
-        raise SerdemoError(
-            f"{description.name} gives values of {', '.join(description.dimensions)}, and no emotions:"
-            " choose a model with emotions for this, or show its values with predict."
-        )
-    if not description.labels:
-        raise SerdemoError(
-            f"{description.name} embeds voices and has no emotion classifier: choose another"
-            " checkpoint to answer, or use this one with embed."
-        )
-    return description
-
-
-def require_answers(description: Description) -> None:
-    """Raise SerdemoError for a checkpoint with neither an emotion classifier nor dimensions."""
-    if not description.dimensions:
-        require_classifier(description)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -46,8 +46,8 @@ class Stream:
     `rate` is the rate of the samples in Hz, `labels` name the C probabilities of a window, `dimensions`
     the values of a regression in place of them, and `unsure_below` is the confidence below which the
     result is unsure. Segments are kept for `keep_s`, samples until `ready_windows` has seen them and no
-    window needs them any more. `high_pass` takes off what lies below a voice. Use it from one thread at a time. Raises UsageError for impossible
-    times, SerdemoError for an impossible rate.
+    window needs them any more. `high_pass` takes off what lies below a voice. Use it from one thread at
+    a time. Raises UsageError for impossible times, SerdemoError for an impossible rate.
     """
 
     def __init__(

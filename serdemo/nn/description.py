@@ -242,6 +242,27 @@ def require_own(description: Description) -> None:
         )
 
 
+def require_classifier(description: Description) -> Description:
+    """Return the description; raise SerdemoError for a checkpoint without an emotion classifier."""
+    if description.output == "regression":
+        raise SerdemoError(
+            f"{description.name} gives values of {', '.join(description.dimensions)}, and no emotions:"
+            " choose a model with emotions for this, or show its values with predict."
+        )
+    if not description.labels:
+        raise SerdemoError(
+            f"{description.name} embeds voices and has no emotion classifier: choose another"
+            " checkpoint to answer, or use this one with embed."
+        )
+    return description
+
+
+def require_answers(description: Description) -> None:
+    """Raise SerdemoError for a checkpoint with neither an emotion classifier nor dimensions."""
+    if not description.dimensions:
+        require_classifier(description)
+
+
 def _describe(classifier: transformers_files.Classifier) -> Description:
     regression = classifier.output == "regression"
     return Description(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -30,21 +31,7 @@ def apply(folder: Path, section: str, *options: str) -> subprocess.CompletedProc
 def copy(folder: Path) -> Path:
     """The package in a folder that may be changed."""
     package = folder / "serdemo"
-    for path in (ROOT / "serdemo").rglob("*.*"):
-        if path.suffix in {
-            ".py",
-            ".html",
-            ".js",
-            ".css",
-            ".json",
-            ".png",
-            ".ogg",
-            ".parquet",
-            ".svg",
-        }:
-            target = package / path.relative_to(ROOT / "serdemo")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(path.read_bytes())
+    shutil.copytree(ROOT / "serdemo", package, ignore=shutil.ignore_patterns("__pycache__"))
     return folder
 
 

@@ -21,7 +21,7 @@ from serdemo.schema.types import is_known_speaker
 if TYPE_CHECKING:
     from serdemo.embeddings.embedding_map import EmbeddingMap
     from serdemo.embeddings.table import Table
-from serdemo.ui.explore.open_maps import MapSession, MapSessions
+    from serdemo.ui.explore.open_maps import MapSession, MapSessions
 
 MAX_CLIPS = 50_000
 NO_ROOT = "No folder of corpora is known: set SERDEMO_DATA to it and start serdemo again."

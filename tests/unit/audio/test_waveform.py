@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from support import bad_audio
 
 from serdemo.audio import waveform
-from serdemo.audio.samples import BLOCK_VALUES, AudioError, to_frames
+from serdemo.audio.samples import BLOCK_VALUES, AudioError, HighPass, to_frames
 from serdemo.schema.errors import SerdemoError
 
 
@@ -227,3 +227,21 @@ def test_windows_by_hand() -> None:
     assert waveform.windows(48_000) == [(0, 48_000)]
     assert waveform.windows(48_001) == [(0, 48_000), (1, 48_001)]
     assert waveform.windows(72_000) == [(0, 48_000), (16_000, 64_000), (24_000, 72_000)]
+
+
+def test_the_high_pass_filter_is_a_butterworth_of_fourth_order_at_80_hz() -> None:
+    impulse = np.zeros(waveform.SAMPLE_RATE, np.float32)
+    impulse[0] = 1
+    response = np.fft.rfft(HighPass().push(impulse).astype(np.float64))  # 1 Hz apart
+    decibels = 20 * np.log10(np.abs(response[[20, 40, 80, 160, 1000, 7900]]))
+    assert decibels == pytest.approx([-48.2, -24.1, -3.01, -0.02, 0, 0], abs=0.05)
+    assert abs(response[0]) < 1e-5
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.lists(st.integers(0, 4000), max_size=6))
+def test_the_high_pass_filter_does_not_see_cuts(cuts: list[int]) -> None:
+    sound = np.random.default_rng(5).standard_normal(4000).astype(np.float32)
+    whole, cut = HighPass().push(sound), HighPass()
+    pieces = [cut.push(piece) for piece in np.split(sound, sorted(cuts))]
+    np.testing.assert_array_equal(np.concatenate(pieces), whole)
