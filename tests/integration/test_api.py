@@ -248,6 +248,15 @@ def test_no_call_skips_the_queue(app: App, uploads: Path) -> None:
     assert direct.status_code == 404
 
 
+@pytest.mark.parametrize("route", ["queue/join", "run/predict", "api/predict"])
+def test_a_call_by_a_number_that_no_function_has(app: App, uploads: Path, route: str) -> None:
+    """As a closed page's last call comes, or that of a page older than the server."""
+    sent = {"data": [], "fn_index": 99_999, "session_hash": "elsewhere"}
+    response = httpx.post(f"{app.address}/gradio_api/{route}", json=sent)
+    words = "load the page again" if route == "queue/join" else "no endpoint"
+    assert response.status_code == 404 and words in response.json()["detail"]
+
+
 def test_large_files_and_those_that_are_no_sound(app: App, uploads: Path, tmp_path: Path) -> None:
     large, text = tmp_path / "large.wav", tmp_path / "text.wav"
     large.write_bytes(bytes(21 * MIB))

@@ -268,6 +268,7 @@ def _is_public(function: Any) -> bool:
     ("problem", "path", "status"),
     [
         (KeyError("/nothing"), "/gradio_api/call/v2/nothing", 404),
+        (KeyError(184), "/demo/gradio_api/queue/join", 404),
         (TypeError("No value provided for required argument: files"), "/x/call/v2/predict", 422),
     ],
 )
