@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gradio.route_utils import FnIndexInferError
+from gradio.route_utils import API_PREFIX, FnIndexInferError
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
@@ -22,9 +22,9 @@ def no_function(request: Request, problem: Exception) -> JSONResponse:
     path = request.url.path
     # A page calls by number. Those of its dynamic parts end with its session: when it is closed while
     # a call is on its way, or when the server is started anew.
-    if path.endswith("/queue/join"):
+    if path.endswith(f"{API_PREFIX}/queue/join"):
         return JSONResponse({"detail": NO_FUNCTION}, 404)
-    if any(route in path for route in ("/call/", "/run/", "/api/")):
+    if any(f"{API_PREFIX}/{route}/" in path for route in ("call", "run", "api")):
         return no_endpoint(request, problem)
     raise problem
 

@@ -279,8 +279,15 @@ def test_calls_that_reach_no_endpoint_are_told_why(
     request = Request({"type": "http", "path": path, "headers": [], "server": ("host", 80)})
     response = handler(request, problem)
     assert response.status_code == status and len(json.loads(response.body)["detail"]) > 20
+    # A fault elsewhere stays one, also below a proxy's path that looks like a call's.
+    elsewhere = {
+        "type": "http",
+        "path": "/api/gradio_api/file=a",
+        "headers": [],
+        "server": ("h", 80),
+    }
     with pytest.raises(type(problem)):
-        handler(Request({"type": "http", "path": "/", "headers": [], "server": ("h", 80)}), problem)
+        handler(Request(elsewhere), problem)
 
 
 # Agents
