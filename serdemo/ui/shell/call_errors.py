@@ -7,9 +7,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 NO_ENDPOINT = "There is no endpoint of this name: /gradio_api/info lists those there are."
-NO_FUNCTION = (
-    "The app was started anew, or this page was closed, since it was loaded: load the page again."
-)
+NO_FUNCTION = "The app was started anew since this page was loaded: load the page again."
 
 
 def no_endpoint(_: Request, problem: Exception) -> JSONResponse:
