@@ -1,4 +1,4 @@
-"""Calls of programs that fail before an endpoint is reached: sentences for "Internal Server Error"."""
+"""Calls that fail before their function is reached: sentences for "Internal Server Error"."""
 
 from __future__ import annotations
 
