@@ -3,6 +3,7 @@
 install_programs() {
     local wanted=() program package
     command -v chromium chromium-browser google-chrome >/dev/null || wanted+=(chromium)
+    command -v firefox-esr firefox >/dev/null || wanted+=(firefox-esr)
     for program in curl:curl ffmpeg:ffmpeg git:git pulseaudio:pulseaudio pactl:pulseaudio-utils node:nodejs sox:sox; do
         command -v "${program%%:*}" >/dev/null || wanted+=("${program##*:}")
     done

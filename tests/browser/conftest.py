@@ -1,7 +1,7 @@
 """The real page in a real browser: `app.py` as a child process, and Chromium driven by Playwright.
 
-Chromium is found on the PATH or through SERDEMO_CHROMIUM. Where it is missing these tests are
-skipped.
+Chromium is found on the PATH or through SERDEMO_CHROMIUM, Firefox through SERDEMO_FIREFOX. Where one is
+missing its tests are skipped.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import soundfile
-from support import hub_server
+from support import firefox, hub_server
 from support.app_server import ROOT, App
 
 from serdemo.inference.predictor import Predictor
@@ -79,11 +79,14 @@ def playwright() -> Iterator[Any]:
 def launch(playwright: Any) -> Iterator[Callable[..., Any]]:
     """A function that starts Chromium, with a fake microphone that plays a file over and over.
 
-    Unless `allowed`, every page that asks for the microphone is refused.
+    Unless `allowed`, every page that asks for the microphone is refused. `proxy` is the address of the
+    one that all requests pass, those to this machine too.
     """
     started = []
 
-    def start(microphone: Path | None = None, allowed: bool = True) -> Any:
+    def start(
+        microphone: Path | None = None, allowed: bool = True, proxy: str | None = None
+    ) -> Any:
         arguments = [
             "--no-sandbox",
             "--disable-gpu",
@@ -98,7 +101,27 @@ def launch(playwright: Any) -> Iterator[Callable[..., Any]]:
         ]
         if microphone:
             arguments.append(f"--use-file-for-fake-audio-capture={microphone}")
-        started.append(playwright.chromium.launch(executable_path=chromium(), args=arguments))
+        through: Any = {"server": proxy} if proxy else None
+        started.append(
+            playwright.chromium.launch(executable_path=chromium(), args=arguments, proxy=through)
+        )
+        return started[-1]
+
+    yield start
+    for browser in started:
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def launch_firefox(
+    playwright: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Any]]:
+    """A function that starts Firefox; see `launch`. Its fake microphone plays a tone."""
+    started = []
+
+    def start(proxy: str | None = None, **preferences: str | float | bool) -> Any:
+        folder = tmp_path_factory.mktemp("firefox")
+        started.append(firefox.launch(playwright, folder, proxy, **preferences))
         return started[-1]
 
     yield start
