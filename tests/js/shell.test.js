@@ -51,7 +51,7 @@ test("numbers as the page writes them", () => {
   assert.equal(clock(0), "0:00.0");
   assert.equal(clock(0.3), "0:00.3"); // not 0.2999 cut off
   assert.equal(clock(61.25), "1:01.2");
-  assert.equal(percent(0.705), "71%");
+  assert.equal(percent(0.705), "70%"); // as Python rounds
   assert.equal(plural(1, "clip"), "1 clip");
   assert.equal(plural(1200, "clip"), "1,200 clips");
   assert.equal(count(10416), "10,416");

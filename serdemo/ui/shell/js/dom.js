@@ -1,4 +1,5 @@
 /* Helpers for all tabs: finding and filling elements, and numbers as the page writes them. */
+import { fixed } from "../../browser/rounding.js";
 
 /* A function that finds an element inside `element` by its data-part. */
 export const partFinder = (element) => (name) => element.querySelector(`[data-part="${name}"]`);
@@ -20,8 +21,8 @@ export const replaceKeepingFocus = (list, key, html) => {
 };
 
 export const count = (number) => number.toLocaleString("en");
+export const percent = (share) => `${fixed(100 * share)}%`;
 export const plural = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
-export const percent = (share) => `${Math.round(100 * share)}%`;
 
 /* Seconds as m:ss.s, from an hour on as h:mm:ss.s. */
 export const clock = (seconds) => {
