@@ -27,6 +27,12 @@ _NETWORK = "silero_vad_16k_sequence.onnx"
 _State = tuple[Samples, Samples] | None  # of the recurrent cell
 
 
+def network_path() -> Path:
+    """The package's file of the network; it is missing where the package is."""
+    package = find_spec("silero_vad")  # not imported: that sets the whole process to one thread
+    return Path((package and package.origin) or "").parent / "data" / _NETWORK
+
+
 class SpeechDetector:
     """Speech probabilities by silero-vad, many chunks per call.
 
@@ -36,13 +42,11 @@ class SpeechDetector:
     """
 
     def __init__(self) -> None:
-        package = find_spec("silero_vad")  # not imported: that sets the whole process to one thread
-        path = Path((package and package.origin) or "").parent / "data" / _NETWORK
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         try:
             self._network = onnxruntime.InferenceSession(
-                path.read_bytes(), options, providers=["CPUExecutionProvider"]
+                network_path().read_bytes(), options, providers=["CPUExecutionProvider"]
             )
         except Exception as problem:  # ONNX Runtime's own derive from no other
             raise SerdemoError(

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from starlette.middleware import Middleware
 
 from serdemo.schema.errors import SerdemoError
+from serdemo.ui.browser import files
 from serdemo.ui.shell import gradio_settings, scripts, session, theme
 from serdemo.ui.shell.call_errors import EXCEPTION_HANDLERS
 from serdemo.ui.shell.root_path import RootPath
@@ -62,7 +63,7 @@ class Page(gr.Blocks):
             "css": theme.css(),
             "head": scripts.head("shell/page.js"),
             "app_kwargs": {
-                "routes": [scripts.route()],
+                "routes": [scripts.route(), files.route()],
                 "exception_handlers": EXCEPTION_HANDLERS,
                 "middleware": [
                     Middleware(UploadLimit, unlimited=self.is_local_program),

@@ -1,4 +1,5 @@
-"""The page's scripts: ES modules, served with their content's hash in the address, and nothing else."""
+"""The page's scripts: ES modules and the runtime of networks, served with the hash of all of them in the
+address, and nothing else."""
 
 from __future__ import annotations
 
@@ -15,6 +16,9 @@ from starlette.routing import Route
 UI = Path(__file__).parent.parent
 ADDRESS = "serdemo-js"
 CACHE = "public, max-age=31536000, immutable"  # the address changes with the content
+MEDIA_TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".gz": "application/gzip"}
+# Loaded when they are needed: modules of the audio thread, and what answers without a server.
+_ON_DEMAND = ("shell/js/tap.js", "browser/", "static_space/")
 
 # The page's own address without what gradio adds. Behind a proxy gradio may not know the port and
 # protocol that the browser uses.
@@ -35,7 +39,8 @@ for (const path of {paths}) {{
 @cache
 def modules() -> dict[str, bytes]:
     """Content of each script by its path below `serdemo/ui`, such as "live/live.js"."""
-    return {path.relative_to(UI).as_posix(): path.read_bytes() for path in sorted(UI.rglob("*.js"))}
+    files = sorted(path for path in UI.rglob("*") if path.suffix in MEDIA_TYPES)
+    return {path.relative_to(UI).as_posix(): path.read_bytes() for path in files}
 
 
 @cache
@@ -51,10 +56,12 @@ def route() -> Route:
     """The route of the scripts: only the paths in `modules` exist below it."""
 
     async def serve(request: Request) -> Response:
-        content = modules().get(request.path_params["path"])
+        path = request.path_params["path"]
+        content = modules().get(path)
         if content is None or request.path_params["digest"] != digest():
             return Response(status_code=404)
-        return Response(content, media_type="text/javascript", headers={"Cache-Control": CACHE})
+        media_type = MEDIA_TYPES[Path(path).suffix]
+        return Response(content, media_type=media_type, headers={"Cache-Control": CACHE})
 
     return Route(f"/{ADDRESS}/{{digest}}/{{path:path}}", serve)
 
@@ -70,8 +77,8 @@ def on_load(path: str, **constants: Any) -> str:
 
 
 def head(path: str) -> str:
-    """HTML for the head of the page: loads all modules at once, and calls `mount` of that at `path`."""
-    paths = [name for name in modules() if not name.endswith("tap.js")]
+    """HTML for the head of the page: loads all of its modules at once, and calls `mount` of that at `path`."""
+    paths = [name for name in modules() if not name.startswith(_ON_DEMAND)]
     script = _base() + _PRELOAD.format(paths=json.dumps(paths)) + _mount(path, "")
     return f'<script type="module">{script}</script>'
 

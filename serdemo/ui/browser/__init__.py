@@ -1,0 +1,1 @@
+"""Recognition in the browser: the core in JavaScript, and what a page serves for it."""

@@ -1,0 +1,92 @@
+/* A checkpoint's networks in the browser: embeddings of sound, and logits of embeddings. */
+import { SerdemoError } from "./errors.js";
+import { fetchBytes } from "./fetching.js";
+
+export const DESCRIPTION = "model.json";
+export const GRAPH = "model.onnx";
+export const CLASSIFIER = "classifier.onnx";
+export const WINDOW_BATCH_SIZE = 4; // a larger one is no faster here, and keeps others waiting
+
+/* A checkpoint, with its `description`, the content of its model.json. */
+export class OnnxModel {
+  constructor(description, session, classifier) {
+    Object.assign(this, { description, session, classifier });
+  }
+
+  /* Loads the checkpoint in the folder at `url`, whose weights are in the files `weights`, into a
+     `runtime`. `onBytes(n)` is called as each n bytes arrive. Raises SerdemoError where that fails. */
+  static async load({ runtime, url, weights, onBytes }) {
+    const folder = url.endsWith("/") ? url : `${url}/`;
+    const load = (name) => fetchBytes(new URL(name, folder), onBytes);
+    const described = load(DESCRIPTION).then(parse);
+    const [description, graph, classifier, ...contents] = await Promise.all([
+      described,
+      load(GRAPH),
+      described.then(({ labels, dimensions }) =>
+        (labels?.length || dimensions?.length ? load(CLASSIFIER) : undefined)),
+      ...weights.map(load),
+    ]);
+    const data = Object.fromEntries(weights.map((name, i) => [name, contents[i]]));
+    return new OnnxModel(
+      description,
+      await runtime.createSession(graph, data),
+      classifier && (await runtime.createSession(classifier, data))
+    );
+  }
+
+  get name() {
+    return this.description.name;
+  }
+
+  /* The same networks; `beforeBatch()` is awaited before each batch, and may raise to stop. */
+  withTurns(beforeBatch) {
+    return Object.assign(Object.create(OnnxModel.prototype), this, { beforeBatch });
+  }
+
+  /* Embeddings, a Float32Array each, of windows of 16 kHz samples, in batches of like length. */
+  async embeddings(waves) {
+    const rows = new Array(waves.length);
+    const order = [...waves.keys()].sort((a, b) => waves[a].length - waves[b].length);
+    for (let start = 0; start < order.length; start += WINDOW_BATCH_SIZE) {
+      await this.beforeBatch?.();
+      const batch = order.slice(start, start + WINDOW_BATCH_SIZE);
+      const { embedding } = await this.session.run(collate(batch.map((i) => waves[i])), ["embedding"]);
+      const size = embedding.dims[1];
+      batch.forEach((i, row) => {
+        rows[i] = embedding.data.slice(row * size, (row + 1) * size);
+      });
+    }
+    return rows;
+  }
+
+  /* Logits, a Float32Array each, of embeddings. Raises SerdemoError for a model without labels. */
+  async logits(embeddings) {
+    if (!embeddings.length) return [];
+    if (!this.classifier) throw new SerdemoError(`${this.name} embeds voices and gives no answers.`);
+    const size = embeddings[0].length;
+    const data = new Float32Array(embeddings.length * size);
+    embeddings.forEach((row, i) => data.set(row, i * size));
+    const { logits } = await this.classifier.run({ embedding: { data, dims: [embeddings.length, size] } });
+    const classes = logits.dims[1];
+    return embeddings.map((_, i) => logits.data.slice(i * classes, (i + 1) * classes));
+  }
+}
+
+const parse = (bytes) => {
+  try {
+    return JSON.parse(new TextDecoder().decode(bytes));
+  } catch {
+    throw new SerdemoError(`${DESCRIPTION} is damaged: reload the page.`);
+  }
+};
+
+/* Inputs of the network for windows: padded with zeros to the longest, and their lengths. */
+const collate = (waves) => {
+  const longest = Math.max(...waves.map(({ length }) => length));
+  const data = new Float32Array(waves.length * longest);
+  waves.forEach((wave, i) => data.set(wave, i * longest));
+  return {
+    wave: { data, dims: [waves.length, longest] },
+    lengths: { data: BigInt64Array.from(waves, ({ length }) => BigInt(length)), dims: [waves.length] },
+  };
+};
