@@ -16,6 +16,7 @@ import gradio as gr
 from serdemo.schema import settings
 from serdemo.schema.errors import SerdemoError
 from serdemo.ui import api
+from serdemo.ui.browser import files
 from serdemo.ui.explore import tab as explore_tab
 from serdemo.ui.finetune import tab as finetune_tab
 from serdemo.ui.live import tab as live_tab
@@ -56,7 +57,7 @@ def build(predictor_factory: Callable[[], Predictor]) -> Page:
         except SerdemoError:
             return footer_html(request.session_hash)
 
-    with Page(model) as page:
+    with Page(model, extra_routes=[files.route()]) as page:
         plain_html(HEADER)
         page.token = gr.BrowserState("", storage_key="serdemo-owner")
         page.chosen = gr.BrowserState("", storage_key="serdemo-model")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 from markupsafe import Markup
 from starlette.middleware import Middleware
+from starlette.routing import Route
 
 from serdemo.schema.errors import SerdemoError
-from serdemo.ui.browser import files
 from serdemo.ui.shell import gradio_settings, scripts, session, theme
 from serdemo.ui.shell.call_errors import EXCEPTION_HANDLERS
 from serdemo.ui.shell.root_path import RootPath
@@ -35,7 +35,8 @@ class Page(gr.Blocks):
     """The page, the predictor behind it, and its visitors.
 
     `token` identifies a browser from visit to visit, `chosen` is the key of the model that its visitor
-    chose; `footer` names the model in use. `tab` is the tab that is being laid out.
+    chose; `footer` names the model in use. `tab` is the tab that is being laid out. `extra_routes` are
+    served beside gradio's own.
     """
 
     token: gr.BrowserState
@@ -43,7 +44,9 @@ class Page(gr.Blocks):
     footer: gr.HTML
     tab: gr.Tab
 
-    def __init__(self, model: WarmPredictor, **options: Any) -> None:
+    def __init__(
+        self, model: WarmPredictor, *, extra_routes: Sequence[Route] = (), **options: Any
+    ) -> None:
         # Uploads are deleted once read; this sweeps up those whose visitor left before that.
         with gradio_settings.replaced():
             super().__init__(
@@ -54,6 +57,7 @@ class Page(gr.Blocks):
             )
         self.api_open = False  # no call of a program skips the queue
         self.model = model
+        self.extra_routes = extra_routes
         self.visitors = Visitors(model)
 
     def launch(self, *args: Any, **options: Any) -> Any:
@@ -63,7 +67,7 @@ class Page(gr.Blocks):
             "css": theme.css(),
             "head": scripts.head("shell/page.js"),
             "app_kwargs": {
-                "routes": [scripts.route(), files.route()],
+                "routes": [scripts.route(), *self.extra_routes],
                 "exception_handlers": EXCEPTION_HANDLERS,
                 "middleware": [
                     Middleware(UploadLimit, unlimited=self.is_local_program),
