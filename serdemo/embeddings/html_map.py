@@ -72,6 +72,7 @@ def page_html(table: Table, columns: Mapping[str, Points], title: str) -> str:
         include_plotlyjs=True,
         full_html=True,
         config={"displaylogo": False},
+        div_id="map",  # plotly's own is random, and the page would differ each time
     )
     return html.replace("<head>", f"<head><title>{escape(title)}: a map of voices</title>", 1)
 

@@ -7,8 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
-from serdemo.ui.shell import scripts
+from support.node import copy_scripts
 
 HERE = Path(__file__).parent
 
@@ -18,12 +17,7 @@ def test_the_scripts_without_a_browser(tmp_path: Path) -> None:
     node = shutil.which("node")
     if node is None:
         pytest.skip("needs node: install nodejs")
-    # Node takes a file for a module only below such a package.json.
-    (tmp_path / "package.json").write_text('{ "type": "module" }', encoding="utf-8")
-    for path, content in scripts.modules().items():
-        target = tmp_path / "ui" / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content)
+    copy_scripts(tmp_path)
     tests = [shutil.copy(path, tmp_path) for path in sorted(HERE.glob("*.test.js"))]
     assert tests
     done = subprocess.run(

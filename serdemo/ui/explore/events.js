@@ -23,10 +23,7 @@ const acts = (tab) => ({
     tab.leaveOwnLayout();
     return tab.newcomer.speak();
   },
-  example: () => {
-    tab.leaveOwnLayout();
-    tab.newcomer.placeClip("example", {}, "an example voice");
-  },
+  example: () => tab.placeExample(),
   again: () => tab.player.toggle(),
   "speaker-of": () => tab.chooseSpeaker(tab.clips.kinds.speaker.codes[tab.chosen]),
   unselect: () => {

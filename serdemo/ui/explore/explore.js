@@ -1,6 +1,7 @@
 /* The tab Explore: open a map, choose what is shown, point, encircle, place a newcomer. */
 import { count, escapeHtml, partFinder, plural, put, wait } from "../shell/js/dom.js";
-import { caller, persistent } from "../shell/js/rpc.js";
+import { inBrowser } from "../shell/js/in_browser.js";
+import { beacon, caller, persistent } from "../shell/js/rpc.js";
 import { sendFile } from "../shell/js/upload.js";
 import { Clips, TITLES } from "./clips.js";
 import { drawCluster } from "./clusters.js";
@@ -15,12 +16,25 @@ import { MapSources } from "./sources.js";
 import { ClipTable } from "./table.js";
 
 const POLL_MS = 1000;
+const EXAMPLE = "example voice";
+
+/* The sound of a file as fields of the call `place`, decoded in this browser. */
+const decoded = async (decode, file) => {
+  try {
+    return { sound: await decode(file), name: file.name };
+  } catch (error) {
+    return { refused: error.message };
+  }
+};
 
 class MapTab {
-  constructor({ element, server, upload, ...palette }) {
+  /* `local` takes the place of what only a server has, on a page without one: `decode(file)` resolves to
+     a file's sound, and `example()` to the file of the example voice. */
+  constructor({ element, server, upload, local = null, ...palette }) {
     const part = partFinder(element);
-    Object.assign(this, { element, part, upload, styleOf: makeStyleOf(palette) });
+    Object.assign(this, { element, part, local, styleOf: makeStyleOf(palette) });
     this.root = element.querySelector(".sd-map");
+    this.root.toggleAttribute("data-serverless", Boolean(local));
     this.ask = caller(server.explore);
     this.askPersistently = persistent(this.ask);
     this.scatter = new Scatter(part("points"), part("over"));
@@ -28,6 +42,10 @@ class MapTab {
     this.table = new ClipTable(part);
     this.player = new ClipPlayer(part, this.ask);
     this.sources = new MapSources(part, this.ask, upload);
+    this.send = local ? (file) => decoded(local.decode, file) : (file) => sendFile(upload, file);
+    // The page may be on its way out, where a server is to let a voice go.
+    this.abandon = local ? (voice) => this.ask("leave", { voice })
+      : (voice) => beacon("explore", { call: "leave", voice });
     this.gestures = new Gestures(this.scatter, part("field"), {
       hover: (row, x, y) => this.clips && showTip(part, this.clips, row, x, y),
       click: (row) => this.choose(row),
@@ -273,7 +291,7 @@ class MapTab {
     const model = clips.model ? `, as the model ${clips.model} hears them` : "";
     put(part("from"), `${plural(clips.n, "clip")} of ${speakers}${model}.`);
     put(part("warning"), clips.warning);
-    this.newcomer = new Newcomer(clips, part, this.ask, () => this.showNewcomer());
+    this.newcomer = new Newcomer(clips, part, this.ask, this.abandon, () => this.showNewcomer());
     this.offerLayouts();
     this.offerColours();
     this.offerSpeakers();
@@ -301,14 +319,21 @@ class MapTab {
   placeFile(file) {
     if (!file || !this.newcomer) return;
     this.leaveOwnLayout();
-    this.newcomer.placeClip("place", sendFile(this.upload, file), file.name);
+    this.newcomer.placeClip("place", this.send(file), file.name);
+  }
+
+  placeExample() {
+    this.leaveOwnLayout();
+    const sound = this.local?.example().then(this.send).then((sent) => ({ ...sent, name: EXAMPLE }));
+    this.newcomer.placeClip(sound ? "place" : "example", sound || {}, `an ${EXAMPLE}`);
   }
 
   /* Follows the voice of the tab Live as soon as the map is looked at, and once: whoever stops that, or
-     is refused, is left in peace until Live starts again. */
+     is refused, is left in peace until Live starts again. A voice that Live keeps in this browser is not
+     sent to a server from here either. */
   onLiveSound(detail) {
     if (!detail) this.followsLive = false;
-    if (!detail || this.followsLive || !this.newcomer || this.newcomer.isLive || !this.root.offsetParent) return;
+    if (!detail || (inBrowser.on && !this.local) || this.followsLive || !this.newcomer || this.newcomer.isLive || !this.root.offsetParent) return;
     this.followsLive = true;
     this.leaveOwnLayout();
     this.newcomer.speak(LiveSound, detail);

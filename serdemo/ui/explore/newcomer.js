@@ -1,7 +1,6 @@
 /* A newcomer on the map: a dropped clip, an example, or a live voice that leaves a trail. */
 import { escapeHtml, percent, put, replaceKeepingFocus } from "../shell/js/dom.js";
 import { BrowserMicrophone, refusal } from "../shell/js/microphone.js";
-import { beacon } from "../shell/js/rpc.js";
 import { concat, toBase64 } from "../shell/js/sound.js";
 
 const MAX_TRAIL = 60; // places, half a second apart
@@ -35,13 +34,12 @@ export class LiveSound {
   }
 }
 
-/* Lets the server forget a voice whose last place nobody waits for. */
-const abandon = (voice) => voice && beacon("explore", { call: "leave", voice });
-
 export class Newcomer {
-  /* `onChange` is called when the map is to be drawn again. */
-  constructor(clips, part, ask, onChange) {
-    Object.assign(this, { clips, part, ask, onChange, trail: [], place: null, rows: [], link: null });
+  /* `abandon(voice)` lets go of a voice whose last place nobody waits for, and `onChange` is called when
+     the map is to be drawn again. */
+  constructor(clips, part, ask, abandon, onChange) {
+    Object.assign(this, { clips, part, ask, abandon, onChange });
+    Object.assign(this, { trail: [], place: null, rows: [], link: null });
     this.list();
     this.say(PROMPT);
   }
@@ -75,7 +73,8 @@ export class Newcomer {
     if (!isLatest()) return;
     this.reset();
     this.say(`Listening to ${name}`);
-    const response = await this.ask(call, { map: this.clips.key, ...(await fields) });
+    const sent = await fields;
+    const response = sent.refused ? sent : await this.ask(call, { map: this.clips.key, ...sent });
     if (!isLatest()) return;
     if (response.refused) return this.say(response.refused);
     this.show(response);
@@ -130,7 +129,7 @@ export class Newcomer {
       return fail(refusal(error));
     }
     const response = await this.follow(link);
-    if (this.link !== link) return abandon(link.voice); // stopped meanwhile
+    if (this.link !== link) return this.letGo(link); // stopped meanwhile
     if (response.refused) return fail(response.refused);
     this.say("Speak: the ring is your voice now, the line where it was.");
     link.microphone.start();
@@ -175,7 +174,7 @@ export class Newcomer {
     if (!link) return;
     await this.cut();
     const response = link.voice && !sentence ? await this.ask("leave", { voice: link.voice }) : {};
-    if (sentence) abandon(link.voice);
+    if (sentence) this.letGo(link);
     if (!isLatest()) return;
     if (response.at) {
       this.show(response);
@@ -199,7 +198,11 @@ export class Newcomer {
     const { link } = this;
     if (!link) return;
     this.cut();
-    abandon(link.voice);
+    this.letGo(link);
+  }
+
+  letGo({ voice }) {
+    if (voice) this.abandon(voice);
   }
 
   /* Draws, over the points, the trail, lines to the nearest, and a ring at the newcomer's place. */

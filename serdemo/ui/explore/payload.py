@@ -132,8 +132,7 @@ def save(session: MapSession, rows: NDArray[np.int64], ending: str) -> Path:
 
     Raises SerdemoError where it cannot be written.
     """
-    plain = re.sub(r"[^A-Za-z0-9]+", "-", session.title)[:60].strip("-") or "map"
-    path = export_path(f"{plain}{ending}")
+    path = export_path(file_name(session.title, ending))
     own = chosen(session.mapped, rows)
     if ending == ".parquet":
         embedding_map.write(path, own)
@@ -141,14 +140,14 @@ def save(session: MapSession, rows: NDArray[np.int64], ending: str) -> Path:
         with atomic(path) as temporary:
             temporary.write_text(as_csv(own), encoding="utf-8", newline="")
     else:
-        axes = {
-            axis: own.positions[name][:, n]
-            for name in ("umap2", "pca")
-            if name in own.positions
-            for n, axis in enumerate(PROJECTIONS[name][:2])
-        }
-        write_text(path, html_map.page_html(own.table, axes, session.title))
+        write_text(path, as_html(own, session.title))
     return path
+
+
+def file_name(title: str, ending: str) -> str:
+    """Name of the file that a map of this title is saved as."""
+    plain = re.sub(r"[^A-Za-z0-9]+", "-", title)[:60].strip("-") or "map"
+    return f"{plain}{ending}"
 
 
 def chosen(own: EmbeddingMap, rows: NDArray[np.int64]) -> EmbeddingMap:
@@ -161,6 +160,17 @@ def chosen(own: EmbeddingMap, rows: NDArray[np.int64]) -> EmbeddingMap:
         clusters=None if own.clusters is None else own.clusters[rows],
         figures=own.figures if len(rows) == len(clips) else {},
     )
+
+
+def as_html(own: EmbeddingMap, title: str) -> str:
+    """A page that stands alone, with the map by UMAP and by PCA."""
+    axes = {
+        axis: own.positions[name][:, n]
+        for name in ("umap2", "pca")
+        if name in own.positions
+        for n, axis in enumerate(PROJECTIONS[name][:2])
+    }
+    return html_map.page_html(own.table, axes, title)
 
 
 def as_csv(own: EmbeddingMap) -> str:

@@ -37,7 +37,7 @@ export const showSelection = (part, clips, selection) => {
   card.innerHTML = `<h3>${plural(selection.n, "clip")} selected</h3>
     <div class="sd-map-counts">${tables.join("")}</div>
     <p class="sd-downloads"><button type="button" class="sd-button" data-save=".csv" data-chosen>Table (CSV)</button>
-    <button type="button" class="sd-button" data-save=".parquet" data-chosen>Table (Parquet)</button>
+    <button type="button" class="sd-button sd-map-served" data-save=".parquet" data-chosen>Table (Parquet)</button>
     <button type="button" class="sd-button" data-act="unselect">Clear</button></p>`;
 };
 

@@ -5,6 +5,7 @@ import { sendFile } from "../shell/js/upload.js";
 
 const POLL_MS = 500;
 const MAX_TABLE_MB = 20;
+const SAVING_MS = 60_000; // a browser may ask first where to save
 const MIN_SHARE = 0.02; // of the clips before the time left is told
 
 export class MapSources {
@@ -70,11 +71,14 @@ export class MapSources {
   }
 }
 
-/* Has the map, or some rows of it, written to a file and fetches that. `say` shows a sentence. */
+/* Has the map, or some rows of it, written to a file, and fetches that from the server, unless it comes
+   with the answer as `blob`. `say` shows a sentence. */
 export const saveMap = async (ask, clips, ending, rows, say) => {
   say("Writing the file");
   const answer = await ask("save", { map: clips.key, ending, rows });
   if (answer.refused) return say(answer.refused);
-  download(apiUrl(`file=${answer.path}`), answer.name);
+  const url = answer.blob ? URL.createObjectURL(answer.blob) : apiUrl(`file=${answer.path}`);
+  download(url, answer.name);
+  if (answer.blob) setTimeout(() => URL.revokeObjectURL(url), SAVING_MS);
   return say("");
 };
