@@ -179,10 +179,11 @@ def load_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
 
 def current_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors under their present names; present names stay as they are."""
-    return {_current_name(name): value for name, value in tensors.items()}
+    return {current_name(name): value for name, value in tensors.items()}
 
 
-def _current_name(name: str) -> str:
+def current_name(name: str) -> str:
+    """The present name of a tensor."""
     for pattern, replacement in _PATTERNS:
         name, n_matches = pattern.subn(replacement, name)
         if n_matches:

@@ -31,8 +31,10 @@ class ImagePooling(nn.Module):
 
     def image(self, frames: Tensor, mask: Tensor) -> Tensor:
         """Images (B, S, S) float32 of the valid frames (B, F, D), bilinear: time down, features across."""
-        counts = mask.sum(1).clamp_min(1).tolist()
         size = (self.side, self.side)
+        if torch.compiler.is_exporting():  # all clips have the length of an image
+            return F.interpolate(frames[:, None].float(), size, mode="bilinear")[:, 0]
+        counts = mask.sum(1).clamp_min(1).tolist()
         rows = [
             F.interpolate(row[None, None, :count].float(), size, mode="bilinear")[0, 0]
             for row, count in zip(frames, counts, strict=True)

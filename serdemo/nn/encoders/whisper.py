@@ -63,12 +63,25 @@ def infer_config(state: Mapping[str, Tensor], name: str) -> dict[str, Any]:
     )
 
 
+class PowerSpectrum(nn.Module):
+    """Power of samples (B, T) in bins of 40 Hz, (B, 201, N), 100 frames a second with centred windows."""
+
+    window: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("window", torch.hann_window(WINDOW), persistent=False)
+
+    def forward(self, wave: Tensor) -> Tensor:
+        spectrum = torch.stft(wave, WINDOW, HOP, window=self.window, return_complex=True)
+        return spectrum.abs().square()
+
+
 class WhisperEncoder(Pretrained):
     """Whisper's encoder; see `Pretrained`."""
 
     final_norm = "layer_norm"
     filters: Tensor
-    window: Tensor
 
     def __init__(self, kind: str, options: PretrainedOptions, config: dict[str, Any]) -> None:
         super().__init__(kind, options, config)
@@ -86,7 +99,7 @@ class WhisperEncoder(Pretrained):
         self.register_buffer(
             "filters", torch.from_numpy(bank.T.astype(np.float32)), persistent=False
         )
-        self.register_buffer("window", torch.hann_window(WINDOW), persistent=False)
+        self.power: nn.Module = PowerSpectrum()
         self._freeze_and_adapt(
             [self.model.conv1, self.model.conv2, self.model.embed_positions], self.model.layers
         )
@@ -116,10 +129,9 @@ class WhisperEncoder(Pretrained):
         frames = torch.div(lengths, HOP, rounding_mode="floor").clamp_min(1)
         with torch.autocast(wave.device.type, enabled=False):
             # Trailing zeros stand for the silence after a clip.
-            padded = F.pad(wave.float(), (0, WINDOW))
-            spectrum = torch.stft(padded, WINDOW, HOP, window=self.window, return_complex=True)
+            power = self.power(F.pad(wave.float(), (0, WINDOW)))
             size = max(1, wave.shape[1] // HOP)
-            mel = self.filters @ spectrum[..., :size].abs().square()
+            mel = self.filters @ power[..., :size]
         log = mel.clamp_min(1e-10).log10()
         mask = length_mask(frames, size)[:, None]
         peak = log.masked_fill(~mask, -10.0).amax((1, 2), keepdim=True)
@@ -127,6 +139,8 @@ class WhisperEncoder(Pretrained):
 
     def hidden(self, wave: Tensor, lengths: Tensor, top: int) -> tuple[list[Tensor], Tensor]:
         """Hidden states (B, F, D) after the convolutions and `top` layers, and frame counts (B,)."""
+        if torch.compiler.is_exporting():  # a traced graph holds one piece of any length
+            return self._encode_piece(wave, lengths, top)
         piece = min(PIECE, 2 * HOP * self.architecture.max_source_positions)
         pieces = [
             self._encode_piece(wave[:, at : at + piece], (lengths - at).clamp(0, piece), top)
@@ -144,7 +158,7 @@ class WhisperEncoder(Pretrained):
         frames = torch.where(lengths > 0, (frames + 1) // 2, 0)
         mask = length_mask(frames, x.shape[1])
         bias = None
-        if not bool(mask.all()):
+        if torch.compiler.is_exporting() or not bool(mask.all()):
             # The lowest finite value, so that a row without frames causes no division by zero.
             bias = torch.zeros_like(mask, dtype=x.dtype)
             bias = bias.masked_fill(~mask, torch.finfo(x.dtype).min)[:, None, None, :]
