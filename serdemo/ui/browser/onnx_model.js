@@ -14,12 +14,14 @@ export class OnnxModel {
   }
 
   /* Loads the checkpoint in the folder at `url`, whose weights are in the files `weights`, into a
-     `runtime`. `onBytes(n)` is called as each n bytes arrive. Raises SerdemoError where that fails. */
+     `runtime`, which may be the promise of one. `onBytes(n)` is called as each n bytes arrive. Raises
+     SerdemoError where that fails. */
   static async load({ runtime, url, weights, onBytes }) {
     const folder = url.endsWith("/") ? url : `${url}/`;
     const load = (name) => fetchBytes(new URL(name, folder), onBytes);
     const described = load(DESCRIPTION).then(parse);
-    const [description, graph, classifier, ...contents] = await Promise.all([
+    const [onnx, description, graph, classifier, ...contents] = await Promise.all([
+      runtime,
       described,
       load(GRAPH),
       described.then(({ labels, dimensions }) =>
@@ -29,8 +31,8 @@ export class OnnxModel {
     const data = Object.fromEntries(weights.map((name, i) => [name, contents[i]]));
     return new OnnxModel(
       description,
-      await runtime.createSession(graph, data),
-      classifier && (await runtime.createSession(classifier, data))
+      await onnx.createSession(graph, data),
+      classifier && (await onnx.createSession(classifier, data))
     );
   }
 
@@ -38,17 +40,11 @@ export class OnnxModel {
     return this.description.name;
   }
 
-  /* The same networks; `beforeBatch()` is awaited before each batch, and may raise to stop. */
-  withTurns(beforeBatch) {
-    return Object.assign(Object.create(OnnxModel.prototype), this, { beforeBatch });
-  }
-
   /* Embeddings, a Float32Array each, of windows of 16 kHz samples, in batches of like length. */
   async embeddings(waves) {
     const rows = new Array(waves.length);
     const order = [...waves.keys()].sort((a, b) => waves[a].length - waves[b].length);
     for (let start = 0; start < order.length; start += WINDOW_BATCH_SIZE) {
-      await this.beforeBatch?.();
       const batch = order.slice(start, start + WINDOW_BATCH_SIZE);
       const { embedding } = await this.session.run(collate(batch.map((i) => waves[i])), ["embedding"]);
       const size = embedding.dims[1];
