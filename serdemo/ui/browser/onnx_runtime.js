@@ -11,6 +11,8 @@ const SIMD = Uint8Array.of(
   12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 253, 186, 1, 26, 11
 );
 const UPDATE = "update it, or use Chrome, Edge, Firefox or Safari of 2023 or later.";
+const DAMAGED =
+  "A network is damaged, or memory is short: close other tabs and reload the page.";
 
 /* Why this browser cannot compute answers, as a sentence; "" where it can. */
 export const unsupported = () => {
@@ -66,7 +68,8 @@ export class OnnxRuntime {
           extra: { session: { disable_quant_qdq: "1" } },
         }));
       } catch (error) {
-        throw new SerdemoError(`The network is damaged, or memory is short: ${firstLine(error)}`);
+        console.warn(error);
+        throw new SerdemoError(DAMAGED);
       }
     });
   }
@@ -78,8 +81,6 @@ export class OnnxRuntime {
     return result;
   }
 }
-
-const firstLine = (error) => String(error?.message ?? error).split("\n")[0];
 
 /* A network that is ready to run. */
 class Session {
