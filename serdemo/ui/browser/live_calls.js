@@ -1,0 +1,237 @@
+/* Live sound answered in the browser: the calls of the tab Live, with the responses that the server gives. */
+import { bytesOf, concat, toBase64 } from "../shell/js/sound.js";
+import { SerdemoError, UsageError } from "./errors.js";
+import { LiveServices } from "./live_service.js";
+import { hasSpeech, nearest, sentence } from "./prediction.js";
+import { SILENT_DBFS } from "./quality.js";
+import { round } from "./rounding.js";
+import { SAMPLE_RATE, toInt16 } from "./samples.js";
+
+export const MAX_BASE64_CHARS = 4_000_000; // of one piece of sound
+export const PAUSE_S = 1.2; // between example voices
+export const FLUSH_S = 10; // until what has arrived is answered, at the end
+const ANSWER_S = 2; // the same after a piece: the page sends the next one then
+const NEUTRAL = "neutral";
+const FAULT = "Something went wrong inside serdemo, and its log says what: try another recording.";
+const ONLY_HERE = "A browser answers its own microphones alone: choose one of them.";
+
+/* One value of a request; throws UsageError for another type than `kind`. */
+const field = (request, name, kind) => {
+  const value = request?.[name];
+  const fits = kind === "int" ? Number.isSafeInteger(value) : typeof value === kind;
+  if (!fits) throw new UsageError(`This call needs ${name} of type ${kind}: reload the page.`);
+  return value;
+};
+
+/* 16-bit samples from base64; throws UsageError for anything else. */
+const samplesOf = (text) => {
+  if (text.length > MAX_BASE64_CHARS) {
+    throw new UsageError(`A piece of sound has at most ${MAX_BASE64_CHARS} letters: send less.`);
+  }
+  try {
+    return new Int16Array(bytesOf(text));
+  } catch {
+    throw new UsageError("The samples are no 16-bit sound in base64: reload the page.");
+  }
+};
+
+/* A segment with as many digits as are of use, since many are sent. */
+const row = (segment) => ({
+  ...segment,
+  confidence: round(segment.confidence, 4),
+  probabilities: Object.fromEntries(
+    Object.entries(segment.probabilities).map(([label, share]) => [label, round(share, 4)]),
+  ),
+});
+
+/* A prediction as the page shows it: the sentence, the labels it names and their shares. Of its segments there
+   are those that end after `since` seconds. */
+export const answer = (prediction, since) => {
+  const { probabilities, label, unsure, segments, warnings } = prediction;
+  const answered = Object.hasOwn(probabilities, label) && hasSpeech(prediction);
+  const labels = answered ? nearest(prediction, unsure ? 2 : 1) : [];
+  return {
+    says: answered ? sentence(prediction) : "No voice heard",
+    labels,
+    shares: labels.map((name) => probabilities[name]),
+    probabilities: answered ? probabilities : {},
+    segments: segments.filter((segment) => segment.end_s > since).map(row),
+    warnings,
+  };
+};
+
+/* The answer of a stream's newest window, and all that its state has to say. */
+const newest = (state, since) => {
+  // A pause between words may be wholly silent: the page itself says when it lasts too long.
+  const warnings = state.level_dbfs < SILENT_DBFS ? [] : state.warnings;
+  return answer({ ...state, warnings }, since);
+};
+
+/* How long a stream's speaker was heard, in seconds, how far that is trusted, from 0 to 1, and how often it
+   began anew with another. */
+const adaptation = ({ adapted_s, adaptation: trust, voice_changes }) =>
+  ({ adapted_s, adaptation: trust, voice_changes });
+
+/* The model that answers a stream, `instead` where it stands in for another, and as `voice` how it gets used to
+   one: by itself (`adapts`), by neutral speech (`calibrates`); `fingerprint` names the model that such a voice
+   belongs to. */
+const about = async (predictor, instead) => {
+  const prior = await predictor.prior;
+  return {
+    model: predictor.name,
+    instead,
+    voice: {
+      adapts: Boolean(prior?.unlabelled),
+      calibrates: Boolean(prior?.names.includes(NEUTRAL)),
+      fingerprint: prior?.fingerprint || "",
+    },
+  };
+};
+
+/* The calls about live streams of one page.
+
+   `models(name)` resolves to the Predictor of one of `names`, of which `shipped` answers unless it would come
+   late on this machine: then `smallest` does. `services` are the LiveServices of the page, and `example()`
+   resolves to example voices, as samples at 16 kHz each. */
+export class LiveCalls {
+  constructor({ models, speakerModel, example, services = new LiveServices(speakerModel),
+    names = ["base", "compact"], shipped = "base", smallest = "compact" }) {
+    Object.assign(this, { models, example, services, names, shipped, smallest });
+    this.calls = {
+      open: (request) => this.open(request),
+      adapt: (request) => this.adapt(request),
+      voice: (request) => this.voice(request),
+      restore: (request) => this.restore(request),
+      forget: (request) => this.forget(request),
+      calibrate: (request) => this.calibrate(request),
+      push: (request) => this.push(request),
+      close: (request) => this.close(request),
+      example: () => this.exampleVoices(),
+      list_local: () => ({ microphones: [] }),
+      open_local: () => { throw new UsageError(ONLY_HERE); },
+      read_local: () => { throw new UsageError(ONLY_HERE); },
+    };
+  }
+
+  /* The response of the call that `request.call` names; a failure is the sentence `refused`, with `gone`: whether
+     the stream that the request names is closed. */
+  async call(request) {
+    try {
+      const name = field(request, "call", "string");
+      if (!Object.hasOwn(this.calls, name)) {
+        throw new UsageError(`There is no call '${name}': reload the page.`);
+      }
+      return await this.calls[name](request);
+    } catch (problem) {
+      if (!(problem instanceof SerdemoError)) console.error(problem);
+      const refused = problem instanceof SerdemoError ? problem.message : FAULT;
+      const hasStream = request !== null && typeof request === "object" && "stream" in request;
+      return { refused, gone: hasStream && !this.services.has(request.stream) };
+    }
+  }
+
+  /* The model that answers a new stream, and where it stands in for another, a sentence that says so. */
+  async choose(wanted) {
+    const known = this.names.includes(wanted);
+    if (known && wanted !== this.shipped) return [await this.models(wanted), ""];
+    const missing = wanted && !known ? `${this.shipped} answers: this browser does not have ${wanted}.` : "";
+    const model = await this.models(this.shipped);
+    if (this.shipped === this.smallest || await this.services.keepsUp(model)) return [model, missing];
+    const late = `${this.smallest} answers: ${this.shipped} would come late on this machine now.`;
+    return [await this.models(this.smallest), late];
+  }
+
+  /* Opens a stream of sound at `rate` Hz; gives its handle as `stream`. With `adapt`, the model gets used to the
+     voice; `model` names the one that is to answer. See `about` for what else it gives. */
+  async open(request) {
+    const rate = field(request, "rate", "int");
+    const [model, instead] = await this.choose(request.model || "");
+    const stream = await this.services.of(model).open(rate, { adapt: request.adapt === true });
+    return { stream, ...await about(model, instead) };
+  }
+
+  /* The handle of a request's stream, and its service. */
+  streamOf(request) {
+    const stream = field(request, "stream", "string");
+    return { stream, service: this.services.find(stream) };
+  }
+
+  async adapt(request) {
+    const { stream, service } = this.streamOf(request);
+    await service.setAdapting(stream, field(request, "adapt", "boolean"));
+    return {};
+  }
+
+  /* What a stream knows of the speaker, for the page to hold; null where nothing is known. */
+  voice(request) {
+    const { stream, service } = this.streamOf(request);
+    return { voice: service.speakerState(stream), ...adaptation(service.state(stream)) };
+  }
+
+  async restore(request) {
+    const { stream, service } = this.streamOf(request);
+    await service.setSpeakerState(stream, request.voice ?? null);
+    return {};
+  }
+
+  async forget(request) {
+    const { stream, service } = this.streamOf(request);
+    await service.setSpeakerState(stream, null);
+    return {};
+  }
+
+  /* Takes the last seconds of a stream for the speaker's neutral voice. */
+  async calibrate(request) {
+    const { stream, service } = this.streamOf(request);
+    const warnings = await service.calibrate(stream);
+    return { warnings, ...adaptation(service.state(stream)) };
+  }
+
+  /* Adds the piece `sequence` to a stream, 16-bit mono `samples` in base64; gives the stream's state, with the
+     segments that end after `since` seconds. */
+  async push(request) {
+    const samples = samplesOf(field(request, "samples", "string"));
+    const sequence = field(request, "sequence", "int");
+    const since = field(request, "since", "number");
+    const { stream, service } = this.streamOf(request);
+    service.push(stream, samples, { sequence });
+    await service.flush(stream, ANSWER_S);
+    return this.state(stream, since);
+  }
+
+  /* Closes a stream. With `since`, gives the answer for all of it, and how many samples that were. */
+  async close(request) {
+    const stream = field(request, "stream", "string");
+    if ("since" in request) {
+      const service = this.services.find(stream);
+      await service.flush(stream, FLUSH_S);
+      const received = service.state(stream).received_samples;
+      return { ...answer(await service.finish(stream), field(request, "since", "number")), received };
+    }
+    if (this.services.has(stream)) this.services.find(stream).close(stream);
+    return {};
+  }
+
+  /* Example voices one after another, as 16-bit samples in base64 at 16 kHz. */
+  async exampleVoices() {
+    const pause = new Int16Array(PAUSE_S * SAMPLE_RATE);
+    const voices = (await this.example()).flatMap((samples) => [pause, toInt16(samples)]);
+    return { samples: toBase64(concat(voices)), rate: SAMPLE_RATE };
+  }
+
+  /* The newest answer of a stream, its counts, and how many streams there are. */
+  state(stream, since) {
+    const state = this.services.find(stream).state(stream);
+    return {
+      ...newest(state, since),
+      ...adaptation(state),
+      speech: state.is_speaking,
+      received_s: state.received_s,
+      received: state.received_samples,
+      delay_s: state.delay_s,
+      scored: state.n_scored,
+      skipped: state.n_skipped,
+      streams: this.services.size,
+    };
+  }
+}
