@@ -1,14 +1,13 @@
 /* Live sound answered in the browser: the calls of the tab Live, with the responses that the server gives. */
-import { bytesOf, concat, toBase64 } from "../shell/js/sound.js";
+import { bytesOf, toBase64 } from "../shell/js/sound.js";
 import { SerdemoError, UsageError } from "./errors.js";
 import { LiveServices } from "./live_service.js";
 import { hasSpeech, nearest, sentence } from "./prediction.js";
 import { SILENT_DBFS } from "./quality.js";
 import { round } from "./rounding.js";
-import { SAMPLE_RATE, toInt16 } from "./samples.js";
+import { SAMPLE_RATE } from "./samples.js";
 
 export const MAX_BASE64_CHARS = 4_000_000; // of one piece of sound
-export const PAUSE_S = 1.2; // between example voices
 export const FLUSH_S = 10; // until what has arrived is answered, at the end
 const ANSWER_S = 2; // the same after a piece: the page sends the next one then
 const NEUTRAL = "neutral";
@@ -92,7 +91,7 @@ const about = async (predictor, instead) => {
 
    `models(name)` resolves to the Predictor of one of `names`, of which `shipped` answers unless it would come
    late on this machine: then `smallest` does. `services` are the LiveServices of the page, and `example()`
-   resolves to example voices, as samples at 16 kHz each. */
+   resolves to 16-bit samples at 16 kHz of example voices. */
 export class LiveCalls {
   constructor({ models, speakerModel, example, services = new LiveServices(speakerModel),
     names = ["base", "compact"], shipped = "base", smallest = "compact" }) {
@@ -214,9 +213,7 @@ export class LiveCalls {
 
   /* Example voices one after another, as 16-bit samples in base64 at 16 kHz. */
   async exampleVoices() {
-    const pause = new Int16Array(PAUSE_S * SAMPLE_RATE);
-    const voices = (await this.example()).flatMap((samples) => [pause, toInt16(samples)]);
-    return { samples: toBase64(concat(voices)), rate: SAMPLE_RATE };
+    return { samples: toBase64(await this.example()), rate: SAMPLE_RATE };
   }
 
   /* The newest answer of a stream, its counts, and how many streams there are. */

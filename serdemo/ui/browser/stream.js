@@ -7,7 +7,7 @@ import { WindowAggregator } from "./aggregation.js";
 import { SerdemoError, UsageError } from "./errors.js";
 import { LevelMeter, NO_SPEECH_S } from "./quality.js";
 import { round } from "./rounding.js";
-import { Resampler, SAMPLE_RATE, toFrames } from "./samples.js";
+import { Resampler, SAMPLE_RATE, concat, toFrames } from "./samples.js";
 import { NO_SPEECH } from "./timeline.js";
 import { CHUNK, SpeechSession, VAD_THRESHOLD, speechDurationS, speechShare } from "./vad.js";
 
@@ -22,14 +22,6 @@ export const SPEAKING_CHUNKS = 10; // the last 0.3 s decide whether someone spea
 
 const WINDOW_SIZE = WINDOW_S * SAMPLE_RATE;
 const WHOLE_SIZE = WHOLE_S * SAMPLE_RATE;
-
-const concat = (first, second) => {
-  if (!first.length) return second;
-  const joined = new Float32Array(first.length + second.length);
-  joined.set(first);
-  joined.set(second, first.length);
-  return joined;
-};
 
 /* The most probable label and its probability; "" and 0 for a model without labels. */
 const bestOf = (labels, row) => {
@@ -186,14 +178,15 @@ export class Stream {
   }
 
   append(samples) {
-    if (samples.length) this.samples = concat(this.samples, samples);
+    if (samples.length) this.samples = concat([this.samples, samples]);
   }
 
   /* Runs the detector on the samples since the last call; many chunks at once cost least. */
   async detectSpeech(end) {
     const fresh = this.samples.subarray(this.vadStop - this.samplesStart);
-    this.speech = concat(this.speech, await this.vad.push(fresh));
-    if (this.finished) this.speech = concat(this.speech, await this.vad.finish());
+    const parts = [this.speech, await this.vad.push(fresh)];
+    if (this.finished) parts.push(await this.vad.finish());
+    this.speech = concat(parts);
     this.vadStop = end;
   }
 
