@@ -129,22 +129,23 @@ export class LiveCalls {
     }
   }
 
-  /* The model that answers a new stream, and where it stands in for another, a sentence that says so. */
+  /* The model that answers a new stream, `wanted` where a name is given, and where it stands in for another, a
+     sentence that says so. */
   async choose(wanted) {
-    const known = this.names.includes(wanted);
-    if (known && wanted !== this.shipped) return [await this.models(wanted), ""];
-    const missing = wanted && !known ? `${this.shipped} answers: this browser does not have ${wanted}.` : "";
-    const model = await this.models(this.shipped);
-    if (this.shipped === this.smallest || await this.services.keepsUp(model)) return [model, missing];
-    const late = `${this.smallest} answers: ${this.shipped} would come late on this machine now.`;
-    return [await this.models(this.smallest), late];
+    const { names, shipped, smallest } = this;
+    if (names.includes(wanted)) return [await this.models(wanted), ""];
+    const model = await this.models(shipped);
+    const missing = wanted ? `${shipped} answers: ${wanted} is not in this browser.` : "";
+    if (shipped === smallest || await this.services.keepsUp(model)) return [model, missing];
+    const late = `${smallest} answers: ${shipped} would come late on this machine now.`;
+    return [await this.models(smallest), late];
   }
 
   /* Opens a stream of sound at `rate` Hz; gives its handle as `stream`. With `adapt`, the model gets used to the
      voice; `model` names the one that is to answer. See `about` for what else it gives. */
   async open(request) {
     const rate = field(request, "rate", "int");
-    const [model, instead] = await this.choose(request.model || "");
+    const [model, instead] = await this.choose(request.model);
     const stream = await this.services.of(model).open(rate, { adapt: request.adapt === true });
     return { stream, ...await about(model, instead) };
   }

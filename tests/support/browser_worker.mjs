@@ -1,0 +1,38 @@
+/* What answers in a browser's worker, run by node: a line of JSON { service, request } on the standard input gets
+   one of { response } or { error } on the standard output. The first line is what Services is made from. The sound
+   of a recording comes as base64 of 32-bit floats. */
+import { readFileSync } from "node:fs";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { Services } from "./ui/browser/services.js";
+
+globalThis.fetch = async (url) => new Response(readFileSync(fileURLToPath(url)));
+
+const floats = (text) => new Float32Array(new Uint8Array(Buffer.from(text, "base64")).buffer);
+
+const decoded = (request) => request.recordings
+  ? { ...request, recordings: request.recordings.map((r) => ({ ...r, channels: r.channels.map(floats) })) }
+  : request;
+
+/* Numbers of typed arrays as plain lists. */
+const plain = (_, value) => (ArrayBuffer.isView(value) ? Array.from(value) : value);
+
+let services;
+for await (const line of createInterface({ input: process.stdin })) {
+  const message = JSON.parse(line);
+  if (!services) {
+    services = new Services(message);
+    continue;
+  }
+  let answer;
+  try {
+    const job = { cancelled: false, progress() {} };
+    const response = await services.answer(message.service, decoded(message.request), job);
+    if (response.recordings) delete response.recordings;
+    answer = { response };
+  } catch (error) {
+    answer = { error: error.message };
+    console.error(error);
+  }
+  process.stdout.write(`${JSON.stringify(answer, plain)}\n`);
+}
