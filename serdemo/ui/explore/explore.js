@@ -1,14 +1,14 @@
 /* The tab Explore: open a map, choose what is shown, point, encircle, place a newcomer. */
 import { count, escapeHtml, partFinder, plural, put, wait } from "../shell/js/dom.js";
 import { inBrowser } from "../shell/js/in_browser.js";
-import { beacon, caller, persistent } from "../shell/js/rpc.js";
-import { sendFile } from "../shell/js/upload.js";
+import { caller, persistent } from "../shell/js/rpc.js";
 import { Clips, TITLES } from "./clips.js";
 import { drawCluster } from "./clusters.js";
 import { listen } from "./events.js";
 import { Gestures } from "./gestures.js";
 import { LiveSound, Newcomer } from "./newcomer.js";
 import { makeStyleOf } from "./palette.js";
+import { BrowserPlacer, EXAMPLE, ServerPlacer } from "./placers.js";
 import { ClipPlayer, showTip } from "./player.js";
 import { Scatter } from "./scatter.js";
 import { nmiLabel, showLegend, showMetrics, showSelection } from "./side.js";
@@ -16,36 +16,22 @@ import { MapSources } from "./sources.js";
 import { ClipTable } from "./table.js";
 
 const POLL_MS = 1000;
-const EXAMPLE = "example voice";
-
-/* The sound of a file as fields of the call `place`, decoded in this browser. */
-const decoded = async (decode, file) => {
-  try {
-    return { sound: await decode(file), name: file.name };
-  } catch (error) {
-    return { refused: error.message };
-  }
-};
 
 class MapTab {
-  /* `local` takes the place of what only a server has, on a page without one: `decode(file)` resolves to
-     a file's sound, and `example()` to the file of the example voice. */
-  constructor({ element, server, upload, local = null, ...palette }) {
+  /* A page without a server gives BrowserModels as `models`, and the address of the example voice. */
+  constructor({ element, server, upload, models, exampleUrl, ...palette }) {
     const part = partFinder(element);
-    Object.assign(this, { element, part, local, styleOf: makeStyleOf(palette) });
+    Object.assign(this, { element, part, styleOf: makeStyleOf(palette) });
     this.root = element.querySelector(".sd-map");
-    this.root.toggleAttribute("data-serverless", Boolean(local));
-    this.ask = caller(server.explore);
+    this.root.toggleAttribute("data-serverless", Boolean(models));
+    this.ask = caller(models ? models.explore : server.explore);
     this.askPersistently = persistent(this.ask);
     this.scatter = new Scatter(part("points"), part("over"));
     this.scatter.marks = (pen) => this.drawMarks(pen);
     this.table = new ClipTable(part);
     this.player = new ClipPlayer(part, this.ask);
     this.sources = new MapSources(part, this.ask, upload);
-    this.send = local ? (file) => decoded(local.decode, file) : (file) => sendFile(upload, file);
-    // The page may be on its way out, where a server is to let a voice go.
-    this.abandon = local ? (voice) => this.ask("leave", { voice })
-      : (voice) => beacon("explore", { call: "leave", voice });
+    this.placer = models ? new BrowserPlacer(models, exampleUrl) : new ServerPlacer(this.ask, upload);
     this.gestures = new Gestures(this.scatter, part("field"), {
       hover: (row, x, y) => this.clips && showTip(part, this.clips, row, x, y),
       click: (row) => this.choose(row),
@@ -291,7 +277,7 @@ class MapTab {
     const model = clips.model ? `, as the model ${clips.model} hears them` : "";
     put(part("from"), `${plural(clips.n, "clip")} of ${speakers}${model}.`);
     put(part("warning"), clips.warning);
-    this.newcomer = new Newcomer(clips, part, this.ask, this.abandon, () => this.showNewcomer());
+    this.newcomer = new Newcomer(clips, part, () => this.placer, () => this.showNewcomer());
     this.offerLayouts();
     this.offerColours();
     this.offerSpeakers();
@@ -319,13 +305,12 @@ class MapTab {
   placeFile(file) {
     if (!file || !this.newcomer) return;
     this.leaveOwnLayout();
-    this.newcomer.placeClip("place", this.send(file), file.name);
+    this.newcomer.placeClip(file.name, (placer) => placer.clip(file));
   }
 
   placeExample() {
     this.leaveOwnLayout();
-    const sound = this.local?.example().then(this.send).then((sent) => ({ ...sent, name: EXAMPLE }));
-    this.newcomer.placeClip(sound ? "place" : "example", sound || {}, `an ${EXAMPLE}`);
+    this.newcomer.placeClip(`an ${EXAMPLE}`, (placer) => placer.example());
   }
 
   /* Follows the voice of the tab Live as soon as the map is looked at, and once: whoever stops that, or
@@ -333,7 +318,8 @@ class MapTab {
      sent to a server from here either. */
   onLiveSound(detail) {
     if (!detail) this.followsLive = false;
-    if (!detail || (inBrowser.on && !this.local) || this.followsLive || !this.newcomer || this.newcomer.isLive || !this.root.offsetParent) return;
+    const isPrivate = inBrowser.on && this.placer instanceof ServerPlacer;
+    if (!detail || isPrivate || this.followsLive || !this.newcomer || this.newcomer.isLive || !this.root.offsetParent) return;
     this.followsLive = true;
     this.leaveOwnLayout();
     this.newcomer.speak(LiveSound, detail);

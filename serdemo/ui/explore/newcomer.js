@@ -35,10 +35,10 @@ export class LiveSound {
 }
 
 export class Newcomer {
-  /* `abandon(voice)` lets go of a voice whose last place nobody waits for, and `onChange` is called when
-     the map is to be drawn again. */
-  constructor(clips, part, ask, abandon, onChange) {
-    Object.assign(this, { clips, part, ask, abandon, onChange });
+  /* `currentPlacer()` is who places what comes now, see placers.js, and `onChange` is called when the map is
+     to be drawn again. */
+  constructor(clips, part, currentPlacer, onChange) {
+    Object.assign(this, { clips, part, currentPlacer, onChange });
     Object.assign(this, { trail: [], place: null, rows: [], link: null });
     this.list();
     this.say(PROMPT);
@@ -66,19 +66,27 @@ export class Newcomer {
     return () => this.latest === request;
   }
 
-  /* Places a clip by `call`; `fields` may be a promise, and `name` is for the status. */
-  async placeClip(call, fields, name) {
+  /* Places a clip by the call that `request(placer)` gives; `name` is for the status. */
+  async placeClip(name, request) {
     const isLatest = this.startRequest();
     await this.end(isLatest);
     if (!isLatest()) return;
     this.reset();
     this.say(`Listening to ${name}`);
-    const sent = await fields;
-    const response = sent.refused ? sent : await this.ask(call, { map: this.clips.key, ...sent });
+    const placer = this.currentPlacer();
+    const response = await this.request(placer, isLatest, ...request(placer));
     if (!isLatest()) return;
     if (response.refused) return this.say(response.refused);
     this.show(response);
     this.say(`${response.name}: ${this.summary(response)}`);
+  }
+
+  /* A placer's response to a call, once it is ready and has the `fields`, which may be a promise. */
+  async request(placer, isLatest, call, fields) {
+    const onLoading = (share) => isLatest() && this.say(`Loading the model: ${percent(share)}`);
+    const [ready, sent] = await Promise.all([placer.prepare(this.clips, onLoading), fields]);
+    if (ready.refused || sent.refused) return { refused: ready.refused || sent.refused };
+    return placer.ask(call, { map: this.clips.key, ...sent });
   }
 
   show({ at, rows, similarities }) {
@@ -113,7 +121,7 @@ export class Newcomer {
   async speak(Sound = BrowserMicrophone, source = "") {
     this.startRequest();
     this.reset();
-    const link = { blocks: [], count: 0, over: false };
+    const link = { placer: this.currentPlacer(), blocks: [], count: 0, over: false };
     this.link = link;
     this.say(source ? "Following what Live hears." : "If the browser asks, allow the microphone.");
     this.onChange();
@@ -136,15 +144,16 @@ export class Newcomer {
     return undefined;
   }
 
-  /* Has the server follow the voice; the windows of a stream of Live are shared where they can be. */
+  /* Has the placer follow the voice; the windows of a stream of Live are shared where they can be. */
   async follow(link) {
     const { rate, stream = "" } = link.microphone;
-    const response = await this.ask("follow", { map: this.clips.key, rate, stream });
+    const response =
+      await this.request(link.placer, () => this.link === link, "follow", { rate, stream });
     Object.assign(link, { voice: response.voice, shared: response.shared, stream });
     return response;
   }
 
-  /* Sends the sound, if there is enough of it. That of a shared stream the server has already. */
+  /* Sends the sound, if there is enough of it. That of a shared stream is there already. */
   async send(link) {
     if (link.busy || link.over || link.count < PIECE_S * link.microphone.rate) return;
     const samples = link.shared ? "" : toBase64(concat(link.blocks));
@@ -153,7 +162,7 @@ export class Newcomer {
     link.busy = true;
     const renewed = link.shared && link.stream !== link.microphone.stream;
     const refused = renewed && (await this.follow(link)).refused;
-    const response = refused ? { refused } : await this.ask("voice", { voice: link.voice, samples });
+    const response = refused ? { refused } : await link.placer.ask("voice", { voice: link.voice, samples });
     link.busy = false;
     if (this.link !== link) return;
     if (response.refused) {
@@ -173,7 +182,7 @@ export class Newcomer {
     const { link } = this;
     if (!link) return;
     await this.cut();
-    const response = link.voice && !sentence ? await this.ask("leave", { voice: link.voice }) : {};
+    const response = link.voice && !sentence ? await link.placer.ask("leave", { voice: link.voice }) : {};
     if (sentence) this.letGo(link);
     if (!isLatest()) return;
     if (response.at) {
@@ -201,8 +210,8 @@ export class Newcomer {
     this.letGo(link);
   }
 
-  letGo({ voice }) {
-    if (voice) this.abandon(voice);
+  letGo({ placer, voice }) {
+    if (voice) placer.abandon(voice);
   }
 
   /* Draws, over the points, the trail, lines to the nearest, and a ring at the newcomer's place. */
