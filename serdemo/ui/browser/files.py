@@ -28,6 +28,7 @@ GRAPHS = ("model.onnx", "classifier.onnx")  # of the embedding and the logits, a
 MODELS = (SMALLEST, SHIPPED, SPEAKER)
 DETECTOR = "silero-vad"
 RUNTIME = "browser/onnxruntime/"  # below the scripts
+GPU_BUILD = ".jspi."  # in the names of what is loaded later, and only where there is a GPU
 _MEDIA_TYPES = {".json": "application/json"}
 
 
@@ -72,7 +73,11 @@ def manifest(folder: Callable[[str], str] | None = None) -> dict[str, Any]:
         for name in MODELS
     }
     (network,) = contents()[DETECTOR]
-    runtime = [len(content) for path, content in modules().items() if path.startswith(RUNTIME)]
+    runtime = [
+        len(content)
+        for path, content in modules().items()
+        if path.startswith(RUNTIME) and GPU_BUILD not in path
+    ]
     return {
         "models": models,
         "vad": {"url": f"{folder(DETECTOR)}/{network.name}", "bytes": _size([network])},

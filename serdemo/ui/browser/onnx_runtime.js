@@ -4,7 +4,9 @@ import { fetchBytes, gunzip } from "./fetching.js";
 
 export const MAX_THREADS = 4;
 const FOLDER = new URL("./onnxruntime/", import.meta.url);
-const BUILD = "ort-wasm-simd-threaded";
+// The entry, the network's code beside it, and what runs networks. Both have all of the CPU's operators.
+const CPU = { entry: "ort.wasm.min.mjs", code: "ort-wasm-simd-threaded.wasm.gz", provider: "wasm" };
+const GPU = { entry: "ort.jspi.min.mjs", code: "ort-wasm-simd-threaded.jspi.wasm.gz", provider: "webgpu" };
 // A module with one instruction of SIMD, an i32x4.dot_i16x8_s.
 const SIMD = Uint8Array.of(
   0, 97, 115, 109, 1, 0, 0, 0, 1, 4, 1, 96, 0, 0, 3, 2, 1, 0, 10, 30, 1, 28, 0, 65, 0, 253, 15, 253,
@@ -30,29 +32,35 @@ export const unsupported = () => {
 export const threadCount = () =>
   globalThis.crossOriginIsolated ? Math.min(MAX_THREADS, navigator.hardwareConcurrency || 1) : 1;
 
+/* Whether there is a graphics processor, not one that the processor imitates, that the runtime can use. */
+export const hasGpu = async () => {
+  if (!globalThis.navigator?.gpu || !("Suspending" in WebAssembly)) return false;
+  const adapter = await navigator.gpu.requestAdapter().catch(() => null);
+  return adapter !== null && !adapter.info.isFallbackAdapter;
+};
+
 /* The runtime. Start it once in a worker; networks run one at a time. */
 export class OnnxRuntime {
-  constructor(ort, threads) {
-    this.ort = ort;
-    this.threads = threads;
-    this.turn = Promise.resolve();
+  constructor(ort, provider, threads) {
+    Object.assign(this, { ort, provider, threads, turn: Promise.resolve() });
   }
 
-  /* Loads the runtime, `onBytes(n)` as its n bytes arrive. Raises SerdemoError where this browser
-     cannot run it. */
-  static async start({ threads = threadCount(), onBytes } = {}) {
+  /* Loads the runtime, `onBytes(n)` as its n bytes arrive; with `gpu` the one for graphics processors, see
+     `hasGpu`. Raises SerdemoError where this browser cannot run it. */
+  static async start({ threads = threadCount(), gpu = false, onBytes } = {}) {
     const sentence = unsupported();
     if (sentence) throw new SerdemoError(sentence);
+    const { entry, code, provider } = gpu ? GPU : CPU;
     const [ort, packed] = await Promise.all([
-      import("./onnxruntime/ort.wasm.min.mjs"),
-      fetchBytes(new URL(`${BUILD}.wasm.gz`, FOLDER), onBytes),
+      import(new URL(entry, FOLDER)),
+      fetchBytes(new URL(code, FOLDER), onBytes),
     ]);
     const { wasm } = ort.env;
     ort.env.logLevel = "error";
     wasm.numThreads = threads;
     wasm.wasmPaths = FOLDER.href;
     wasm.wasmBinary = (await gunzip(packed)).buffer;
-    return new OnnxRuntime(ort, threads);
+    return new OnnxRuntime(ort, provider, threads);
   }
 
   /* A session of the `graph` (bytes), with its `weights`, { file name: bytes }, where it has some in
@@ -62,7 +70,7 @@ export class OnnxRuntime {
       const externalData = Object.entries(weights).map(([path, data]) => ({ path, data }));
       try {
         return new Session(this, await this.ort.InferenceSession.create(graph, {
-          executionProviders: ["wasm"],
+          executionProviders: [this.provider],
           externalData,
           // Matrices in 8 bits are unpacked once, here, and not in each run.
           extra: { session: { disable_quant_qdq: "1" } },

@@ -1,9 +1,10 @@
 /* What answers in this browser, by the name of a service: "live", "recognise", "explore". It runs in a
    worker, and needs no page. */
+import { accelerate } from "./acceleration.js";
 import { SerdemoError } from "./errors.js";
 import { fetchBytes } from "./fetching.js";
 import { OnnxModel } from "./onnx_model.js";
-import { OnnxRuntime } from "./onnx_runtime.js";
+import { OnnxRuntime, hasGpu } from "./onnx_runtime.js";
 import { Turns } from "./turns.js";
 
 const DEFAULT = "base";
@@ -18,6 +19,7 @@ export class Services {
     this.loaded = new Map(); // promises by name
     this.bytes = { done: 0, total: 0 };
     this.jobs = new Set();
+    this.models = new Map(); // by name, once loaded
   }
 
   /* Resolves to the response of `service` to a request. `job` has `cancelled`, and progress(value), which
@@ -35,6 +37,7 @@ export class Services {
       return await methods[service]();
     } finally {
       this.jobs.delete(job);
+      if (!this.jobs.size) this.accelerateAll();
     }
   }
 
@@ -117,8 +120,26 @@ export class Services {
         }),
         this.detector(),
       ]);
+      this.models.set(name, model);
       return new Predictor({ model, detector });
     });
+  }
+
+  /* Measures for each model that answers, once, whether a graphics processor is faster. */
+  async accelerateAll() {
+    for (const [name, model] of this.models) {
+      this.models.delete(name);
+      await this.accelerate(name, model).catch((error) => console.info(error));
+    }
+  }
+
+  async accelerate(name, model) {
+    if (!(await this.once("has gpu", hasGpu))) return;
+    const { url, weights } = this.manifest.models[name];
+    const runtime = this.once("gpu", () => OnnxRuntime.start({ gpu: true }));
+    const candidate = await OnnxModel.load({ runtime, url: this.address(url), weights });
+    await this.turns.background();
+    await accelerate(model, candidate);
   }
 
   detector() {
