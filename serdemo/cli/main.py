@@ -19,6 +19,7 @@ from serdemo.cli.bench import bench
 from serdemo.cli.crossval import crossval
 from serdemo.cli.embed import clusters, embed, map_
 from serdemo.cli.exits import exit_on_error, fail, tell
+from serdemo.cli.export import export
 from serdemo.cli.listen import listen
 from serdemo.cli.models import models
 from serdemo.cli.options import (
@@ -128,7 +129,7 @@ COMMANDS: dict[str, click.Command] = {
     str(command.name): command
     for command in (
         *(app, predict, listen, corpora, train, evaluate),
-        *(crossval, embed, clusters, map_, models, bench),
+        *(crossval, embed, clusters, map_, export, models, bench),
     )
 }
 

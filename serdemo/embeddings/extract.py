@@ -18,8 +18,9 @@ from serdemo import __version__
 from serdemo.data.array_cache import ArrayCache, CacheOptions, digest
 from serdemo.embeddings.parquet_limits import TEXT_COLUMNS
 from serdemo.embeddings.table import Table
-from serdemo.nn.checkpoint_files import DESCRIPTION, weight_files
+from serdemo.nn.checkpoint_files import DESCRIPTION, has_weights, weight_files
 from serdemo.nn.description import read_description
+from serdemo.nn.onnx_file import is_onnx
 from serdemo.nn.provenance import are_unseen, seen_speakers
 from serdemo.nn.transformers_files import FILES as TRANSFORMERS_FILES
 from serdemo.nn.transformers_files import is_transformers
@@ -102,6 +103,11 @@ def checkpoint_digest(folder: Path, label_map: Mapping[str, str] | None = None) 
     That of a model of transformers depends on the `label_map` that it is used with, too.
     """
     path = recovered_path(folder)
+    if is_onnx(path):
+        described = path.parent / DESCRIPTION
+        inside = described.is_file() and has_weights(path.parent)
+        others = [*weight_files(path.parent), described] if inside else []
+        return digest(PROCEDURE, path, *others)
     files = [*weight_files(folder), path / DESCRIPTION]
     if not files[-1].is_file() and is_transformers(folder):
         beside = [path / name for name in TRANSFORMERS_FILES]

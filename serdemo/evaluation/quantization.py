@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from serdemo.audio.waveform import Clip
-from serdemo.inference.predictor import ClipOutput, Embedder, Source
-from serdemo.inference.speed import speech_samples
+from serdemo.evaluation.agreement import clip_differences, example_speech
+from serdemo.inference.predictor import Embedder, Source
 from serdemo.nn import checkpoint
 from serdemo.nn.checkpoint_files import DESCRIPTION, is_weights, weights_bytes
 from serdemo.nn.description import read_description
@@ -22,7 +21,6 @@ from serdemo.schema.files import recovered_path, replace_folder
 
 MAX_DIFFERENCE = 0.01
 MAX_FILE_BYTES = 9_500_000  # of tensors: a Space of the hub takes no file of more than 10 MB
-EXAMPLE_CLIPS, EXAMPLE_HOP_S = 8, 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +70,8 @@ def quantize(
         checkpoint.save(
             fresh, full.own_model, full.description, bits=8, max_file_bytes=MAX_FILE_BYTES
         )
-        differences, changed = _compare(full.embed_many(clips), Embedder(fresh).embed_many(clips))
-        if not differences:
-            raise SerdemoError(f"{name} was not compared: none of the clips can be read.")
+        rows = clip_differences(full, Embedder(fresh), clips)
+        differences = [row.difference for row in rows]
         if (worst := max(differences)) > max_difference:
             raise SerdemoError(
                 f"{name} is not written in 8 bits: its output would differ by {worst:.3f}, more than"
@@ -93,32 +90,7 @@ def quantize(
         clips=len(differences),
         max_difference=round(worst, 6),
         mean_difference=round(float(np.mean(differences)), 6),
-        changed=changed,
+        changed=sum(row.is_changed for row in rows),
         megabytes_before=round(weights_bytes(folder) / 1e6, 2),
         megabytes=round(weights_bytes(target) / 1e6, 2),
     )
-
-
-def example_speech() -> list[Clip]:
-    """Clips of 10 s and of 3 s from the example voices."""
-    return [
-        *speech_samples(EXAMPLE_CLIPS, hop_s=EXAMPLE_HOP_S),
-        *speech_samples(EXAMPLE_CLIPS, hop_s=EXAMPLE_HOP_S, clip_s=EXAMPLE_HOP_S),
-    ]
-
-
-def _compare(
-    full: Iterable[ClipOutput | SerdemoError], quantized: Iterable[ClipOutput | SerdemoError]
-) -> tuple[list[float], int]:
-    """Differences of the clips that can be read, and how many of them get another label."""
-    differences, changed = [], 0
-    for a, b in zip(full, quantized, strict=True):
-        if isinstance(a, SerdemoError) or isinstance(b, SerdemoError):
-            continue
-        if len(a.probabilities):
-            differences.append(float(np.abs(a.probabilities - b.probabilities).max()))
-            changed += int(a.probabilities.argmax() != b.probabilities.argmax())
-        else:
-            norms = float(np.linalg.norm(a.embedding) * np.linalg.norm(b.embedding))
-            differences.append(1 - float(a.embedding @ b.embedding) / max(norms, 1e-12))
-    return differences, changed

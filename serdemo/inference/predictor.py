@@ -27,6 +27,7 @@ from serdemo.nn.description import require_answers, require_own
 from serdemo.nn.device import pick_device
 from serdemo.nn.loading import load_model
 from serdemo.nn.model import Model
+from serdemo.nn.onnx_file import ONLY_WHOLE, is_onnx
 from serdemo.nn.padding import length_mask
 from serdemo.nn.transformers_model import TransformersModel
 from serdemo.schema.errors import SerdemoError
@@ -76,7 +77,7 @@ class EmbeddedClip:
 class Embedder:
     """A checkpoint that turns recordings into embeddings and, with a classifier, probabilities.
 
-    `folder` is the checkpoint, None for the bundled one. `check_cancelled` runs before every batch
+    `folder` is the checkpoint or an ONNX file, None for the bundled one. `check_cancelled` runs before every batch
     and may raise to stop. `feature_fn(model)` returns a function from samples (N,) to cached encoder
     frames (F, D). `label_map` names the labels of a model of transformers. Safe to call from several
     threads; the network runs in one at a time. Raises SerdemoError when the checkpoint cannot be read,
@@ -94,7 +95,8 @@ class Embedder:
     ) -> None:
         self.check_cancelled = check_cancelled
         self.folder = bundled_checkpoint() if folder is None else Path(folder)
-        self.device = pick_device(device)
+        on_cpu = is_onnx(self.folder) and device == "auto"
+        self.device = pick_device("cpu" if on_cpu else device)
         self.model, self.description = load_model(self.folder, self.device, label_map)
         self._check()
         self.feature_fn = None if feature_fn is None else feature_fn(self.own_model)
@@ -128,9 +130,10 @@ class Embedder:
 
     @property
     def own_model(self) -> Model:
-        """The network of a checkpoint of serdemo; raises SerdemoError for a model of transformers."""
+        """The network of a checkpoint of serdemo; raises SerdemoError for another model."""
         require_own(self.description)
-        assert isinstance(self.model, Model)
+        if not isinstance(self.model, Model):
+            raise SerdemoError(f"{self.folder.name} {ONLY_WHOLE}")
         return self.model
 
     def embed_many(self, sources: Iterable[Source]) -> Iterator[ClipOutput | SerdemoError]:

@@ -17,6 +17,7 @@ from serdemo.nn import encoders
 from serdemo.nn.checkpoint_files import DESCRIPTION, is_weights, read_tensors
 from serdemo.nn.description import Description, read_description, require_own
 from serdemo.nn.model import HeadOptions, Model
+from serdemo.nn.onnx_file import SUFFIX, refuse_onnx
 from serdemo.nn.weights import Bits, read_weights, write_weights
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.files import read_json, recovered_path, replace_folder, write_json
@@ -64,7 +65,7 @@ def save(
     bits: Bits = 16,
     max_file_bytes: int | None = None,
 ) -> None:
-    """Write a checkpoint atomically; the folder's other files stay.
+    """Write a checkpoint atomically; the folder's other files stay, but for ONNX graphs of former weights.
 
     Weights have 32, 16 or 8 `bits`, see `write_weights`, and files of at most `max_file_bytes` each.
     """
@@ -73,7 +74,9 @@ def save(
 
     def write(target: Path) -> None:
         for file in folder.iterdir() if folder.exists() else ():
-            if file.is_file() and not is_weights(file.name) and file.name != DESCRIPTION:
+            # A graph refers to places in the former weights.
+            replaced = is_weights(file.name) or file.name == DESCRIPTION or file.suffix == SUFFIX
+            if file.is_file() and not replaced:
                 shutil.copy2(file, target / file.name)
         state = model.state_dict()
         for name, value in constants(model).items():
@@ -94,10 +97,11 @@ def constants(model: Model) -> dict[str, Tensor]:
 def load(folder: Path | str, device: str | torch.device = "cpu") -> tuple[Model, Description]:
     """Load a checkpoint in float32 and evaluation mode.
 
-    Raises SerdemoError for a missing or damaged file, weights that do not fit the description, and a
-    model of transformers, which `load_model` loads.
+    Raises SerdemoError for a missing or damaged file, weights that do not fit the description, and an
+    ONNX file or a model of transformers, which `load_model` loads.
     """
     folder = Path(folder).resolve()
+    refuse_onnx(folder)
     description = read_description(folder)
     require_own(description)
     model = build(description, folder.name)

@@ -104,7 +104,12 @@ def tensor_files(folder: Path) -> list[Path]:
 
 
 def weights_bytes(folder: Path) -> int:
-    """Size of a checkpoint's weights in bytes; raises SerdemoError as `weight_files`, or OSError."""
+    """Size in bytes of a checkpoint's weights, or of a model in one file.
+
+    Raises SerdemoError as `weight_files`, or OSError.
+    """
+    if folder.is_file():
+        return folder.stat().st_size
     return sum(file.stat().st_size for file in weight_files(folder))
 
 

@@ -12,6 +12,7 @@ from serdemo.nn import transformers_files
 from serdemo.nn.checkpoint_files import DESCRIPTION as DESCRIPTION
 from serdemo.nn.checkpoint_files import WEIGHTS as WEIGHTS
 from serdemo.nn.checkpoint_files import has_weights
+from serdemo.nn.onnx_file import is_onnx, read_description_values
 from serdemo.nn.transformers_files import is_transformers
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.files import read_json, recovered_path, write_json
@@ -217,14 +218,17 @@ def _strip_folder(value: str) -> str:
 
 
 def read_description(folder: Path, label_map: Mapping[str, str] | None = None) -> Description:
-    """Read a folder's description; raises SerdemoError when a file is missing or it is invalid.
+    """Read the description of a folder or of an ONNX file; raises SerdemoError when a file is missing or it is invalid.
 
     That of a model of transformers follows from its configuration and from `label_map`, see
     `transformers_files.read`; its speakers, temperature and threshold are unknown.
     """
     name, path = folder.resolve().name, recovered_path(folder)
     if not path.exists():
-        raise SerdemoError(f"There is no checkpoint {name}: the folder does not exist.")
+        kind = "file" if is_onnx(folder) else "folder"
+        raise SerdemoError(f"There is no checkpoint {name}: the {kind} does not exist.")
+    if is_onnx(path):
+        return Description.from_json(read_description_values(path), name)
     if not (path / DESCRIPTION).is_file() and is_transformers(path):
         return _describe(transformers_files.read(folder, label_map))
     folder = path

@@ -20,13 +20,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from serdemo.audio import waveform
 from serdemo.audio.features import LogMel
 from serdemo.nn.checkpoint import constants, current_name, current_names, load
 from serdemo.nn.checkpoint_files import SCALE, read_tensors, tensor_files
+from serdemo.nn.description import Description, strip_folders
 from serdemo.nn.encoders import whisper
 from serdemo.nn.encoders.whisper import WhisperEncoder
 from serdemo.nn.model import Model
-from serdemo.nn.weights import dequantize
+from serdemo.nn.onnx_file import DESCRIBED, import_onnx
+from serdemo.nn.weights import dequantize, narrowed
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.files import atomic
 from serdemo.schema.libraries import install_command
@@ -35,7 +38,6 @@ GRAPH, CLASSIFIER = "model.onnx", "classifier.onnx"
 OPSET = 18
 PRODUCER = "serdemo"
 DATA_TYPES = {torch.float32: 1, torch.int8: 3, torch.float16: 10}  # of TensorProto
-NOT_OURS = "the encoder is neither serdemo's nor Whisper's"
 TRACED_BATCH, TRACED_SAMPLES = 2, 32000  # of the sound that the exporter runs the model on
 
 
@@ -141,24 +143,41 @@ class WithWeights(nn.Module):
         return torch.func.functional_call(self.network, state, inputs)
 
 
-def traceable(model: Model) -> Model:
-    """A copy of a model whose operators ONNX has; raises SerdemoError where there is none."""
-    model = copy.deepcopy(model).cpu().eval()
+def traceable(model: Model, description: Description) -> Model:
+    """A copy of a model whose operators ONNX has; raises SerdemoError for an encoder without one."""
     encoder: Any = model.encoder
-    if isinstance(encoder, WhisperEncoder):
+    is_whisper = isinstance(encoder, WhisperEncoder)
+    if not is_whisper and not isinstance(getattr(encoder, "features", None), LogMel):
+        raise SerdemoError(
+            f"{description.name} cannot be exported: its encoder is {description.encoder}, and ONNX files are"
+            " made of models with the encoder compact, mel, mfcc or whisper."
+        )
+    if is_whisper and model.options.image and model.options.image_samples > whisper.PIECE:
+        raise SerdemoError(
+            f"{description.name} cannot be exported: it takes {model.options.image_seconds:g} s at once, and"
+            " Whisper in an ONNX file takes 30 s."
+        )
+    model = copy.deepcopy(model).cpu().eval()
+    encoder = model.encoder
+    if is_whisper:
         encoder.model.config._attn_implementation = "eager"
-        window: Any = encoder.power.window
-        encoder.power = ConvPower(window, whisper.WINDOW, whisper.HOP, whisper.WINDOW // 2)
-    elif isinstance(getattr(encoder, "features", None), LogMel):
-        encoder.features.mel = ConvMel(encoder.features)
+        encoder.power = ConvPower(
+            encoder.power.window, whisper.WINDOW, whisper.HOP, whisper.WINDOW // 2
+        )
     else:
-        raise SerdemoError(NOT_OURS)
+        encoder.features.mel = ConvMel(encoder.features)
     return model
 
 
 def trace(network: Network | Head, stored: Mapping[str, Tensor]) -> Any:
     """The graph of a network, a `ModelProto` whose inputs are the network's and the `stored` tensors."""
-    _, optimizer = libraries()
+    import_onnx()
+    try:
+        from onnxscript import optimizer
+    except ImportError as problem:
+        raise SerdemoError(
+            f"The export needs the package onnxscript: {install_command('onnx', 'onnxscript')}"
+        ) from problem
     batch = torch.export.Dim("batch", min=1)
     if isinstance(network, Network):
         names, outputs = ["wave", "lengths"], ["embedding", "logits"]
@@ -252,9 +271,8 @@ def write_graphs(folder: Path) -> list[Path]:
     and gives `embedding` (B, E) and `logits` (B, C); `classifier.onnx`, where there are labels, takes an
     `embedding` to its `logits`. Raises SerdemoError as `load` and `traceable`.
     """
-    model, _ = load(folder)
+    model = traceable(*load(folder))
     stored, places = read_stored(folder)
-    model = traceable(model)
     networks: dict[str, Network | Head] = {GRAPH: Network(model)}
     if model.labels:
         networks[CLASSIFIER] = Head(model)
@@ -265,13 +283,36 @@ def write_graphs(folder: Path) -> list[Path]:
     return [folder / name for name in networks]
 
 
-def libraries() -> tuple[Any, Any]:
-    """The packages onnx and onnxscript's optimizer; raises SerdemoError where one is missing."""
-    try:
-        import onnx
-        from onnxscript import optimizer
-    except ImportError as problem:
-        raise SerdemoError(
-            f"ONNX files need the packages onnx and onnxscript: {install_command('onnx', 'onnxscript')}"
-        ) from problem
-    return onnx, optimizer
+def write_file(folder: Path, out: Path, *, int8: bool = False, card: str = "") -> None:
+    """Write a checkpoint to one ONNX file with all that answers need, its `card` included.
+
+    The graph is that of `write_graphs`. The weights have the bits of the checkpoint; with `int8` the
+    encoder's matrices have 8 and a scale for each row. The metadata, text or JSON, are the fields of the
+    description that other programs need, and the `description` whole. Raises SerdemoError as `write_graphs`.
+    """
+    model, description = load(folder)
+    stored, _ = read_stored(folder)
+    if int8:
+        small = {n: v for n, v in stored.items() if v.dtype == torch.int8}
+        small |= {n + SCALE: stored[n + SCALE] for n in small}
+        stored = narrowed({n: v for n, v in stored.items() if n not in small}, 8) | small
+    graph = assemble(trace(Network(traceable(model, description)), stored), stored)
+    for key, value in metadata(model, strip_folders(description), card).items():
+        text = value if isinstance(value, str) else json.dumps(value, allow_nan=False)
+        graph.metadata_props.add(key=key, value=text)
+    with atomic(out) as temporary:
+        temporary.write_bytes(graph.SerializeToString(deterministic=True))
+
+
+def metadata(model: Model, description: Description, card: str) -> dict[str, Any]:
+    """Metadata of an ONNX file by key; `window_s` and `hop_s` are those of serdemo's windows, in seconds."""
+    values = description.to_json()
+    options = model.options
+    fields = ("name", "labels", "output", "temperature", "unsure_below", "sample_rate", "licence")
+    return {
+        **{key: getattr(description, key) for key in fields},
+        "window_s": options.image_seconds if options.image else waveform.WINDOW_S,
+        "hop_s": waveform.HOP_S,
+        "card": card,
+        DESCRIBED: values,
+    }

@@ -35,13 +35,7 @@ def write_weights(
     folder: Path, state: Mapping[str, Tensor], bits: Bits = 16, max_file_bytes: int | None = None
 ) -> None:
     """Write tensors into an empty folder, in files of at most `max_file_bytes` of tensors each."""
-    stored = {}
-    for name, value in state.items():
-        if bits == 8 and _is_quantized(name, value):
-            stored[name], stored[name + SCALE] = quantize(value)
-        else:
-            narrow = bits < 32 and value.is_floating_point()
-            stored[name] = (value.half() if narrow else value).contiguous().cpu()
+    stored = narrowed(state, bits)
     size = sum(value.nbytes for value in stored.values())
     if max_file_bytes is None or size <= max_file_bytes:
         save_file(stored, folder / WEIGHTS)
@@ -55,6 +49,18 @@ def write_weights(
         save_file({name: stored[name] for name in names}, folder / file, {"format": "pt"})
     index = {"metadata": shards.metadata, "weight_map": shards.tensor_to_filename}
     write_json(folder / INDEX, index)
+
+
+def narrowed(state: Mapping[str, Tensor], bits: Bits) -> dict[str, Tensor]:
+    """Tensors as they are stored in 32, 16 or 8 `bits`, a matrix in 8 bits with its scales beside it."""
+    stored = {}
+    for name, value in state.items():
+        if bits == 8 and _is_quantized(name, value):
+            stored[name], stored[name + SCALE] = quantize(value)
+        else:
+            narrow = bits < 32 and value.is_floating_point()
+            stored[name] = (value.half() if narrow else value).contiguous().cpu()
+    return stored
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:

@@ -150,8 +150,12 @@ def test_every_checkpoint_is_whole_and_small() -> None:
     assert "compact" in [folder.name for folder in folders]
     for folder in folders:
         names = {path.name for path in folder.iterdir()}
-        weights = {name for name in names if name.startswith("model") and name != "model.json"}
-        assert names - weights == {"README.md", "events.jsonl", "model.json", "report.json"}
+        graphs = {name for name in names if name.endswith(".onnx")}
+        assert "model.onnx" in graphs and graphs <= {"model.onnx", "classifier.onnx"}
+        weights = {name for name in names - graphs if name.startswith("model.safe")}
+        weights |= {name for name in names if name.startswith("model-")}
+        others = {"README.md", "events.jsonl", "model.json", "report.json"}
+        assert names - weights - graphs == others
         assert weights == {"model.safetensors"} or len(weights) > 2  # shards and their index
         sizes = [path.stat().st_size for path in folder.iterdir()]
         assert max(sizes) < MOST_BYTES and sum(sizes) < MOST_BYTES_OF_FOLDER

@@ -155,7 +155,7 @@ def _adaptation_events(
         recipe=NAME,
         stages=("features", "adapt"),
         steps=len(clips) + 1,
-        parameters=sum(p.numel() for p in predictor.model.parameters()),
+        parameters=sum(p.numel() for p in predictor.own_model.parameters()),
         train_clips=len(clips),
         valid_clips=0,
         device=str(predictor.device),
