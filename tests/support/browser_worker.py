@@ -56,13 +56,17 @@ def write_scripts(folder: Path) -> None:
 
 @contextmanager
 def browser_worker(folder: Path) -> Iterator[BrowserWorker]:
-    """A worker with the shipped models, whose files are written below `folder`."""
+    """A worker with the shipped models, whose files are written below `folder`.
+
+    Tests of the map write its files into the folder `map` there.
+    """
     node = shutil.which("node")
     if node is None:
         pytest.skip("needs node: install nodejs")
     write_scripts(folder)
     shutil.copy(SCRIPT, folder)
     homes = {name: paths[0].parent.as_uri() for name, paths in files.contents().items()}
+    homes[files.MAP] = (folder / files.MAP).as_uri()
     start = {"manifest": files.manifest(homes.__getitem__), "base": folder.as_uri(), "threads": 1}
     with (
         (folder / "errors").open("w") as errors,

@@ -1,4 +1,4 @@
-"""What answers in the browser is made of: the shipped models and the speech detector, and their route."""
+"""What answers in the browser is made of: the shipped models and map, the speech detector, and their route."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from serdemo import __version__
 from serdemo.audio import vad
+from serdemo.embeddings import embedding_map
 from serdemo.nn.checkpoint_files import (
     DESCRIPTION,
     SHIPPED,
@@ -22,11 +24,14 @@ from serdemo.nn.checkpoint_files import (
     tensor_files,
 )
 from serdemo.ui.shell.scripts import CACHE, modules
+from serdemo.ui.static_space.map_files import MapFiles
 
 ADDRESS = "serdemo-models"
 GRAPHS = ("model.onnx", "classifier.onnx")  # of the embedding and the logits, and of these alone
 MODELS = (SMALLEST, SHIPPED, SPEAKER)
 DETECTOR = "silero-vad"
+MAP = "map"
+MANIFEST = "manifest.json"  # below the route; `browser/page_models.js` fetches it
 RUNTIME = "browser/onnxruntime/"  # below the scripts
 GPU_BUILD = ".jspi."  # in the names of what is loaded later, and only where there is a GPU
 _MEDIA_TYPES = {".json": "application/json"}
@@ -60,8 +65,8 @@ def manifest(folder: Callable[[str], str] | None = None) -> dict[str, Any]:
     """What `BrowserModels` of browser/remote.js is made from, as JSON: where each file is, and how large.
 
     `models` has for each of them its `url`, the names of its `weights`, and `bytes` in all; `vad` and
-    `runtime` the same. `folder(name)` is the address of a folder of `contents`, seen from that of the
-    scripts, by default on this page.
+    `runtime` the same, and `map` the `url` of the folder of the shipped map. `folder(name)` is the address
+    of a folder of `contents`, or of the map's, MAP, seen from that of the scripts, by default on this page.
     """
     folder = folder or (lambda name: f"../../{ADDRESS}/{_digest(name)}/{name}")
     models = {
@@ -82,14 +87,21 @@ def manifest(folder: Callable[[str], str] | None = None) -> dict[str, Any]:
         "models": models,
         "vad": {"url": f"{folder(DETECTOR)}/{network.name}", "bytes": _size([network])},
         "runtime": {"bytes": sum(runtime)},
+        "map": {"url": f"{folder(MAP)}/"},
     }
 
 
 def route() -> Route:
-    """The route of the files in `paths`; nothing else exists below it."""
+    """The route of the files in `paths`, of the map's and of the manifest; nothing else exists below it."""
 
-    async def serve(request: Request) -> Response:
-        file = paths().get(request.path_params["path"])
+    def serve(request: Request) -> Response:  # in a thread: the map takes a moment
+        path = request.path_params["path"]
+        if path == MANIFEST:
+            return JSONResponse(manifest(), headers={"Cache-Control": "no-cache"})
+        if path.startswith(f"{_digest(MAP)}/{MAP}/") and (content := _map().get(Path(path).name)):
+            media_type = "application/octet-stream"
+            return Response(content, media_type=media_type, headers={"Cache-Control": CACHE})
+        file = paths().get(path)
         if file is None:
             return Response(status_code=404)
         media_type = _MEDIA_TYPES.get(file.suffix, "application/octet-stream")
@@ -100,12 +112,19 @@ def route() -> Route:
 
 @cache
 def _digest(name: str) -> str:
-    """Hash of the content of a folder of `contents`."""
-    whole = hashlib.sha256()
-    for file in contents()[name]:
+    """Hash of the content of a folder of `contents`, or of what the map's files are made from."""
+    whole = hashlib.sha256(__version__.encode())
+    files = (embedding_map.default_path(),) if name == MAP else contents()[name]
+    for file in files:
         content = file.read_bytes()
         whole.update(f"{file.name}\0{len(content)}\0".encode() + content)
     return whole.hexdigest()[:16]
+
+
+@cache
+def _map() -> dict[str, bytes]:
+    """The files that place voices on the shipped map."""
+    return MapFiles.of_shipped().placing()
 
 
 def _size(files: Iterable[Path]) -> int:

@@ -53,11 +53,17 @@ class MapFiles:
         """The content of each file by its name."""
         mapped, title = self.session.mapped, self.session.title
         return {
-            MAP: _packed(json.dumps(self._described(), separators=(",", ":"))),
-            REFERENCE: self._reference(),
+            **self.placing(),
             CSV: _packed(payload.as_csv(mapped)),
             PARQUET: embedding_map.default_path().read_bytes(),
             PAGE: _packed(payload.as_html(mapped, title)),
+        }
+
+    def placing(self) -> dict[str, bytes]:
+        """Those by which the map is drawn and voices are placed on it."""
+        return {
+            MAP: _packed(json.dumps(self._described(), separators=(",", ":"))),
+            REFERENCE: self._reference(),
         }
 
     def write(self, folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import re
 from urllib.parse import urljoin
 
 import pytest
@@ -13,6 +14,7 @@ from starlette.testclient import TestClient
 
 from serdemo.ui.browser import files
 from serdemo.ui.shell import scripts
+from serdemo.ui.static_space.map_files import MapFiles
 
 ORIGIN = scripts.UI / files.RUNTIME / "origin.json"
 
@@ -80,3 +82,18 @@ def test_the_runtime_is_the_one_of_npm(client: TestClient) -> None:
 def test_a_page_loads_nothing_of_it_by_itself() -> None:
     head = scripts.head("shell/page.js")
     assert "live/live.js" in head and "browser/" not in head
+
+
+def test_the_page_finds_its_models_and_map_by_a_manifest(client: TestClient) -> None:
+    module = f"http://testserver/{scripts.ADDRESS}/{scripts.digest()}/browser/page_models.js"
+    (relative,) = re.findall(r'new URL\("(.+?)", import', client.get(module).text)
+    answer = client.get(urljoin(module, relative))
+    assert answer.json() == json.loads(json.dumps(files.manifest()))
+    assert answer.headers["cache-control"] == "no-cache"
+    base = f"http://testserver/{scripts.ADDRESS}/{scripts.digest()}/"
+    folder = urljoin(base, answer.json()["map"]["url"])
+    for name, content in MapFiles.of_shipped().placing().items():
+        served = client.get(folder + name)
+        assert served.content == content
+        assert "content-encoding" not in served.headers
+    assert client.get(f"{folder}map.parquet").status_code == 404
