@@ -65,7 +65,7 @@ export class Services {
     const recordings = [];
     for (const sound of sounds) {
       await options.checkCancelled();
-      recordings.push(await attempt(() => read(sound)));
+      recordings.push(await attempt(async () => read(sound, await this.detector(), options)));
     }
     if (samePerson) {
       const { predictions, speechS } = await predictor.predictSameSpeaker(recordings, options);
@@ -206,10 +206,10 @@ const attempt = async (work) => {
   }
 };
 
-const read = async (sound) => {
+const read = async (sound, detector, options) => {
   if (sound.refusal) throw new SerdemoError(sound.refusal);
   const { readRecording } = await import("./recording.js");
-  return readRecording(sound);
+  return readRecording(sound, detector, options);
 };
 
 const answer = (recording, prediction) => {
