@@ -13,6 +13,7 @@ from serdemo.schema.errors import SerdemoError
 BENCHMARKS, EXPERIMENTS = "serdemo.cli.benchmarks", "serdemo.experiments"
 # Module and summary of every command; the module's `command` is what is run.
 TABLE: Mapping[str, tuple[str, str]] = {
+    "browser": (f"{EXPERIMENTS}.browser", "Answers in Chromium beside Python's."),
     "estimate": (f"{EXPERIMENTS}.estimate", "Estimated beside actual duration of a training run."),
     "field": (f"{EXPERIMENTS}.field", "SVM and linear probe by a corpus's own protocol."),
     "kill": (f"{EXPERIMENTS}.kill", "Kill a training run and its page at random moments."),
