@@ -17,7 +17,7 @@ from serdemo.inference.subtitles import SUBTITLE_SUFFIXES, Cue, read_subtitles
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.ui.recognise import view
 from serdemo.ui.recognise.background import Progress, StoppedError, followed
-from serdemo.ui.recognise.timeline import Drawing, Outline
+from serdemo.ui.recognise.drawing import Drawing, Outline
 from serdemo.ui.shell.examples import EXAMPLES, example
 from serdemo.ui.shell.html import clock
 from serdemo.ui.shell.session import TrackedRequest, WarmPredictor

@@ -10,9 +10,8 @@ import gradio as gr
 
 from serdemo.data.corpora.corpus import AUDIO_SUFFIXES
 from serdemo.inference.subtitles import SUBTITLE_SUFFIXES
-from serdemo.ui.recognise import view
 from serdemo.ui.recognise.handlers import first_screen, recognise
-from serdemo.ui.shell import scripts
+from serdemo.ui.shell import scripts, theme
 from serdemo.ui.shell.examples import EXAMPLES, example
 from serdemo.ui.shell.html import plain_html
 from serdemo.ui.shell.page import Page
@@ -71,7 +70,7 @@ def build(page: Page) -> None:
             plain_html(PRIVACY, elem_classes="sd-privacy")
         with gr.Column(scale=7, min_width=320):
             result = plain_html(
-                view.waiting_page("Waking the model up"),
+                html_template=theme.asset("recognise/waiting.html"),
                 js_on_load=scripts.on_load("recognise/result.js"),
                 elem_id="recognise-result",
             )

@@ -1,31 +1,21 @@
-"""The answer for one recording or several, as one piece of HTML: answer first, numbers after.
+"""The answer for one recording or several as JSON, which `answers.js` draws.
 
-Sound, table and downloads are inside that piece, so that the server stores nothing of a recording.
+Sound, table and what the downloads need are inside it, so that the server stores nothing of a recording.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import pairwise
-from typing import TYPE_CHECKING
-
-from markupsafe import Markup
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 from serdemo.audio.waveform import SAMPLE_RATE, Clip
-from serdemo.inference import answers as documents
-from serdemo.schema import palette
 from serdemo.schema.types import Prediction
-from serdemo.ui.recognise.saving import Saved, saved_answer, saved_answers
-from serdemo.ui.recognise.timeline import PEAK_RATE, Outline, timeline
-from serdemo.ui.shell.html import clock
-from serdemo.ui.shell.templates import render
+from serdemo.ui.recognise.drawing import PEAK_RATE, Outline, bar_levels, sound_url
 
 if TYPE_CHECKING:  # the page is laid out without torch
     from serdemo.inference.cue_scores import ScoredCue
-
-# Longer tables make a page slow; the downloads hold every row.
-MAX_TABLE_ROWS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,56 +30,39 @@ class Answer:
     origin: str = ""
     cues: tuple[ScoredCue, ...] = ()
 
-    @property
-    def document(self) -> documents.Answer:
-        """What the downloads hold."""
-        return documents.Answer(self.name, self.prediction, self.refusal, self.cues)
+    def to_json(self) -> dict[str, Any]:
+        """A dictionary for JSON, as `answers.js` describes it; nothing is drawn or played without a
+        clip and a prediction."""
+        drawing = self.prediction and self._drawing()
+        return {
+            "name": self.name,
+            "refusal": self.refusal,
+            "origin": self.origin,
+            "prediction": self.prediction.to_json() if self.prediction else None,
+            "duration_s": self.clip.duration_s if self.clip else 0.0,
+            "cues": [_cue_json(scored) for scored in self.cues],
+            **(drawing or {"levels": [], "sound": ""}),
+        }
 
-    @property
-    def saved(self) -> list[Saved]:
-        """The answer as files."""
-        return saved_answer(self.document) if self.prediction else []
-
-    @property
-    def headline(self) -> str:
-        """The prediction in a few words."""
-        return palette.sentence(self.prediction) if self.prediction else "No answer"
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Warnings about the recording, or its refusal."""
-        return self.prediction.warnings if self.prediction else (self.refusal,)
-
-    @property
-    def facts(self) -> list[str]:
-        """Name, duration and origin, as far as they are known."""
-        seconds = self.clip.duration_s if self.clip else 0.0
-        duration = clock(seconds) if seconds >= 60 else f"{seconds:.1f} s" if seconds else ""
-        return [fact for fact in (self.name, duration, self.origin) if fact]
-
-    @property
-    def named_labels(self) -> tuple[str, ...]:
-        """The labels that the headline names."""
-        if not self.prediction or not self.prediction.has_speech or self.prediction.dimensions:
-            return ()
-        return tuple(self.prediction.nearest(2 if self.prediction.unsure else 1))
-
-    @property
-    def overlapping(self) -> bool:
-        """Whether any two of the segments overlap."""
-        segments = self.prediction.segments if self.prediction else ()
-        return any(before.end_s > after.start_s for before, after in pairwise(segments))
-
-    def timeline(self) -> Markup:
-        """Emotion over the waveform, which a regression has none of; nothing without a clip or a prediction."""
-        if not (self.clip and self.prediction):
-            return Markup()
+    def _drawing(self) -> dict[str, Any] | None:
+        if not self.clip:
+            return None
         if isinstance(self.clip, Outline):
-            samples, rate = self.clip.peaks, PEAK_RATE
-        else:
-            samples, rate = self.clip.samples, SAMPLE_RATE
-        segments = () if self.prediction.dimensions else self.prediction.segments
-        return timeline(segments, samples, rate, self.name)
+            return {"levels": bar_levels(self.clip.peaks, PEAK_RATE), "sound": ""}
+        samples = self.clip.samples
+        return {
+            "levels": bar_levels(samples, SAMPLE_RATE),
+            "sound": sound_url(samples, SAMPLE_RATE),
+        }
+
+
+def _cue_json(scored: ScoredCue) -> dict[str, Any]:
+    """A cue's prediction or error, and what its subtitle file has of it."""
+    cue = scored.cue
+    return {
+        **scored.to_json(),
+        **{"markup": cue.markup, "kind": cue.kind, "settings": cue.settings},
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,34 +84,22 @@ def adaptation_note(speech_s: float) -> str:
 
 def answers_page(
     answers: Sequence[Answer], note: str = "", same_person: SamePerson | None = None
-) -> Markup:
-    """All answers of one request; with several, a table to pick the one shown in detail, and above it
-    the box `same_person`, None for no box."""
-    return render(
-        "recognise/view.html",
-        announcement=_announcement(answers, note),
-        answers=answers,
-        note=note,
-        same_person=same_person,
-        max_rows=MAX_TABLE_ROWS,
-        saved=saved_answers([a.document for a in answers]) if len(answers) > 1 else [],
-    )
+) -> str:
+    """All answers of one request, with the box `same_person` above several; None for no box."""
+    box = asdict(same_person) if same_person else None
+    return _page(answers=[answer.to_json() for answer in answers], note=note, same_person=box)
 
 
-def waiting_page(text: str, done: int = 0, total: int = 0, share: float | None = None) -> Markup:
-    """The same shape without an answer, while `done` of `total` files are answered, or a `share` in
-    [0, 1] of one long file."""
-    return render("recognise/waiting.html", text=text, done=done, total=total, share=share)
+def waiting_page(text: str, done: int = 0, total: int = 0, share: float | None = None) -> str:
+    """The page without an answer, while `done` of `total` files are answered, or a `share` in [0, 1] of
+    one long file."""
+    return _page(waiting={"text": text, "done": done, "total": total, "share": share})
 
 
-def refusal_page(sentence: str) -> Markup:
+def refusal_page(sentence: str) -> str:
     """The page where no answer is possible at all."""
     return answers_page([Answer(name="", refusal=sentence)])
 
 
-def _announcement(answers: Sequence[Answer], note: str) -> str:
-    """The sentence for screen readers."""
-    if len(answers) == 1:
-        return f"{answers[0].name}: {answers[0].headline}"
-    n_answered = sum(answer.prediction is not None for answer in answers)
-    return f"{note} {n_answered} of {len(answers)} files answered.".strip()
+def _page(**values: Any) -> str:
+    return json.dumps({"answers": [], "note": "", "same_person": None, "waiting": None, **values})

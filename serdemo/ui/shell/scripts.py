@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import posixpath
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ const origin = root.hostname === location.hostname ? location.origin : root.orig
 const base = `${{origin}}${{root.pathname.replace(/\\/$/, "")}}/{folder}/`;
 """
 _MOUNT = "import(`${{base}}{path}`).then((module) => module.mount({arguments}));"
+_IMPORT = re.compile(rb'^(?:import|export)\b[^;]*?\bfrom "([.][^"]+)"', re.MULTILINE)
 _PRELOAD = """
 for (const path of {paths}) {{
   document.head.append(Object.assign(document.createElement("link"),
@@ -69,18 +72,35 @@ def route() -> Route:
 def on_load(path: str, **constants: Any) -> str:
     """A component's `js_on_load`: calls `mount` of the module at `path`.
 
-    `mount` gets one object with gradio's `element`, `trigger`, `server`, `upload` and `watch`, and
-    with the `constants`, which are passed as JSON.
+    `mount` gets one object with gradio's `element`, `trigger`, `props`, `server`, `upload` and `watch`,
+    and with the `constants`, which are passed as JSON.
     """
-    arguments = f"{{ element, trigger, server, upload, watch, ...{json.dumps(constants)} }}"
+    arguments = f"{{ element, trigger, props, server, upload, watch, ...{json.dumps(constants)} }}"
     return _base() + _mount(path, arguments)
 
 
 def head(path: str) -> str:
-    """HTML for the head of the page: loads all of its modules at once, and calls `mount` of that at `path`."""
-    paths = [name for name in modules() if not name.startswith(_ON_DEMAND)]
+    """HTML for the head of the page: loads the tabs' modules at once, and calls `mount` of that at `path`."""
+    paths = preloaded()
     script = _base() + _PRELOAD.format(paths=json.dumps(paths)) + _mount(path, "")
     return f'<script type="module">{script}</script>'
+
+
+@cache
+def preloaded() -> list[str]:
+    """The modules that the tabs import: what answers in the browser is loaded when it is switched on."""
+    waiting = [name for name in modules() if not name.startswith(_ON_DEMAND)]
+    found: dict[str, None] = {}
+    while waiting:
+        if (name := waiting.pop()) in found:
+            continue
+        found[name] = None
+        folder = posixpath.dirname(name)
+        waiting += [
+            posixpath.normpath(posixpath.join(folder, imported.decode()))
+            for imported in _IMPORT.findall(modules()[name])
+        ]
+    return sorted(found)
 
 
 def _base() -> str:

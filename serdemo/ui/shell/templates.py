@@ -16,7 +16,7 @@ from serdemo.ui.shell import html
 def environment() -> Environment:
     """The templates below `serdemo/ui`, each named by its path there.
 
-    In every template: the filters `percent`, `clock`, `duration` and `marker`, and the functions
+    In every template: the filters `percent`, `duration` and `marker`, and the functions
     `bars(probabilities)` and `style_of(label)`. A value that is not given is an error.
     """
     made = Environment(
@@ -27,14 +27,14 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters.update(
-        percent=html.percent, clock=html.clock, duration=html.duration, marker=html.marker
+        percent=html.percent, duration=html.duration, marker=html.marker
     )
     made.globals.update(bars=html.bars, style_of=style_of)
     return made
 
 
 def render(name: str, /, **values: Any) -> Markup:
-    """HTML of the template `name`, for example "recognise/view.html".
+    """HTML of the template `name`, for example "models/card.html".
 
     The result counts as safe: another template, or `Markup.format`, takes it as it is.
     """
