@@ -26,9 +26,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(
-        percent=html.percent, duration=html.duration, marker=html.marker
-    )
+    made.filters.update(percent=html.percent, duration=html.duration, marker=html.marker)
     made.globals.update(bars=html.bars, style_of=style_of)
     return made
 
