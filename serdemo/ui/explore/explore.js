@@ -17,6 +17,8 @@ import { ClipTable } from "./table.js";
 
 const POLL_MS = 1000;
 
+const pageModels = async () => (await import("../browser/page_models.js")).pageModels();
+
 class MapTab {
   /* A page without a server gives BrowserModels as `models`, and the address of the example voice. */
   constructor({ element, server, upload, models, exampleUrl, ...palette }) {
@@ -31,7 +33,8 @@ class MapTab {
     this.table = new ClipTable(part);
     this.player = new ClipPlayer(part, this.ask);
     this.sources = new MapSources(part, this.ask, upload);
-    this.placer = models ? new BrowserPlacer(models, exampleUrl) : new ServerPlacer(this.ask, upload);
+    this.server = models ? null : new ServerPlacer(this.ask, upload);
+    this.browser = new BrowserPlacer(models ? async () => models : pageModels, exampleUrl);
     this.gestures = new Gestures(this.scatter, part("field"), {
       hover: (row, x, y) => this.clips && showTip(part, this.clips, row, x, y),
       click: (row) => this.choose(row),
@@ -45,6 +48,11 @@ class MapTab {
     this.newcomer = null;
     this.followsLive = false; // the voice of the tab Live, on this map
     this.fault = "";
+  }
+
+  /* Who places a voice that comes now. */
+  get placer() {
+    return this.server && !inBrowser.on ? this.server : this.browser;
   }
 
   get ink() {
@@ -310,16 +318,14 @@ class MapTab {
 
   placeExample() {
     this.leaveOwnLayout();
-    this.newcomer.placeClip(`an ${EXAMPLE}`, (placer) => placer.example());
+    this.newcomer.placeClip(`an ${EXAMPLE}`, (placer) => placer.example(), this.server || this.browser);
   }
 
   /* Follows the voice of the tab Live as soon as the map is looked at, and once: whoever stops that, or
-     is refused, is left in peace until Live starts again. A voice that Live keeps in this browser is not
-     sent to a server from here either. */
+     is refused, is left in peace until Live starts again. */
   onLiveSound(detail) {
     if (!detail) this.followsLive = false;
-    const isPrivate = inBrowser.on && this.placer instanceof ServerPlacer;
-    if (!detail || isPrivate || this.followsLive || !this.newcomer || this.newcomer.isLive || !this.root.offsetParent) return;
+    if (!detail || this.followsLive || !this.newcomer || this.newcomer.isLive || !this.root.offsetParent) return;
     this.followsLive = true;
     this.leaveOwnLayout();
     this.newcomer.speak(LiveSound, detail);
@@ -330,6 +336,7 @@ export const mount = (gradio) => {
   const tab = new MapTab(gradio);
   listen(tab);
   addEventListener("sd-sound", ({ detail }) => tab.onLiveSound(detail));
+  inBrowser.onChange(() => tab.newcomer?.changePlacer());
   addEventListener("pagehide", () => tab.newcomer && tab.newcomer.leave());
   // The map is fetched when the tab is first looked at.
   const observer = new IntersectionObserver((entries) => {

@@ -39,9 +39,9 @@ export class Newcomer {
      to be drawn again. */
   constructor(clips, part, currentPlacer, onChange) {
     Object.assign(this, { clips, part, currentPlacer, onChange });
-    Object.assign(this, { trail: [], place: null, rows: [], link: null });
+    Object.assign(this, { trail: [], place: null, rows: [], link: null, isPrompting: true });
     this.list();
-    this.say(PROMPT);
+    this.prompt();
   }
 
   get isLive() {
@@ -49,7 +49,21 @@ export class Newcomer {
   }
 
   say(sentence) {
+    this.isPrompting = false;
     put(this.part("you"), sentence);
+  }
+
+  /* Says what can be done, where nothing else is said. */
+  prompt() {
+    if (!this.isPrompting) return;
+    this.say(`${PROMPT} ${this.currentPlacer().note}`.trim());
+    this.isPrompting = true;
+  }
+
+  /* Another placer answers from now on: a voice is not sent to the old one any more. */
+  changePlacer() {
+    this.prompt();
+    if (this.link) this.stop();
   }
 
   reset() {
@@ -67,13 +81,12 @@ export class Newcomer {
   }
 
   /* Places a clip by the call that `request(placer)` gives; `name` is for the status. */
-  async placeClip(name, request) {
+  async placeClip(name, request, placer = this.currentPlacer()) {
     const isLatest = this.startRequest();
     await this.end(isLatest);
     if (!isLatest()) return;
     this.reset();
     this.say(`Listening to ${name}`);
-    const placer = this.currentPlacer();
     const response = await this.request(placer, isLatest, ...request(placer));
     if (!isLatest()) return;
     if (response.refused) return this.say(response.refused);

@@ -4,7 +4,8 @@
      done; `onLoading(share)` is called while what answers is loaded;
    - `ask(call, fields)`: resolves to the response, or to { refused };
    - `clip(file)` and `example()`: the call that places a file or the example voice, and a promise of its fields;
-   - `abandon(voice)`: lets go of a voice whose last place nobody waits for. */
+   - `abandon(voice)`: lets go of a voice whose last place nobody waits for;
+   - `note`: a sentence on where the sound goes, where that is not the server. */
 import { beacon } from "../shell/js/rpc.js";
 import { sendFile } from "../shell/js/upload.js";
 
@@ -18,7 +19,7 @@ const orRefused = (promise) => promise.catch(({ message }) => ({ refused: messag
 export class ServerPlacer {
   /* `ask` is the caller of the server's function, `upload` gradio's. */
   constructor(ask, upload) {
-    Object.assign(this, { ask, upload });
+    Object.assign(this, { ask, upload, note: "" });
   }
 
   async prepare() {
@@ -39,18 +40,19 @@ export class ServerPlacer {
 }
 
 export class BrowserPlacer {
-  /* `models` are BrowserModels, and the example voice is fetched from `exampleUrl`. */
-  constructor(models, exampleUrl) {
-    Object.assign(this, { models, exampleUrl });
+  /* `getModels()` resolves to BrowserModels; the example voice is fetched from `exampleUrl`. */
+  constructor(getModels, exampleUrl) {
+    Object.assign(this, { getModels, exampleUrl, note: "No sound leaves this browser." });
   }
 
   async prepare({ key, model }, onLoading) {
     if (key !== "shipped") return { refused: ONLY_SHIPPED };
-    return orRefused(this.models.load([model], ({ done, total }) => onLoading(done / total)));
+    return orRefused(this.getModels()
+      .then((models) => models.load([model], ({ done, total }) => onLoading(done / total))));
   }
 
   ask(call, fields) {
-    return this.models.explore({ call, ...fields });
+    return orRefused(this.getModels().then((models) => models.explore({ call, ...fields })));
   }
 
   clip(file) {
