@@ -10,9 +10,14 @@ globalThis.fetch = async (url) => new Response(readFileSync(fileURLToPath(url)))
 
 const floats = (text) => new Float32Array(new Uint8Array(Buffer.from(text, "base64")).buffer);
 
-const decoded = (request) => request.recordings
-  ? { ...request, recordings: request.recordings.map((r) => ({ ...r, channels: r.channels.map(floats) })) }
-  : request;
+const recording = (sent) => ({ ...sent, channels: sent.channels.map(floats) });
+
+const decoded = ({ recordings, sounds, sound, ...request }) => ({
+  ...request,
+  ...(recordings && { recordings: recordings.map(recording) }),
+  ...(sounds && { sounds: sounds.map(recording) }),
+  ...(sound && { sound: recording(sound) }),
+});
 
 /* Numbers of typed arrays as plain lists. */
 const plain = (_, value) => (ArrayBuffer.isView(value) ? Array.from(value) : value);
