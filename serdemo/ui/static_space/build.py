@@ -1,0 +1,285 @@
+"""The files of the page without a server: a static Space as they stand."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from functools import cache
+from importlib import metadata
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import yaml
+from markupsafe import Markup
+
+from serdemo.embeddings.html_map import COLOURS
+from serdemo.nn.checkpoint_files import SHIPPED, SMALLEST, SPEAKER, bundled_checkpoint
+from serdemo.nn.description import read_description
+from serdemo.schema import palette
+from serdemo.schema.errors import SerdemoError, UsageError
+from serdemo.schema.files import atomic, make_folder, read_json
+from serdemo.schema.types import EMOTIONS
+from serdemo.ui.browser import files as browser_files
+from serdemo.ui.explore import tab as explore_tab
+from serdemo.ui.live import tab as live_tab
+from serdemo.ui.recognise import tab as recognise_tab
+from serdemo.ui.recognise import view
+from serdemo.ui.shell import scripts, theme
+from serdemo.ui.shell.examples import EXAMPLES, EXAMPLES_DIR
+from serdemo.ui.shell.html import emotion_styles
+from serdemo.ui.shell.page import unseen_recalls
+from serdemo.ui.shell.templates import render
+
+HERE = "static_space"
+LIST = "files.json"  # every other file of the folder, with its SHA-256: so it is known again
+WORKER, PAGE, STYLE = "service_worker.js", "index.html", "theme.css"
+# The folders of scripts that this page has a use for.
+SCRIPTS = ("shell/js/", "shell/page.js", "recognise/", "live/", "explore/", "browser/", f"{HERE}/")
+ANSWERING = (SHIPPED, SMALLEST)  # the models that a visitor chooses from, the default first
+LATER = (  # fetched when they are needed, and offline from then on; all else at once
+    *("README.md", LIST, "licences/", "map/"),
+    *(f"checkpoints/{name}/" for name in (SMALLEST, SPEAKER)),
+)
+# The browser itself sees to it that nothing is asked of anyone else.
+POLICY = (
+    "default-src 'none'; connect-src 'self' blob: data:; img-src 'self' blob: data:;"
+    " media-src 'self' blob: data:; style-src 'self' 'unsafe-inline'; worker-src 'self' blob:;"
+    " manifest-src 'self'; base-uri 'none'; form-action 'none';"
+    " script-src 'self' 'wasm-unsafe-eval' '{digest}'"
+)
+PRIVACY = "No sound leaves this page: this browser answers by itself."
+INSTALL = "python -m pip install -r requirements.txt -e . && python app.py"
+FRONT_MATTER: dict[str, Any] = {
+    "title": "serdemo in the browser",
+    "emoji": "🎙️",
+    "colorFrom": "blue",
+    "colorTo": "yellow",
+    "sdk": "static",
+    "app_file": PAGE,
+    "license": "cc-by-nc-sa-4.0",  # of the weights; the code's is Apache-2.0
+    "short_description": "Emotion in speech, on your own machine",
+    "tags": ["speech-emotion-recognition", "audio-classification", "speech", "onnx"],
+    "custom_headers": {  # which give the page its threads
+        "cross-origin-embedder-policy": "require-corp",
+        "cross-origin-opener-policy": "same-origin",
+        "cross-origin-resource-policy": "cross-origin",
+    },
+}
+_IMPORT = re.compile(r'^(?:import|export)\b[^"\';]*["\'](\.{1,2}/[^"\']+)["\'];', re.MULTILINE)
+
+
+def write(folder: Path) -> list[str]:
+    """Write the files into `folder`, and delete those of an earlier version; returns their paths.
+
+    Hidden files such as `.git` stay. Raises UsageError where the folder holds anything else, and
+    SerdemoError where something cannot be read or written.
+    """
+    content = contents()
+    earlier = _earlier_files(folder)
+    make_folder(folder)
+    for path in (LIST, *sorted(content.keys() - {LIST})):  # a folder that is half written is known too
+        make_folder((folder / path).parent)
+        with atomic(folder / path) as temporary:
+            temporary.write_bytes(content[path])
+    for path in earlier - content.keys():
+        (folder / path).unlink(missing_ok=True)
+    return sorted(content)
+
+
+def _earlier_files(folder: Path) -> set[str]:
+    """Paths of the files that `write` left in a folder; raises UsageError where it holds others."""
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file: name a folder.")
+    if not folder.is_dir() or all(path.name.startswith(".") for path in folder.iterdir()):
+        return set()
+    try:
+        listed = set(read_json(folder / LIST))
+    except (SerdemoError, TypeError):
+        raise UsageError(
+            f"{folder} holds other files: name an empty folder, or one that this command has written."
+        ) from None
+    found = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return listed.intersection(found)
+
+
+@cache
+def contents() -> dict[str, bytes]:
+    """The content of each file by its path. Raises SerdemoError where a model or a licence is missing."""
+    made = {
+        **{f"ui/{path}": content for path, content in _scripts().items()},
+        **{f"examples/{name}": (EXAMPLES_DIR / name).read_bytes() for name in EXAMPLES.values()},
+        **_models(),
+        **_licences(),
+        "icon.svg": theme.asset("shell/icon.svg").encode(),
+        STYLE: _style().encode(),
+        PAGE: _page().encode(),
+        "README.md": _card().encode(),
+    }
+    made[WORKER] = _service_worker(made).encode()
+    sums = {path: hashlib.sha256(content).hexdigest() for path, content in sorted(made.items())}
+    return {**made, LIST: (json.dumps(sums, indent=1) + "\n").encode()}
+
+
+def first_files(content: dict[str, bytes]) -> list[str]:
+    """Paths of what is fetched at once, and answers without a network."""
+    return sorted(path for path in content if path != WORKER and not path.startswith(LATER))
+
+
+def _scripts() -> dict[str, bytes]:
+    found = {p: content for p, content in scripts.modules().items() if p.startswith(SCRIPTS)}
+    return {p: c for p, c in found.items() if p not in (f"{HERE}/{WORKER}", f"{HERE}/first.js")}
+
+
+def _models() -> dict[str, bytes]:
+    """Descriptions, graphs and weights of the shipped models, and the speech detector."""
+    found = {
+        f"checkpoints/{name}/{file.name}": file
+        for name in browser_files.MODELS
+        for file in browser_files.model_files(name)
+    }
+    found[_DETECTOR] = browser_files.vad.network_path()
+    return {path: file.read_bytes() for path, file in found.items()}
+
+
+_DETECTOR = "checkpoints/silero-vad/silero_vad_16k_sequence.onnx"
+
+
+def _style() -> str:
+    return theme.variables() + theme.css() + theme.asset(f"{HERE}/{STYLE}")
+
+
+def _page() -> str:
+    first = theme.asset(f"{HERE}/first.js")
+    tabs = [
+        {"key": "recognise", "title": "Recognise", "lead": recognise_tab.LEAD, "html": ""},
+        {"key": "live", "title": "Live", "lead": live_tab.LEAD, "html": "live/live.html"},
+        {"key": "explore", "title": "Explore", "lead": explore_tab.LEAD, "html": "explore/explore.html"},
+    ]
+    for tab in tabs:
+        tab["lead"] = Markup(tab["lead"])
+        tab["html"] = Markup(theme.asset(tab["html"])) if tab["html"] else Markup()
+    return render(
+        f"{HERE}/{PAGE}",
+        policy=_policy(first),
+        first_script=first,
+        settings=json.dumps(_settings(), sort_keys=True).replace("<", "\\u003c"),
+        preloaded=_imported_by(f"ui/{HERE}/static_page.js"),
+        answering=[{"name": name, "size": _megabytes(name)} for name in ANSWERING],
+        tabs=tabs,
+        drop_zone=Markup(recognise_tab.DROP_ZONE),
+        local=Markup(recognise_tab.LOCAL),
+        examples_title=Markup(recognise_tab.EXAMPLES_TITLE),
+        examples=EXAMPLES,
+        waiting=view.waiting_page("Loading the model"),
+        privacy=PRIVACY,
+        footer=_footer(SHIPPED),
+        install=INSTALL,
+    )
+
+
+def _settings() -> dict[str, Any]:
+    """What the page's scripts get from Python."""
+    styles = emotion_styles()
+    return {
+        "styles": styles,
+        "symbols": {label: palette.style_of(label).symbol for label in styles},
+        "labels": EMOTIONS,
+        "colours": COLOURS,
+        "examples": {label: f"examples/{name}" for label, name in EXAMPLES.items()},
+        "footers": {name: _footer(name) for name in ANSWERING},
+        "browser": browser_files.manifest(),
+    }
+
+
+def _footer(model: str) -> Markup:
+    description = read_description(bundled_checkpoint(model))
+    recalls = unseen_recalls(description.metrics.get("test", {}))
+    return render("shell/footer.html", visitor="", model=model, model_id=model, recalls=recalls)
+
+
+def _megabytes(model: str) -> str:
+    size = sum(file.stat().st_size for file in browser_files.model_files(model))
+    return f"{size / 1e6:.0f} MB"
+
+
+def _policy(first_script: str) -> str:
+    digest = base64.b64encode(hashlib.sha256(first_script.encode()).digest()).decode()
+    return POLICY.format(digest=f"sha256-{digest}")
+
+
+def _imported_by(entry: str) -> list[str]:
+    """Paths of the modules that a module imports, directly or not, and its own."""
+    found, waiting = set[str](), [entry]
+    while waiting:
+        path = waiting.pop()
+        if path in found:
+            continue
+        found.add(path)
+        source = _scripts()[path.removeprefix("ui/")].decode()
+        waiting += [_joined(PurePosixPath(path).parent, name) for name in _IMPORT.findall(source)]
+    return sorted(found)
+
+
+def _joined(folder: PurePosixPath, relative: str) -> str:
+    parts: list[str] = list(folder.parts)
+    for part in PurePosixPath(relative).parts:
+        parts = parts[:-1] if part == ".." else [*parts, part]
+    return "/".join(parts)
+
+
+def _service_worker(made: dict[str, bytes]) -> str:
+    sums = {path: _sum(content) for path, content in sorted(made.items())}
+    constants = {
+        "POLICY": _policy(theme.asset(f"{HERE}/first.js")),
+        "FILES": sums,
+        "FIRST": first_files(made),
+    }
+    lines = [f"const {name} = {json.dumps(value, indent=1)};" for name, value in constants.items()]
+    return "\n".join([*lines, theme.asset(f"{HERE}/{WORKER}")])
+
+
+def _sum(content: bytes) -> str:
+    return base64.b64encode(hashlib.sha256(content).digest()).decode()
+
+
+def _card() -> str:
+    front = yaml.safe_dump(FRONT_MATTER, sort_keys=False, allow_unicode=True)
+    return f"---\n{front}---\n\n{theme.asset(f'{HERE}/card.md')}"
+
+
+def _licences() -> dict[str, bytes]:
+    """The licences of all that the folder holds."""
+    own = Path(scripts.__file__).parents[3] / "LICENSE"
+    runtime = {
+        f"licences/onnxruntime-web/{PurePosixPath(path).name}": content
+        for path, content in _runtime_notices().items()
+    }
+    cards = {
+        f"licences/checkpoints/{name}.md": (bundled_checkpoint(name) / "README.md").read_bytes()
+        for name in browser_files.MODELS
+    }
+    return {
+        "licences/README.md": theme.asset(f"{HERE}/licences.md").encode(),
+        "licences/serdemo.txt": own.read_bytes() if own.is_file() else _licence_of("serdemo"),
+        "licences/silero-vad.txt": _licence_of("silero-vad"),
+        **runtime,
+        **cards,
+    }
+
+
+def _runtime_notices() -> dict[str, bytes]:
+    folder = scripts.UI / browser_files.RUNTIME
+    named = [p for p in sorted(folder.iterdir()) if "LICENSE" in p.name or "Notices" in p.name]
+    if not named:
+        raise SerdemoError("The licence of onnxruntime-web is missing: install serdemo once more.")
+    return {path.name: path.read_bytes() for path in named}
+
+
+def _licence_of(distribution: str) -> bytes:
+    """Text of an installed package's licence; raises SerdemoError where it is missing."""
+    for file in metadata.files(distribution) or ():
+        if file.name.startswith("LICENSE"):
+            return Path(str(file.locate())).read_bytes()
+    raise SerdemoError(f"The licence of {distribution} is missing: install it once more.")

@@ -1,0 +1,30 @@
+/* The service worker, which lets the page open and answer without a network. */
+const ADDRESS = new URL("../../service_worker.js", import.meta.url);
+
+const changeOf = (target, kind) => new Promise((resolve) => {
+  target.addEventListener(kind, resolve, { once: true });
+});
+
+/* Whether a newer version of the page lies ready: then it takes over, and the page is loaded again. */
+export const takeOver = async () => {
+  const registration = await navigator.serviceWorker?.getRegistration(ADDRESS).catch(() => undefined);
+  if (!registration?.waiting) return false;
+  const changed = changeOf(navigator.serviceWorker, "controllerchange");
+  registration.waiting.postMessage("activate");
+  await changed;
+  location.reload();
+  return true;
+};
+
+/* Has the page's files kept; resolves to whether it now works without a network. Browsers allow that on
+   https and on localhost, and a private window may refuse it. */
+export const keepFiles = async () => {
+  if (!navigator.serviceWorker) return false;
+  try {
+    await navigator.serviceWorker.register(ADDRESS);
+    await navigator.serviceWorker.ready;
+    return true;
+  } catch {
+    return false;
+  }
+};
