@@ -35,6 +35,7 @@ from serdemo.cli.options import (
     print_json,
 )
 from serdemo.cli.predict import predict
+from serdemo.cli.space import space
 from serdemo.cli.train import train
 from serdemo.schema import libraries
 from serdemo.schema.settings import data_root
@@ -129,7 +130,7 @@ COMMANDS: dict[str, click.Command] = {
     str(command.name): command
     for command in (
         *(app, predict, listen, corpora, train, evaluate),
-        *(crossval, embed, clusters, map_, export, models, bench),
+        *(crossval, embed, clusters, map_, export, models, space, bench),
     )
 }
 

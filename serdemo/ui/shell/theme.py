@@ -55,6 +55,16 @@ def theme() -> gr.themes.Base:
     return base.set(**values)
 
 
+def variables() -> str:
+    """The table as the variables that gradio makes of it, for a page without gradio."""
+
+    def rule(selector: str, column: int) -> str:
+        values = (f"--{name.replace('_', '-')}: {pair[column]};" for name, pair in TOKENS.items())
+        return f"{selector} {{ {' '.join(values)} }}\n"
+
+    return rule(":root", 0) + rule(".dark", 1)
+
+
 def css() -> str:
     """The style sheets of the shell and the tabs."""
     return "".join(map(asset, ("shell/style.css", "live/live.css", "explore/explore.css")))

@@ -134,32 +134,27 @@ def _scripts() -> dict[str, bytes]:
 
 def _models() -> dict[str, bytes]:
     """Descriptions, graphs and weights of the shipped models, and the speech detector."""
-    found = {
-        f"checkpoints/{name}/{file.name}": file
-        for name in browser_files.MODELS
-        for file in browser_files.model_files(name)
+    return {
+        f"checkpoints/{name}/{file.name}": file.read_bytes()
+        for name, files in browser_files.contents().items()
+        for file in files
     }
-    found[_DETECTOR] = browser_files.vad.network_path()
-    return {path: file.read_bytes() for path, file in found.items()}
-
-
-_DETECTOR = "checkpoints/silero-vad/silero_vad_16k_sequence.onnx"
 
 
 def _style() -> str:
-    return theme.variables() + theme.css() + theme.asset(f"{HERE}/{STYLE}")
+    return theme.variables() + theme.asset(f"{HERE}/{STYLE}") + theme.css()
 
 
 def _page() -> str:
     first = theme.asset(f"{HERE}/first.js")
     tabs = [
-        {"key": "recognise", "title": "Recognise", "lead": recognise_tab.LEAD, "html": ""},
-        {"key": "live", "title": "Live", "lead": live_tab.LEAD, "html": "live/live.html"},
-        {"key": "explore", "title": "Explore", "lead": explore_tab.LEAD, "html": "explore/explore.html"},
+        {"key": title.lower(), "title": title, "lead": Markup(lead), "html": Markup(html)}
+        for title, lead, html in (
+            ("Recognise", recognise_tab.LEAD, ""),
+            ("Live", live_tab.LEAD, theme.asset("live/live.html")),
+            ("Explore", explore_tab.LEAD, theme.asset("explore/explore.html")),
+        )
     ]
-    for tab in tabs:
-        tab["lead"] = Markup(tab["lead"])
-        tab["html"] = Markup(theme.asset(tab["html"])) if tab["html"] else Markup()
     return render(
         f"{HERE}/{PAGE}",
         policy=_policy(first),
@@ -189,7 +184,7 @@ def _settings() -> dict[str, Any]:
         "colours": COLOURS,
         "examples": {label: f"examples/{name}" for label, name in EXAMPLES.items()},
         "footers": {name: _footer(name) for name in ANSWERING},
-        "browser": browser_files.manifest(),
+        "browser": browser_files.manifest(lambda name: f"../checkpoints/{name}"),
     }
 
 
@@ -200,7 +195,7 @@ def _footer(model: str) -> Markup:
 
 
 def _megabytes(model: str) -> str:
-    size = sum(file.stat().st_size for file in browser_files.model_files(model))
+    size = sum(file.stat().st_size for file in browser_files.contents()[model])
     return f"{size / 1e6:.0f} MB"
 
 
