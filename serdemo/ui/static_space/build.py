@@ -31,6 +31,7 @@ from serdemo.ui.shell.examples import EXAMPLES, EXAMPLES_DIR
 from serdemo.ui.shell.html import emotion_styles
 from serdemo.ui.shell.page import unseen_recalls
 from serdemo.ui.shell.templates import render
+from serdemo.ui.static_space.map_files import MapFiles
 
 HERE = "static_space"
 LIST = "files.json"  # every other file of the folder, with its SHA-256: so it is known again
@@ -111,6 +112,7 @@ def contents() -> dict[str, bytes]:
         **{f"ui/{path}": content for path, content in _scripts().items()},
         **{f"examples/{name}": (EXAMPLES_DIR / name).read_bytes() for name in EXAMPLES.values()},
         **_models(),
+        **{f"map/{name}": content for name, content in MapFiles.of_shipped().contents().items()},
         **_licences(),
         "icon.svg": theme.asset("shell/icon.svg").encode(),
         STYLE: _style().encode(),
@@ -184,7 +186,10 @@ def _settings() -> dict[str, Any]:
         "colours": COLOURS,
         "examples": {label: f"examples/{name}" for label, name in EXAMPLES.items()},
         "footers": {name: _footer(name) for name in ANSWERING},
-        "browser": browser_files.manifest(lambda name: f"../checkpoints/{name}"),
+        "browser": {
+            **browser_files.manifest(lambda name: f"../checkpoints/{name}"),
+            "map": {"url": "../map/"},
+        },
     }
 
 
