@@ -54,8 +54,10 @@ FLAGS_OF_OTHERS = {
     "--upgrade",
     "--extra",
     "--index-url",
+    "--directory",
     "--num-processes",
     "--multi-gpu",
+    "--repo-type",
 }
 
 

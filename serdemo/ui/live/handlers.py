@@ -10,16 +10,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
-import numpy as np
 
-from serdemo.audio import waveform
+from serdemo.audio.waveform import SAMPLE_RATE
 from serdemo.nn.checkpoint_files import SHIPPED, SMALLEST, bundled_checkpoint
 from serdemo.schema import palette
 from serdemo.schema.errors import UsageError
 from serdemo.schema.types import Prediction, Segment
 from serdemo.ui.live import local_microphone
 from serdemo.ui.shell import session
-from serdemo.ui.shell.examples import EXAMPLES, EXAMPLES_DIR
+from serdemo.ui.shell.examples import example_voices
 from serdemo.ui.shell.rpc import Calls, Request, Response, field, from_base64, to_base64
 from serdemo.ui.shell.session import Visitors
 
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
     from serdemo.inference.live_session import LiveState
     from serdemo.inference.predictor import Predictor
 
-EXAMPLE_LABELS = ("English, quick and high", "German, slow and low", "Greek, lively")
-PAUSE_S = 1.2  # between example voices
 NEUTRAL = "neutral"
 FLUSH_S = 10.0  # until what has arrived is read
 STANDS_IN = "{smallest} answers: {default} would come late on this machine now. To have it, choose it in Models."
@@ -138,13 +135,8 @@ class Live(Calls):
         return {}
 
     def on_example(self, _: Request, __: gr.Request) -> Response:
-        """Example voices one after another, as 16-bit samples in base64 at `rate` Hz."""
-        pause = np.zeros(round(PAUSE_S * waveform.SAMPLE_RATE), np.float32)
-        paths = [EXAMPLES_DIR / EXAMPLES[label] for label in EXAMPLE_LABELS]
-        sound = np.concatenate(
-            [x for path in paths for x in (pause, waveform.decode(path).samples)]
-        )
-        return {"samples": to_base64(waveform.to_int16(sound)), "rate": waveform.SAMPLE_RATE}
+        """Example voices as 16-bit samples in base64 at `rate` Hz."""
+        return {"samples": to_base64(example_voices()), "rate": SAMPLE_RATE}
 
     def on_list_local(self, _: Request, visit: gr.Request) -> Response:
         """The machine's own microphones, for a visitor who sits at it."""

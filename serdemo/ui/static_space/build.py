@@ -15,7 +15,7 @@ import yaml
 from markupsafe import Markup
 
 from serdemo.embeddings.html_map import COLOURS
-from serdemo.nn.checkpoint_files import SHIPPED, SMALLEST, SPEAKER, bundled_checkpoint
+from serdemo.nn.checkpoint_files import SHIPPED, SMALLEST, bundled_checkpoint
 from serdemo.nn.description import read_description
 from serdemo.schema import palette
 from serdemo.schema.errors import SerdemoError, UsageError
@@ -27,21 +27,23 @@ from serdemo.ui.live import tab as live_tab
 from serdemo.ui.recognise import tab as recognise_tab
 from serdemo.ui.recognise import view
 from serdemo.ui.shell import scripts, theme
-from serdemo.ui.shell.examples import EXAMPLES, EXAMPLES_DIR
+from serdemo.ui.shell.examples import EXAMPLES, EXAMPLES_DIR, example_voices
 from serdemo.ui.shell.html import emotion_styles
 from serdemo.ui.shell.page import unseen_recalls
 from serdemo.ui.shell.templates import render
-from serdemo.ui.static_space.map_files import MapFiles
+from serdemo.ui.static_space import map_files
 
 HERE = "static_space"
 LIST = "files.json"  # every other file of the folder, with its SHA-256: so it is known again
 WORKER, PAGE, STYLE = "service_worker.js", "index.html", "theme.css"
+VOICES = "examples/voices.s16"  # what Live plays aloud
 # The folders of scripts that this page has a use for.
 SCRIPTS = ("shell/js/", "shell/page.js", "recognise/", "live/", "explore/", "browser/", f"{HERE}/")
 ANSWERING = (SHIPPED, SMALLEST)  # the models that a visitor chooses from, the default first
-LATER = (  # fetched when they are needed, and offline from then on; all else at once
-    *("README.md", LIST, "licences/", "map/"),
-    *(f"checkpoints/{name}/" for name in (SMALLEST, SPEAKER)),
+# Fetched when they are asked for, and there without a network from then on; all else after the first answer.
+LATER = (
+    *("README.md", LIST, "licences/", f"checkpoints/{SMALLEST}/"),
+    *(f"map/{name}" for name in (map_files.CSV, map_files.PARQUET, map_files.PAGE)),
 )
 # The browser itself sees to it that nothing is asked of anyone else.
 POLICY = (
@@ -80,7 +82,10 @@ def write(folder: Path) -> list[str]:
     content = contents()
     earlier = _earlier_files(folder)
     make_folder(folder)
-    for path in (LIST, *sorted(content.keys() - {LIST})):  # a folder that is half written is known too
+    for path in (
+        LIST,
+        *sorted(content.keys() - {LIST}),
+    ):  # a folder that is half written is known too
         make_folder((folder / path).parent)
         with atomic(folder / path) as temporary:
             temporary.write_bytes(content[path])
@@ -111,8 +116,12 @@ def contents() -> dict[str, bytes]:
     made = {
         **{f"ui/{path}": content for path, content in _scripts().items()},
         **{f"examples/{name}": (EXAMPLES_DIR / name).read_bytes() for name in EXAMPLES.values()},
+        VOICES: example_voices().tobytes(),
         **_models(),
-        **{f"map/{name}": content for name, content in MapFiles.of_shipped().contents().items()},
+        **{
+            f"map/{name}": content
+            for name, content in map_files.MapFiles.of_shipped().contents().items()
+        },
         **_licences(),
         "icon.svg": theme.asset("shell/icon.svg").encode(),
         STYLE: _style().encode(),
@@ -125,7 +134,7 @@ def contents() -> dict[str, bytes]:
 
 
 def first_files(content: dict[str, bytes]) -> list[str]:
-    """Paths of what is fetched at once, and answers without a network."""
+    """Paths of what the page keeps once it has answered, so that all of it works without a network."""
     return sorted(path for path in content if path != WORKER and not path.startswith(LATER))
 
 
@@ -189,6 +198,7 @@ def _settings() -> dict[str, Any]:
         "browser": {
             **browser_files.manifest(lambda name: f"../checkpoints/{name}"),
             "map": {"url": "../map/"},
+            "example": {"url": f"../{VOICES}"},
         },
     }
 

@@ -17,9 +17,9 @@ export const takeOver = async () => {
 };
 
 /* Has the page's files kept; resolves to whether it now works without a network. Browsers allow that on
-   https and on localhost, and a private window may refuse it. */
+   https and on localhost, a private window may refuse it, and a visitor who saves data is left alone. */
 export const keepFiles = async () => {
-  if (!navigator.serviceWorker) return false;
+  if (!navigator.serviceWorker || navigator.connection?.saveData) return false;
   try {
     await navigator.serviceWorker.register(ADDRESS);
     await navigator.serviceWorker.ready;

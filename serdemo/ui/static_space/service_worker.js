@@ -1,8 +1,8 @@
 /* Keeps the page's files in the browser: once loaded it opens and answers without a network.
 
    build.py writes before this what it is of: POLICY, the page's content security policy; FILES, the SHA-256
-   of every file by its path; and FIRST, the paths of those that are fetched at once, the others when they
-   are first asked for. A changed file changes this script, and so the browser finds the new version; what
+   of every file by its path; and FIRST, the paths of those that are fetched at once; the others are kept
+   when they are first asked for. A changed file changes this script, and so the browser finds the new version; what
    stayed the same is not fetched again. */
 const CACHE = `serdemo ${registration.scope}`;
 /* Without a server that sends these, they give the page its threads, from the second load on. The policy

@@ -9,25 +9,33 @@ import { Tabs } from "./tabs.js";
 const byId = (id) => document.getElementById(id);
 const settings = JSON.parse(byId("sd-settings").textContent);
 
-/* The model that answers: the footer describes it, and the tabs ask for it from their next answer on. */
-const mountModelChoice = (models) => {
-  byId("sd-model").addEventListener("change", ({ target }) => {
-    byId("sd-foot").innerHTML = settings.footers[target.value];
-    models.choose(target.value);
-  });
+/* The model that answers from the next answer on; the footer describes it. */
+const chosenModel = () => byId("sd-model").value;
+const showModel = () => { byId("sd-foot").innerHTML = settings.footers[chosenModel()]; };
+
+/* What Explore takes its clips from. */
+const sounds = {
+  decode: async (file) => (await import("../browser/decoding.js")).decodeFile(file),
+  example: async () => {
+    const [path] = Object.values(settings.examples);
+    return new File([await (await fetch(path)).blob()], path);
+  },
 };
 
 const open = async () => {
   if (await takeOver()) return;
-  const models = new BrowserModels(settings.browser);
+  const models = new BrowserModels({ manifest: settings.browser });
   mountShell();
-  mountModelChoice(models);
+  byId("sd-model").addEventListener("change", showModel);
+  showModel(); // a browser may remember the choice
   const mounts = {
     recognise: () => {},
-    live: (element) => mountLive({ element, server: { live: (request) => models.live(request) }, ...settings }),
-    explore: (element) => mountExplore({
-      element, server: { explore: (request) => models.explore(request) }, ...settings,
+    live: (element) => mountLive({
+      ...settings,
+      element,
+      server: { live: (request) => models.live({ model: chosenModel(), ...request }) },
     }),
+    explore: (element) => mountExplore({ ...settings, element, server: models, local: sounds }),
   };
   new Tabs(document.querySelector("[role=tablist]"), (key) => {
     mounts[key]?.(byId(key));
