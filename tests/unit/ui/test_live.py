@@ -220,7 +220,7 @@ def test_the_example_is_several_voices_with_pauses(page: Live) -> None:
     assert 8 < len(samples) / told["rate"] < 30
     loud = np.abs(samples.astype(np.int32)) > 600
     assert loud.mean() > 0.1
-    assert not loud[: round(handlers.PAUSE_S * told["rate"])].any()
+    assert not loud[: round(examples.PAUSE_S * told["rate"])].any()
 
 
 # Answers
