@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import yaml
+import yaml  # type: ignore[import-untyped]
 from markupsafe import Markup
 
 from serdemo.embeddings.html_map import COLOURS
@@ -135,7 +135,8 @@ def contents() -> dict[str, bytes]:
 
 def first_files(content: dict[str, bytes]) -> list[str]:
     """Paths of what the page keeps once it has answered, so that all of it works without a network."""
-    return sorted(path for path in content if path != WORKER and not path.startswith(LATER))
+    later = {path for path in content if path.startswith(LATER) or browser_files.GPU_BUILD in path}
+    return sorted(content.keys() - later - {WORKER})
 
 
 def _scripts() -> dict[str, bytes]:
@@ -146,10 +147,15 @@ def _scripts() -> dict[str, bytes]:
 def _models() -> dict[str, bytes]:
     """Descriptions, graphs and weights of the shipped models, and the speech detector."""
     return {
-        f"checkpoints/{name}/{file.name}": file.read_bytes()
+        f"{_folder(name)}/{file.name}": file.read_bytes()
         for name, files in browser_files.contents().items()
         for file in files
     }
+
+
+def _folder(name: str) -> str:
+    """Where a model's files are, the speech detector's, or the map's."""
+    return name if name == browser_files.MAP else f"checkpoints/{name}"
 
 
 def _style() -> str:
@@ -196,8 +202,7 @@ def _settings() -> dict[str, Any]:
         "examples": {label: f"examples/{name}" for label, name in EXAMPLES.items()},
         "footers": {name: _footer(name) for name in ANSWERING},
         "browser": {
-            **browser_files.manifest(lambda name: f"../checkpoints/{name}"),
-            "map": {"url": "../map/"},
+            **browser_files.manifest(lambda name: f"../{_folder(name)}"),
             "example": {"url": f"../{VOICES}"},
         },
     }

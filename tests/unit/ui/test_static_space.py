@@ -21,7 +21,7 @@ from serdemo.ui.static_space import build
 # Addresses that are text or names, and are never asked for.
 NAMES = {"http://www.w3.org/2000/svg", "http://localhost:8000"}
 RELATIVE = re.compile(r"""["'`](\.{1,2}/[\w./-]+\.(?:js|mjs|css|gz))["'`]""")
-AWAITED = ("live_calls", "predictor", "recording", "explore_calls", "decoding")
+AWAITED = ("explore_calls", "decoding")
 HUB_COLOURS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
 
 
