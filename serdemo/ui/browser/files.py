@@ -24,7 +24,7 @@ from serdemo.nn.checkpoint_files import (
     tensor_files,
 )
 from serdemo.ui.shell.scripts import CACHE, modules
-from serdemo.ui.static_space.map_files import MapFiles
+from serdemo.ui.browser.map_files import MapFiles
 
 ADDRESS = "serdemo-models"
 GRAPHS = ("model.onnx", "classifier.onnx")  # of the embedding and the logits, and of these alone

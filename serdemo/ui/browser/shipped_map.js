@@ -1,4 +1,4 @@
-/* The shipped map of Explore, from the files that static_space/map_files.py writes; mirrors
+/* The shipped map of Explore, from the files that browser/map_files.py writes; mirrors
    explore/payload.py and explore/open_maps.py. */
 import { bytesOf } from "../shell/js/sound.js";
 import { UsageError } from "./errors.js";

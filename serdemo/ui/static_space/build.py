@@ -22,16 +22,15 @@ from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.files import atomic, make_folder, read_json
 from serdemo.schema.types import EMOTIONS
 from serdemo.ui.browser import files as browser_files
+from serdemo.ui.browser import map_files
 from serdemo.ui.explore import tab as explore_tab
 from serdemo.ui.live import tab as live_tab
 from serdemo.ui.recognise import tab as recognise_tab
-from serdemo.ui.recognise import view
 from serdemo.ui.shell import scripts, theme
 from serdemo.ui.shell.examples import EXAMPLES, EXAMPLES_DIR, example_voices
 from serdemo.ui.shell.html import emotion_styles
 from serdemo.ui.shell.page import unseen_recalls
 from serdemo.ui.shell.templates import render
-from serdemo.ui.static_space import map_files
 
 HERE = "static_space"
 LIST = "files.json"  # every other file of the folder, with its SHA-256: so it is known again
@@ -184,7 +183,7 @@ def _page() -> str:
         local=Markup(recognise_tab.LOCAL),
         examples_title=Markup(recognise_tab.EXAMPLES_TITLE),
         examples=EXAMPLES,
-        waiting=view.waiting_page("Loading the model"),
+        waiting=Markup(theme.asset("recognise/waiting.html")),
         privacy=PRIVACY,
         footer=_footer(SHIPPED),
         install=INSTALL,

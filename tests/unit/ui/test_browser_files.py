@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 
 from serdemo.ui.browser import files
 from serdemo.ui.shell import scripts
-from serdemo.ui.static_space.map_files import MapFiles
+from serdemo.ui.browser.map_files import MapFiles
 
 ORIGIN = scripts.UI / files.RUNTIME / "origin.json"
 
