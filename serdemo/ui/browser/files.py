@@ -23,8 +23,8 @@ from serdemo.nn.checkpoint_files import (
     bundled_checkpoint,
     tensor_files,
 )
-from serdemo.ui.shell.scripts import CACHE, modules
 from serdemo.ui.browser.map_files import MapFiles
+from serdemo.ui.shell.scripts import CACHE, modules
 
 ADDRESS = "serdemo-models"
 GRAPHS = ("model.onnx", "classifier.onnx")  # of the embedding and the logits, and of these alone

@@ -13,8 +13,8 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from serdemo.ui.browser import files
-from serdemo.ui.shell import scripts
 from serdemo.ui.browser.map_files import MapFiles
+from serdemo.ui.shell import scripts
 
 ORIGIN = scripts.UI / files.RUNTIME / "origin.json"
 

@@ -19,6 +19,8 @@ from serdemo.audio import waveform
 from serdemo.inference.predictor import Predictor
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.settings import data_root
+from serdemo.ui.browser import map_files
+from serdemo.ui.browser.map_files import MapFiles
 from serdemo.ui.explore import payload
 from serdemo.ui.explore.handlers import Explore
 from serdemo.ui.explore.open_maps import SHIPPED, MapSessions
@@ -26,8 +28,6 @@ from serdemo.ui.shell.examples import EXAMPLES, EXAMPLES_DIR
 from serdemo.ui.shell.page import Page
 from serdemo.ui.shell.rpc import to_base64
 from serdemo.ui.shell.session import WarmPredictor
-from serdemo.ui.static_space import map_files
-from serdemo.ui.static_space.map_files import MapFiles
 
 ROWS = ([0], [5, 3, 3], list(range(0, 10_000, 7)), list(range(2000, 2040)), None)
 CALLS = """
