@@ -76,19 +76,32 @@ class ConvPower(nn.Module):
         return parts[:, :n_bins] + parts[:, n_bins:]
 
 
-class ConvMel(nn.Module):
-    """The mel powers (B, 80, F) of `LogMel`, from its own window and filters."""
+class Filters(nn.Module):
+    """A matrix of which a graph holds the values that are not zero."""
 
-    filters: Tensor
+    places: Tensor
+    values: Tensor
 
-    def __init__(self, features: LogMel) -> None:
+    def __init__(self, matrix: Tensor) -> None:
         super().__init__()
-        mel = features.mel
-        self.power = ConvPower(mel.spectrogram.window, mel.n_fft, features.HOP)
-        self.register_buffer("filters", mel.mel_scale.fb, persistent=False)
+        self.shape, flat = matrix.shape, matrix.flatten()
+        self.register_buffer("places", flat.nonzero()[:, 0], persistent=False)
+        self.register_buffer("values", flat[self.places], persistent=False)
+
+    def forward(self) -> Tensor:
+        flat = torch.zeros(self.shape.numel())
+        return flat.scatter(0, self.places, self.values).reshape(self.shape)
+
+
+class MelPower(nn.Module):
+    """Powers (B, M, F) in mel bands of samples (B, T), by `power` and a filter bank (M, bins)."""
+
+    def __init__(self, power: nn.Module, filters: Tensor) -> None:
+        super().__init__()
+        self.power, self.filters = power, Filters(filters)
 
     def forward(self, wave: Tensor) -> Tensor:
-        return (self.power(wave).transpose(1, 2) @ self.filters).transpose(1, 2)
+        return self.filters() @ self.power(wave)
 
 
 class Network(nn.Module):
@@ -161,11 +174,14 @@ def traceable(model: Model, description: Description) -> Model:
     encoder = model.encoder
     if is_whisper:
         encoder.model.config._attn_implementation = "eager"
-        encoder.power = ConvPower(
-            encoder.power.window, whisper.WINDOW, whisper.HOP, whisper.WINDOW // 2
+        power = ConvPower(
+            encoder.mel_power.window, whisper.WINDOW, whisper.HOP, whisper.WINDOW // 2
         )
+        encoder.mel_power = MelPower(power, encoder.mel_power.filters)
     else:
-        encoder.features.mel = ConvMel(encoder.features)
+        mel = encoder.features.mel
+        power = ConvPower(mel.spectrogram.window, mel.n_fft, LogMel.HOP)
+        encoder.features.mel = MelPower(power, mel.mel_scale.fb.T)
     return model
 
 

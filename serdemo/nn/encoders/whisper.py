@@ -63,25 +63,29 @@ def infer_config(state: Mapping[str, Tensor], name: str) -> dict[str, Any]:
     )
 
 
-class PowerSpectrum(nn.Module):
-    """Power of samples (B, T) in bins of 40 Hz, (B, 201, N), 100 frames a second with centred windows."""
+class MelPower(nn.Module):
+    """Powers (B, M, N) in mel bands of samples (B, T), 100 a second with centred windows.
 
+    `filters` (M, 201) weigh bins of 40 Hz.
+    """
+
+    filters: Tensor
     window: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, filters: Tensor) -> None:
         super().__init__()
+        self.register_buffer("filters", filters, persistent=False)
         self.register_buffer("window", torch.hann_window(WINDOW), persistent=False)
 
     def forward(self, wave: Tensor) -> Tensor:
         spectrum = torch.stft(wave, WINDOW, HOP, window=self.window, return_complex=True)
-        return spectrum.abs().square()
+        return self.filters @ spectrum.abs().square()
 
 
 class WhisperEncoder(Pretrained):
     """Whisper's encoder; see `Pretrained`."""
 
     final_norm = "layer_norm"
-    filters: Tensor
 
     def __init__(self, kind: str, options: PretrainedOptions, config: dict[str, Any]) -> None:
         super().__init__(kind, options, config)
@@ -96,10 +100,7 @@ class WhisperEncoder(Pretrained):
             WINDOW // 2 + 1, self.architecture.num_mel_bins, 0.0, 8000.0, SAMPLE_RATE, "slaney",
             mel_scale="slaney",
         )  # fmt: skip
-        self.register_buffer(
-            "filters", torch.from_numpy(bank.T.astype(np.float32)), persistent=False
-        )
-        self.power: nn.Module = PowerSpectrum()
+        self.mel_power: nn.Module = MelPower(torch.from_numpy(bank.T.astype(np.float32)))
         self._freeze_and_adapt(
             [self.model.conv1, self.model.conv2, self.model.embed_positions], self.model.layers
         )
@@ -129,9 +130,8 @@ class WhisperEncoder(Pretrained):
         frames = torch.div(lengths, HOP, rounding_mode="floor").clamp_min(1)
         with torch.autocast(wave.device.type, enabled=False):
             # Trailing zeros stand for the silence after a clip.
-            power = self.power(F.pad(wave.float(), (0, WINDOW)))
             size = max(1, wave.shape[1] // HOP)
-            mel = self.filters @ power[..., :size]
+            mel = self.mel_power(F.pad(wave.float(), (0, WINDOW)))[..., :size]
         log = mel.clamp_min(1e-10).log10()
         mask = length_mask(frames, size)[:, None]
         peak = log.masked_fill(~mask, -10.0).amax((1, 2), keepdim=True)
