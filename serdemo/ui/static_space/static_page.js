@@ -8,19 +8,11 @@ import { Tabs } from "./tabs.js";
 
 const byId = (id) => document.getElementById(id);
 const settings = JSON.parse(byId("sd-settings").textContent);
+const [exampleUrl] = Object.values(settings.examples);
 
 /* The model that answers from the next answer on; the footer describes it. */
 const chosenModel = () => byId("sd-model").value;
 const showModel = () => { byId("sd-foot").innerHTML = settings.footers[chosenModel()]; };
-
-/* What Explore takes its clips from. */
-const sounds = {
-  decode: async (file) => (await import("../browser/decoding.js")).decodeFile(file),
-  example: async () => {
-    const [path] = Object.values(settings.examples);
-    return new File([await (await fetch(path)).blob()], path);
-  },
-};
 
 const open = async () => {
   if (await takeOver()) return;
@@ -35,7 +27,7 @@ const open = async () => {
       element,
       server: { live: (request) => models.live({ model: chosenModel(), ...request }) },
     }),
-    explore: (element) => mountExplore({ ...settings, element, server: models, local: sounds }),
+    explore: (element) => mountExplore({ ...settings, element, models, exampleUrl }),
   };
   new Tabs(document.querySelector("[role=tablist]"), (key) => {
     mounts[key]?.(byId(key));
