@@ -53,7 +53,7 @@ window.decoded = ({{ channels, ...sound }}) => ({{ ...sound, channels: channels.
 </script>"""
 _READY = "() => window.models !== undefined"
 _FIRST = """async ({ sound, model, threads }) => {
-  window.running ??= models({ threads });
+  window.running ??= models({ threads: threads ?? undefined });
   const { prediction } = await running.recognise(decoded(sound), undefined, { model });
   return prediction;
 }"""

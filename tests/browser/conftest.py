@@ -85,9 +85,13 @@ def launch(playwright: Any) -> Iterator[Callable[..., Any]]:
     started = []
 
     def start(
-        microphone: Path | None = None, allowed: bool = True, proxy: str | None = None
+        microphone: Path | None = None,
+        allowed: bool = True,
+        proxy: str | None = None,
+        flags: tuple[str, ...] = (),
     ) -> Any:
         arguments = [
+            *flags,
             "--no-sandbox",
             "--disable-gpu",
             "--disable-quic",

@@ -1,0 +1,144 @@
+"""The shipped models in a worker of a bare page, in Chromium."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serdemo.experiments.browser import BarePage, answer, decoded, serving
+from serdemo.inference.predictor import Predictor
+from serdemo.nn.checkpoint_files import bundled_checkpoint
+
+MAX_DIFFERENCE = 1e-3
+MAX_MB = {"compact": 16, "base": 25}
+SWIFTSHADER = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
+# The embedding of a model is classified by the processor and by the graphics processor.
+CLASSIFY = """async (gpu) => {
+  const at = document.querySelector("script").textContent.match(/"\\.\\/(.*)remote\\.js"/)[1];
+  const { OnnxRuntime, hasGpu } = await import(`./${at}onnx_runtime.js`);
+  const { url } = models().start.manifest.models.compact;
+  const fetched = async (name) => {
+    const response = await fetch(new URL(`${url}${name}`, new URL(`./${at}../`, location)));
+    return new Uint8Array(await response.arrayBuffer());
+  };
+  const runtime = await OnnxRuntime.start({ gpu, threads: 1 });
+  const session = await runtime.createSession(await fetched("classifier.onnx"),
+    { "model.safetensors": await fetched("model.safetensors") });
+  const data = Float32Array.from({ length: 192 }, (_, i) => Math.sin(i));
+  const { logits } = await session.run({ embedding: { data, dims: [1, 192] } });
+  return { logits: [...logits.data], hasGpu: await hasGpu() };
+}"""
+FAULTS = """async (sounds) => {
+  window.running ??= models();
+  return (await running.recogniseAll(sounds.map(decoded), undefined, { model: "compact" })).answers
+    .map(({ refusal }) => refusal);
+}"""
+CANCEL = """async (sound) => {
+  window.running ??= models();
+  const controller = new AbortController();
+  const given = decoded(sound);
+  const whole = new Float32Array(16000 * 600);
+  for (let i = 0; i < whole.length; i += 1) whole[i] = given.channels[0][i % given.channels[0].length];
+  const seen = [];
+  const onProgress = ({ unit, done }) => {
+    if (unit !== "seconds") return;
+    seen.push(done);
+    if (done > 20) controller.abort();
+  };
+  const long = { name: "long", rate: 16000, channels: [whole], notes: [] };
+  const options = { model: "compact", signal: controller.signal };
+  return running.recognise(long, onProgress, options).then(() => "", (error) => error.message)
+    .then((message) => ({ message, seen }));
+}"""
+
+
+@pytest.fixture(params=[False, True], ids=["plain", "isolated"])
+def bare(request: pytest.FixtureRequest) -> Iterator[BarePage]:
+    """A page without the headers that allow threads, and one with them."""
+    with serving(isolated=request.param) as served:
+        yield served
+
+
+@pytest.fixture
+def open_page(browser: Any) -> Iterator[Any]:
+    """A function that opens an address; no page may log an error, nor ask another machine."""
+    context = browser.new_context()
+    context.set_default_timeout(120_000)
+    faults: list[str] = []
+    hosts: set[str] = set()
+
+    def go(url: str) -> Any:
+        page = context.new_page()
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("console", lambda said: said.type == "error" and faults.append(said.text))
+        page.on("request", lambda sent: hosts.add(sent.url.split("/")[2]))
+        page.goto(url)
+        page.wait_for_function("() => window.models !== undefined")
+        hosts.discard(url.split("/")[2])
+        return page
+
+    yield go
+    context.close()
+    assert faults == []
+    assert {host for host in hosts if host and not host.startswith("127.0.0.1")} == set()
+
+
+@pytest.mark.parametrize("name", MAX_MB)
+def test_answers_are_those_of_python(
+    bare: BarePage, open_page: Any, clips: list[Path], name: str
+) -> None:
+    page = open_page(bare.url)
+    isolated = page.evaluate("() => crossOriginIsolated")
+    assert bare.sent < 1_000_000  # nothing is loaded before it is needed
+    ours = answer(page, clips[0], name)
+    assert bare.sent < MAX_MB[name] * 1e6
+    loaded = bare.sent
+    predictor = Predictor(bundled_checkpoint(name), device="cpu")
+    for clip in clips:
+        theirs = predictor.predict(clip).to_json()
+        ours = answer(page, clip, name)
+        assert ours["label"] == theirs["label"]
+        assert len(ours["segments"]) == len(theirs["segments"])
+        for label, probability in theirs["probabilities"].items():
+            assert abs(ours["probabilities"][label] - probability) < MAX_DIFFERENCE
+    assert bare.sent == loaded  # all is there
+    threads = page.evaluate("(name) => running.load([name])", name)["threads"]
+    assert (threads > 1) == isolated
+
+
+def test_what_is_no_sound_is_a_sentence_each(open_page: Any) -> None:
+    with serving() as served:
+        sounds = [
+            {"name": "empty.wav", "rate": 16000, "channels": [""]},
+            {"name": "odd.wav", "rate": 1, "channels": ["AAAAAAAAAAA="]},
+        ]
+        sentences = open_page(served.url).evaluate(FAULTS, sounds)
+    for sentence, sound in zip(sentences, sounds, strict=True):
+        assert sound["name"] in sentence and sentence.endswith(".")
+
+
+def test_a_long_recording_is_cancelled_between_its_pieces(
+    open_page: Any, clips: list[Path]
+) -> None:
+    with serving() as served:
+        result = open_page(served.url).evaluate(CANCEL, decoded(clips[0]))
+    assert "cancelled" in result["message"]
+    assert 20 < max(result["seen"]) < 100
+
+
+def test_the_runtime_for_graphics_processors_gives_the_same_numbers(
+    launch: Callable[..., Any],
+) -> None:
+    """On one that the processor imitates, which is too slow to be used for answers."""
+    with serving() as served:
+        page = launch(flags=SWIFTSHADER).new_page()
+        page.goto(served.url)
+        page.wait_for_function("() => window.models !== undefined")
+        plain = page.evaluate(CLASSIFY, False)
+        graphics = page.evaluate(CLASSIFY, True)
+    assert not graphics["hasGpu"]
+    assert len(plain["logits"]) == 7
+    assert graphics["logits"] == pytest.approx(plain["logits"], abs=1e-4)
