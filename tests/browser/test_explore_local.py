@@ -56,7 +56,9 @@ def visit(launch: Callable[..., Any], address: str, spoken: Path) -> Iterator[Ca
         page = context.new_page()
         page.set_default_timeout(60_000)
         page.on("pageerror", lambda error: errors.append(str(error)))
-        context.on("request", lambda request: sent.append((request.url, request.post_data_buffer or b"")))
+        context.on(
+            "request", lambda request: sent.append((request.url, request.post_data_buffer or b""))
+        )
         page.goto(address)
         page.get_by_role("tab", name="Explore").click()
         page.locator(".sd-map[data-state=open]").wait_for()
@@ -91,7 +93,9 @@ def test_a_clip_is_placed_beside_the_clips_that_the_server_finds(
     page.set_input_files("[data-part=clip-file]", str(spoken))
     part(page, "you").filter(has_text="nearest clips are").wait_for()
     assert part(page, "you").inner_text().startswith("voice.wav: ")
-    near = [int(row.get_attribute("data-row")) for row in part(page, "near").locator("button").all()]
+    near = [
+        int(row.get_attribute("data-row")) for row in part(page, "near").locator("button").all()
+    ]
     placer = ClipPlacer(Visitors(WarmPredictor(lambda: Predictor(tiny_checkpoint, device="cpu"))))
     theirs = placer.place(MapSessions().get("shipped"), waveform.decode(spoken), "")
     assert near == theirs["rows"][: len(near)]
