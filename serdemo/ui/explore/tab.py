@@ -13,8 +13,9 @@ from serdemo.ui.shell import scripts, theme
 from serdemo.ui.shell.html import emotion_styles, plain_html
 from serdemo.ui.shell.page import Page
 
-LEAD = """<p>Thousands of voices, near each other where a model hears them alike: see whether a speaker's
-emotions part, hear them, and find where your own voice falls.</p>"""
+_LEAD = """<p>Thousands of voices, near each other where a model hears them alike: see whether a speaker's
+emotions part{}, and find where your own voice falls.</p>"""
+LEAD, LEAD_WITHOUT_CLIPS = _LEAD.format(", hear them"), _LEAD.format("")
 
 
 def build(page: Page) -> None:

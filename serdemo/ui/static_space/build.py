@@ -168,7 +168,7 @@ def _page() -> str:
         for title, lead, html in (
             ("Recognise", recognise_tab.LEAD, ""),
             ("Live", live_tab.LEAD, theme.asset("live/live.html")),
-            ("Explore", explore_tab.LEAD, theme.asset("explore/explore.html")),
+            ("Explore", explore_tab.LEAD_WITHOUT_CLIPS, theme.asset("explore/explore.html")),
         )
     ]
     return render(
