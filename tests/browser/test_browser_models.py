@@ -36,22 +36,31 @@ FAULTS = """async (sounds) => {
   return (await running.recogniseAll(sounds.map(decoded), undefined, { model: "compact" })).answers
     .map(({ refusal }) => refusal);
 }"""
-CANCEL = """async (sound) => {
-  window.running ??= models();
+BESIDE = """async (sound) => {
+  const running = models();
   const controller = new AbortController();
-  const given = decoded(sound);
-  const whole = new Float32Array(16000 * 600);
-  for (let i = 0; i < whole.length; i += 1) whole[i] = given.channels[0][i % given.channels[0].length];
-  const seen = [];
-  const onProgress = ({ unit, done }) => {
-    if (unit !== "seconds") return;
-    seen.push(done);
-    if (done > 20) controller.abort();
-  };
+  const [voice] = decoded(sound).channels;
+  const whole = Float32Array.from({ length: 16000 * 900 }, (_, i) => voice[i % voice.length]);
+  let heardS = 0;
+  const onProgress = ({ unit, done }) => { if (unit === "seconds") heardS = done; };
   const long = { name: "long", rate: 16000, channels: [whole], notes: [] };
   const options = { model: "compact", signal: controller.signal };
-  return running.recognise(long, onProgress, options).then(() => "", (error) => error.message)
-    .then((message) => ({ message, seen }));
+  const ended = running.recognise(long, onProgress, options).then(() => "", (error) => error.message);
+  while (!heardS) await new Promise((go) => setTimeout(go, 20));
+  const { stream } = await running.live({ call: "open", rate: 16000, model: "compact" });
+  const delays = [];
+  let answer;
+  for (let sequence = 0; sequence < 40; sequence += 1) {
+    const piece = Int16Array.from({ length: 1600 }, (_, i) => 32767 * voice[(1600 * sequence + i) % voice.length]);
+    const samples = btoa(String.fromCharCode(...new Uint8Array(piece.buffer)));
+    const began = performance.now();
+    answer = await running.live({ call: "push", stream, samples, sequence, since: 0 });
+    delays.push(performance.now() - began);
+    await new Promise((go) => setTimeout(go, Math.max(0, began + 100 - performance.now())));
+  }
+  const beside = heardS;
+  controller.abort();
+  return { message: await ended, beside, answer, delays: delays.sort((a, b) => a - b) };
 }"""
 
 
@@ -120,13 +129,17 @@ def test_what_is_no_sound_is_a_sentence_each(open_page: Any) -> None:
         assert sound["name"] in sentence and sentence.endswith(".")
 
 
-def test_a_long_recording_is_cancelled_between_its_pieces(
+def test_live_sound_is_answered_while_a_long_recording_is_read(
     open_page: Any, clips: list[Path]
 ) -> None:
+    """And the recording goes on meanwhile, until it is cancelled between two of its pieces."""
     with serving() as served:
-        result = open_page(served.url).evaluate(CANCEL, decoded(clips[0]))
+        result = open_page(served.url).evaluate(BESIDE, decoded(clips[0]))
+    assert result["answer"]["received"] == 64_000
+    assert result["answer"]["segments"]
+    assert 0 < result["beside"] < 900  # it had not ended
     assert "cancelled" in result["message"]
-    assert 20 < max(result["seen"]) < 100
+    print({share: round(result["delays"][share]) for share in (0, 20, 39)}, result["beside"])
 
 
 def test_the_runtime_for_graphics_processors_gives_the_same_numbers(

@@ -11,6 +11,15 @@ from support.app_server import App
 
 TABS = ("Live", "Explore", "Fine-tune", "Models", "Recognise")
 PATH = "/some/path"
+# Loads a model into the browser by the scripts that the page has named.
+LOAD = """async () => {
+  const script = document.querySelector("link[rel=modulepreload][href$='shell/js/rpc.js']").href;
+  const { pageModels } = await import(new URL("../../browser/page_models.js", script));
+  const models = await pageModels();
+  const { costs } = await models.load(["compact"]);
+  models.end();
+  return costs.compact;
+}"""
 
 
 @pytest.mark.parametrize("announced", [False, True])
@@ -42,8 +51,10 @@ def test_nothing_is_asked_for_outside_of_the_path(
                     page.wait_for_selector(".sd-live[data-state=idle]")
             manifest = page.locator("link[rel=manifest]").get_attribute("href")
             assert page.request.get(f"{proxy.address}{manifest}").ok
+            assert page.evaluate(LOAD) > 0
             context.close()
             assert proxy.outside == []
+            assert any("serdemo-models" in path for path in proxy.inside)
             assert any("serdemo-js" in path for path in proxy.inside)
             assert [
                 url for url in urls if not url.startswith((proxy.address, "data:", "blob:"))

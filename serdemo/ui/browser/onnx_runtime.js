@@ -72,8 +72,6 @@ export class OnnxRuntime {
         return new Session(this, await this.ort.InferenceSession.create(graph, {
           executionProviders: [this.provider],
           externalData,
-          // Matrices in 8 bits are unpacked once, here, and not in each run.
-          extra: { session: { disable_quant_qdq: "1" } },
         }));
       } catch (error) {
         console.warn(error);
