@@ -1,11 +1,11 @@
 /* A checkpoint's networks in the browser: embeddings of sound, and logits of embeddings. */
 import { SerdemoError } from "./errors.js";
 import { fetchBytes } from "./fetching.js";
+import { nextTask } from "./turns.js";
 
 export const DESCRIPTION = "model.json";
 export const GRAPH = "model.onnx";
 export const CLASSIFIER = "classifier.onnx";
-export const WINDOW_BATCH_SIZE = 4; // a larger one is no faster here, and keeps others waiting
 
 /* A checkpoint, with its `description`, the content of its model.json. */
 export class OnnxModel {
@@ -40,17 +40,17 @@ export class OnnxModel {
     return this.description.name;
   }
 
-  /* Embeddings, a Float32Array each, of windows of 16 kHz samples, in batches of like length. */
+  /* Embeddings, a Float32Array each, of windows of 16 kHz samples: one after another, which is as fast here as
+     several at once, and lets other work in between. */
   async embeddings(waves) {
-    const rows = new Array(waves.length);
-    const order = [...waves.keys()].sort((a, b) => waves[a].length - waves[b].length);
-    for (let start = 0; start < order.length; start += WINDOW_BATCH_SIZE) {
-      const batch = order.slice(start, start + WINDOW_BATCH_SIZE);
-      const { embedding } = await this.session.run(collate(batch.map((i) => waves[i])), ["embedding"]);
-      const size = embedding.dims[1];
-      batch.forEach((i, row) => {
-        rows[i] = embedding.data.slice(row * size, (row + 1) * size);
-      });
+    const rows = [];
+    for (const wave of waves) {
+      const { length } = wave;
+      const lengths = { data: BigInt64Array.of(BigInt(length)), dims: [1] };
+      const inputs = { wave: { data: wave, dims: [1, length] }, lengths };
+      const { embedding } = await this.session.run(inputs, ["embedding"]);
+      rows.push(embedding.data);
+      await nextTask();
     }
     return rows;
   }
@@ -74,15 +74,4 @@ const parse = (bytes) => {
   } catch {
     throw new SerdemoError(`${DESCRIPTION} is damaged: reload the page.`);
   }
-};
-
-/* Inputs of the network for windows: padded with zeros to the longest, and their lengths. */
-const collate = (waves) => {
-  const longest = Math.max(...waves.map(({ length }) => length));
-  const data = new Float32Array(waves.length * longest);
-  waves.forEach((wave, i) => data.set(wave, i * longest));
-  return {
-    wave: { data, dims: [waves.length, longest] },
-    lengths: { data: BigInt64Array.from(waves, ({ length }) => BigInt(length)), dims: [waves.length] },
-  };
 };

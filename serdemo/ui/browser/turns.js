@@ -1,8 +1,8 @@
 /* Whose turn it is in a thread: live sound goes before the pieces of a recording. */
 export const MAX_WAIT_MS = 1000; // so that a recording goes on, however busy the rest
 
-/* A task of the event loop, after which what came in has been taken. */
-const task = () =>
+/* Resolves in the next task of the event loop, once what came in has been taken. */
+export const nextTask = () =>
   new Promise((resolve) => {
     const { port1, port2 } = new MessageChannel();
     port1.onmessage = () => {
@@ -31,7 +31,7 @@ export class Turns {
 
   /* Resolves once no work that goes first is pending, or has been for long. */
   async background() {
-    await task();
+    await nextTask();
     if (!this.urgent) return;
     await new Promise((resolve) => {
       this.waiting.push(resolve);
