@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
@@ -24,6 +25,7 @@ from serdemo.nn.checkpoint_files import (
     tensor_files,
 )
 from serdemo.ui.browser.map_files import MapFiles
+from serdemo.ui.shell.examples import EXAMPLES, EXAMPLES_DIR
 from serdemo.ui.shell.scripts import CACHE, modules
 
 ADDRESS = "serdemo-models"
@@ -31,6 +33,7 @@ GRAPHS = ("model.onnx", "classifier.onnx")  # of the embedding and the logits, a
 MODELS = (SMALLEST, SHIPPED, SPEAKER)
 DETECTOR = "silero-vad"
 MAP = "map"
+EXAMPLE_FILES = "examples"
 MANIFEST = "manifest.json"  # below the route; `browser/page_models.js` fetches it
 RUNTIME = "browser/onnxruntime/"  # below the scripts
 GPU_BUILD = ".jspi."  # in the names of what is loaded later, and only where there is a GPU
@@ -56,15 +59,22 @@ def paths() -> dict[str, Path]:
     """Every file below the route, by its path there: "DIGEST/compact/model.onnx"."""
     return {
         f"{_digest(name)}/{name}/{file.name}": file
-        for name, files in contents().items()
+        for name, files in {**contents(), EXAMPLE_FILES: _examples()}.items()
         for file in files
     }
+
+
+def example_addresses() -> dict[str, str]:
+    """The address of each example recording, by its label, seen from that of the scripts."""
+    folder = f"../../{ADDRESS}/{_digest(EXAMPLE_FILES)}/{EXAMPLE_FILES}"
+    return {label: f"{folder}/{name}" for label, name in EXAMPLES.items()}
 
 
 def manifest(folder: Callable[[str], str] | None = None) -> dict[str, Any]:
     """What `BrowserModels` of browser/remote.js is made from, as JSON: where each file is, and how large.
 
-    `models` has for each of them its `url`, the names of its `weights`, and `bytes` in all; `vad` and
+    `models` has for each of them its `url`, the names of its `weights`, `bytes` in all, and whether it
+    `adapts` to voices; `vad` and
     `runtime` the same, and `map` the `url` of the folder of the shipped map. `folder(name)` is the address
     of a folder of `contents`, or of the map's, MAP, seen from that of the scripts, by default on this page.
     """
@@ -74,6 +84,7 @@ def manifest(folder: Callable[[str], str] | None = None) -> dict[str, Any]:
             "url": f"{folder(name)}/",
             "weights": [file.name for file in contents()[name] if file.suffix == ".safetensors"],
             "bytes": _size(contents()[name]),
+            "adapts": _adapts(contents()[name][0]),
         }
         for name in MODELS
     }
@@ -114,7 +125,10 @@ def route() -> Route:
 def _digest(name: str) -> str:
     """Hash of the content of a folder of `contents`, or of what the map's files are made from."""
     whole = hashlib.sha256(__version__.encode())
-    files = (embedding_map.default_path(),) if name == MAP else contents()[name]
+    if name == MAP:
+        files: tuple[Path, ...] = (embedding_map.default_path(),)
+    else:
+        files = _examples() if name == EXAMPLE_FILES else contents()[name]
     for file in files:
         content = file.read_bytes()
         whole.update(f"{file.name}\0{len(content)}\0".encode() + content)
@@ -125,6 +139,16 @@ def _digest(name: str) -> str:
 def _map() -> dict[str, bytes]:
     """The files that place voices on the shipped map."""
     return MapFiles.of_shipped().placing()
+
+
+def _examples() -> tuple[Path, ...]:
+    return tuple(EXAMPLES_DIR / name for name in EXAMPLES.values())
+
+
+def _adapts(description: Path) -> bool:
+    """Whether a model can get used to a voice by speech of unknown emotion."""
+    prior = json.loads(description.read_text(encoding="utf-8")).get("speaker_prior") or {}
+    return any(prior.get("discriminants") or [])
 
 
 def _size(files: Iterable[Path]) -> int:

@@ -28,6 +28,16 @@ export class BrowserModels {
     return models[name].bytes + vad.bytes + runtime.bytes;
   }
 
+  /* Whether there is a model of that name. */
+  has(name) {
+    return Object.hasOwn(this.start.manifest.models, name);
+  }
+
+  /* Whether the model `name` can get used to a voice. */
+  adapts(name) {
+    return this.start.manifest.models[name].adapts;
+  }
+
   /* Loads the models of these names; resolves to { costs, threads }. `onProgress` gets { unit: "bytes", done,
      total }. */
   load(names, onProgress) {

@@ -9,7 +9,7 @@ import { hasSpeech, isMultiLabel, nearest, sentence } from "../browser/predictio
 import { caption, dimensionsText } from "../browser/timeline.js";
 import { download, percent } from "../shell/js/dom.js";
 import { bars, marker } from "../shell/js/emotions.js";
-import { html } from "../shell/js/html.js";
+import { html, patch } from "../shell/js/html.js";
 import { isScored, isUnsure } from "./documents.js";
 import { blobOf, filesOf, filesOfAll } from "./saving.js";
 import { clock, timeline } from "./timeline.js";
@@ -176,15 +176,15 @@ export const pageHtml = (page) => String(page.waiting ? waitingHtml(page.waiting
 
 /* Shows a page inside an element. */
 export const renderPage = (element, page) => {
-  element.innerHTML = pageHtml(page);
+  patch(element, pageHtml(page));
   for (const link of element.querySelectorAll("[data-save]")) {
-    link.addEventListener("click", (event) => {
+    link.onclick = (event) => {
       event.preventDefault();
       const { of, save } = link.dataset;
       const files = of === "all" ? filesOfAll(page.answers) : filesOf(page.answers[of]);
       const url = URL.createObjectURL(blobOf(files[save]));
       download(url, link.download);
       setTimeout(() => URL.revokeObjectURL(url), REVOKE_MS);
-    });
+    };
   }
 };

@@ -1,24 +1,51 @@
-/* The drop zone: files are sent one by one. Those sent last stay at hand: when the result's box "All of
-   one person" is ticked or unticked, they are sent again, since the server has deleted them. */
+/* The drop zone. The files chosen last stay at hand: when the result's box "All of one person" is ticked
+   or unticked, they are sent again, since whoever answered has deleted them. */
 import { acceptDrops } from "../shell/js/dom.js";
+import { inBrowser } from "../shell/js/in_browser.js";
 import { sendFile } from "../shell/js/upload.js";
 
-export const mount = ({ element, trigger, upload }) => {
+const MB = 1024 * 1024;
+
+/* Makes a drop zone of what is inside of an element. `send(files, { samePerson, report })` passes files on;
+   until it resolves no others are taken, and `report(text)` says meanwhile what it does. */
+export const dropZone = (element, send) => {
   const input = element.querySelector("input");
   const zone = element.querySelector(".sd-drop");
-  const progress = element.querySelector(".sd-drop-status");
-  const maxFiles = Number(zone.dataset.maxFiles);
-  // At the machine that serves the page no file is too large.
-  const maxBytes = () => document.querySelector(".sd-is-local")
-    ? Infinity : Number(zone.dataset.maxMb) * 1024 * 1024;
+  const status = element.querySelector(".sd-drop-status");
+  const report = (text) => { status.textContent = text; };
   let busy = false;
   let latest = [];
 
-  const send = async (chosen, samePerson = false) => {
+  const pass = async (chosen, samePerson = false) => {
     if (busy || !chosen.length) return;
     busy = true;
     latest = chosen;
     zone.classList.add("sd-busy");
+    await send(chosen, { samePerson, report });
+    report("");
+    zone.classList.remove("sd-busy");
+    busy = false;
+    input.value = "";
+  };
+
+  input.addEventListener("change", () => pass([...input.files]));
+  addEventListener("sd-same-person", ({ detail }) => pass(latest, detail));
+  acceptDrops(zone, pass);
+};
+
+/* Has files answered in this browser: result.js does that for this event. */
+const answerHere = (detail) => dispatchEvent(new CustomEvent("sd-answer-here", { detail }));
+
+/* On gradio's page files are sent to the server one by one, or answered in this browser where that is
+   switched on, or the server is full. */
+export const mount = ({ element, trigger, upload }) => {
+  const { maxFiles, maxMb } = element.querySelector(".sd-drop").dataset;
+  // At the machine that serves the page no file is too large.
+  const maxBytes = () => (document.querySelector(".sd-is-local") ? Infinity : maxMb * MB);
+  let atServer = []; // the files that were sent last
+
+  const send = async (chosen, { samePerson, report }) => {
+    if (inBrowser.on) return answerHere({ files: chosen, samePerson });
     const files = [];
     const accepted = chosen.slice(0, maxFiles);
     for (const [index, file] of accepted.entries()) {
@@ -26,18 +53,16 @@ export const mount = ({ element, trigger, upload }) => {
         files.push({ name: file.name, too_large: true });
         continue;
       }
-      progress.textContent = `Sending ${index + 1} of ${accepted.length}: ${file.name}`;
+      report(`Sending ${index + 1} of ${accepted.length}: ${file.name}`);
       files.push(await sendFile(upload, file));
     }
-    progress.textContent = "";
-    zone.classList.remove("sd-busy");
-    busy = false;
-    input.value = "";
     for (const file of chosen.slice(maxFiles)) files.push({ name: file.name });
+    atServer = chosen;
     trigger("upload", { files, same_person: samePerson });
   };
 
-  input.addEventListener("change", () => send([...input.files]));
-  addEventListener("sd-same-person", ({ detail }) => send(latest, detail));
-  acceptDrops(zone, send);
+  dropZone(element, send);
+  addEventListener("sd-server-full", ({ detail }) => {
+    if (detail?.files) answerHere({ files: atServer, isFull: true });
+  });
 };

@@ -1,6 +1,11 @@
 /* The answers as they come: the Stop button, the box "All of one person", and on a narrow page scrolling
    to an answer that was asked for. */
+import { inBrowser } from "../shell/js/in_browser.js";
+import { footerData } from "../shell/js/rpc.js";
 import { renderPage } from "./answers.js";
+
+const DEFAULT_MODEL = "base";
+const FULL = "The server is full: this browser answered instead, and nothing was sent.";
 
 /* A function that shows pages of answers inside an element. `onStop` is called by the Stop button;
    whoever sends files listens for the window's event "sd-same-person". */
@@ -29,9 +34,36 @@ export const answersIn = (element, onStop) => {
   };
 };
 
+/* The answers of this browser on gradio's page; all that they need is loaded now. */
+const answersHere = async (show) => {
+  const [{ BrowserAnswers }, { pageModels }] = await Promise.all([
+    import("./browser_answers.js"), import("../browser/page_models.js"),
+  ]);
+  // The visitor's model where this browser has it.
+  const modelName = (models) => {
+    const { model } = footerData();
+    return models.has(model) ? model : DEFAULT_MODEL;
+  };
+  return new BrowserAnswers({ models: pageModels, modelName, show });
+};
+
 export const mount = ({ element, trigger, watch, props }) => {
-  const show = answersIn(element, () => trigger("stop"));
-  const update = () => props.value && show(JSON.parse(props.value));
+  let here = null; // answers in this browser, once there were any
+  let isHere = false; // whether what is shown is one of them
+  const show = answersIn(element, () => {
+    if (isHere) here?.then((answers) => answers.stop());
+    else trigger("stop");
+  });
+  const update = () => {
+    if (!props.value || (isHere && inBrowser.on)) return; // the server's answer to an earlier request
+    isHere = false;
+    show(JSON.parse(props.value));
+  };
   update(); // an answer may have come before this script
   watch("value", update);
+  addEventListener("sd-answer-here", async ({ detail: { files, isFull, ...request } }) => {
+    isHere = true;
+    here ||= answersHere(show);
+    (await here).answer(files, { ...request, note: isFull ? FULL : "" });
+  });
 };

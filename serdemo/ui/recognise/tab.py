@@ -10,6 +10,7 @@ import gradio as gr
 
 from serdemo.data.corpora.corpus import AUDIO_SUFFIXES
 from serdemo.inference.subtitles import SUBTITLE_SUFFIXES
+from serdemo.ui.browser import files
 from serdemo.ui.recognise.handlers import first_screen, recognise
 from serdemo.ui.shell import scripts, theme
 from serdemo.ui.shell.examples import EXAMPLES, example
@@ -63,6 +64,13 @@ def build(page: Page) -> None:
                 waveform_options=gr.WaveformOptions(
                     waveform_color="#8a94a6", waveform_progress_color="#5b7cc0"
                 ),
+            )
+            plain_html(
+                html_template=theme.asset("recognise/here.html"),
+                js_on_load=scripts.on_load(
+                    "recognise/here.js", examples=files.example_addresses()
+                ),
+                elem_id="recognise-here",
             )
             plain_html(EXAMPLES_TITLE, elem_classes="sd-examples-title")
             with gr.Row(elem_classes="sd-examples"):

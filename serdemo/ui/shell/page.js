@@ -30,6 +30,20 @@ const deferReload = () => {
   };
 };
 
+/* Where gradio lets no more calls wait, the tabs are told so: `detail` is what came with the event that was
+   refused, such as the files of an upload. */
+const noticeFullServer = () => {
+  const fetch = window.fetch.bind(window);
+  window.fetch = async (...request) => {
+    const response = await fetch(...request);
+    if (response.status === 503 && response.url.endsWith("/queue/join")) {
+      const { event_data: detail } = JSON.parse(request[1].body);
+      dispatchEvent(new CustomEvent("sd-server-full", { detail }));
+    }
+    return response;
+  };
+};
+
 const timelineOf = (node) => node.closest?.(".sd-timeline");
 
 /* Shows the player's position, and returns whether it moves; a newer answer may have removed it. */
@@ -103,6 +117,7 @@ const onKeydown = (event) => {
 export const mount = () => {
   askForRawSound();
   deferReload();
+  noticeFullServer();
   document.addEventListener("click", onClick);
   document.addEventListener("keydown", onKeydown);
   for (const kind of ["pause", "ended", "seeked"]) {

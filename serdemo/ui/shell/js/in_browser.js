@@ -32,3 +32,10 @@ export const inBrowser = {
     changes.addEventListener("change", () => callback(on));
   },
 };
+
+/* Keeps a switch, a checkbox, and the choice the same. */
+export const bindSwitch = (input) => {
+  input.checked = inBrowser.on;
+  input.addEventListener("change", () => inBrowser.set(input.checked));
+  inBrowser.onChange((value) => { input.checked = value; });
+};

@@ -1,0 +1,26 @@
+/* Recognise without a server: drop zone, recorder, examples and answers of one page. */
+import { BrowserAnswers } from "./browser_answers.js";
+import { dropZone } from "./drop.js";
+import { mountRecorder } from "./recorder.js";
+import { answersIn } from "./result.js";
+
+const ORIGIN = "synthetic example voice";
+
+/* Connects the elements `drop`, `recorder`, `examples` (with a button for each) and `result`. Answers come
+   from `models`, BrowserModels, by the model that `modelName()` names; `addresses` are those of the example
+   recordings by their labels, of which the first is answered at once. */
+export const mountLocal = ({ drop, recorder, examples, result, models, modelName, addresses }) => {
+  const show = answersIn(result, () => answers.stop());
+  const answers = new BrowserAnswers({ models: async () => models, modelName, show });
+  const answerExample = async (label) => {
+    const sound = await (await fetch(addresses[label])).blob();
+    answers.answer([new File([sound], label, { type: sound.type })], { origin: ORIGIN });
+  };
+  dropZone(drop, (files, { samePerson }) => answers.answer(files, { samePerson }));
+  mountRecorder(recorder, (take) => answers.answer([take]));
+  examples.addEventListener("click", ({ target }) => {
+    const label = target.closest("button")?.textContent.trim();
+    if (Object.hasOwn(addresses, label)) answerExample(label);
+  });
+  return answerExample(Object.keys(addresses)[0]);
+};
