@@ -19,7 +19,7 @@ export const mount = ({ element, examples }) => {
     part("recorder").hidden = !on;
     if (!on || hasRecorder) return;
     hasRecorder = true;
-    const { mountRecorder } = await import("./recorder.js");
+    const { mountRecorder } = await import("./in_browser/recorder.js");
     mountRecorder(part("recorder"), (take) => answerHere(take));
   };
   inBrowser.onChange(update);

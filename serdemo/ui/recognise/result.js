@@ -37,7 +37,7 @@ export const answersIn = (element, onStop) => {
 /* The answers of this browser on gradio's page; all that they need is loaded now. */
 const answersHere = async (show) => {
   const [{ BrowserAnswers }, { pageModels }] = await Promise.all([
-    import("./browser_answers.js"), import("../browser/page_models.js"),
+    import("./in_browser/answering.js"), import("../browser/page_models.js"),
   ]);
   // The visitor's model where this browser has it.
   const modelName = (models) => {

@@ -67,9 +67,7 @@ def build(page: Page) -> None:
             )
             plain_html(
                 html_template=theme.asset("recognise/here.html"),
-                js_on_load=scripts.on_load(
-                    "recognise/here.js", examples=files.example_addresses()
-                ),
+                js_on_load=scripts.on_load("recognise/here.js", examples=files.example_addresses()),
                 elem_id="recognise-here",
             )
             plain_html(EXAMPLES_TITLE, elem_classes="sd-examples-title")

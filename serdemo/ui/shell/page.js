@@ -37,7 +37,7 @@ const noticeFullServer = () => {
   window.fetch = async (...request) => {
     const response = await fetch(...request);
     if (response.status === 503 && response.url.endsWith("/queue/join")) {
-      const { event_data: detail } = JSON.parse(request[1].body);
+      const { event_data: detail } = JSON.parse(request[1]?.body || "{}");
       dispatchEvent(new CustomEvent("sd-server-full", { detail }));
     }
     return response;

@@ -20,7 +20,7 @@ ADDRESS = "serdemo-js"
 CACHE = "public, max-age=31536000, immutable"  # the address changes with the content
 MEDIA_TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".gz": "application/gzip"}
 # Loaded when they are needed: modules of the audio thread, and what answers without a server.
-_ON_DEMAND = ("shell/js/tap.js", "browser/", "static_space/")
+_ON_DEMAND = ("shell/js/tap.js", "browser/", "recognise/in_browser/", "static_space/")
 
 # The page's own address without what gradio adds. Behind a proxy gradio may not know the port and
 # protocol that the browser uses.

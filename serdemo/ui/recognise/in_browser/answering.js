@@ -1,7 +1,7 @@
 /* Recordings answered in this browser: each is decoded here and scored by a worker, and none is sent. */
-import { decodeFile } from "../browser/decoding.js";
-import { SerdemoError } from "../browser/errors.js";
-import { clock, waveLevels } from "./timeline.js";
+import { decodeFile } from "../../browser/decoding.js";
+import { SerdemoError } from "../../browser/errors.js";
+import { clock, waveLevels } from "../timeline.js";
 
 const MAX_FILES = 50;
 const LONG_S = 300; // of a longer recording it is shown how far it is

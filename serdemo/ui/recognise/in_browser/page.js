@@ -1,15 +1,15 @@
 /* Recognise without a server: drop zone, recorder, examples and answers of one page. */
-import { BrowserAnswers } from "./browser_answers.js";
-import { dropZone } from "./drop.js";
+import { BrowserAnswers } from "./answering.js";
+import { dropZone } from "../drop.js";
 import { mountRecorder } from "./recorder.js";
-import { answersIn } from "./result.js";
+import { answersIn } from "../result.js";
 
 const ORIGIN = "synthetic example voice";
 
 /* Connects the elements `drop`, `recorder`, `examples` (with a button for each) and `result`. Answers come
    from `models`, BrowserModels, by the model that `modelName()` names; `addresses` are those of the example
    recordings by their labels, of which the first is answered at once. */
-export const mountLocal = ({ drop, recorder, examples, result, models, modelName, addresses }) => {
+export const mountRecognise = ({ drop, recorder, examples, result, models, modelName, addresses }) => {
   const show = answersIn(result, () => answers.stop());
   const answers = new BrowserAnswers({ models: async () => models, modelName, show });
   const answerExample = async (label) => {
