@@ -36,6 +36,10 @@ log = logging.getLogger(__name__)
 Rows = NDArray[np.float32]  # embeddings
 
 
+class NoPlaceError(SerdemoError):
+    """All places for live sound are taken."""
+
+
 class LiveService:
     """Live streams of one model, scored together by one worker thread. Use it from any thread.
 
@@ -99,8 +103,8 @@ class LiveService:
         """Open a stream of sound at `rate` Hz and return its handle; the times are those of `Stream`.
 
         `consumer` is called in the worker's thread with every scored window of the stream. With
-        `adapt` the model gets used to the speaker, if it `can_adapt`. Raises SerdemoError when all
-        places are taken, or for an impossible rate.
+        `adapt` the model gets used to the speaker, if it `can_adapt`. Raises NoPlaceError when all
+        places are taken, SerdemoError for an impossible rate.
         """
         prior = SpeakerPrior.of(self._predictor.description) if adapt else None
         tracker = SpeakerTracker(prior) if prior and prior.unlabelled else None
@@ -111,7 +115,7 @@ class LiveService:
             if self._stopping:
                 raise SerdemoError("serdemo is shutting down: start it again.")
             if len(self._sessions) >= self._max_streams:
-                raise SerdemoError(
+                raise NoPlaceError(
                     f"All {self._max_streams} places for live sound are taken: "
                     "try again in a minute."
                 )

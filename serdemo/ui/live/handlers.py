@@ -72,11 +72,17 @@ class Live(Calls):
     def on_open(self, request: Request, visit: gr.Request) -> Response:
         """Open a stream of sound at `rate` Hz for the session `visitor`; gives its handle as `stream`.
 
-        With `adapt`, the model gets used to the voice. See `_about` for what else it gives.
+        With `adapt`, the model gets used to the voice. See `_about` for what else it gives. A refusal has
+        `full` where all places are taken: the browser may answer by itself.
         """
+        from serdemo.inference.live_service import NoPlaceError
+
         model, instead = self._choose(request)
         rate, adapt = field(request, "rate", int), request.get("adapt") is True
-        stream = self.services.of(model).open(rate, adapt=adapt)
+        try:
+            stream = self.services.of(model).open(rate, adapt=adapt)
+        except NoPlaceError as problem:
+            return {"refused": str(problem), "full": True}
         return {"stream": stream, **_about(model, instead)}
 
     def on_adapt(self, request: Request, _: gr.Request) -> Response:

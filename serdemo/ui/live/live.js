@@ -1,9 +1,11 @@
 /* The Live tab: start, pause, listen again, stop; and a sentence for whatever goes wrong.
    States: idle, starting, live, paused, stopping. */
-import { clock, partFinder, put } from "../shell/js/dom.js";
+import { clock, partFinder, percent, put } from "../shell/js/dom.js";
+import { inBrowser } from "../shell/js/in_browser.js";
 import { BrowserMicrophone, exampleVoice, refusal } from "../shell/js/microphone.js";
-import { beacon, caller, footerData } from "../shell/js/rpc.js";
+import { footerData } from "../shell/js/rpc.js";
 import { wav } from "../shell/js/sound.js";
+import { Answerers, BrowserAnswerer, ServerAnswerer } from "./answerers.js";
 import { LOCAL, listDevices, listLocalDevices } from "./devices.js";
 import { ANSWER_TIMEOUT_MS, BrowserLink } from "./link.js";
 import { LocalLink } from "./local_microphone.js";
@@ -20,14 +22,20 @@ const shifted = (segments, base) => segments.map((segment) => ({
   ...segment, start_s: segment.start_s + base, end_s: segment.end_s + base,
 }));
 
+const pageModels = async () => (await import("../browser/page_models.js")).pageModels();
+
 class LiveTab {
-  constructor(element, remote, styles) {
+  constructor({ element, server, styles, getModels = pageModels, chosenModel }) {
     const part = partFinder(element);
     const styleOf = (label) => (Object.hasOwn(styles, label) ? styles[label] : styles.other);
     Object.assign(this, { element, part });
     this.root = element.querySelector(".sd-live");
     this.audio = element.querySelector("audio");
-    this.ask = caller(remote, ANSWER_TIMEOUT_MS);
+    this.answerers = new Answerers(
+      server ? new ServerAnswerer(server.live, ANSWER_TIMEOUT_MS) : null,
+      new BrowserAnswerer(getModels, chosenModel, (share) => this.onLoading(share)),
+    );
+    this.ask = this.answerers.ask;
     this.timeline = new Timeline(part("timeline"), styleOf);
     this.view = new AnswerView(part, styleOf);
     this.meter = new LevelMeter(part);
@@ -184,7 +192,7 @@ class LiveTab {
     };
     const api = {
       ask: this.ask,
-      leave: (stream) => beacon("live", { call: "close", stream }),
+      leave: (stream) => this.answerers.leave(stream),
       context: () => ({ adapt: this.voice.on, visitor: footerData().visitor }),
       opened: (response) => this.voice.begin(link, response),
     };
@@ -200,6 +208,7 @@ class LiveTab {
     this.timeline.clear();
     put(this.part("scope"), "Now");
     this.started = new Date();
+    this.answerers.choose();
     this.setState("starting");
     this.view.showAnswer("Starting");
     const link = this.makeLink(isExample);
@@ -216,6 +225,11 @@ class LiveTab {
     this.setState("live");
     if (this.suspended) this.onSuspended(true);
     if (navigator.mediaDevices) listDevices(this.part("device"));
+  }
+
+  /* A model of this browser is loaded, `share` of it so far. */
+  onLoading(share) {
+    if (this.state === "starting") this.view.showAnswer(`Loading ${percent(share)}`);
   }
 
   finish(sentence) {
@@ -339,8 +353,11 @@ class LiveTab {
   }
 }
 
-export const mount = ({ element, server, styles, labels }) => {
-  const tab = new LiveTab(element, server.live, styles);
+/* `server` is null on a page without one, else `megabytes` are loaded to answer in the browser; `getModels` and `chosenModel` are those of `BrowserAnswerer`, by default
+   the models of gradio's page. */
+export const mount = (options) => {
+  const { element, labels } = options;
+  const tab = new LiveTab(options);
   const { part } = tab;
   element.addEventListener("click", (event) => tab.onClick(event));
   part("device").addEventListener("change", () => tab.changeDevice());
@@ -349,6 +366,11 @@ export const mount = ({ element, server, styles, labels }) => {
   part("remember").addEventListener("change", ({ target }) => {
     tab.voice.store.remembers = target.checked;
   });
+  part("megabytes").textContent = options.megabytes;
+  part("in-browser").checked = inBrowser.on;
+  part("in-browser").addEventListener("change", ({ target }) => inBrowser.set(target.checked));
+  inBrowser.onChange((on) => { part("in-browser").checked = on; });
+  part("where").hidden = !tab.answerers.server;
   addEventListener("pagehide", () => tab.onPageHide());
   document.addEventListener("visibilitychange", () => {
     if (!document.hidden && tab.suspended && tab.state === "paused") tab.resume();
@@ -356,7 +378,7 @@ export const mount = ({ element, server, styles, labels }) => {
   tab.root.addEventListener("sd-waiting", () => tab.onReloadDue());
   setInterval(() => tab.state === "live" && tab.isStalled && tab.showNote(), 1000);
   tab.view.showBars(Object.fromEntries(labels.map((label) => [label, null])));
-  listLocalDevices(part("device"), tab.ask);
+  if (tab.answerers.server) listLocalDevices(part("device"), tab.ask);
   if (!navigator.mediaDevices) return;
   navigator.mediaDevices.addEventListener("devicechange", () => listDevices(part("device")));
   listDevices(part("device"));

@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from serdemo.schema.types import EMOTIONS
+from serdemo.ui.browser import files
 from serdemo.ui.live.handlers import Live
 from serdemo.ui.shell import scripts, theme
 from serdemo.ui.shell.html import emotion_styles, plain_html
@@ -25,7 +26,12 @@ def build(page: Page) -> None:
     plain_html(LEAD, elem_classes="sd-lead")
     plain_html(
         html_template=theme.asset("live/live.html"),
-        js_on_load=scripts.on_load("live/live.js", styles=emotion_styles(), labels=EMOTIONS),
+        js_on_load=scripts.on_load(
+            "live/live.js",
+            styles=emotion_styles(),
+            labels=EMOTIONS,
+            megabytes=files.first_answer_mb(),
+        ),
         server_functions=[live],
         elem_id="live",
     )

@@ -129,11 +129,11 @@ export class Voice {
   }
 
   /* Called with the response to the opening of a link's stream: brings what is stored of this voice along. */
-  async begin(link, { model, voice }) {
+  async begin(link, { model, voice, here }) {
     this.fingerprint = voice.fingerprint;
     this.adapts = voice.adapts;
     this.calibrates = voice.calibrates;
-    put(this.part("model"), `Answered by ${model}`);
+    put(this.part("model"), `Answered by ${model}${here ? " in this browser" : ""}`);
     await this.restore(link);
   }
 

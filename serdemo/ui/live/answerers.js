@@ -1,0 +1,69 @@
+/* Who answers live sound: the server, or this browser where that is switched on, or the server is full. Both have
+   `ask(call, fields, timeoutMs)`, which resolves to the response or to { refused: sentence }, and `leave(stream)`,
+   which closes a stream for whose answer nobody waits. */
+import { inBrowser } from "../shell/js/in_browser.js";
+import { beacon, caller } from "../shell/js/rpc.js";
+
+const FULL = "The server is full: this browser answers, and your voice does not leave it.";
+
+export class ServerAnswerer {
+  constructor(remote, timeoutMs) {
+    this.ask = caller(remote, timeoutMs);
+  }
+
+  leave(stream) {
+    beacon("live", { call: "close", stream }); // the page may be on its way out
+  }
+}
+
+export class BrowserAnswerer {
+  /* `getModels()` resolves to BrowserModels, of which that of the name `chosenModel()` answers, or, where there is
+     none, the one that keeps up here. `onLoading(share)` is called while a model is loaded. */
+  constructor(getModels, chosenModel = () => undefined, onLoading = () => {}) {
+    Object.assign(this, { getModels, chosenModel, onLoading });
+  }
+
+  ask = async (call, fields = {}) => {
+    try {
+      const models = await this.getModels();
+      if (call !== "open") return await models.live({ call, ...fields });
+      const model = this.chosenModel();
+      await models.load([model || "base"], ({ done, total }) => this.onLoading(done / total));
+      return { ...await models.live({ call, model, ...fields }), here: true };
+    } catch (error) {
+      return { refused: error.message };
+    }
+  };
+
+  leave(stream) {
+    this.ask("close", { stream });
+  }
+}
+
+/* The answerer of the tab: `server`, null on a page without one, or `browser`. */
+export class Answerers {
+  constructor(server, browser) {
+    Object.assign(this, { server, browser });
+    this.choose();
+  }
+
+  /* Chooses who answers the streams from now on. */
+  choose() {
+    this.current = this.server && !inBrowser.on ? this.server : this.browser;
+  }
+
+  ask = async (call, fields, timeoutMs) => {
+    // The example voice and the machine's own microphones are the server's, where there is one.
+    const isServers = this.server && (call === "example" || call === "list_local");
+    const response = await (isServers ? this.server : this.current).ask(call, fields, timeoutMs);
+    if (!response.full) return response;
+    const own = await this.browser.ask(call, fields);
+    if (own.refused) return response;
+    this.current = this.browser;
+    return { ...own, instead: FULL };
+  };
+
+  leave(stream) {
+    this.current.leave(stream);
+  }
+}
