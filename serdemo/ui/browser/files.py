@@ -89,17 +89,18 @@ def manifest(folder: Callable[[str], str] | None = None) -> dict[str, Any]:
         for name in MODELS
     }
     (network,) = contents()[DETECTOR]
-    runtime = [
-        len(content)
-        for path, content in modules().items()
-        if path.startswith(RUNTIME) and GPU_BUILD not in path
-    ]
     return {
         "models": models,
         "vad": {"url": f"{folder(DETECTOR)}/{network.name}", "bytes": _size([network])},
-        "runtime": {"bytes": sum(runtime)},
+        "runtime": {"bytes": _runtime_size()},
         "map": {"url": f"{folder(MAP)}/"},
     }
+
+
+def first_answer_mb() -> int:
+    """Megabytes that a browser loads once, before the first answer of the shipped model."""
+    models = [*contents()[SHIPPED], *contents()[DETECTOR]]
+    return round((_size(models) + _runtime_size()) / 1e6)
 
 
 def route() -> Route:
@@ -149,6 +150,12 @@ def _adapts(description: Path) -> bool:
     """Whether a model can get used to a voice by speech of unknown emotion."""
     prior = json.loads(description.read_text(encoding="utf-8")).get("speaker_prior") or {}
     return any(prior.get("discriminants") or [])
+
+
+def _runtime_size() -> int:
+    """Bytes of the runtime that every browser loads."""
+    parts = (path for path in modules() if path.startswith(RUNTIME) and GPU_BUILD not in path)
+    return sum(len(modules()[path]) for path in parts)
 
 
 def _size(files: Iterable[Path]) -> int:
