@@ -194,9 +194,10 @@ export class LiveCalls {
     const sequence = field(request, "sequence", "int");
     const since = field(request, "since", "number");
     const { stream, service } = this.streamOf(request);
+    const arrived = service.now();
     service.push(stream, samples, { sequence });
     await service.flush(stream, ANSWER_S);
-    return this.state(stream, since);
+    return this.state(stream, since, arrived);
   }
 
   /* Closes a stream. With `since`, gives the answer for all of it, and how many samples that were. */
@@ -217,9 +218,10 @@ export class LiveCalls {
     return { samples: toBase64(await this.example()), rate: SAMPLE_RATE };
   }
 
-  /* The newest answer of a stream, its counts, and how many streams there are. */
-  state(stream, since) {
-    const state = this.services.find(stream).state(stream);
+  /* The newest answer of a stream, with the warnings of the time `now`, its counts, and how many streams there
+     are. */
+  state(stream, since, now) {
+    const state = this.services.find(stream).state(stream, now);
     return {
       ...newest(state, since),
       ...adaptation(state),

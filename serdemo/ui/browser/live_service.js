@@ -97,9 +97,9 @@ export class LiveService {
     await this.workUntil(() => session.failure || !session.pending, timeoutS);
   }
 
-  /* Current state of the stream. */
-  state(handle) {
-    return this.find(handle).state(this.now());
+  /* Current state of the stream, with the warnings of the time `now`. */
+  state(handle, now = this.now()) {
+    return this.find(handle).state(now);
   }
 
   /* Calls `consumer` with the windows of a stream that are scored from now on. */

@@ -56,8 +56,13 @@ export class Predictor {
     });
   }
 
-  /* Seconds to score one window alone. */
-  async windowCostS() {
+  /* Seconds to score one window alone, measured once. */
+  windowCostS() {
+    this.costS ??= this.measureCostS();
+    return this.costS;
+  }
+
+  async measureCostS() {
     const wave = new Float32Array(WINDOW_S * SAMPLE_RATE).map((_, i) => 0.1 * Math.sin(i / 10));
     let cost = Infinity;
     for (let round = 0; round < COST_ROUNDS; round += 1) {
