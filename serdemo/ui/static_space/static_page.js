@@ -22,11 +22,7 @@ const open = async () => {
   showModel(); // a browser may remember the choice
   const mounts = {
     recognise: () => {},
-    live: (element) => mountLive({
-      ...settings,
-      element,
-      server: { live: (request) => models.live({ model: chosenModel(), ...request }) },
-    }),
+    live: (element) => mountLive({ ...settings, element, server: null, getModels: async () => models, chosenModel }),
     explore: (element) => mountExplore({ ...settings, element, models, exampleUrl }),
   };
   new Tabs(document.querySelector("[role=tablist]"), (key) => {
