@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +39,13 @@ def speaking(launch: Callable[..., Any], spoken: Path) -> Any:
 
 
 @pytest.fixture
-def live(visit: Callable[..., Any], speaking: Any) -> Iterator[Any]:
+def live(visit: Callable[..., Any], speaking: Any) -> Any:
     """The tab Live, with the switch still off."""
     page = visit(browser=speaking, permissions=["microphone"])
     page.set_default_timeout(120_000)  # what answers is loaded first
     page.get_by_role("tab", name="Live").click()
     page.locator(".sd-live").wait_for()
-    yield page
+    return page
 
 
 def part(page: Any, name: str) -> Any:
