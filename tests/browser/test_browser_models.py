@@ -1,4 +1,4 @@
-"""The shipped models in a worker of a bare page, in Chromium."""
+"""The shipped models in a worker of a bare page, in Chromium and in Firefox."""
 
 from __future__ import annotations
 
@@ -71,28 +71,34 @@ def bare(request: pytest.FixtureRequest) -> Iterator[BarePage]:
         yield served
 
 
+@pytest.fixture(scope="module", params=["chromium", "firefox"])
+def either(request: pytest.FixtureRequest) -> Any:
+    """One browser after the other."""
+    name = "launch" if request.param == "chromium" else "launch_firefox"
+    return request.getfixturevalue(name)()
+
+
 @pytest.fixture
-def open_page(browser: Any) -> Iterator[Any]:
-    """A function that opens an address; no page may log an error, nor ask another machine."""
-    context = browser.new_context()
+def open_page(either: Any) -> Iterator[Callable[[str], Any]]:
+    """A function that opens a page; none may log an error, nor ask another machine."""
+    context = either.new_context()
     context.set_default_timeout(120_000)
     faults: list[str] = []
-    hosts: set[str] = set()
+    urls: list[str] = []
 
     def go(url: str) -> Any:
         page = context.new_page()
         page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("console", lambda said: said.type == "error" and faults.append(said.text))
-        page.on("request", lambda sent: hosts.add(sent.url.split("/")[2]))
+        page.on("console", lambda line: line.type == "error" and faults.append(line.text))
+        page.on("request", lambda sent: urls.append(sent.url))
         page.goto(url)
         page.wait_for_function("() => window.models !== undefined")
-        hosts.discard(url.split("/")[2])
         return page
 
     yield go
     context.close()
     assert faults == []
-    assert {host for host in hosts if host and not host.startswith("127.0.0.1")} == set()
+    assert [url for url in urls if not url.startswith(("http://127.0.0.1:", "data:", "blob:"))] == []
 
 
 @pytest.mark.parametrize("name", MAX_MB)
