@@ -98,7 +98,9 @@ def open_page(either: Any) -> Iterator[Callable[[str], Any]]:
     yield go
     context.close()
     assert faults == []
-    assert [url for url in urls if not url.startswith(("http://127.0.0.1:", "data:", "blob:"))] == []
+    assert [
+        url for url in urls if not url.startswith(("http://127.0.0.1:", "data:", "blob:"))
+    ] == []
 
 
 @pytest.mark.parametrize("name", MAX_MB)
