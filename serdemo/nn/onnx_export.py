@@ -26,7 +26,7 @@ from serdemo.nn.checkpoint import constants, current_name, current_names, load
 from serdemo.nn.checkpoint_files import SCALE, read_tensors, tensor_files
 from serdemo.nn.description import Description, strip_folders
 from serdemo.nn.encoders import whisper
-from serdemo.nn.encoders.whisper import WhisperEncoder
+from serdemo.nn.encoders.whisper import WhisperEncoder, piece_samples
 from serdemo.nn.model import Model
 from serdemo.nn.onnx_file import DESCRIBED, import_onnx
 from serdemo.nn.weights import dequantize, narrowed
@@ -38,7 +38,7 @@ GRAPH, CLASSIFIER = "model.onnx", "classifier.onnx"
 OPSET = 18
 PRODUCER = "serdemo"
 DATA_TYPES = {torch.float32: 1, torch.int8: 3, torch.float16: 10}  # of TensorProto
-TRACED_BATCH, TRACED_SAMPLES = 2, 32000  # of the sound that the exporter runs the model on
+TRACED_BATCH, TRACED_SAMPLES = 2, 8000  # of the sound that the exporter runs the model on
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,11 +165,13 @@ def traceable(model: Model, description: Description) -> Model:
             f"{description.name} cannot be exported: its encoder is {description.encoder}, and ONNX files are"
             " made of models with the encoder compact, mel, mfcc or whisper."
         )
-    if is_whisper and model.options.image and model.options.image_samples > whisper.PIECE:
-        raise SerdemoError(
-            f"{description.name} cannot be exported: it takes {model.options.image_seconds:g} s at once, and"
-            " Whisper in an ONNX file takes 30 s."
-        )
+    if is_whisper and model.options.image:
+        seconds = piece_samples(encoder.config) / waveform.SAMPLE_RATE
+        if model.options.image_seconds > seconds:
+            raise SerdemoError(
+                f"{description.name} cannot be exported: it takes {model.options.image_seconds:g} s at once,"
+                f" and its encoder in an ONNX file {seconds:g} s."
+            )
     model = copy.deepcopy(model).cpu().eval()
     encoder = model.encoder
     if is_whisper:

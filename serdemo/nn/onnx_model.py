@@ -18,7 +18,6 @@ from serdemo.schema.errors import SerdemoError, UsageError
 
 WAVE, LENGTHS, EMBEDDING, LOGITS = "wave", "lengths", "embedding", "logits"
 FLOAT, INT64 = 1, 7  # of TensorProto
-MAX_WHISPER_S = 30.0
 
 
 class OnnxModel:
@@ -30,7 +29,11 @@ class OnnxModel:
     def __init__(self, graph: Any, description: Description) -> None:
         self.name, self.labels = description.name, description.labels
         self.options = HeadOptions.from_json(description.head_options)
-        self.max_s = MAX_WHISPER_S if description.encoder == "whisper" else None
+        self.max_samples: int | None = None
+        if description.encoder == "whisper":
+            from serdemo.nn.encoders.whisper import piece_samples
+
+            self.max_samples = piece_samples(description.encoder_config)
         _check_signature(graph.graph, self.options.embedding, len(self.labels), self.name)
         self._network = self._session(graph)
         self._classifier = self._session(_classifier(graph, self.name)) if self.labels else None
@@ -40,10 +43,10 @@ class OnnxModel:
 
         Raises SerdemoError for sound that is longer than the graph takes.
         """
-        if self.max_s is not None and wave.shape[1] > self.max_s * SAMPLE_RATE:
+        if self.max_samples is not None and wave.shape[1] > self.max_samples:
             raise SerdemoError(
-                f"{self.name} takes sound of at most {self.max_s:g} s at once as an ONNX file: cut it into"
-                " windows, or use the checkpoint."
+                f"{self.name} takes sound of at most {self.max_samples / SAMPLE_RATE:g} s at once as an ONNX"
+                " file: cut it into windows, or use the checkpoint."
             )
         inputs = {WAVE: wave.cpu().numpy(), LENGTHS: lengths.cpu().numpy().astype(np.int64)}
         return self._run(self._network, EMBEDDING, inputs)

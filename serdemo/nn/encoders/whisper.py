@@ -63,6 +63,12 @@ def infer_config(state: Mapping[str, Tensor], name: str) -> dict[str, Any]:
     )
 
 
+def piece_samples(config: Mapping[str, Any]) -> int:
+    """Samples that the encoder of a checkpoint's configuration takes at once: as many as it has positions."""
+    positions: int = config["architecture"].get("max_source_positions", MAX_POSITIONS)
+    return min(PIECE, 2 * HOP * positions)
+
+
 class MelPower(nn.Module):
     """Powers (B, M, N) in mel bands of samples (B, T), 100 a second with centred windows.
 
@@ -141,7 +147,7 @@ class WhisperEncoder(Pretrained):
         """Hidden states (B, F, D) after the convolutions and `top` layers, and frame counts (B,)."""
         if torch.compiler.is_exporting():  # a traced graph holds one piece of any length
             return self._encode_piece(wave, lengths, top)
-        piece = min(PIECE, 2 * HOP * self.architecture.max_source_positions)
+        piece = piece_samples(self.config)
         pieces = [
             self._encode_piece(wave[:, at : at + piece], (lengths - at).clamp(0, piece), top)
             for at in range(0, wave.shape[1], piece)
