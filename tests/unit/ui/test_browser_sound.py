@@ -172,7 +172,7 @@ done(found);
 def speech() -> Frames:
     """Six seconds of real speech, at 16 kHz."""
     if data := os.environ.get("SERDEMO_DATA"):
-        found = sorted(Path(data).rglob("*.wav"))[:3]
+        found = sorted(Path(data).rglob("*.ogg"))[:3]
         if found:
             sound = np.concatenate([waveform.decode(path).samples for path in found])
             return np.resize(sound, 6 * SAMPLE_RATE)
