@@ -45,10 +45,10 @@ class Bytes {
   }
 }
 
-/* { kind, rate (Hz), count (of channels), durationS, estimateS, hasSound, hasVideo, isComplete, pcm } of a
+/* { kind, rate (Hz), count (of channels), durationS, estimateS, hasSound, hasVideo, isComplete, isCut, pcm } of a
    file's bytes; what it does not say is undefined. `kind` is "" for what is no sound by its first bytes,
-   `durationS` the length that the file names, `estimateS` one by its size, and `pcm` the header of plain
-   samples. */
+   `durationS` the length that the file names, `estimateS` one by its size or its last part, `isCut` whether
+   that part is incomplete, and `pcm` the header of plain samples. */
 export const inspect = (array) => {
   const file = new Bytes(array);
   const start = tagLength(file);
@@ -93,8 +93,7 @@ const ogg = (file, start) => {
   const found = { kind: "ogg", hasSound: false };
   // The first page of every stream comes before any other.
   for (let at = start; file.text(at, 4) === "OggS" && file.byte(at + 5) & 2;) {
-    const table = at + 27;
-    const content = table + file.byte(at + 26);
+    const content = at + 27 + file.byte(at + 26);
     const isOf = (name) => file.text(content, name.length) === name;
     if (isOf("OpusHead")) {
       Object.assign(found, { hasSound: true, rate: OPUS_RATE, count: file.byte(content + 9) });
@@ -107,11 +106,20 @@ const ogg = (file, start) => {
     } else if (isOf("\x80theora")) {
       found.hasVideo = true;
     }
-    at = file.bytes.subarray(table, content).reduce((sum, size) => sum + size, content);
+    at = pageEnd(file, at);
   }
   const last = lastPage(file);
-  if (!found.hasVideo && found.rate && last >= 0) found.durationS ??= file.number(last + 6, 8, true) / found.rate;
+  if (!found.hasVideo && found.rate && last >= 0) {
+    found.estimateS = file.number(last + 6, 8, true) / found.rate;
+    found.isCut = pageEnd(file, last) > file.length;
+  }
   return found;
+};
+
+/* The place behind the Ogg page at a place, by its table of the sizes of what it holds. */
+const pageEnd = (file, at) => {
+  const content = at + 27 + file.byte(at + 26);
+  return file.bytes.subarray(at + 27, content).reduce((end, size) => end + size, content);
 };
 
 const lastPage = (file) => {

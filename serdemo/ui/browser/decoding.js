@@ -46,7 +46,7 @@ const decode = async (file) => {
   refuseLength(buffer.duration, buffer.sampleRate, buffer.numberOfChannels);
   if (!buffer.length) throw new AudioError(NO_SOUND);
   const channels = Array.from({ length: buffer.numberOfChannels }, (_, c) => buffer.getChannelData(c).slice());
-  return { rate: buffer.sampleRate, channels, notes: lengthNotes(buffer.duration, found.durationS) };
+  return { rate: buffer.sampleRate, channels, notes: lengthNotes(buffer.duration, found.durationS, found.isCut) };
 };
 
 const contentOf = async (file) => {

@@ -115,11 +115,16 @@ export const decodePcm = (view, header) => {
   return { rate, channels, notes: lengthNotes(length / rate, claimed && claimed / width / rate) };
 };
 
-/* A sentence where the `seconds` that were read are not those that the header claims, if any. */
-export const lengthNotes = (seconds, claimed) => {
-  if (!claimed || Math.abs(seconds - claimed) <= Math.max(LITTLE_S, LITTLE * claimed)) return [];
-  const [read, named] = [fixed(seconds, 1), fixed(claimed, 1)];
-  return [seconds < claimed
-    ? `The file is damaged or cut off: ${read} s of its ${named} s could be read, so save it or copy it again.`
-    : `The file's header names ${named} s, but it holds ${read} s, which are all answered.`];
+/* A sentence where the `seconds` that were read are not those that the header claims, if any, or where the
+   file is cut. */
+export const lengthNotes = (seconds, claimed, isCut = false) => {
+  const read = fixed(seconds, 1);
+  if (claimed && Math.abs(seconds - claimed) > Math.max(LITTLE_S, LITTLE * claimed)) {
+    const named = fixed(claimed, 1);
+    return [seconds < claimed
+      ? `The file is damaged or cut off: ${read} s of its ${named} s could be read, so save it or copy it again.`
+      : `The file's header names ${named} s, but it holds ${read} s, which are all answered.`];
+  }
+  return isCut ? [`The file is damaged or cut off: the ${read} s that could be read are answered, `
+    + "so save it or copy it again."] : [];
 };
