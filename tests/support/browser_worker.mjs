@@ -19,8 +19,11 @@ const decoded = ({ recordings, sounds, sound, ...request }) => ({
   ...(sound && { sound: recording(sound) }),
 });
 
-/* Numbers of typed arrays as plain lists. */
-const plain = (_, value) => (ArrayBuffer.isView(value) ? Array.from(value) : value);
+/* Numbers of typed arrays as plain lists; the samples of recordings are left out. */
+const plain = (key, value) => {
+  if (!ArrayBuffer.isView(value)) return value;
+  return key === "samples" ? undefined : Array.from(value);
+};
 
 let services;
 for await (const line of createInterface({ input: process.stdin })) {
@@ -33,7 +36,6 @@ for await (const line of createInterface({ input: process.stdin })) {
   try {
     const job = { cancelled: false, progress() {} };
     const response = await services.answer(message.service, decoded(message.request), job);
-    if (response.recordings) delete response.recordings;
     answer = { response };
   } catch (error) {
     answer = { error: error.message };

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from serdemo.ui.browser import files
-from serdemo.ui.shell import scripts
+from support.node import copy_scripts
 
 SCRIPT = Path(__file__).with_name("browser_worker.mjs")
 
@@ -45,15 +45,6 @@ def floats(samples: np.ndarray[Any, Any]) -> str:
     return base64.b64encode(samples.astype("<f4").tobytes()).decode()
 
 
-def write_scripts(folder: Path) -> None:
-    """Write the page's scripts below `folder`, where node takes them for modules."""
-    (folder / "package.json").write_text('{ "type": "module" }', encoding="utf-8")
-    for path, content in scripts.modules().items():
-        target = folder / "ui" / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content)
-
-
 @contextmanager
 def browser_worker(folder: Path) -> Iterator[BrowserWorker]:
     """A worker with the shipped models, whose files are written below `folder`.
@@ -63,7 +54,7 @@ def browser_worker(folder: Path) -> Iterator[BrowserWorker]:
     node = shutil.which("node")
     if node is None:
         pytest.skip("needs node: install nodejs")
-    write_scripts(folder)
+    copy_scripts(folder)
     shutil.copy(SCRIPT, folder)
     homes = {name: paths[0].parent.as_uri() for name, paths in files.contents().items()}
     homes[files.MAP] = (folder / files.MAP).as_uri()
