@@ -180,7 +180,6 @@ def _page() -> str:
         answering=[{"name": name, "size": _megabytes(name)} for name in ANSWERING],
         tabs=tabs,
         drop_zone=Markup(recognise_tab.DROP_ZONE),
-        local=Markup(recognise_tab.LOCAL),
         examples_title=Markup(recognise_tab.EXAMPLES_TITLE),
         examples=EXAMPLES,
         waiting=Markup(theme.asset("recognise/waiting.html")),

@@ -2,6 +2,7 @@
 import { BrowserModels } from "../browser/remote.js";
 import { mount as mountExplore } from "../explore/explore.js";
 import { mount as mountLive } from "../live/live.js";
+import { mountLocal as mountRecognise } from "../recognise/in_browser/page.js";
 import { mount as mountShell } from "../shell/page.js";
 import { keepFiles, takeOver } from "./offline.js";
 import { Tabs } from "./tabs.js";
@@ -14,21 +15,36 @@ const [exampleUrl] = Object.values(settings.examples);
 const chosenModel = () => byId("sd-model").value;
 const showModel = () => { byId("sd-foot").innerHTML = settings.footers[chosenModel()]; };
 
+/* Functions that fill the tabs; each resolves once what the tab answers with is loaded. */
+const mountsFor = (models) => ({
+  recognise: () => mountRecognise({
+    drop: byId("recognise-drop"),
+    recorder: byId("recognise-recorder"),
+    examples: byId("recognise-examples"),
+    result: byId("recognise-result"),
+    models,
+    modelName: chosenModel,
+    addresses: settings.examples,
+  }),
+  live: (element) => {
+    mountLive({ ...settings, element, server: null, getModels: async () => models, chosenModel });
+    return models.load([chosenModel()]); // while the visitor looks round
+  },
+  explore: (element) => mountExplore({ ...settings, element, models, exampleUrl }),
+});
+
 const open = async () => {
   if (await takeOver()) return;
-  const models = new BrowserModels({ manifest: settings.browser });
   mountShell();
   byId("sd-model").addEventListener("change", showModel);
   showModel(); // a browser may remember the choice
-  const mounts = {
-    recognise: () => {},
-    live: (element) => mountLive({ ...settings, element, server: null, getModels: async () => models, chosenModel }),
-    explore: (element) => mountExplore({ ...settings, element, models, exampleUrl }),
-  };
+  const mounts = mountsFor(new BrowserModels({ manifest: settings.browser }));
+  const mounted = [];
   new Tabs(document.querySelector("[role=tablist]"), (key) => {
-    mounts[key]?.(byId(key));
+    mounted.push(mounts[key]?.(byId(key)));
     delete mounts[key];
   });
+  await Promise.allSettled(mounted); // the first answer comes before what is kept for later
   if (await keepFiles()) byId("sd-offline").textContent = "It works without a network from now on.";
 };
 
