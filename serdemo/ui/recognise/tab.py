@@ -28,8 +28,8 @@ DROP_ZONE = f"""
   <span class="sd-drop-button">Choose files</span>
   <span class="sd-drop-status" role="status"></span>
   <small id="sd-drop-limits">Up to {MAX_FILES} files<span class="sd-for-visitors"> of at most {MAX_MB} MB
-    each</span>: WAV, MP3, M4A, MP4, MKV and more. With subtitles (SRT, VTT) beside a file, each line of
-    them gets an answer.</small>
+    each</span>: WAV, MP3, M4A, MP4, MKV and more. <span class="sd-with-server">With subtitles (SRT, VTT)
+    beside a file, each line of them gets an answer.</span></small>
 </label>"""
 LOCAL = '<span class="sd-is-local" hidden></span>'  # for the scripts and the style
 LEAD = """<p>Find out how a voice sounds: the answer, how sure it is, and where in the recording it was

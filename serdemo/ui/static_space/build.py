@@ -51,8 +51,25 @@ POLICY = (
     " manifest-src 'self'; base-uri 'none'; form-action 'none';"
     " script-src 'self' 'wasm-unsafe-eval' '{digest}'"
 )
-PRIVACY = "No sound leaves this page: this browser answers by itself."
 INSTALL = "python -m pip install -r requirements.txt -e . && python app.py"
+LICENCE_PAGE = "licences/index.html"
+LICENCES = (  # what, where it is, its licence, and the files in `licences` that say so
+    ("serdemo: the page and its scripts", "ui", "Apache-2.0", ("serdemo.txt",)),
+    (
+        "the weights of the models, and the map made with them",
+        "checkpoints, map",
+        "CC BY-NC-SA 4.0, for research only, because of the corpora that they were trained on",
+        ("base.txt", "compact.txt", "speaker.txt"),
+    ),
+    ("the encoder of base, made from Whisper of OpenAI", "checkpoints/base", "MIT", ("base.txt",)),
+    ("silero-vad, the speech detector", "checkpoints/silero-vad", "MIT", ("silero-vad.txt",)),
+    (
+        "ONNX Runtime Web, with the notices of what is in it",
+        "ui/browser/onnxruntime",
+        "MIT",
+        ("onnxruntime-web.txt", "onnxruntime-notices.txt"),
+    ),
+)
 FRONT_MATTER: dict[str, Any] = {
     "title": "serdemo in the browser",
     "emoji": "🎙️",
@@ -78,8 +95,8 @@ def write(folder: Path) -> list[str]:
     Hidden files such as `.git` stay. Raises UsageError where the folder holds anything else, and
     SerdemoError where something cannot be read or written.
     """
-    content = contents()
     earlier = _earlier_files(folder)
+    content = contents()
     make_folder(folder)
     for path in (
         LIST,
@@ -183,7 +200,6 @@ def _page() -> str:
         examples_title=Markup(recognise_tab.EXAMPLES_TITLE),
         examples=EXAMPLES,
         waiting=Markup(theme.asset("recognise/waiting.html")),
-        privacy=PRIVACY,
         footer=_footer(SHIPPED),
         install=INSTALL,
     )
@@ -259,35 +275,37 @@ def _sum(content: bytes) -> str:
 
 def _card() -> str:
     front = yaml.safe_dump(FRONT_MATTER, sort_keys=False, allow_unicode=True)
-    return f"---\n{front}---\n\n{theme.asset(f'{HERE}/card.md')}"
+    body = render(f"{HERE}/card.md", licences=LICENCES)
+    return f"---\n{front}---\n\n{body}"
 
 
 def _licences() -> dict[str, bytes]:
-    """The licences of all that the folder holds."""
+    """The licences of all that the folder holds, and their list."""
     own = Path(scripts.__file__).parents[3] / "LICENSE"
-    runtime = {
-        f"licences/onnxruntime-web/{PurePosixPath(path).name}": content
-        for path, content in _runtime_notices().items()
+    texts = {
+        "serdemo.txt": own.read_bytes() if own.is_file() else _licence_of("serdemo"),
+        "silero-vad.txt": _licence_of("silero-vad"),
+        **{
+            f"{name}.txt": (bundled_checkpoint(name) / "README.md").read_bytes()
+            for name in browser_files.MODELS
+        },
+        **_runtime_notices(),
     }
-    cards = {
-        f"licences/checkpoints/{name}.md": (bundled_checkpoint(name) / "README.md").read_bytes()
-        for name in browser_files.MODELS
-    }
-    return {
-        "licences/README.md": theme.asset(f"{HERE}/licences.md").encode(),
-        "licences/serdemo.txt": own.read_bytes() if own.is_file() else _licence_of("serdemo"),
-        "licences/silero-vad.txt": _licence_of("silero-vad"),
-        **runtime,
-        **cards,
+    page = render(f"{HERE}/licences.html", licences=LICENCES)
+    return {f"licences/{name}": text for name, text in texts.items()} | {
+        LICENCE_PAGE: page.encode()
     }
 
 
 def _runtime_notices() -> dict[str, bytes]:
     folder = scripts.UI / browser_files.RUNTIME
-    named = [p for p in sorted(folder.iterdir()) if "LICENSE" in p.name or "Notices" in p.name]
-    if not named:
-        raise SerdemoError("The licence of onnxruntime-web is missing: install serdemo once more.")
-    return {path.name: path.read_bytes() for path in named}
+    names = {"LICENSE": "onnxruntime-web.txt", "ThirdPartyNotices.txt": "onnxruntime-notices.txt"}
+    try:
+        return {name: (folder / file).read_bytes() for file, name in names.items()}
+    except OSError as problem:
+        raise SerdemoError(
+            f"{problem.filename} is missing: install serdemo once more."
+        ) from problem
 
 
 def _licence_of(distribution: str) -> bytes:

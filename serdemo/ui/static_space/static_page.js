@@ -2,7 +2,7 @@
 import { BrowserModels } from "../browser/remote.js";
 import { mount as mountExplore } from "../explore/explore.js";
 import { mount as mountLive } from "../live/live.js";
-import { mountLocal as mountRecognise } from "../recognise/in_browser/page.js";
+import { mountRecognise } from "../recognise/in_browser/page.js";
 import { mount as mountShell } from "../shell/page.js";
 import { keepFiles, takeOver } from "./offline.js";
 import { Tabs } from "./tabs.js";

@@ -8,13 +8,13 @@ const ORIGIN = "synthetic example voice";
 
 /* Connects the elements `drop`, `recorder`, `examples` (with a button for each) and `result`. Answers come
    from `models`, BrowserModels, by the model that `modelName()` names; `addresses` are those of the example
-   recordings by their labels, of which the first is answered at once. */
+   recordings by their labels, of which the first is answered at once. Resolves once it is. */
 export const mountRecognise = ({ drop, recorder, examples, result, models, modelName, addresses }) => {
   const show = answersIn(result, () => answers.stop());
   const answers = new BrowserAnswers({ models: async () => models, modelName, show });
   const answerExample = async (label) => {
     const sound = await (await fetch(addresses[label])).blob();
-    answers.answer([new File([sound], label, { type: sound.type })], { origin: ORIGIN });
+    return answers.answer([new File([sound], label, { type: sound.type })], { origin: ORIGIN });
   };
   dropZone(drop, (files, { samePerson }) => answers.answer(files, { samePerson }));
   mountRecorder(recorder, (take) => answers.answer([take]));
