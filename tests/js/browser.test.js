@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { accelerate } from "./ui/browser/acceleration.js";
 import { SerdemoError } from "./ui/browser/errors.js";
-import { BrowserModels } from "./ui/browser/remote.js";
+import { BrowserModels, MAX_PINGS } from "./ui/browser/remote.js";
 import { Services } from "./ui/browser/services.js";
 import { Turns } from "./ui/browser/turns.js";
 
@@ -156,6 +156,23 @@ test("a worker that ends answers all of its calls, and the next call starts anot
   made[1].answer({ id: made[1].sent[1].id, error: "Too little memory.", fatal: true });
   assert.deepEqual(await again, { refused: "Too little memory." });
   assert.ok(made[1].ended);
+}));
+
+test("a worker that is silent for long is taken for gone", withWorkers(async (models, made) => {
+  const live = models.live({ call: "push" });
+  const [worker] = made;
+  for (let ping = 0; ping < MAX_PINGS; ping += 1) models.watch();
+  worker.answer({ pong: true });
+  for (let ping = 0; ping < MAX_PINGS; ping += 1) models.watch();
+  assert.ok(!worker.ended);
+  models.watch();
+  assert.ok(worker.ended);
+  assert.match((await live).refused, /memory is short/);
+  const next = models.live({ call: "push" });
+  made[1].answer({ id: made[1].sent[1].id, response: {} });
+  await next;
+  for (let ping = 0; ping < 2 * MAX_PINGS; ping += 1) models.watch(); // nothing is waited for
+  assert.ok(!made[1].ended);
 }));
 
 test("an aborted recording is cancelled in the worker", withWorkers(async (models, made) => {

@@ -74,6 +74,7 @@ export class OnnxRuntime {
           externalData,
         }));
       } catch (error) {
+        if (error instanceof WebAssembly.RuntimeError || error instanceof RangeError) throw error; // it is broken
         console.warn(error);
         throw new SerdemoError(DAMAGED);
       }

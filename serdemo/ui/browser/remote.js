@@ -2,8 +2,8 @@
 import { SerdemoError } from "./errors.js";
 import { unsupported } from "./onnx_runtime.js";
 
-const PING_MS = 10_000;
-const SILENT_MS = 60_000; // a single step takes a few seconds on a slow phone
+export const PING_MS = 10_000;
+export const MAX_PINGS = 6; // without an answer; a single step takes a few seconds on a slow phone
 const NO_WORKER = "This browser could not start its own recognition: reload the page, or update the browser.";
 const ENDED = "This browser ended its own recognition, as it does when memory is short: try once more.";
 
@@ -99,13 +99,13 @@ export class BrowserModels {
     };
     worker.postMessage({ start: this.start });
     this.worker = worker;
-    this.newsAt = performance.now();
+    this.pings = 0;
     this.timer = setInterval(() => this.watch(), PING_MS);
     return worker;
   }
 
   take({ id, response, error, fatal, progress }) {
-    this.newsAt = performance.now();
+    this.pings = 0;
     const call = this.calls.get(id);
     if (!call) return;
     if (progress) return call.onProgress(progress);
@@ -115,15 +115,13 @@ export class BrowserModels {
     if (fatal) this.end(error);
   }
 
-  /* A browser ends a worker without a word: one that is silent for long is taken for gone. */
+  /* A browser ends a worker without a word: one that is silent for long is taken for gone. Pings are counted,
+     because clocks go on while a machine sleeps. */
   watch() {
-    if (!this.calls.size) {
-      this.newsAt = performance.now();
-    } else if (performance.now() - this.newsAt > SILENT_MS) {
-      this.end(ENDED);
-    } else {
-      this.worker.postMessage({ ping: true });
-    }
+    if (!this.calls.size) return;
+    if (this.pings === MAX_PINGS) return this.end(ENDED);
+    this.pings += 1;
+    this.worker.postMessage({ ping: true });
   }
 
   /* Ends the worker; `sentence` is what its calls are answered with. */
