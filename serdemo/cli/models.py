@@ -11,6 +11,7 @@ import click
 
 from serdemo.cli.exits import tell
 from serdemo.cli.options import CORPUS, DEVICE, JSON, LABEL_MAP, PATH, ROOT, SPEAKERS, print_json
+from serdemo.nn.onnx_file import is_onnx
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.settings import data_root
 
@@ -175,6 +176,11 @@ def import_(
 
     if not source.exists():
         raise SerdemoError(f"There is no file {source}, nor a folder of that name.")
+    if is_onnx(source):
+        raise UsageError(
+            f"{source.name} is an ONNX file: use it as --checkpoint, and import the checkpoint that it was"
+            " made from."
+        )
     take = copy if source.is_dir() else unpack
     store = _store(runs)
     name = slugify(source.resolve().stem) if title is None else title
