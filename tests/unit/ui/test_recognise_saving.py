@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from support.node import run_module
 
@@ -17,14 +18,20 @@ from serdemo.inference.answers import TIMELINES
 from serdemo.inference.cue_scores import ScoredCue
 from serdemo.inference.subtitles import Cue
 from serdemo.schema.types import Prediction, Segment
-from serdemo.ui.recognise import view
+from serdemo.ui.recognise import drawing, view
 from serdemo.ui.shell import theme
 from serdemo.ui.shell.html import bars, emotion_styles
+from serdemo.ui.shell.uploads import MAX_FILES
 
 pytestmark = pytest.mark.slow  # they start node
 
 SHARES = {"angry": 0.7, "sad": 0.25, "label": 0.05}
+SAMPLES = np.sin(np.arange(20_003) ** 1.3).astype(np.float32) * np.linspace(
+    0, 0.3, 20_003, dtype=np.float32
+)
 NODE = """
+import { MAX_FILES, SAME_PERSON } from "./ui/recognise/in_browser/answering.js";
+import { waveLevels } from "./ui/recognise/timeline.js";
 import { blobOf, filesOf, filesOfAll } from "./ui/recognise/saving.js";
 import { pageHtml } from "./ui/recognise/answers.js";
 import { EMOTION_STYLES, bars } from "./ui/shell/js/emotions.js";
@@ -38,6 +45,8 @@ done({
     [label, { colour, marker: String(marker) }])),
   bars: String(bars(given.shares)),
   waiting: pageHtml(given.waiting),
+  limits: { files: MAX_FILES, note: SAME_PERSON },
+  levels: waveLevels(Float32Array.from(given.samples), given.samples.length / 16000),
 });
 """
 
@@ -100,6 +109,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     page = json.loads(view.answers_page(ANSWERS))
     waiting = json.loads(view.waiting_page("Waking the model up"))
     given = {
+        "samples": SAMPLES.tolist(),
         "answers": page["answers"],
         "waiting": waiting,
         "shares": {"sad": 0.125, "angry": 0.705, "<b>": 0.17},
@@ -164,3 +174,8 @@ def test_markers_and_bars_are_those_of_the_other_tabs(told: dict[str, Any]) -> N
 
 def test_the_first_html_of_the_page_waits_as_its_script_does(told: dict[str, Any]) -> None:
     assert told["waiting"] == theme.asset("recognise/waiting.html")
+
+
+def test_the_browser_draws_and_limits_as_the_server_does(told: dict[str, Any]) -> None:
+    assert told["levels"] == pytest.approx(drawing.bar_levels(SAMPLES, 16_000), abs=6e-4)
+    assert told["limits"] == {"files": MAX_FILES, "note": view.SamePerson().note}

@@ -3,12 +3,12 @@ import { decodeFile } from "../../browser/decoding.js";
 import { SerdemoError } from "../../browser/errors.js";
 import { clock, waveLevels } from "../timeline.js";
 
-const MAX_FILES = 50;
+export const MAX_FILES = 50;
 const LONG_S = 300; // of a longer recording it is shown how far it is
 const SUBTITLES = /\.(srt|vtt)$/i;
 const FAULT = "Something went wrong while this browser answered: try another recording.";
 const NO_SUBTITLES = "gets no answer in this browser, only on a server: drop the recording alone.";
-const SAME_PERSON = "Tick this if one person speaks in all of these files: the answers get used to the voice.";
+export const SAME_PERSON = "Tick this if one person speaks in all of these files: the answers get used to the voice.";
 const NO_TWO = "There were no two files with speech to get used to.";
 
 const megabytes = (bytes) => (bytes / 1e6).toFixed(0);
