@@ -1,6 +1,7 @@
 /* What the Live tab shows beside its timeline: answer, bars, note and input level. Everything has
    its place from the beginning, so that nothing jumps. */
-import { escapeHtml, percent, put } from "../shell/js/dom.js";
+import { percent, put } from "../shell/js/dom.js";
+import { bar } from "../shell/js/emotions.js";
 import { FULL_SCALE, MIN_DB, drawLevel, levelDb } from "../shell/js/sound.js";
 
 const CLIPPED = 0.999 * FULL_SCALE;
@@ -32,19 +33,13 @@ export class AnswerView {
     const labels = Object.keys(probabilities).sort();
     if (list.dataset.labels !== labels.join()) {
       list.dataset.labels = labels.join();
-      list.innerHTML = labels.map((label) => this.bar(label)).join("");
+      list.innerHTML = labels.map((label) => bar(label, 0)).join("");
     }
     labels.forEach((label, row) => {
       const share = probabilities[label];
       list.children[row].querySelector(".sd-track span").style.width = percent(share || 0);
       put(list.children[row].querySelector(".sd-number"), share === null ? "–" : percent(share));
     });
-  }
-
-  bar(label) {
-    const { colour, marker } = this.styleOf(label);
-    return `<li>${marker}<span class="sd-bar-name">${escapeHtml(label)}</span><span class="sd-track"
-      aria-hidden="true"><span style="--c:${colour}"></span></span><span class="sd-number"></span></li>`;
   }
 
   showNote(sentence, isFault) {
