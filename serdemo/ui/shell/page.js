@@ -36,7 +36,7 @@ const noticeFullServer = () => {
   const fetch = window.fetch.bind(window);
   window.fetch = async (...request) => {
     const response = await fetch(...request);
-    if (response.status === 503 && response.url.endsWith("/queue/join")) {
+    if (response.status === 503 && new URL(response.url).pathname.endsWith("/queue/join")) {
       const { event_data: detail } = JSON.parse(request[1]?.body || "{}");
       dispatchEvent(new CustomEvent("sd-server-full", { detail }));
     }
