@@ -38,6 +38,7 @@ WORKER, PAGE, STYLE = "service_worker.js", "index.html", "theme.css"
 VOICES = "examples/voices.s16"  # what Live plays aloud
 # The folders of scripts that this page has a use for.
 SCRIPTS = ("shell/js/", "shell/page.js", "recognise/", "live/", "explore/", "browser/", f"{HERE}/")
+AUDIO_MODULE = "shell/js/tap.js"  # no module of the page's
 ANSWERING = (SHIPPED, SMALLEST)  # the models that a visitor chooses from, the default first
 # Fetched when they are asked for, and there without a network from then on; all else after the first answer.
 LATER = (
@@ -86,7 +87,8 @@ FRONT_MATTER: dict[str, Any] = {
         "cross-origin-resource-policy": "cross-origin",
     },
 }
-_IMPORT = re.compile(r'^(?:import|export)\b[^"\';]*["\'](\.{1,2}/[^"\']+)["\'];', re.MULTILINE)
+# What a module imports of ours, at once or later, and the address of a worker.
+_IMPORT = re.compile(r'(?:\bfrom|\bimport|\bimport\(|\bnew URL\()\s*"(\.{1,2}/[^"]+\.js)"')
 
 
 def write(folder: Path) -> list[str]:
@@ -193,7 +195,7 @@ def _page() -> str:
         policy=_policy(first),
         first_script=first,
         settings=json.dumps(_settings(), sort_keys=True).replace("<", "\\u003c"),
-        preloaded=_imported_by(f"ui/{HERE}/static_page.js"),
+        preloaded=sorted(_reached_from(f"ui/{HERE}/static_page.js") - {f"ui/{AUDIO_MODULE}"}),
         answering=[{"name": name, "size": _megabytes(name)} for name in ANSWERING],
         tabs=tabs,
         drop_zone=Markup(recognise_tab.DROP_ZONE),
@@ -238,17 +240,22 @@ def _policy(first_script: str) -> str:
     return POLICY.format(digest=f"sha256-{digest}")
 
 
-def _imported_by(entry: str) -> list[str]:
-    """Paths of the modules that a module imports, directly or not, and its own."""
+def _reached_from(entry: str) -> set[str]:
+    """Paths of the modules that a module loads, directly or not, and its own."""
+    sources = {
+        f"ui/{path}": content.decode()
+        for path, content in _scripts().items()
+        if path.endswith(".js")
+    }
     found, waiting = set[str](), [entry]
     while waiting:
         path = waiting.pop()
-        if path in found:
+        if path in found or path not in sources:
             continue
         found.add(path)
-        source = _scripts()[path.removeprefix("ui/")].decode()
-        waiting += [_joined(PurePosixPath(path).parent, name) for name in _IMPORT.findall(source)]
-    return sorted(found)
+        folder = PurePosixPath(path).parent
+        waiting += [_joined(folder, name) for name in _IMPORT.findall(sources[path])]
+    return found
 
 
 def _joined(folder: PurePosixPath, relative: str) -> str:
