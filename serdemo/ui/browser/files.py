@@ -36,6 +36,7 @@ MAP = "map"
 EXAMPLE_FILES = "examples"
 MANIFEST = "manifest.json"  # below the route; `browser/page_models.js` fetches it
 RUNTIME = "browser/onnxruntime/"  # below the scripts
+CODE = "ort-wasm-simd-threaded.wasm.gz"  # of the runtime
 GPU_BUILD = ".jspi."  # in the names of what is loaded later, and only where there is a GPU
 _MEDIA_TYPES = {".json": "application/json"}
 
@@ -74,9 +75,9 @@ def manifest(folder: Callable[[str], str] | None = None) -> dict[str, Any]:
     """What `BrowserModels` of browser/remote.js is made from, as JSON: where each file is, and how large.
 
     `models` has for each of them its `url`, the names of its `weights`, `bytes` in all, and whether it
-    `adapts` to voices; `vad` and
-    `runtime` the same, and `map` the `url` of the folder of the shipped map. `folder(name)` is the address
-    of a folder of `contents`, or of the map's, MAP, seen from that of the scripts, by default on this page.
+    `adapts` to voices; `vad` has `url` and `bytes`, `runtime` its `bytes`, and `map` the `url` of the folder
+    of the shipped map. `folder(name)` is the address of a folder of `contents`, or of the map's, MAP, seen
+    from that of the scripts, by default on this page.
     """
     folder = folder or (lambda name: f"../../{ADDRESS}/{_digest(name)}/{name}")
     models = {
@@ -153,9 +154,8 @@ def _adapts(description: Path) -> bool:
 
 
 def _runtime_size() -> int:
-    """Bytes of the runtime that every browser loads."""
-    parts = (path for path in modules() if path.startswith(RUNTIME) and GPU_BUILD not in path)
-    return sum(len(modules()[path]) for path in parts)
+    """Bytes of the runtime that every browser loads, without its two small scripts."""
+    return len(modules()[f"{RUNTIME}{CODE}"])
 
 
 def _size(files: Iterable[Path]) -> int:

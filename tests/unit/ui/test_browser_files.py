@@ -81,7 +81,9 @@ def test_the_runtime_is_the_one_of_npm(client: TestClient) -> None:
 
 def test_a_page_loads_nothing_of_it_by_itself() -> None:
     head = scripts.head("shell/page.js")
-    assert "live/live.js" in head and "browser/" not in head
+    assert "live/live.js" in head
+    for later in ("onnx", "browser/remote.js", "browser/services.js", "browser/predictor.js"):
+        assert later not in head
 
 
 def test_the_page_finds_its_models_and_map_by_a_manifest(client: TestClient) -> None:
