@@ -134,6 +134,15 @@ def test_closing_answers_the_whole_and_forgets_it(page: Live) -> None:
     assert call(page, "close", stream=stream) == {}
 
 
+def test_a_full_server_says_so_to_the_page(page: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page.service, "_max_streams", 1)
+    assert "full" not in call(page, "open", rate=16_000)
+    refused = call(page, "open", rate=16_000)
+    assert refused["refused"].startswith("All 1 places for live sound are taken")
+    assert refused["full"] is True
+    assert "full" not in call(page, "open", rate=1)
+
+
 def test_streams_are_known_by_handles_that_cannot_be_guessed(page: Live) -> None:
     handles = {call(page, "open", rate=16_000)["stream"] for _ in range(8)}
     assert len(handles) == 8
