@@ -39,7 +39,7 @@ NOTE_LENGTH = 96  # characters of the longest sentence
 # Writes down when sound came in, when an answer was shown and how it was told.
 WATCHER = """() => {
   window.seen = [];
-  const part = (name) => document.querySelector(`[data-part=${name}]`);
+  const part = (name) => document.querySelector(`.sd-live [data-part=${name}]`);
   const look = () => {
     const level = parseFloat(part("level").textContent.replace("−", "-"));
     const now = { at: performance.now() / 1000, level, says: part("says").textContent,
@@ -132,7 +132,7 @@ def start(page: Any) -> None:
 
 
 def part(page: Any, name: str) -> Any:
-    return page.locator(f"[data-part={name}]")
+    return page.locator(f".sd-live [data-part={name}]")
 
 
 def says(page: Any) -> str:
