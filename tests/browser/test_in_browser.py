@@ -85,7 +85,9 @@ def test_a_voice_is_answered_and_does_not_leave_the_browser(live: Any) -> None:
     switch_on(page)
     listen(page)
     page.wait_for_timeout(1000 * RUN_S)
-    page.wait_for_function("document.querySelector('.sd-live [data-part=marks]').children.length > 0")
+    page.wait_for_function(
+        "document.querySelector('.sd-live [data-part=marks]').children.length > 0"
+    )
     assert re.fullmatch(
         r"Answered by (base|compact) in this browser", part(page, "model").inner_text()
     )
@@ -126,7 +128,9 @@ def test_where_the_server_is_full_the_browser_answers_and_says_so(live: Any) -> 
     page.route("**/component_server/", refuse)
     listen(page)
     part(page, "note").filter(has_text="The server is full: this browser answers").wait_for()
-    page.wait_for_function("document.querySelector('.sd-live [data-part=marks]').children.length > 0")
+    page.wait_for_function(
+        "document.querySelector('.sd-live [data-part=marks]').children.length > 0"
+    )
     page.get_by_role("button", name="Stop").click()
     part(page, "scope").filter(has_text="Taken as a whole").wait_for()
     assert fact(page, "lost") == 0
