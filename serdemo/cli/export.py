@@ -47,7 +47,7 @@ def export(
     With --verify both answer the same CLIPS, and nothing is written where they differ.
     """
     from serdemo.cli.views.export import show_differences
-    from serdemo.evaluation import onnx_file
+    from serdemo.evaluation import verified_export
     from serdemo.evaluation.agreement import example_speech
 
     if (out is None) != beside or (beside and (int8 or verify)):
@@ -60,7 +60,7 @@ def export(
         files, rows = write_graphs(checkpoint), []
     else:
         sources = (clips or example_speech()) if verify else ()
-        rows = onnx_file.export(checkpoint, out, int8=int8, clips=sources, force=force)
+        rows = verified_export.export(checkpoint, out, int8=int8, clips=sources, force=force)
         files = [out]
     sizes = {str(path): path.stat().st_size for path in files}
     if as_json:

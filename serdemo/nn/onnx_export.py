@@ -28,7 +28,7 @@ from serdemo.nn.description import Description, strip_folders
 from serdemo.nn.encoders import whisper
 from serdemo.nn.encoders.whisper import WhisperEncoder, piece_samples
 from serdemo.nn.model import Model
-from serdemo.nn.onnx_file import DESCRIBED, import_onnx
+from serdemo.nn.onnx_file import DESCRIBED, MAX_BYTES, import_onnx
 from serdemo.nn.weights import dequantize, narrowed
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.files import atomic
@@ -93,7 +93,7 @@ class Filters(nn.Module):
         return flat.scatter(0, self.places, self.values).reshape(self.shape)
 
 
-class MelPower(nn.Module):
+class ConvMelPower(nn.Module):
     """Powers (B, M, F) in mel bands of samples (B, T), by `power` and a filter bank (M, bins)."""
 
     def __init__(self, power: nn.Module, filters: Tensor) -> None:
@@ -179,11 +179,11 @@ def traceable(model: Model, description: Description) -> Model:
         power = ConvPower(
             encoder.mel_power.window, whisper.WINDOW, whisper.HOP, whisper.WINDOW // 2
         )
-        encoder.mel_power = MelPower(power, encoder.mel_power.filters)
+        encoder.mel_power = ConvMelPower(power, encoder.mel_power.filters)
     else:
         mel = encoder.features.mel
         power = ConvPower(mel.spectrogram.window, mel.n_fft, LogMel.HOP)
-        encoder.features.mel = MelPower(power, mel.mel_scale.fb.T)
+        encoder.features.mel = ConvMelPower(power, mel.mel_scale.fb.T)
     return model
 
 
@@ -314,6 +314,11 @@ def write_file(folder: Path, out: Path, *, int8: bool = False, card: str = "") -
         small = {n: v for n, v in stored.items() if v.dtype == torch.int8}
         small |= {n + SCALE: stored[n + SCALE] for n in small}
         stored = narrowed({n: v for n, v in stored.items() if n not in small}, 8) | small
+    if sum(value.nbytes for value in stored.values()) > MAX_BYTES:
+        raise SerdemoError(
+            f"{description.name} cannot be exported: an ONNX file has at most 2 GB; export with --int8, or"
+            " --beside the weights."
+        )
     graph = assemble(trace(Network(traceable(model, description)), stored), stored)
     for key, value in metadata(model, strip_folders(description), card).items():
         text = value if isinstance(value, str) else json.dumps(value, allow_nan=False)

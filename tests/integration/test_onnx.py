@@ -8,8 +8,8 @@ import pytest
 
 from serdemo.data import corpora
 from serdemo.evaluation.agreement import ClipDifference, clip_differences
-from serdemo.evaluation.onnx_file import export
 from serdemo.evaluation.scoring import select_test_clips
+from serdemo.evaluation.verified_export import export
 from serdemo.inference.predictor import Predictor
 from serdemo.nn.checkpoint_files import bundled_checkpoint
 

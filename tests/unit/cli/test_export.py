@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.command import EXAMPLES, here
 
-from serdemo.evaluation import onnx_file
+from serdemo.evaluation import verified_export
 from serdemo.evaluation.agreement import ClipDifference, clip_differences
 from serdemo.inference.predictor import Embedder
 from serdemo.nn import onnx_export
@@ -76,8 +76,8 @@ def test_what_differs_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     rows = [ClipDifference("a", ("sad", "sad"), 0.002), ClipDifference("b", ("sad", "sad"), 1e-7)]
     monkeypatch.setattr(onnx_export, "write_file", write_another)
-    monkeypatch.setattr(onnx_file, "Embedder", lambda *given, **named: None)
-    monkeypatch.setattr(onnx_file, "clip_differences", lambda *given: rows)
+    monkeypatch.setattr(verified_export, "Embedder", lambda *given, **named: None)
+    monkeypatch.setattr(verified_export, "clip_differences", lambda *given: rows)
     out = tmp_path / "x.onnx"
     done = here("export", "compact", "--out", out, "--verify")
     assert done.code == 1
