@@ -2,10 +2,15 @@
    worker, and needs no page. */
 import { accelerate } from "./acceleration.js";
 import { SerdemoError } from "./errors.js";
+import { ExploreCalls } from "./explore_calls.js";
 import { fetchBytes } from "./fetching.js";
+import { LiveCalls } from "./live_calls.js";
 import { OnnxModel } from "./onnx_model.js";
 import { OnnxRuntime, hasGpu } from "./onnx_runtime.js";
+import { Predictor } from "./predictor.js";
+import { readRecording } from "./recording.js";
 import { Turns } from "./turns.js";
+import { SpeechDetector } from "./vad.js";
 
 const DEFAULT = "base";
 const SPEAKER = "speaker";
@@ -82,26 +87,19 @@ export class Services {
 
   /* The calls of the tab Live. */
   live() {
-    return this.once("live", async () => {
-      const { LiveCalls } = await import("./live_calls.js");
-      return new LiveCalls({
-        models: (name = DEFAULT) => this.predictor(name),
-        speakerModel: () => this.predictor(SPEAKER),
-        example: () => this.example(),
-      });
-    });
+    return this.once("live", async () => new LiveCalls({
+      models: (name = DEFAULT) => this.predictor(name),
+      speakerModel: () => this.predictor(SPEAKER),
+      example: () => this.example(),
+    }));
   }
 
   /* The calls of the tab Explore. */
   explore() {
-    return this.once("explore", async () => {
-      const { ExploreCalls } = await import("./explore_calls.js");
-      const { map } = this.manifest;
-      return new ExploreCalls({
-        read: (name) => fetchBytes(this.address(`${map.url}${name}`)),
-        embedder: (name) => this.predictor(name),
-      });
-    });
+    return this.once("explore", async () => new ExploreCalls({
+      read: (name) => fetchBytes(this.address(`${this.manifest.map.url}${name}`)),
+      embedder: (name) => this.predictor(name),
+    }));
   }
 
   /* The `Predictor` of a model. */
@@ -109,7 +107,6 @@ export class Services {
     return this.once(`predictor ${name}`, async () => {
       const entry = this.manifest.models[name];
       if (!entry) throw new SerdemoError(`There is no model ${name} here: choose another one.`);
-      const { Predictor } = await import("./predictor.js");
       this.expect(entry.bytes);
       const [model, detector] = await Promise.all([
         OnnxModel.load({
@@ -144,7 +141,6 @@ export class Services {
 
   detector() {
     return this.once("detector", async () => {
-      const { SpeechDetector } = await import("./vad.js");
       const { url, bytes } = this.manifest.vad;
       this.expect(bytes);
       const network = await fetchBytes(this.address(url), (n) => this.count(n));
@@ -179,7 +175,10 @@ export class Services {
     if (!this.loaded.has(name)) {
       const made = make();
       this.loaded.set(name, made);
-      made.catch(() => this.loaded.delete(name));
+      made.catch(() => {
+        this.loaded.delete(name);
+        this.bytes = { done: 0, total: 0 };
+      });
     }
     return this.loaded.get(name);
   }
@@ -206,9 +205,8 @@ const attempt = async (work) => {
   }
 };
 
-const read = async (sound, detector, options) => {
+const read = (sound, detector, options) => {
   if (sound.refusal) throw new SerdemoError(sound.refusal);
-  const { readRecording } = await import("./recording.js");
   return readRecording(sound, detector, options);
 };
 
