@@ -29,6 +29,12 @@ export class BrowserAnswers {
     this.running.abort();
   }
 
+  /* Says why there is no answer for what has that name. */
+  refuse(name, sentence) {
+    this.stop();
+    this.show(pageOf({ answers: [refused(name, sentence, "")] }));
+  }
+
   /* Answers files, Files or Blobs with a `name`; `origin` says where they come from, `note` what there is to
      know of the request. With `samePerson` they are taken as one voice. */
   async answer(files, { samePerson = false, origin = "", note = "" } = {}) {

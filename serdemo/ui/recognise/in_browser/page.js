@@ -1,4 +1,5 @@
 /* Recognise without a server: drop zone, recorder, examples and answers of one page. */
+import { fetchBytes } from "../../browser/fetching.js";
 import { BrowserAnswers } from "./answering.js";
 import { dropZone } from "../drop.js";
 import { mountRecorder } from "./recorder.js";
@@ -13,8 +14,12 @@ export const mountRecognise = ({ drop, recorder, examples, result, models, model
   const show = answersIn(result, () => answers.stop());
   const answers = new BrowserAnswers({ models: async () => models, modelName, show });
   const answerExample = async (label) => {
-    const sound = await (await fetch(addresses[label])).blob();
-    return answers.answer([new File([sound], label, { type: sound.type })], { origin: ORIGIN });
+    try {
+      const sound = await fetchBytes(new URL(addresses[label], document.baseURI));
+      await answers.answer([new File([sound], label)], { origin: ORIGIN });
+    } catch (error) {
+      answers.refuse(label, error.message);
+    }
   };
   dropZone(drop, (files, { samePerson }) => answers.answer(files, { samePerson }));
   mountRecorder(recorder, (take) => answers.answer([take]));
