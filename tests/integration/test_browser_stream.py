@@ -105,6 +105,10 @@ class Page:
             answer = self.push(sound[:0])
         return answer
 
+    def whole(self, samples: Samples, cuts: list[int], rate: int = RATE) -> list[Any]:
+        """The answers to a stream from its beginning to its end."""
+        return [self.open(rate), self.say(samples, cuts), self.close()]
+
     def close(self) -> Any:
         return self.ask("close", stream=self.stream, since=0.0)
 
@@ -117,6 +121,7 @@ def pages(worker: BrowserWorker) -> Iterator[dict[str, tuple[Page, Page]]]:
         model = Predictor(bundled_checkpoint(name), device="cpu")
         live = Live(Visitors(WarmPredictor(lambda model=model: model)))  # type: ignore[misc]
         live.services.keeps_up = lambda _: True  # type: ignore[method-assign]
+        live.service._idle_s = 600  # it waits for the browser
         made[name] = Page(live, name), Page(worker, name)
     yield made
     for page, _ in made.values():
@@ -164,9 +169,7 @@ def test_a_stream_has_the_same_segments_however_it_is_cut(
     ]
     server, browser = pages["compact"]
     for sound in sounds:
-        compare(server.open(), browser.open())
-        compare(server.say(sound, [6400]), browser.say(sound, [7801, 333, 1, 6999, 4512]))
-        compare(server.close(), browser.close())
+        compare(server.whole(sound, [6400]), browser.whole(sound, [7801, 333, 1, 6999, 4512]))
 
 
 @pytest.mark.parametrize("rate", [8_000, 44_100, 48_000])
@@ -175,9 +178,8 @@ def test_a_stream_of_another_rate(
 ) -> None:
     sound = soxr.resample(np.concatenate([pause(0.5), voices[2][0], pause(2)]), RATE, rate)
     for server, browser in pages.values():
-        compare(server.open(rate), browser.open(rate))
-        compare(server.say(sound, [rate // 3]), browser.say(sound, [rate // 4, rate // 7]))
-        compare(server.close(), browser.close())
+        cuts = [rate // 3], [rate // 4, rate // 7]
+        compare(server.whole(sound, cuts[0], rate), browser.whole(sound, cuts[1], rate))
 
 
 def test_a_voice_is_learnt_alike_and_another_one_is_noticed(
