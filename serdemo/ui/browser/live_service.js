@@ -47,8 +47,8 @@ export class LiveService {
   constructor(predictor, speakerModel, now = clock) {
     Object.assign(this, { predictor, speakerModel, now });
     this.sessions = new Map();
-    this.working = null; // the promise of the end of all work
-    this.round = null; // that of the round in progress
+    this.isWorking = false;
+    this.round = null; // the promise of the round in progress
     this.costS = 0; // running mean of the time to score one window
   }
 
@@ -186,21 +186,27 @@ export class LiveService {
   }
 
   wake() {
-    this.working ??= this.work().finally(() => { this.working = null; });
+    if (!this.isWorking) this.work();
   }
 
+  /* Answers in rounds all that is received, also while it works. */
   async work() {
-    for (;;) {
-      const waiting = [...this.sessions.values()].filter((session) => session.pending);
-      if (!waiting.length) return;
-      this.round = this.score(waiting);
-      await this.round;
+    this.isWorking = true;
+    try {
+      const pending = () => [...this.sessions.values()].filter((session) => session.pending);
+      for (let sessions = pending(); sessions.length; sessions = pending()) {
+        this.round = this.score(sessions);
+        await this.round;
+      }
+    } finally {
+      this.isWorking = false;
     }
   }
 
+  /* Waits for the rounds of the work until it is done, or `timeoutS` is over. */
   async workUntil(isDone, timeoutS) {
     const end = this.now() + timeoutS;
-    while (!isDone() && this.now() < end) await this.round;
+    while (this.isWorking && !isDone() && this.now() < end) await this.round;
   }
 
   /* Answers all that the sessions have received. */
