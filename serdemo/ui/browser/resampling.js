@@ -26,6 +26,7 @@ const HALVING = [[0.31154651, -0.087344891, 0.036814443, -0.015189203, 0.0054540
   -0.002304516, 0.000609656, -0.000113258, 0.000011211]];
 const LONGER = { oneStep: 3, sharp: 1 }; // halvings
 
+const MAX_TAPS = 400_000; // of a filter, 8 bytes each
 const FLUSH = 1024; // zeros at a time behind the end
 
 const gcd = (a, b) => (b ? gcd(b, a % b) : a);
@@ -106,14 +107,25 @@ export const filters = (rate) => {
   const { taps, count } = shortFilter(by, up, after);
   const short = { up: count, down: (down * count) / up, taps };
   const sharp = { up: double, down: after ? 2 : 1, taps: sharpFilter(after ? 2 : by, double, SHARP[halvings]) };
-  return after ? [short, sharp] : [...first, sharp, short];
+  if (after) return [short, sharp];
+  const isSmall = count * sharp.taps.length < MAX_TAPS;
+  return isSmall ? [...first, joint(sharp, short)] : [...first, sharp, short];
+};
+
+/* Two filters as one, which takes less than half of the time. The first has no `down`. */
+const joint = (first, second) => {
+  const taps = new Float64Array((first.taps.length - 1) * second.up + second.taps.length);
+  first.taps.forEach((value, k) => {
+    for (let i = 0; i < second.taps.length; i += 1) taps[k * second.up + i] += value * second.taps[i];
+  });
+  return { up: first.up * second.up, down: second.down, taps, parts: [first, second] };
 };
 
 /* A filter that gives `up` samples for each `down`, as rows of taps, one for each phase. Sample n of the
    output lies at n * down / up of the input. */
 class Filter {
-  constructor({ up, down, taps }) {
-    Object.assign(this, { up, down });
+  constructor({ up, down, taps, parts }) {
+    Object.assign(this, { up, down, parts });
     const centre = (taps.length - 1) / 2;
     this.before = Math.floor(centre / up); // input samples that are needed before a place, and after it
     this.after = Math.floor((centre + up - 1) / up);
@@ -126,6 +138,7 @@ class Filter {
       }
     }
     this.past = new Float64Array(this.before); // zeros, and later what is needed again
+    this.total = 0; // outputs
     this.n = 0; // the place of the next output in units of 1 / up of a sample, from the first in `past`
   }
 
@@ -138,11 +151,33 @@ class Filter {
     const count = Math.max(0, Math.ceil((places * up - this.n) / down));
     const output = new Float64Array(count);
     for (let first = 0; first < Math.min(up, count); first += 1) this.phase(sound, output, first);
+    if (this.parts) this.begin(sound, output);
+    this.total += count;
     this.n += count * down;
     const passed = Math.min(Math.floor(this.n / up), sound.length);
     this.n -= passed * up;
     this.past = sound.slice(passed);
     return output;
+  }
+
+  /* The first outputs of two filters in one: the second knows no sound before its first sample, although the
+     first makes some. */
+  begin(sound, output) {
+    const [first, second] = this.parts;
+    const before = (first.taps.length - 1) / 2;
+    const middle = (second.taps.length - 1) / 2;
+    for (let i = 0; (this.total + i) * this.down + second.up <= middle && i < output.length; i += 1) {
+      const place = (this.total + i) * this.down;
+      const start = Math.floor((this.n + i * this.down) / this.up); // in `sound`
+      const offset = start - Math.floor(place / this.up) + this.before; // of the first sample of all
+      for (let k = -1; place - k * second.up <= middle; k -= 1) {
+        let sum = 0;
+        for (let m = 0; m < (k + before) / first.up + 1 && offset + m < sound.length; m += 1) {
+          sum += (first.taps[before + k - m * first.up] ?? 0) * sound[offset + m];
+        }
+        output[i] -= second.taps[middle + place - k * second.up] * sum;
+      }
+    }
   }
 
   /* Outputs `first`, `first + up` and so on, which share a row. Eight sums at once run many times as fast
