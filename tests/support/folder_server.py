@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -16,18 +17,20 @@ from urllib.parse import urlsplit
 # Whom browsers ask for updates and accounts of their own, whatever the page.
 OF_BROWSERS = {
     "accounts.google.com",
+    "content-autofill.googleapis.com",
     "update.googleapis.com",
     "firefox.settings.services.mozilla.com",
 }
 
 
-@dataclass(frozen=True)
+@dataclass
 class Request:
-    """What a browser asked for."""
+    """What a browser asked for, and how it was answered."""
 
     method: str
     url: str
     sent: int  # bytes of its body
+    status: int = 0
 
 
 class Handler(SimpleHTTPRequestHandler):
@@ -40,7 +43,8 @@ class Handler(SimpleHTTPRequestHandler):
             return False
         sent = int(self.headers.get("Content-Length") or 0)
         self.rfile.read(sent)
-        self.server.requests.append(Request(self.command, self.path, sent))
+        self.request_now = Request(self.command, self.path, sent)
+        self.server.requests.append(self.request_now)
         address = urlsplit(self.path)
         if address.netloc and address.port != self.server.server_port:
             self.send_error(HTTPStatus.BAD_GATEWAY)
@@ -48,7 +52,10 @@ class Handler(SimpleHTTPRequestHandler):
         self.path = address._replace(scheme="", netloc="").geturl()
         return True
 
-    def log_message(self, *_given: Any) -> None:
+    def log_request(self, code: Any = 0, *_given: Any) -> None:
+        self.request_now.status = int(code)
+
+    def log_error(self, *_given: Any) -> None:
         pass
 
 
@@ -67,10 +74,9 @@ class FolderServer(contextlib.AbstractContextManager["FolderServer"]):
     """Serves a folder at `url` of this machine, until it is stopped."""
 
     def __init__(self, folder: Path) -> None:
-        self._server = _Server(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
+        self._handler = partial(Handler, directory=str(folder))
+        self._begin(0)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
-        self._thread.start()
 
     @property
     def requests(self) -> list[Request]:
@@ -82,12 +88,26 @@ class FolderServer(contextlib.AbstractContextManager["FolderServer"]):
             and urlsplit(request.url).hostname not in OF_BROWSERS
         ]
 
-    def stop(self) -> None:
-        """Stop; from then on nobody answers at this address."""
+    def _begin(self, port: int) -> None:
+        self._server = _Server(("127.0.0.1", port), self._handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+        self._thread.start()
+
+    def _end(self) -> None:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
 
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        """The time in which nobody answers at this address, nor passes anything on."""
+        port, requests = self._server.server_port, self._server.requests
+        self._end()
+        try:
+            yield
+        finally:
+            self._begin(port)
+            self._server.requests[:0] = requests
+
     def __exit__(self, *_given: object) -> None:
-        if self._thread.is_alive():
-            self.stop()
+        self._end()

@@ -1,0 +1,203 @@
+"""The page without a server as a whole: without a network, by keyboard, on a phone, in the dark, and in
+browsers that lack what it needs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.folder_server import FolderServer
+from support.page_scripts import FAINT_TEXTS
+from support.static_page import BLOCKED, drop, shown, wait_for_answer
+
+Open = Callable[..., Any]
+TABS = ("Recognise", "Live", "Explore")
+LONGEST_BLOCK_MS = 300
+FITS = "document.scrollingElement.scrollWidth <= innerWidth"
+# What the element in focus is called, by its label, its text or the label around it.
+FOCUSED = """() => { const at = document.activeElement; const label = at.closest("label");
+  return (at.getAttribute("aria-label") || (label || at).innerText || "").toLowerCase(); }"""
+NAMELESS = """() => [...document.querySelectorAll(
+    "button, a[href], input:not([type=hidden]), select, textarea, summary, [role=tab], [tabindex='0']")]
+  .filter((node) => node.checkVisibility())
+  .filter((node) => !(node.getAttribute("aria-label") || node.innerText?.trim()
+    || node.getAttribute("aria-labelledby") || node.labels?.length || node.title))
+  .map((node) => node.outerHTML.slice(0, 120))"""
+
+
+def wait_for_worker(page: Any) -> None:
+    """Until the service worker has what the page needs without a network."""
+    page.evaluate("navigator.serviceWorker.ready.then(() => true)")
+
+
+def say(page: Any, kind: str) -> None:
+    """Speak live until an answer is there, then stop."""
+    page.get_by_role("tab", name="Live").click()
+    page.get_by_role("button", name="Start listening").click()
+    page.locator(".sd-live [data-part=marks] svg").first.wait_for()
+    page.get_by_role("button", name="Stop", exact=True).click()
+    page.get_by_role("button", name="Start listening").wait_for()
+
+
+def test_with_the_cable_pulled_it_answers_a_clip_and_a_voice(
+    open_page: Open, kind: str, site: FolderServer, clips: list[Path]
+) -> None:
+    page = open_page(permissions=["microphone"])
+    wait_for_worker(page)
+    with site.stopped():
+        drop(page, clips[0])
+        wait_for_answer(page, clips[0].name)
+        again = page.context.new_page()
+        page.close()
+        again.set_default_timeout(60_000)
+        again.goto(f"{site.url}/")  # as the one who comes back the next day, in a train
+        again.locator("#recognise-result .sd-says").wait_for()
+        drop(again, clips[1])
+        wait_for_answer(again, clips[1].name)
+        assert re.match("Sounds |Not sure", shown(again, ".sd-says").inner_text())
+        say(again, kind)
+
+
+def test_every_file_that_is_asked_for_is_there(open_page: Open, site: FolderServer) -> None:
+    page = open_page()
+    for tab in TABS:
+        page.get_by_role("tab", name=tab).click()
+    page.locator(".sd-map[data-state=open]").wait_for()
+    wait_for_worker(page)
+    missing = [one for one in site.requests if one.status >= 400 and "favicon" not in one.url]
+    assert missing == []
+
+
+@pytest.mark.real_time
+def test_the_page_never_stops(open_page: Open, clips: list[Path]) -> None:
+    """Neither while a model loads nor while it answers."""
+    page = open_page(script=f"({BLOCKED})();", permissions=["microphone"])
+    drop(page, *clips[:3])
+    page.locator("[data-pick]").nth(min(3, len(clips)) - 1).wait_for()
+    page.get_by_role("tab", name="Live").click()
+    page.get_by_role("button", name="Watch an example voice").click()
+    page.locator(".sd-live [data-part=marks] svg").first.wait_for()
+    page.get_by_role("tab", name="Explore").click()
+    page.locator(".sd-map[data-state=open]").wait_for()
+    longest = page.evaluate("window.longest")
+    print(f"the page stood still for {longest:.0f} ms at most")
+    assert longest < LONGEST_BLOCK_MS
+
+
+# Browsers that lack something
+
+
+LACKING = {
+    "SIMD": "WebAssembly.validate = () => false;",
+    "WebAssembly": "delete globalThis.WebAssembly;",
+    "workers": "delete globalThis.Worker;",
+    "unpacking": "delete globalThis.DecompressionStream;",
+}
+
+
+@pytest.mark.parametrize("lack", LACKING)
+def test_a_browser_that_lacks_something_is_told_so(open_page: Open, lack: str) -> None:
+    page = open_page(script=LACKING[lack], ready=False)
+    sentence = page.get_by_role("alert").filter(has_text=re.compile(r"[Bb]rowser.*\.$"))
+    sentence.first.wait_for()
+    text = sentence.first.inner_text().strip()
+    assert text.endswith(".") and len(text) < 250, text
+
+
+def test_without_scripts_it_says_what_to_do(open_page: Open) -> None:
+    page = open_page(java_script_enabled=False, ready=False)
+    page.get_by_text("allow JavaScript").wait_for()
+
+
+# The look
+
+
+def test_a_keyboard_is_enough(open_page: Open, clips: list[Path]) -> None:
+    page = open_page(permissions=["microphone"])
+    page.get_by_role("tab", name="Recognise").focus()
+    for key, tab in (("ArrowRight", "Live"), ("ArrowRight", "Explore"), ("Home", "Recognise")):
+        page.keyboard.press(key)
+        selected = page.get_by_role("tab", name=tab)
+        if selected.get_attribute("aria-selected") != "true":
+            page.keyboard.press("Enter")
+        assert selected.get_attribute("aria-selected") == "true"
+        assert page.get_by_role("tabpanel", name=tab).is_visible()
+        assert page.get_by_role("tabpanel").count() == 1
+    reached = tab_through(page, 60)
+    for name in (
+        "choose audio or video files",
+        "record",
+        "english",
+        "play",
+        "segments",
+        "save this",
+    ):
+        assert name in reached, f"{name} in {reached}"
+    page.get_by_role("button", name="German, slow and low").focus()
+    page.keyboard.press("Enter")
+    wait_for_answer(page, "German, slow and low")
+    page.get_by_role("tab", name="Live").focus()
+    page.keyboard.press("Enter")
+    reached = tab_through(page, 40)
+    for name in ("start listening", "let the browser clean up", "details"):
+        assert name in reached, f"{name} in {reached}"
+    page.get_by_role("button", name="Watch an example voice").focus()
+    page.keyboard.press("Enter")
+    page.locator(".sd-live [data-part=marks] svg").first.wait_for()
+
+
+def tab_through(page: Any, times: int) -> str:
+    """What the Tab key comes by."""
+    reached = ""
+    for _ in range(times):
+        page.keyboard.press("Tab")
+        reached += "|" + page.evaluate(FOCUSED)
+    return reached
+
+
+@pytest.mark.parametrize("tab", TABS)
+def test_a_phone_needs_no_sideways_scroll_and_all_has_a_name(open_page: Open, tab: str) -> None:
+    page = open_page(width=360, height=740)
+    page.get_by_role("tab", name=tab).click()
+    if tab == "Explore":
+        page.locator(".sd-map[data-state=open]").wait_for()
+    assert page.evaluate(FITS)
+    assert page.evaluate(NAMELESS) == []
+    assert page.get_by_role("main").count() == 1
+    assert page.get_by_role("heading", level=1).count() == 1
+    assert page.evaluate("document.documentElement.lang") == "en"
+
+
+@pytest.fixture(scope="module")
+def dark(
+    kind: str, driven: Any, launch_firefox: Callable[..., Any], site: FolderServer
+) -> tuple[Any, dict[str, Any]]:
+    """The browser in the dark, and what a context of it needs to be so."""
+    if kind == "chromium":
+        return driven, {"color_scheme": "dark"}
+    return launch_firefox(site.url, **{"layout.css.prefers-color-scheme.content-override": 0}), {}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_is_readable(
+    open_page: Open, dark: Any, driven: Any, scheme: str, clips: list[Path], broken: Path
+) -> None:
+    browser, options = dark if scheme == "dark" else (driven, {})
+    page = open_page(browser=browser, **options)
+    shade = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    lightest = max(map(float, re.findall(r"[\d.]+", shade)[:3]))
+    assert (lightest < 80) == (scheme == "dark"), shade
+    drop(page, clips[0], broken)
+    page.locator("[data-pick]").nth(1).wait_for()
+    seen = 0
+    for tab in TABS:
+        page.get_by_role("tab", name=tab).click()
+        if tab == "Explore":
+            page.locator(".sd-map[data-state=open]").wait_for()
+        found = page.evaluate(FAINT_TEXTS)
+        assert found["faint"] == [], tab
+        seen += found["seen"]
+    assert seen > 60
