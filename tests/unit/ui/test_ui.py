@@ -30,7 +30,7 @@ from serdemo.schema.errors import SerdemoError
 from serdemo.schema.types import EMOTIONS, Prediction, Segment
 from serdemo.ui import build, launch
 from serdemo.ui.recognise import drawing, handlers, view
-from serdemo.ui.shell import examples, html, theme
+from serdemo.ui.shell import examples, html, scripts, theme
 from serdemo.ui.shell import uploads as shell_uploads
 from serdemo.ui.shell.page import unseen_recalls
 from serdemo.ui.shell.session import RequestTracker, TrackedRequest, WarmPredictor
@@ -235,6 +235,12 @@ def test_contrast_of_the_theme(mode: int) -> None:
 
 
 # Answers
+
+
+def test_what_answers_in_the_browser_is_not_loaded_before_it_is_switched_on() -> None:
+    loaded = scripts.preloaded()
+    assert {"recognise/answers.js", "live/live.js", "browser/timeline.js"} < set(loaded)
+    assert sum(len(scripts.modules()[path]) for path in loaded if "browser/" in path) < 10_000
 
 
 def test_footer_tells_only_figures_on_unseen_speakers() -> None:
