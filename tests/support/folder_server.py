@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 OF_BROWSERS = {
     "accounts.google.com",
     "content-autofill.googleapis.com",
+    "optimizationguide-pa.googleapis.com",
     "update.googleapis.com",
     "firefox.settings.services.mozilla.com",
 }
