@@ -26,7 +26,8 @@ MICROPHONE_RATE = 48_000
 PAUSE_S = 1.0
 
 # A microphone of the page's own, which plays a WAV over and over: stock Firefox has none that plays a file.
-PLAYING = """navigator.mediaDevices.getUserMedia = async () => {
+# The empty page before the page has no devices.
+PLAYING = """if (navigator.mediaDevices) navigator.mediaDevices.getUserMedia = async () => {
   const bytes = Uint8Array.from(atob("%s"), (one) => one.charCodeAt(0));
   const context = new AudioContext({ sampleRate: 48000 });
   const source = context.createBufferSource();
