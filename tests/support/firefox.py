@@ -1,8 +1,9 @@
 """Stock Firefox for Playwright, which drives it by WebDriver BiDi (its channel `moz-firefox`).
 
 Playwright gives every context a colour scheme by a command that not every Firefox has, and stops at the
-refusal. So it starts this file in Firefox's place: it starts Firefox, passes the messages on, and
-answers that one command itself.
+refusal; and it knows downloads by a name that stock Firefox does not give them. So it starts this file in
+Firefox's place: it starts Firefox, passes the messages on, answers that one command itself, and names
+downloads.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import pytest
 NAMES = ("firefox-esr", "firefox")
 ADDRESS = re.compile(r"(WebDriver BiDi listening on )(ws://\S+)")
 MISSING = "emulation.setMediaFeaturesOverride"
+DOWNLOADS = ("browsingContext.downloadWillBegin", "browsingContext.downloadEnd")
 DARK = "layout.css.prefers-color-scheme.content-override"  # 0 dark, 1 light
 PREFERENCES: dict[str, str | float | bool] = {
     "media.navigator.streams.fake": True,  # a microphone that plays a tone
@@ -69,6 +71,16 @@ def through(proxy: str) -> dict[str, str | float | bool]:
     return {"network.proxy.type": 1, "network.proxy.no_proxies_on": "", **hosts, **ports}
 
 
+def with_download(text: str) -> str:
+    """A message of Firefox's, in which a download has a name: its address, which is a new one each time."""
+    if '"browsingContext.download' not in text:
+        return text
+    event = json.loads(text)
+    if event.get("method") in DOWNLOADS:
+        event["params"]["navigation"] = event["params"]["navigation"] or event["params"]["url"]
+    return json.dumps(event)
+
+
 async def run(program: str, *arguments: str) -> int:
     """Firefox behind a web socket of ours, whose address takes the place of its own in what it prints;
     returns its exit status."""
@@ -95,7 +107,7 @@ async def run(program: str, *arguments: str) -> int:
 
             async def pass_answers() -> None:
                 async for text in browser:
-                    await ours.send(text)
+                    await ours.send(with_download(text))
 
             waiting = {asyncio.create_task(pass_commands()), asyncio.create_task(pass_answers())}
             _, left = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)

@@ -183,7 +183,7 @@ def test_text_is_readable(
 ) -> None:
     browser, options = dark if scheme == "dark" else (driven, {})
     page = open_page(browser=browser, **options)
-    shade = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    shade = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
     lightest = max(map(float, re.findall(r"[\d.]+", shade)[:3]))
     assert (lightest < 80) == (scheme == "dark"), shade
     drop(page, clips[0], broken)

@@ -111,6 +111,7 @@ def test_a_refused_microphone_is_a_sentence(open_page: Open) -> None:
     part(page, "note").filter(has_text="allow the microphone").wait_for()
     assert page.get_by_role("button", name="Start listening").is_enabled()
     page.get_by_role("tab", name="Explore").click()
+    page.locator(".sd-map[data-state=open]").wait_for()
     page.get_by_role("button", name="Speak", exact=True).click()
     page.locator("[data-part=you]").filter(has_text="not allowed").wait_for()
 
@@ -162,4 +163,4 @@ def test_a_live_voice_is_followed_on_the_map(open_page: Open) -> None:
     one = page.evaluate(over)
     page.wait_for_function(f"(before) => ({over})() !== before", arg=one)  # it moves
     page.get_by_role("button", name="Stop", exact=True).first.click()
-    explore(page, "you").filter(has_text="Your voice as a whole: sounds").wait_for()
+    explore(page, "you").filter(has_text=re.compile("Your voice as a whole: .*nearest clips are")).wait_for()
