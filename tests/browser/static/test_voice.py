@@ -163,4 +163,6 @@ def test_a_live_voice_is_followed_on_the_map(open_page: Open) -> None:
     one = page.evaluate(over)
     page.wait_for_function(f"(before) => ({over})() !== before", arg=one)  # it moves
     page.get_by_role("button", name="Stop", exact=True).first.click()
-    explore(page, "you").filter(has_text=re.compile("Your voice as a whole: .*nearest clips are")).wait_for()
+    explore(page, "you").filter(
+        has_text=re.compile("Your voice as a whole: .*nearest clips are")
+    ).wait_for()
