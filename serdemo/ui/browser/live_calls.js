@@ -195,7 +195,7 @@ export class LiveCalls {
     const since = field(request, "since", "number");
     const { stream, service } = this.streamOf(request);
     const arrived = service.now();
-    service.push(stream, samples, { sequence });
+    service.push(stream, samples, sequence);
     await service.flush(stream, ANSWER_S);
     return this.state(stream, since, arrived);
   }
