@@ -114,6 +114,20 @@ def test_the_switch_is_remembered_and_nothing_is_loaded_before_it_is_on(live: An
     assert switch.is_checked()
 
 
+def test_the_map_follows_a_voice_in_the_browser_that_answers_it(live: Any) -> None:
+    page = live
+    requests: list[Any] = []
+    page.on("request", lambda request: requests.append(request))
+    switch_on(page)
+    listen(page)
+    page.get_by_role("switch", name="Answer in this browser").uncheck()  # from the next start on
+    page.get_by_role("tab", name="Explore").click()
+    page.locator("#explore [data-part=near] li").first.wait_for()
+    assert {*calls(requests)} <= QUIET_CALLS
+    of_voices = re.compile('"call": ?"(follow|voice)"')
+    assert not [request.url for request in requests if of_voices.search(request.post_data or "")]
+
+
 def test_where_the_server_is_full_the_browser_answers_and_says_so(live: Any) -> None:
     page = live
     full = {"refused": "All 64 places are taken.", "full": True, "gone": False}

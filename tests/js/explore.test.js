@@ -75,10 +75,9 @@ test("points that hang together are an island, the largest first", () => {
 });
 
 test("each name has its own colour and marker", () => {
-  const styleOf = makeStyleOf({ styles: { sad: { colour: "#1" }, other: { colour: "#2" } },
-    symbols: { sad: "star", other: "x" }, colours: ["#a", "#b"] });
-  assert.deepEqual(styleOf("emotion", "sad", 0), { colour: "#1", symbol: "star" });
-  assert.deepEqual(styleOf("emotion", "toString", 0), { colour: "#2", symbol: "x" });
+  const styleOf = makeStyleOf({ symbols: { sad: "star", other: "x" }, colours: ["#a", "#b"] });
+  assert.deepEqual(styleOf("emotion", "sad", 0), { colour: "#0072B2", symbol: "star" });
+  assert.deepEqual(styleOf("emotion", "toString", 0), { colour: "#A3A08F", symbol: "x" });
   assert.equal(styleOf("error", "wrong", 1).symbol, "x");
   assert.equal(styleOf("speaker", "constructor", 3).colour, "#b");
 });

@@ -328,7 +328,7 @@ class MapTab {
     if (!detail || this.followsLive || !this.newcomer || this.newcomer.isLive || !this.root.offsetParent) return;
     this.followsLive = true;
     this.leaveOwnLayout();
-    this.newcomer.speak(LiveSound, detail);
+    this.newcomer.speak(LiveSound, detail, detail.isHere ? this.browser : this.placer);
   }
 }
 

@@ -10,18 +10,19 @@ const PROMPT = "Press Speak: your voice moves over the map and leaves a trail. O
 const NO_VOICE = "No voice was heard: speak louder or nearer, then try again.";
 
 /* The sound that the tab Live publishes, in place of a microphone; `open` takes the first event's
-   detail, with the rate and the server's stream. */
+   detail, with the rate, the stream and who answers it. It ends where this browser takes over from the
+   server: then the voice does not go there. */
 export class LiveSound {
   constructor(onBlock, onTrouble) {
     this.onSound = ({ detail }) => {
-      if (!detail) return onTrouble("");
+      if (!detail || (detail.isHere && !this.isHere)) return onTrouble("");
       this.stream = detail.stream;
       if (this.passing) onBlock(detail.block);
     };
   }
 
-  async open({ rate, stream }) {
-    Object.assign(this, { rate, stream });
+  async open({ rate, stream, isHere }) {
+    Object.assign(this, { rate, stream, isHere });
     addEventListener("sd-sound", this.onSound);
   }
 
@@ -131,10 +132,10 @@ export class Newcomer {
 
   /* Follows a voice until it is stopped; each piece waits for the answer to the one before. `source` is
      what the sound's `open` takes: for LiveSound an event's detail. */
-  async speak(Sound = BrowserMicrophone, source = "") {
+  async speak(Sound = BrowserMicrophone, source = "", placer = this.currentPlacer()) {
     this.startRequest();
     this.reset();
-    const link = { placer: this.currentPlacer(), blocks: [], count: 0, over: false };
+    const link = { placer, blocks: [], count: 0, over: false };
     this.link = link;
     this.say(source ? "Following what Live hears." : "If the browser asks, allow the microphone.");
     this.onChange();

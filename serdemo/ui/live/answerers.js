@@ -47,6 +47,11 @@ export class Answerers {
     this.choose();
   }
 
+  /* Whether this browser answers. */
+  get isHere() {
+    return this.current === this.browser;
+  }
+
   /* Chooses who answers the streams from now on. */
   choose() {
     this.current = this.server && !inBrowser.on ? this.server : this.browser;

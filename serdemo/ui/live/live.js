@@ -25,9 +25,8 @@ const shifted = (segments, base) => segments.map((segment) => ({
 const pageModels = async () => (await import("../browser/page_models.js")).pageModels();
 
 class LiveTab {
-  constructor({ element, server, styles, getModels = pageModels, chosenModel }) {
+  constructor({ element, server, getModels = pageModels, chosenModel }) {
     const part = partFinder(element);
-    const styleOf = (label) => (Object.hasOwn(styles, label) ? styles[label] : styles.other);
     Object.assign(this, { element, part });
     this.root = element.querySelector(".sd-live");
     this.audio = element.querySelector("audio");
@@ -36,8 +35,8 @@ class LiveTab {
       new BrowserAnswerer(getModels, chosenModel, (share) => this.onLoading(share)),
     );
     this.ask = this.answerers.ask;
-    this.timeline = new Timeline(part("timeline"), styleOf);
-    this.view = new AnswerView(part, styleOf);
+    this.timeline = new Timeline(part("timeline"));
+    this.view = new AnswerView(part);
     this.meter = new LevelMeter(part);
     this.announce = announcer(part("spoken"));
     this.voice = new Voice(part, this.ask);
@@ -138,7 +137,7 @@ class LiveTab {
   }
 
   /* Lets the map in the tab Explore follow the voice too: `detail` has a block of sound, its rate and
-     the server's stream; null ends that. */
+     stream, and whether this browser answers it; null ends that. */
   publishSound(detail) {
     dispatchEvent(new CustomEvent("sd-sound", { detail }));
   }
@@ -149,7 +148,7 @@ class LiveTab {
     this.timeline.data.addSound(block, rate);
     this.enableDownloads();
     if (this.state !== "live") return;
-    this.publishSound({ block, rate, stream });
+    this.publishSound({ block, rate, stream, isHere: this.answerers.isHere });
     this.meter.update(block);
     const silent = block.every((value) => Math.abs(value) < SILENT_PEAK);
     this.silentSamples = silent ? this.silentSamples + block.length : 0;

@@ -10,7 +10,7 @@ from serdemo.schema.types import EMOTIONS
 from serdemo.ui.browser import files
 from serdemo.ui.live.handlers import Live
 from serdemo.ui.shell import scripts, theme
-from serdemo.ui.shell.html import emotion_styles, plain_html
+from serdemo.ui.shell.html import plain_html
 from serdemo.ui.shell.page import Page
 
 LEAD = """<p>Speak and watch: which emotion your voice carries now, and over the last minute.</p>"""
@@ -28,7 +28,6 @@ def build(page: Page) -> None:
         html_template=theme.asset("live/live.html"),
         js_on_load=scripts.on_load(
             "live/live.js",
-            styles=emotion_styles(),
             labels=EMOTIONS,
             megabytes=files.first_answer_mb(),
         ),

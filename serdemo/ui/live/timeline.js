@@ -1,6 +1,7 @@
 /* The timeline of the last minute: waveform, stretches of one emotion, axis. Times are in seconds
    since Start. */
 import { clock, escapeHtml, percent, put } from "../shell/js/dom.js";
+import { styleOf } from "../shell/js/emotions.js";
 import { FULL_SCALE, WINDOW_S } from "../shell/js/sound.js";
 
 const BAR_S = 0.3;
@@ -89,10 +90,10 @@ export class TimelineData {
   }
 }
 
-/* Draws the last minute: it fills from the left, then moves. `styleOf(label)` has colour and marker. */
+/* Draws the last minute: it fills from the left, then moves. */
 export class Timeline {
-  constructor(root, styleOf) {
-    Object.assign(this, { root, styleOf, data: new TimelineData() });
+  constructor(root) {
+    Object.assign(this, { root, data: new TimelineData() });
     this.wave = root.querySelector(".sd-wave");
     this.spans = root.querySelector(".sd-spans");
     this.axis = root.querySelector(".sd-axis");
@@ -130,7 +131,7 @@ export class Timeline {
     labels.forEach((label, i) => {
       const path = paths[i] || this.wave.appendChild(document.createElementNS(SVG, "path"));
       path.setAttribute("d", strokes[label]);
-      path.style.setProperty("--c", label ? this.styleOf(label).colour : "var(--sd-silent)");
+      path.style.setProperty("--c", label ? styleOf(label).colour : "var(--sd-silent)");
     });
     paths.slice(labels.length).forEach((path) => path.remove());
     const sentences = spans.map(({ label, start, end }) => `${label} from ${clock(start)} to ${clock(end)}`);
@@ -154,7 +155,7 @@ export class Timeline {
         button.setAttribute("aria-label", title);
       }
       if (button.dataset.label !== span.label) {
-        const style = this.styleOf(span.label);
+        const style = styleOf(span.label);
         button.dataset.label = span.label;
         button.style.setProperty("--c", style.colour);
         button.firstElementChild.innerHTML = `${style.marker}<span>${escapeHtml(span.label)}</span>`;

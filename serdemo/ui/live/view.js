@@ -1,7 +1,7 @@
 /* What the Live tab shows beside its timeline: answer, bars, note and input level. Everything has
    its place from the beginning, so that nothing jumps. */
 import { percent, put } from "../shell/js/dom.js";
-import { bar } from "../shell/js/emotions.js";
+import { bar, marker } from "../shell/js/emotions.js";
 import { FULL_SCALE, MIN_DB, drawLevel, levelDb } from "../shell/js/sound.js";
 
 const CLIPPED = 0.999 * FULL_SCALE;
@@ -10,8 +10,8 @@ const MAX_FALL_DB = 3; // from block to block, slow enough for the eye
 const ANNOUNCE_MS = 2000;
 
 export class AnswerView {
-  constructor(part, styleOf) {
-    Object.assign(this, { part, styleOf });
+  constructor(part) {
+    this.part = part;
   }
 
   showAnswer(sentence, labels = [], shares = []) {
@@ -21,7 +21,7 @@ export class AnswerView {
     const marks = this.part("marks");
     if (marks.dataset.labels !== labels.join()) {
       marks.dataset.labels = labels.join();
-      marks.innerHTML = labels.map((label) => this.styleOf(label).marker).join("");
+      marks.innerHTML = labels.map(marker).join("");
     }
     put(this.part("share"), shares.map(percent).join(" / "));
   }

@@ -11,7 +11,6 @@ import gradio as gr
 from markupsafe import Markup
 
 from serdemo.schema.palette import style_of
-from serdemo.schema.types import EMOTIONS
 
 plain_html = partial(gr.HTML, apply_default_css=False)  # in the page's own style alone
 
@@ -85,9 +84,3 @@ def refusal_html(sentence: str) -> Markup:
 def in_use_html(key: str) -> Markup:
     """The message that the model `key` answers from now on."""
     return message_html(f"{key} answers you now in every tab; in Live from the next Start.")
-
-
-def emotion_styles() -> dict[str, dict[str, str]]:
-    """Colour and marker of each emotion and of "other", for the scripts."""
-    labels = (*EMOTIONS, "other")
-    return {name: {"colour": style_of(name).colour, "marker": marker(name)} for name in labels}

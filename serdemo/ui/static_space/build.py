@@ -17,7 +17,6 @@ from markupsafe import Markup
 from serdemo.embeddings.html_map import COLOURS
 from serdemo.nn.checkpoint_files import SHIPPED, SMALLEST, bundled_checkpoint
 from serdemo.nn.description import read_description
-from serdemo.schema import palette
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.files import atomic, make_folder, read_json
 from serdemo.schema.types import EMOTIONS
@@ -28,7 +27,6 @@ from serdemo.ui.live import tab as live_tab
 from serdemo.ui.recognise import tab as recognise_tab
 from serdemo.ui.shell import scripts, theme
 from serdemo.ui.shell.examples import EXAMPLES, EXAMPLES_DIR, example_voices
-from serdemo.ui.shell.html import emotion_styles
 from serdemo.ui.shell.page import unseen_recalls
 from serdemo.ui.shell.templates import render
 
@@ -209,10 +207,8 @@ def _page() -> str:
 
 def _settings() -> dict[str, Any]:
     """What the page's scripts get from Python."""
-    styles = emotion_styles()
     return {
-        "styles": styles,
-        "symbols": {label: palette.style_of(label).symbol for label in styles},
+        "symbols": explore_tab.SYMBOLS,
         "labels": EMOTIONS,
         "colours": COLOURS,
         "examples": {label: f"examples/{name}" for label, name in EXAMPLES.items()},

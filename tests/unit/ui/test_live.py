@@ -24,13 +24,12 @@ from serdemo.experiments import page_load as load_bench
 from serdemo.inference import speed
 from serdemo.inference.predictor import Predictor
 from serdemo.nn import description
-from serdemo.schema import palette
 from serdemo.schema.errors import SerdemoError
-from serdemo.schema.types import EMOTIONS, Prediction, Segment
+from serdemo.schema.types import Prediction, Segment
 from serdemo.ui import build
 from serdemo.ui.live import handlers, local_microphone
 from serdemo.ui.live.handlers import Live
-from serdemo.ui.shell import examples, html, rpc
+from serdemo.ui.shell import examples, rpc
 from serdemo.ui.shell.session import Visitors, WarmPredictor
 
 PIECE = 1536
@@ -262,12 +261,6 @@ def test_without_a_voice_no_label_is_told() -> None:
         assert told["says"] == "No voice heard"
         assert told["labels"] == told["shares"] == []
         assert told["probabilities"] == {}
-
-
-def test_the_scripts_know_the_palette() -> None:
-    script = json.dumps(html.emotion_styles())
-    for emotion in EMOTIONS:
-        assert palette.style_of(emotion).colour in script
 
 
 # The desk's microphone

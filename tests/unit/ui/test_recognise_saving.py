@@ -17,10 +17,11 @@ from serdemo.inference import answers as documents
 from serdemo.inference.answers import TIMELINES
 from serdemo.inference.cue_scores import ScoredCue
 from serdemo.inference.subtitles import Cue
-from serdemo.schema.types import Prediction, Segment
+from serdemo.schema.palette import style_of
+from serdemo.schema.types import EMOTIONS, Prediction, Segment
 from serdemo.ui.recognise import drawing, view
 from serdemo.ui.shell import theme
-from serdemo.ui.shell.html import bars, emotion_styles
+from serdemo.ui.shell.html import bars, marker
 from serdemo.ui.shell.uploads import MAX_FILES
 
 pytestmark = pytest.mark.slow  # they start node
@@ -167,7 +168,9 @@ def test_several_answers_are_saved_together(told: dict[str, Any]) -> None:
 
 
 def test_markers_and_bars_are_those_of_the_other_tabs(told: dict[str, Any]) -> None:
-    assert told["styles"] == emotion_styles()
+    labels = (*EMOTIONS, "other")
+    expected = {name: {"colour": style_of(name).colour, "marker": marker(name)} for name in labels}
+    assert told["styles"] == expected
     drawn = bars({"sad": 0.125, "angry": 0.705, "<b>": 0.17})
     assert told["bars"].replace("&#60;", "&lt;").replace("&#62;", "&gt;") == drawn
 

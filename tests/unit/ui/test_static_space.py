@@ -76,7 +76,7 @@ def test_every_address_in_the_page_is_a_file_of_the_folder(content: dict[str, by
     assert {resolved("ui", f"{model['url']}model.json") for model in models.values()} <= set(
         content
     )
-    assert set(given["labels"]) == set(EMOTIONS) == set(given["styles"]) - {"other"}
+    assert set(given["labels"]) == set(EMOTIONS) == set(given["symbols"]) - {"other"}
 
 
 def test_nothing_of_anyone_elses_is_asked_for(content: dict[str, bytes]) -> None:
