@@ -14,7 +14,7 @@ from support.command import EXAMPLES, ROOT, here
 from serdemo.schema import libraries
 from serdemo.schema.errors import SerdemoError
 
-VOICE = str(EXAMPLES / "polish-even.ogg")
+VOICE = str(EXAMPLES / "polish-even.flac")
 PAIR = '"torch>=2.11,<2.15" "torchaudio==2.11.0"'
 
 

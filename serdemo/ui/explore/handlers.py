@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from serdemo.ui.shell.page import Page
 
 MAX_CLIP_S = 60.0  # of a clip that is played or placed: an hour would keep others waiting
-VOICE = "english-quick-high.ogg"
+VOICE = "english-quick-high.flac"
 ONLY_HERE = "Folders are read only for whoever sits at the computer that holds them."
 NOT_HERE = "The sound of this clip is not on this computer: only its place on the map is known."
 NOT_YOURS = "Clips are played only at the computer that holds them."

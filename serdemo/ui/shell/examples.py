@@ -13,10 +13,10 @@ from serdemo.ui.shell.uploads import Recording
 
 EXAMPLES_DIR = Path(str(resources.files("serdemo.audio"))) / "examples"
 EXAMPLES = {
-    "English, quick and high": "english-quick-high.ogg",
-    "German, slow and low": "german-slow-low.ogg",
-    "Polish, even": "polish-even.ogg",
-    "Greek, lively": "greek-lively.ogg",
+    "English, quick and high": "english-quick-high.flac",
+    "German, slow and low": "german-slow-low.flac",
+    "Polish, even": "polish-even.flac",
+    "Greek, lively": "greek-lively.flac",
 }
 SYNTHETIC = "synthetic example voice"
 LIVE_LABELS = ("English, quick and high", "German, slow and low", "Greek, lively")

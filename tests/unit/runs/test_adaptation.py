@@ -43,7 +43,7 @@ from serdemo.training.events import (
     read,
 )
 
-VOICES = {"angry": "english-quick-high.ogg", "sad": "german-slow-low.ogg"}
+VOICES = {"angry": "english-quick-high.flac", "sad": "german-slow-low.flac"}
 
 
 @pytest.fixture(scope="session")

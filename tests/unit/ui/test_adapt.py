@@ -34,7 +34,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="module")
 def clip() -> Clip:
-    return waveform.decode(EXAMPLES / "english-quick-high.ogg")
+    return waveform.decode(EXAMPLES / "english-quick-high.flac")
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_who_leaves_while_it_learns_leaves_nothing(
     runs: Path, clip: Clip, predictor: Predictor, ended: bool
 ) -> None:
     voice = takes.voice_of("anna", "a")
-    slow = waveform.decode(EXAMPLES / "german-slow-low.ogg")
+    slow = waveform.decode(EXAMPLES / "german-slow-low.flac")
     for emotion, sound in (("angry", clip), ("sad", slow)) * 2:
         voice.add(emotion, sound)
     teaching = handlers.adaptation_progress(predictor, voice)
@@ -310,7 +310,7 @@ def test_the_command_shown_teaches_the_same(
     from support.command import here
 
     voice = takes.voice_of(None, "a")
-    slow = waveform.decode(EXAMPLES / "german-slow-low.ogg")
+    slow = waveform.decode(EXAMPLES / "german-slow-low.flac")
     for emotion, sound in (("angry", clip), ("sad", slow)):
         for _ in range(2):
             voice.add(emotion, sound)

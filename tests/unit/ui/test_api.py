@@ -158,7 +158,7 @@ def test_embed_gives_the_vector_of_the_clip(uploads: Path, endpoints: Endpoints)
 
 
 def test_compare_sets_two_models_side_by_side(uploads: Path, endpoints: Endpoints) -> None:
-    voice = Path(waveform.__file__).parent / "examples" / "polish-even.ogg"
+    voice = Path(waveform.__file__).parent / "examples" / "polish-even.flac"
     text = "data:audio/ogg;base64," + base64.b64encode(voice.read_bytes()).decode()
     entry, refused = endpoints.compare(VISITOR, [text, "x"], "compact", "compact")
     assert entry["a"] == entry["b"] and entry["agree"] and entry["a"]["file"] == "sound.ogg"
@@ -307,7 +307,7 @@ def test_without_the_package_mcp_the_remedy_is_named(monkeypatch: pytest.MonkeyP
 
 def test_a_stream_gives_states_and_the_prediction_of_the_whole(page: Page) -> None:
     own = live.LiveEndpoints(Endpoints(page))
-    voice = Path(waveform.__file__).parent / "examples" / "english-quick-high.ogg"
+    voice = Path(waveform.__file__).parent / "examples" / "english-quick-high.flac"
     samples = waveform.to_int16(waveform.decode(voice).samples)
     opened = own.live_open(VISITOR, 16_000, "compact")
     assert opened["model"] == "compact"

@@ -122,7 +122,7 @@ def test_what_is_loaded_before_the_first_answer_is_small(content: dict[str, byte
         len(c) for p, c in content.items() if p.startswith("ui/") and "/onnxruntime/" not in p
     )
     shell = (
-        scripts + len(page) + len(content["theme.css"]) + len(content["examples/polish-even.ogg"])
+        scripts + len(page) + len(content["theme.css"]) + len(content["examples/polish-even.flac"])
     )
     shared = shell + given["vad"]["bytes"] + given["runtime"]["bytes"]
     assert 10e6 < shared + given["models"]["compact"]["bytes"] < 16e6
@@ -136,7 +136,7 @@ def test_the_service_worker_is_of_these_files(content: dict[str, bytes]) -> None
     assert set(sums) == set(content) - {"service_worker.js", "files.json"}
     page = base64.b64encode(hashlib.sha256(content["index.html"]).digest()).decode()
     assert sums["index.html"] == page
-    assert {"index.html", "checkpoints/base/model.json", "examples/greek-lively.ogg"} <= set(first)
+    assert {"index.html", "checkpoints/base/model.json", "examples/greek-lively.flac"} <= set(first)
     assert {"map/map.json.gz", "checkpoints/speaker/model.json"} <= set(first)
     assert not [path for path in first if path.startswith(("checkpoints/compact", "map/map.html"))]
     assert sum(len(content[path]) for path in first) < 32e6
