@@ -62,6 +62,7 @@ class Handler(SimpleHTTPRequestHandler):
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 128  # a browser has many connections to a proxy
 
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
