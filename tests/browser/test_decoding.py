@@ -36,6 +36,7 @@ PLAIN = (
     "stereo.wav",
     "5.1.wav",
 )
+TWO_TRACKS = ("two-tracks.m4a", "two-tracks.mkv")  # the first of them silent
 BY_BROWSER = (
     "a.mp3",
     "with-tags.mp3",
@@ -178,7 +179,7 @@ def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sounds")
     clip = folder / "clip.wav"
     soundfile.write(clip, bad_audio.voice(6.0, rate=sound_files.RATE), sound_files.RATE)
-    for name in {*PLAIN, *BY_BROWSER, *UNREAD, "film-without-sound.mp4"}:
+    for name in {*PLAIN, *BY_BROWSER, *UNREAD, *TWO_TRACKS, "film-without-sound.mp4"}:
         sound_files.by_ffmpeg(clip, folder / name, FORMATS[name])
     return folder
 
@@ -270,6 +271,20 @@ def test_a_film_without_sound_is_a_sentence(
     with pytest.raises(waveform.AudioError) as raised:
         waveform.decode(sounds / name)
     assert decode(sounds / name).refusal == str(raised.value)
+
+
+@pytest.mark.parametrize("name", TWO_TRACKS)
+def test_of_several_tracks_one_is_read_and_the_reader_is_warned(
+    page: Any, decode: Callable[[Path], Decoded], sounds: Path, name: str
+) -> None:
+    found = decode(sounds / name)
+    if (name, page.browser_name) == ("two-tracks.mkv", "firefox"):
+        assert found.refusal == f"{name} {UNSUPPORTED}"
+        return
+    (note,) = found.notes
+    assert note.startswith("Of the 2 tracks the first is used: if it does not hold the voice")
+    assert np.abs(found.frames).max() == 0
+    assert "the second is used" in waveform.decode(sounds / name).notes[0]
 
 
 @pytest.mark.parametrize("name", CUT)

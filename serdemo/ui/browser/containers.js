@@ -45,8 +45,8 @@ class Bytes {
   }
 }
 
-/* { kind, rate (Hz), count (of channels), durationS, estimateS, hasSound, hasVideo, isComplete, isCut, pcm } of a
-   file's bytes; what it does not say is undefined. `kind` is "" for what is no sound by its first bytes,
+/* { kind, rate (Hz), count (of channels), nTracks (of sound), durationS, estimateS, hasSound, hasVideo, isComplete,
+   isCut, pcm } of a file's bytes; what it does not say is undefined, and of several tracks it is that of the first. `kind` is "" for what is no sound by its first bytes,
    `durationS` the length that the file names, `estimateS` one by its size or its last part, `isCut` whether
    that part is incomplete, and `pcm` the header of plain samples. */
 export const inspect = (array) => {
@@ -154,7 +154,7 @@ const placeOf = (file, box) => box?.[1] ?? file.length;
 
 const mp4 = (file) => {
   if (!["ftyp", "moov", "mdat", "wide", "styp"].includes(file.text(4, 4))) return null;
-  const found = { kind: "mp4", hasSound: false };
+  const found = { kind: "mp4", hasSound: false, nTracks: 0 };
   const movie = boxOf(file, ["", 0, file.length], "moov");
   if (!movie) return { ...found, isComplete: false };
   for (const track of boxes(file, movie[1], movie[2])) {
@@ -162,6 +162,7 @@ const mp4 = (file) => {
     if (!media) continue;
     const type = file.text(placeOf(file, boxOf(file, media, "hdlr")) + 8, 4);
     if (type === "vide") found.hasVideo = true;
+    if (type === "soun") found.nTracks += 1;
     if (type !== "soun" || found.hasSound) continue;
     const time = placeOf(file, boxOf(file, media, "mdhd"));
     const isLong = file.byte(time) === 1;
@@ -200,7 +201,7 @@ const elements = function* (file, from, to) {
 
 const matroska = (file) => {
   if (file.number(0, 4) !== 0x1a45dfa3) return null;
-  const found = { kind: "webm", hasSound: false };
+  const found = { kind: "webm", hasSound: false, nTracks: 0 };
   const visit = ([id, from, to]) => {
     if ([0x18538067, 0x1654ae6b, 0x1549a966].includes(id)) return walk(from, to); // Segment, Tracks, Info
     if (id === 0xae) track(from, to);
@@ -216,6 +217,7 @@ const matroska = (file) => {
     const fields = Object.fromEntries([...elements(file, from, to)].map(([id, ...place]) => [id, place]));
     const type = file.byte(fields[0x83]?.[0]);
     if (type === VIDEO) found.hasVideo = true;
+    if (type === AUDIO) found.nTracks += 1;
     if (type !== AUDIO || found.hasSound) return;
     const codec = fields[0x86] ? file.text(fields[0x86][0], fields[0x86][1] - fields[0x86][0]) : "";
     const audio = Object.fromEntries([...elements(file, ...fields[0xe1] ?? [0, 0])].map(([id, ...place]) => [id, place]));

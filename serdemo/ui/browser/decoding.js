@@ -40,13 +40,18 @@ const decode = async (file) => {
   if (!bytes.length) throw new AudioError("is empty: record it or copy it again.");
   const found = inspect(bytes);
   refuse(found);
-  if (found.pcm) return decodePcm(new DataView(bytes.buffer), found.pcm);
+  if (found.pcm) {
+    const sound = decodePcm(new DataView(bytes.buffer), found.pcm);
+    refuseLength(sound.channels[0].length / sound.rate, sound.rate, found.count);
+    return sound;
+  }
   const { rate = USUAL_RATE } = found;
   const buffer = await decodeByBrowser(bytes.buffer, rate, found);
   refuseLength(buffer.duration, buffer.sampleRate, buffer.numberOfChannels);
   if (!buffer.length) throw new AudioError(NO_SOUND);
   const channels = Array.from({ length: buffer.numberOfChannels }, (_, c) => buffer.getChannelData(c).slice());
-  return { rate: buffer.sampleRate, channels, notes: lengthNotes(buffer.duration, found.durationS, found.isCut) };
+  const notes = [...trackNotes(found.nTracks), ...lengthNotes(buffer.duration, found.durationS, found.isCut)];
+  return { rate: buffer.sampleRate, channels, notes };
 };
 
 const contentOf = async (file) => {
@@ -76,6 +81,11 @@ const refuseLength = (seconds, rate, count) => {
     throw new AudioError(`is ${Math.round(seconds / 60)} minutes long, and a browser holds at most ${Math.floor(limit / 60)} of such sound: cut it into shorter files.`);
   }
 };
+
+/* A sentence for a film of several sound tracks, of which the package uses the one with the voice. */
+const trackNotes = (n = 1) =>
+  (n > 1 ? [`Of the ${n} tracks the first is used: if it does not hold the voice, save the one that does by itself.`]
+    : []);
 
 /* The AudioBuffer of a file's bytes, which are gone then. */
 const decodeByBrowser = async (buffer, rate, { kind }) => {
