@@ -81,6 +81,22 @@ test("a stream to which nothing is pushed is dropped", async () => {
   assert.equal((await ask("push", piece(stream, 0))).gone, true);
 });
 
+test("a stream is not dropped however long its sound is scored", async () => {
+  let clock;
+  const slow = { ...model, embeddings: async (waves) => {
+    clock.now += 2 * IDLE_S;
+    return model.embeddings(waves);
+  } };
+  const { at, ask } = made(slow);
+  clock = at;
+  const { stream } = await ask("open", { rate: 16_000 });
+  assert.equal((await ask("push", piece(stream, 0, 1))).scored, 1);
+  at.now += IDLE_S - 1;
+  const whole = await ask("close", { stream, since: 0 });
+  assert.equal(whole.received, 16_000);
+  assert.equal(whole.says, "Sounds loud, fairly sure");
+});
+
 test("on a busy machine older windows are left out and counted, and no sound is", async () => {
   let clock;
   const slow = { ...model, embeddings: async (waves) => {
@@ -117,6 +133,7 @@ test("wrong requests are refused in a sentence", async () => {
   const { stream } = await ask("open", { rate: 16_000 });
   assert.match((await ask("push", { ...piece(stream, 0), samples: "?" })).refused, /no 16-bit sound/);
   assert.match((await ask("open_local", { device: 0 })).refused, /its own microphones alone/);
+  assert.deepEqual(await ask("list_local"), { microphones: [] });
   assert.deepEqual(await ask("example"), { samples: toBase64(new Int16Array(3)), rate: 16_000 });
 });
 

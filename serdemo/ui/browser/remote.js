@@ -1,9 +1,7 @@
 /* The page's side of answers in this browser: functions like a component's `server`, answered by a worker. */
-import { CANCELLED, SerdemoError } from "./errors.js";
+import { SerdemoError } from "./errors.js";
 import { unsupported } from "./onnx_runtime.js";
 
-export const PING_MS = 10_000;
-export const MAX_PINGS = 6; // without an answer; a single step takes a few seconds on a slow phone
 const NO_WORKER = "This browser could not start its own recognition: reload the page, or update the browser.";
 const ENDED = "This browser ended its own recognition, as it does when memory is short: try once more.";
 
@@ -22,9 +20,10 @@ export class BrowserModels {
     return unsupported();
   }
 
-  /* Whether there is a model of that name. */
-  has(name) {
-    return Object.hasOwn(this.start.manifest.models, name);
+  /* Bytes that are loaded before the first answer by `name`. */
+  bytes(name) {
+    const { models, vad, runtime } = this.start.manifest;
+    return models[name].bytes + vad.bytes + runtime.bytes;
   }
 
   /* Whether the model `name` can get used to a voice. */
@@ -73,7 +72,6 @@ export class BrowserModels {
   call(service, request, { onProgress = () => {}, signal, transfer = [] } = {}) {
     const sentence = unsupported();
     if (sentence) return Promise.reject(new SerdemoError(sentence));
-    if (signal?.aborted) return Promise.reject(new SerdemoError(CANCELLED));
     const worker = this.begin();
     this.count += 1;
     const id = this.count;
@@ -92,15 +90,15 @@ export class BrowserModels {
       event.preventDefault();
       this.end(NO_WORKER);
     };
-    worker.postMessage({ start: this.start });
+    const lock = `serdemo ${Math.random()}`;
+    worker.postMessage({ start: this.start, lock });
     this.worker = worker;
-    this.pings = 0;
-    this.timer = setInterval(() => this.watch(), PING_MS);
+    this.ended = new AbortController();
     return worker;
   }
 
-  take({ id, response, error, fatal, progress }) {
-    this.pings = 0;
+  take({ id, response, error, fatal, progress, lock }) {
+    if (lock) return this.watch(lock);
     const call = this.calls.get(id);
     if (!call) return;
     if (progress) return call.onProgress(progress);
@@ -110,18 +108,16 @@ export class BrowserModels {
     if (fatal) this.end(error);
   }
 
-  /* A browser ends a worker without a word: one that is silent for long is taken for gone. Pings are counted,
-     because clocks go on while a machine sleeps. */
-  watch() {
-    if (!this.calls.size) return;
-    if (this.pings === MAX_PINGS) return this.end(ENDED);
-    this.pings += 1;
-    this.worker.postMessage({ ping: true });
+  /* A browser ends a worker without a word, which frees the lock that it holds. Its silence says nothing: on a
+     busy machine a step may take minutes. */
+  watch(lock) {
+    const { signal } = this.ended;
+    navigator.locks.request(lock, { signal }, () => this.end()).catch(() => {}); // ended by ourselves
   }
 
   /* Ends the worker; `sentence` is what its calls are answered with. */
   end(sentence = ENDED) {
-    clearInterval(this.timer);
+    this.ended?.abort();
     this.worker?.terminate();
     this.worker = null;
     const calls = [...this.calls.values()];

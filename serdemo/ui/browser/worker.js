@@ -1,6 +1,6 @@
-/* A worker that answers in this browser, see remote.js. Messages are { start }, { id, service, request },
-   { id, cancel } and { ping }; it posts { id, progress }, { id, response } or { id, error, fatal }, where
-   `error` is a sentence, and { pong }. */
+/* A worker that answers in this browser, see remote.js. Messages are { start, lock }, { id, service, request }
+   and { id, cancel }; it posts { id, progress }, { id, response } or { id, error, fatal }, where `error` is a
+   sentence, and { lock } once it holds the lock of that name, as long as it lives. */
 import { SerdemoError } from "./errors.js";
 import { Services } from "./services.js";
 
@@ -37,9 +37,16 @@ const described = (error) => {
 const buffers = ({ answers = [] }) => answers.flatMap(({ recording }) =>
   (recording ? [recording.samples.buffer] : []));
 
+const start = ({ start: options, lock }) => {
+  services = new Services(options);
+  navigator.locks?.request(lock, () => {
+    postMessage({ lock });
+    return new Promise(() => {});
+  });
+};
+
 onmessage = ({ data }) => {
-  if (data.start) services = new Services(data.start);
-  else if (data.ping) postMessage({ pong: true });
+  if (data.start) start(data);
   else if (data.cancel) {
     if (jobs.has(data.id)) jobs.get(data.id).cancelled = true;
   } else run(data);
