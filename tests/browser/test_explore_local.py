@@ -76,6 +76,44 @@ def part(page: Any, name: str) -> Any:
     return page.locator(f"#explore [data-part={name}]")
 
 
+def test_what_needs_the_map_waits_for_it(
+    launch: Callable[..., Any], address: str, spoken: Path
+) -> None:
+    page = launch(spoken).new_context(viewport={"width": 1280, "height": 1000}).new_page()
+    page.set_default_timeout(60_000)
+    held: list[Any] = []
+
+    def hold(route: Any) -> None:
+        request = json.loads(route.request.post_data)
+        if request["fn_name"] == "explore" and request["data"]["call"] == "open":
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.route("**/component_server/", hold)
+    page.goto(address)
+    with page.expect_request(lambda request: '"open"' in (request.post_data or "")):
+        page.get_by_role("tab", name="Explore").click()
+    controls = page.locator("#explore :is(button, input, select):visible")
+    assert controls.count() > 10
+    assert not any(control.is_enabled() for control in controls.all())
+    page.locator("#explore .sd-map-field").evaluate(
+        """(field) => {
+          const dropped = new DataTransfer();
+          dropped.items.add(new File(["0"], "a.wav"));
+          field.dispatchEvent(new DragEvent("drop", { dataTransfer: dropped, bubbles: true }));
+        }"""
+    )
+    part(page, "note").filter(has_text="The map is not open yet").wait_for()
+    page.locator("[data-part=own-box] summary").click()
+    assert page.get_by_label("Open a table").is_enabled()  # it opens another map
+    held[0].continue_()
+    page.locator(".sd-map[data-state=open]").wait_for()
+    assert part(page, "note").inner_text() == ""
+    assert part(page, "speak").is_enabled() and part(page, "clip-file").is_enabled()
+    page.context.close()
+
+
 def test_a_live_voice_is_placed_without_the_server(visit: Callable[[], Any]) -> None:
     page = visit()
     assert "No sound leaves this browser." in part(page, "you").inner_text()

@@ -45,7 +45,6 @@ const onClick = (tab, actions, event) => {
   const button = event.target.closest("button");
   if (!button) return;
   const { act, row, save } = button.dataset;
-  if (!tab.clips && act !== "shipped") return;
   if (actions[act]) actions[act]();
   if (row !== undefined) tab.choose(Number(row));
   if (save) {

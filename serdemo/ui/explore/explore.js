@@ -40,6 +40,10 @@ class MapTab {
       click: (row) => this.choose(row),
       lasso: (rows) => this.select(rows),
     });
+    // All controls wait for a map, but those that open one.
+    this.waiting = [...this.root.querySelectorAll("button, input, select")]
+      .filter((control) => !control.disabled && !control.closest("[data-part=own-box]"));
+    for (const control of this.waiting) control.disabled = true;
     this.clips = null;
     this.layout = null;
     this.colour = "emotion";
@@ -52,7 +56,7 @@ class MapTab {
 
   /* Who places a voice that comes now. */
   get placer() {
-    return this.server && !inBrowser.on ? this.server : this.browser;
+    return this.server && !inBrowser.wanted ? this.server : this.browser;
   }
 
   get ink() {
@@ -278,6 +282,7 @@ class MapTab {
     const clips = new Clips(payload);
     Object.assign(this, { clips, chosen: -1, selected: null, followsLive: false, fault: "" });
     this.root.dataset.state = "open";
+    for (const control of this.waiting.splice(0)) control.disabled = false;
     part("wait").hidden = true;
     part("search").value = "";
     part("back").hidden = clips.key === "shipped";
@@ -300,8 +305,10 @@ class MapTab {
 
   async openShipped() {
     const wait = this.part("wait");
-    if (!this.clips) put(wait, "Opening the map");
+    const { clips } = this;
+    if (!clips) put(wait, "Opening the map");
     const answer = await this.askPersistently("open");
+    if (this.clips !== clips) return undefined; // another was opened meanwhile
     if (!answer.refused) return this.open(answer);
     if (this.clips) return this.showFault(answer.refused);
     this.root.dataset.state = "refused";
@@ -311,7 +318,8 @@ class MapTab {
   }
 
   placeFile(file) {
-    if (!file || !this.newcomer) return;
+    if (!file) return;
+    if (!this.newcomer) return this.showFault("The map is not open yet: drop the clip once it is.");
     this.leaveOwnLayout();
     this.newcomer.placeClip(file.name, (placer) => placer.clip(file));
   }
