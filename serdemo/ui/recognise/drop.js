@@ -62,7 +62,7 @@ export const mount = ({ element, trigger, upload }) => {
   };
 
   dropZone(element, send);
-  addEventListener("sd-server-full", ({ detail }) => {
-    if (detail?.files) answerHere({ files: atServer, isFull: true });
+  addEventListener("sd-server-full", ({ detail: { event } }) => {
+    if (event?.files) answerHere({ files: atServer, isFull: true });
   });
 };

@@ -30,15 +30,17 @@ const deferReload = () => {
   };
 };
 
-/* Where gradio lets no more calls wait, the tabs are told so: `detail` is what came with the event that was
-   refused, such as the files of an upload. */
+/* Where gradio lets no more calls wait, the tabs learn which was refused: `detail` has the `props` of the
+   component that it came from, its `data`, the values that it was called with, and its `event`, what came
+   with that, such as the files of an upload. */
 const noticeFullServer = () => {
   const fetch = window.fetch.bind(window);
   window.fetch = async (...request) => {
     const response = await fetch(...request);
     if (response.status === 503 && new URL(response.url).pathname.endsWith("/queue/join")) {
-      const { event_data: detail } = JSON.parse(request[1]?.body || "{}");
-      dispatchEvent(new CustomEvent("sd-server-full", { detail }));
+      const { trigger_id: trigger, event_data: event, data } = JSON.parse(request[1].body);
+      const { props = {} } = window.gradio_config.components.find(({ id }) => id === trigger) || {};
+      dispatchEvent(new CustomEvent("sd-server-full", { detail: { props, data, event } }));
     }
     return response;
   };
