@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+from support.corpora import real_clips
 from support.node import run_module
 
 from serdemo.audio import waveform
@@ -71,10 +71,8 @@ def weights(name: str) -> list[str]:
 
 def speech() -> np.ndarray:
     """Real speech where there is some, else the example voices."""
-    if data := os.environ.get("SERDEMO_DATA"):
-        found = sorted(Path(data).rglob("*.wav"))[:12]
-        if found:
-            return np.concatenate([waveform.decode(path).samples for path in found])
+    if found := real_clips()[:12]:
+        return np.concatenate([waveform.decode(path).samples for path in found])
     return np.concatenate([clip.samples for clip in speech_samples(3)])
 
 
