@@ -25,6 +25,7 @@ SCALE = ".scale"  # ends the name of the scales of a matrix in 8 bits
 REPORT = "report.json"  # scores on the test clips, beside them
 SHIPPED = "base"
 SMALLEST = "compact"  # answers live sound where the shipped default is too slow
+ANSWERING = (SHIPPED, SMALLEST)  # those that name emotions and answer in a browser too
 SPEAKER = "speaker"  # embeds voices
 ENCODER_CHECKPOINT = "base"  # the bundled one with a pretrained encoder
 

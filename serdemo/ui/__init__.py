@@ -22,7 +22,7 @@ from serdemo.ui.finetune import tab as finetune_tab
 from serdemo.ui.live import tab as live_tab
 from serdemo.ui.models import tab as models_tab
 from serdemo.ui.recognise import tab as recognise_tab
-from serdemo.ui.shell import cleanup, serving, zerogpu
+from serdemo.ui.shell import cleanup, scripts, serving, zerogpu
 from serdemo.ui.shell.html import plain_html
 from serdemo.ui.shell.page import Page as Page
 from serdemo.ui.shell.page import footer_html
@@ -61,7 +61,8 @@ def build(predictor_factory: Callable[[], Predictor]) -> Page:
         plain_html(HEADER)
         page.token = gr.BrowserState("", storage_key="serdemo-owner")
         page.chosen = gr.BrowserState("", storage_key="serdemo-model")
-        page.footer = plain_html(footer_html(), render=False)
+        watch = scripts.on_load("shell/js/in_browser.js")
+        page.footer = plain_html(footer_html(), js_on_load=watch, render=False)
         with gr.Tabs():
             for name, build_tab in TABS.items():
                 with gr.Tab(name, id=name.lower()) as page.tab:

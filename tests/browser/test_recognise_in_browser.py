@@ -113,12 +113,52 @@ def test_the_choice_is_remembered_and_a_refused_microphone_has_its_sentence(
     assert page.locator(".sd-recorder").is_hidden()
 
 
-def test_a_full_server_leaves_the_answer_to_the_browser(visit: Visit) -> None:
-    page = visit()
+def test_a_full_server_leaves_files_takes_and_examples_to_the_browser(
+    visit: Visit, launch: Callable[..., Any], as_wav: Callable[[Path], Path]
+) -> None:
+    name = next(iter(EXAMPLES.values()))
+    page = visit(browser=launch(as_wav(EXAMPLES_DIR / name)), permissions=["microphone"])
     page.set_default_timeout(180_000)
+    page.wait_for_selector(".sd-says")  # gradio's own first call
     full = {"detail": "Queue is full. Max size is 20 and size is 20."}
     page.route("**/queue/join*", lambda route: route.fulfill(status=503, json=full))
-    name = next(iter(EXAMPLES.values()))
+
+    def assert_answered(named: str) -> None:
+        assert wait_for_answer(page, f"{named} ·").startswith(("Sounds", "Not sure"))
+        note = page.locator(".sd-run-note").inner_text()
+        assert note == "The server is full: this browser answered instead, by base."
+
     page.set_input_files("#recognise-drop input", str(EXAMPLES_DIR / name))
-    assert wait_for_answer(page, f"{name} ·").startswith(("Sounds", "Not sure"))
-    assert "this browser answered instead" in page.locator(".sd-run-note").inner_text()
+    assert_answered(name)
+    label = list(EXAMPLES)[1]
+    page.get_by_role("button", name=label).click()
+    assert_answered(label)
+    assert "synthetic" in page.locator(".sd-detail .sd-file").inner_text()
+    page.get_by_role("button", name="Record").click()
+    page.locator("#recognise-recorder .timestamps").wait_for()
+    page.wait_for_timeout(3000)
+    page.get_by_role("button", name="Stop", exact=True).click()
+    assert_answered("Your recording")
+
+
+def test_a_model_of_the_server_alone_switches_it_off_and_says_why(visit: Visit) -> None:
+    page = visit()
+    sent = switch_on(page)
+    switch = page.locator("#recognise-here").get_by_role("switch")
+    page.wait_for_function("document.querySelector('.sd-footer').dataset.model")
+    assert switch.is_enabled()
+    rename = "name => { document.querySelector('.sd-footer').dataset.inBrowser = name; }"
+    page.evaluate(rename, "")
+    page.get_by_text("The model that answers is on the server alone").first.wait_for()
+    assert switch.is_disabled() and not switch.is_checked()
+    assert page.locator("#recognise-recorder").is_visible()
+    page.get_by_role("button", name=list(EXAMPLES)[1]).click()
+    wait_for_answer(page, f"{list(EXAMPLES)[1]} ·")
+    assert [url for url, _ in sent if "/queue/join" in url]  # the server answers
+    page.get_by_role("tab", name="Live").click()
+    assert page.locator(".sd-live [data-part=in-browser]").is_disabled()
+    assert "on the server alone" in page.locator("#sd-live-where").inner_text()
+    page.get_by_role("tab", name="Recognise").click()
+    page.evaluate(rename, "compact")
+    page.get_by_text("Your recordings do not leave this machine").wait_for()
+    assert switch.is_enabled() and switch.is_checked()

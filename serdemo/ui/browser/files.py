@@ -17,9 +17,9 @@ from serdemo import __version__
 from serdemo.audio import vad
 from serdemo.embeddings import embedding_map
 from serdemo.nn.checkpoint_files import (
+    ANSWERING,
     DESCRIPTION,
     SHIPPED,
-    SMALLEST,
     SPEAKER,
     bundled_checkpoint,
     tensor_files,
@@ -30,7 +30,7 @@ from serdemo.ui.shell.scripts import CACHE, modules
 
 ADDRESS = "serdemo-models"
 GRAPHS = ("model.onnx", "classifier.onnx")  # of the embedding and the logits, and of these alone
-MODELS = (SMALLEST, SHIPPED, SPEAKER)
+MODELS = (*ANSWERING, SPEAKER)
 DETECTOR = "silero-vad"
 MAP = "map"
 EXAMPLE_FILES = "examples"
@@ -111,8 +111,7 @@ def route() -> Route:
         path = request.path_params["path"]
         if path == MANIFEST:
             return JSONResponse(manifest(), headers={"Cache-Control": "no-cache"})
-        folder, _, name = path.rpartition("/")
-        if folder == f"{_digest(MAP)}/{MAP}" and (content := _map().get(name)):
+        if path.startswith(f"{_digest(MAP)}/{MAP}/") and (content := _map().get(Path(path).name)):
             media_type = "application/octet-stream"
             return Response(content, media_type=media_type, headers={"Cache-Control": CACHE})
         file = paths().get(path)

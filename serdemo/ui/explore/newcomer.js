@@ -64,7 +64,7 @@ export class Newcomer {
   /* Another placer answers from now on: a voice is not sent to the old one any more. */
   changePlacer() {
     this.prompt();
-    if (this.link) this.stop();
+    if (this.link && this.link.placer !== this.currentPlacer()) this.stop();
   }
 
   reset() {

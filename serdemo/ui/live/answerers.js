@@ -2,9 +2,15 @@
    `ask(call, fields, timeoutMs)`, which resolves to the response or to { refused: sentence }, and `leave(stream)`,
    which closes a stream for whose answer nobody waits. */
 import { inBrowser } from "../shell/js/in_browser.js";
-import { beacon, caller } from "../shell/js/rpc.js";
+import { beacon, caller, footerData } from "../shell/js/rpc.js";
 
-const FULL = "The server is full: this browser answers, and your voice does not leave it.";
+const DEFAULT_MODEL = "base";
+
+/* The visitor's model on gradio's page; "" for the default, which another may stand in for. */
+const modelOfPage = () => {
+  const { inBrowser: name } = footerData();
+  return name === DEFAULT_MODEL ? "" : name;
+};
 
 export class ServerAnswerer {
   constructor(remote, timeoutMs) {
@@ -19,7 +25,7 @@ export class ServerAnswerer {
 export class BrowserAnswerer {
   /* `getModels()` resolves to BrowserModels, of which that of the name `chosenModel()` answers, or, where there is
      none, the one that keeps up here. `onLoading(share)` is called while a model is loaded. */
-  constructor(getModels, chosenModel = () => undefined, onLoading = () => {}) {
+  constructor(getModels, chosenModel = modelOfPage, onLoading = () => {}) {
     Object.assign(this, { getModels, chosenModel, onLoading });
   }
 
@@ -28,7 +34,7 @@ export class BrowserAnswerer {
       const models = await this.getModels();
       if (call !== "open") return await models.live({ call, ...fields });
       const model = this.chosenModel();
-      await models.load([model || "base"], ({ done, total }) => this.onLoading(done / total));
+      await models.load([model || DEFAULT_MODEL], ({ done, total }) => this.onLoading(done / total));
       return { ...await models.live({ call, model, ...fields }), here: true };
     } catch (error) {
       return { refused: error.message };
@@ -65,7 +71,8 @@ export class Answerers {
     const own = await this.browser.ask(call, fields);
     if (own.refused) return response;
     this.current = this.browser;
-    return { ...own, instead: FULL };
+    const instead = `The server is full: this browser answers by ${own.model}, and your voice does not leave it.`;
+    return { ...own, instead };
   };
 
   leave(stream) {

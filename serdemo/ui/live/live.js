@@ -1,7 +1,7 @@
 /* The Live tab: start, pause, listen again, stop; and a sentence for whatever goes wrong.
    States: idle, starting, live, paused, stopping. */
 import { clock, partFinder, percent, put } from "../shell/js/dom.js";
-import { inBrowser } from "../shell/js/in_browser.js";
+import { bindSwitch } from "../shell/js/in_browser.js";
 import { BrowserMicrophone, exampleVoice, refusal } from "../shell/js/microphone.js";
 import { footerData } from "../shell/js/rpc.js";
 import { wav } from "../shell/js/sound.js";
@@ -366,9 +366,7 @@ export const mount = (options) => {
     tab.voice.store.remembers = target.checked;
   });
   part("megabytes").textContent = options.megabytes;
-  part("in-browser").checked = inBrowser.on;
-  part("in-browser").addEventListener("change", ({ target }) => inBrowser.set(target.checked));
-  inBrowser.onChange((on) => { part("in-browser").checked = on; });
+  bindSwitch(part("in-browser"));
   part("where").hidden = !tab.answerers.server;
   addEventListener("pagehide", () => tab.onPageHide());
   document.addEventListener("visibilitychange", () => {

@@ -5,7 +5,10 @@ import { footerData } from "../shell/js/rpc.js";
 import { renderPage } from "./answers.js";
 
 const DEFAULT_MODEL = "base";
-const FULL = "The server is full: this browser answered instead, and nothing was sent.";
+
+/* The visitor's model where this browser has it. */
+const modelName = () => footerData().inBrowser || DEFAULT_MODEL;
+const fullNote = () => `The server is full: this browser answered instead, by ${modelName()}.`;
 
 /* A function that shows pages of answers inside an element. `onStop` is called by the Stop button;
    whoever sends files listens for the window's event "sd-same-person". */
@@ -39,11 +42,6 @@ const answersHere = async (show) => {
   const [{ BrowserAnswers }, { pageModels }] = await Promise.all([
     import("./in_browser/answering.js"), import("../browser/page_models.js"),
   ]);
-  // The visitor's model where this browser has it.
-  const modelName = (models) => {
-    const { model } = footerData();
-    return models.has(model) ? model : DEFAULT_MODEL;
-  };
   return new BrowserAnswers({ models: pageModels, modelName, show });
 };
 
@@ -64,6 +62,6 @@ export const mount = ({ element, trigger, watch, props }) => {
   addEventListener("sd-answer-here", async ({ detail: { files, isFull, ...request } }) => {
     isHere = true;
     here ||= answersHere(show);
-    (await here).answer(files, { ...request, note: isFull ? FULL : "" });
+    (await here).answer(files, { ...request, note: isFull ? fullNote() : "" });
   });
 };

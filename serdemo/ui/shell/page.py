@@ -13,6 +13,7 @@ from markupsafe import Markup
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
+from serdemo.nn.checkpoint_files import ANSWERING, bundled_checkpoint
 from serdemo.schema.errors import SerdemoError
 from serdemo.ui.shell import gradio_settings, scripts, session, theme
 from serdemo.ui.shell.call_errors import EXCEPTION_HANDLERS
@@ -143,11 +144,15 @@ class Page(gr.Blocks):
 def footer_html(visitor: str | None = None, predictor: Predictor | None = None) -> Markup:
     """The footer: the model that answers, its recall, and what it is not for.
 
-    The page's scripts read the session's hash and a digest of the model's folder from it.
+    The page's scripts read the session's hash, a digest of the model's folder, and the name of the model
+    in browsers from it.
     """
-    values: dict[str, Any] = {"visitor": visitor or "", "model": "", "model_id": "", "recalls": {}}
+    values: dict[str, Any] = {"visitor": visitor or "", "recalls": {}}
+    values |= dict.fromkeys(("model", "model_id", "in_browser"), "")
     if predictor:
         values["model"] = predictor.name
+        shipped = {bundled_checkpoint(name): name for name in ANSWERING}
+        values["in_browser"] = shipped.get(predictor.folder, "")
         values["model_id"] = hashlib.sha256(str(predictor.folder).encode()).hexdigest()[:16]
         values["recalls"] = unseen_recalls(predictor.description.metrics.get("test", {}))
     return render("shell/footer.html", **values)

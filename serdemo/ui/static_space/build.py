@@ -15,7 +15,7 @@ import yaml  # type: ignore[import-untyped]
 from markupsafe import Markup
 
 from serdemo.embeddings.html_map import COLOURS
-from serdemo.nn.checkpoint_files import SHIPPED, SMALLEST, bundled_checkpoint
+from serdemo.nn.checkpoint_files import ANSWERING, SHIPPED, SMALLEST, bundled_checkpoint
 from serdemo.nn.description import read_description
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.files import atomic, make_folder, read_json
@@ -37,7 +37,6 @@ VOICES = "examples/voices.s16"  # what Live plays aloud
 # The folders of scripts that this page has a use for.
 SCRIPTS = ("shell/js/", "shell/page.js", "recognise/", "live/", "explore/", "browser/", f"{HERE}/")
 AUDIO_MODULE = "shell/js/tap.js"  # no module of the page's
-ANSWERING = (SHIPPED, SMALLEST)  # the models that a visitor chooses from, the default first
 # Fetched when they are asked for, and there without a network from then on; all else after the first answer.
 LATER = (
     *("README.md", LIST, "licences/", f"checkpoints/{SMALLEST}/"),
@@ -223,7 +222,8 @@ def _settings() -> dict[str, Any]:
 def _footer(model: str) -> Markup:
     description = read_description(bundled_checkpoint(model))
     recalls = unseen_recalls(description.metrics.get("test", {}))
-    return render("shell/footer.html", visitor="", model=model, model_id=model, recalls=recalls)
+    names = {"model": model, "model_id": model, "in_browser": model}
+    return render("shell/footer.html", visitor="", recalls=recalls, **names)
 
 
 def _megabytes(model: str) -> str:

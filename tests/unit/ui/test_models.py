@@ -314,6 +314,10 @@ def test_the_foot_of_the_page_tells_model_and_visitor(page: Visitors, runs: Path
     other = footer_html("a", page.choose("a", runs / "mine" / "checkpoint"))
     assert own.partition("data-model=")[2][:18] != other.partition("data-model=")[2][:18]
     assert str(runs) not in other
+    # Browsers have the shipped models, and not another of the same name.
+    assert f'data-in-browser="{SHIPPED}"' in own and 'data-in-browser=""' in other
+    smallest = page.choose("b", bundled_checkpoint("compact"))
+    assert 'data-in-browser="compact"' in footer_html("b", smallest)
 
 
 def test_a_choice_is_of_whoever_may_see_the_model(tiny_checkpoint: Path, runs: Path) -> None:

@@ -1,6 +1,10 @@
 /* Whether Recognise and Live answer in this browser, with nothing sent to a server: one choice for all
-   tabs, remembered in this browser. */
+   tabs, remembered in this browser. In these two it does not hold for a model that browsers lack. */
+import { footerData } from "./rpc.js";
+
 const KEY = "serdemo-in-browser";
+const LACKING = "The model that answers is on the server alone, which gets the sound: choose one that comes with "
+  + "serdemo to have this browser answer.";
 const changes = new EventTarget();
 
 const stored = () => {
@@ -11,31 +15,55 @@ const stored = () => {
   }
 };
 
-let on = stored();
+let wanted = stored();
+
+/* Whether the model that answers is on the server alone. */
+const isLacking = () => {
+  const { model, inBrowser: name } = footerData();
+  return Boolean(model && !name);
+};
+
+const announce = () => changes.dispatchEvent(new Event("change"));
 
 export const inBrowser = {
   get on() {
-    return on;
+    return wanted && !isLacking();
+  },
+
+  /* The same where the visitor's model does not matter. */
+  get wanted() {
+    return wanted;
   },
 
   set(value) {
-    if (on === value) return;
-    on = value;
+    if (wanted === value) return;
+    wanted = value;
     try {
       localStorage.setItem(KEY, String(value));
     } catch {} // then it holds until the page is closed
-    changes.dispatchEvent(new Event("change"));
+    announce();
   },
 
-  /* Calls `callback(on)` at each change, whichever tab made it. */
+  /* Calls `callback(on)` when it may have changed, by whichever tab or model. */
   onChange(callback) {
-    changes.addEventListener("change", () => callback(on));
+    changes.addEventListener("change", () => callback(inBrowser.on));
   },
 };
 
-/* Keeps a switch, a checkbox, and the choice the same. */
+/* Keeps a switch, a checkbox, and the choice the same; what describes it says why it cannot be made. */
 export const bindSwitch = (input) => {
-  input.checked = inBrowser.on;
+  const description = document.getElementById(input.getAttribute("aria-describedby"));
+  const usual = [...description.childNodes];
+  const show = () => {
+    input.checked = inBrowser.on;
+    input.disabled = isLacking();
+    description.replaceChildren(...(input.disabled ? [LACKING] : usual));
+  };
+  show();
   input.addEventListener("change", () => inBrowser.set(input.checked));
-  inBrowser.onChange((value) => { input.checked = value; });
+  inBrowser.onChange(show);
 };
+
+/* Watches the footer, which names the model. */
+export const mount = ({ element }) =>
+  new MutationObserver(announce).observe(element, { attributes: true, childList: true, subtree: true });

@@ -5,10 +5,11 @@ export const UNREACHED = "The server cannot be reached: check the connection, th
 const RETRY_MS = 1000;
 const MAX_TRIES = 30; // about as long as a connection may be lost that comes back
 
-/* What the footer says of the session: `visitor`, the session's hash, and `model`, which answers. */
+/* What the footer says of the session: `visitor`, the session's hash, `model`, a digest of the one that
+   answers, and `inBrowser`, its name in browsers, "" where they lack it. */
 export const footerData = () => {
-  const footer = document.querySelector(".sd-footer");
-  return { visitor: footer?.dataset.visitor || "", model: footer?.dataset.model || "" };
+  const { visitor = "", model = "", inBrowser = "" } = document.querySelector(".sd-footer")?.dataset || {};
+  return { visitor, model, inBrowser };
 };
 
 /* A function `ask(call, fields, timeoutMs)` that calls `remote`, a server function of a component.
