@@ -107,9 +107,12 @@ def _find_fault(model: Any) -> str | None:
             return f"its operator {node.op_type[:80]!r} is not one of ONNX's own"
         if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
             return f"its operator {node.op_type[:80]!r} is a loop or a branch"
+        if any(a.HasField("sparse_tensor") or a.sparse_tensors for a in node.attribute):
+            return f"its operator {node.op_type[:80]!r} holds a sparse tensor"
     for tensor in _tensors(graph):
         entries = {entry.key: entry.value for entry in tensor.external_data}
-        if entries and not is_weights(entries.get("location", "")):
+        is_outside = tensor.data_location == tensor.EXTERNAL or entries
+        if is_outside and not is_weights(entries.get("location", "")):
             location = entries.get("location", "")[:80]
             return f"its weights lie in {location!r}, which is no file of a checkpoint beside it"
     return None

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import soundfile
-from support import firefox, hub_server
+from support import firefox, hub_server, pulse
 from support.app_server import ROOT, App
 
 from serdemo.inference.predictor import Predictor
@@ -120,17 +120,22 @@ def launch(playwright: Any) -> Iterator[Callable[..., Any]]:
 def launch_firefox(
     playwright: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., Any]]:
-    """A function that starts Firefox; see `launch`. Its fake microphone plays a tone."""
+    """A function that starts Firefox; see `launch`. Its fake microphone plays a tone.
+
+    Without a sound device its audio does not run at all, so it has one.
+    """
     started = []
+    with pulse.null_sink(tmp_path_factory.mktemp("pulse")) as environment:
 
-    def start(proxy: str | None = None, **preferences: str | float | bool) -> Any:
-        folder = tmp_path_factory.mktemp("firefox")
-        started.append(firefox.launch(playwright, folder, proxy, **preferences))
-        return started[-1]
+        def start(proxy: str | None = None, **preferences: str | float | bool) -> Any:
+            folder = tmp_path_factory.mktemp("firefox")
+            device = {name: environment[name] for name in environment if name != "HOME"}
+            started.append(firefox.launch(playwright, folder, proxy, device, **preferences))
+            return started[-1]
 
-    yield start
-    for browser in started:
-        browser.close()
+        yield start
+        for browser in started:
+            browser.close()
 
 
 @pytest.fixture(scope="session")

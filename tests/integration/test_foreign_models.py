@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 from dataclasses import replace
@@ -12,6 +13,7 @@ import pytest
 import soundfile
 import transformers
 import yaml  # type: ignore[import-untyped]
+from support import node
 from support.command import here
 from support.transformers_models import LABELS, change_json, save
 
@@ -110,17 +112,24 @@ def test_sigmoid_shares_are_independent_and_values_are_no_emotion(models: Path) 
             refused()
 
 
-def test_the_page_and_the_terminal_say_values_as_values() -> None:
+@pytest.mark.slow
+def test_the_page_and_the_terminal_say_values_as_values(tmp_path: Path) -> None:
     values = {"arousal": 0.625, "valence": -0.5}
     part = Segment(0.0, 1.0, "", 0.0, {}, 1.0, values)
     answer = Prediction("x.wav", 1.0, "", 0.0, False, {}, (part,), (), values)
-    assert palette.sentence(answer) == "Arousal 0.62, valence -0.50"
-    page = answers_page([Answer("x.wav", clip(1.0), answer)])
-    assert '<dt>arousal</dt><dd class="sd-number">0.625</dd>' in page
-    assert "<h3>Emotion over time</h3>" not in page and "Sounds " not in page
     odd = Prediction("x", 1.0, "<b>", 0.9, False, {"<b>": 0.9, "x" * 90: 0.8}, (part,))
-    shown = answers_page([Answer("x", clip(1.0), odd)])
-    assert "several may apply" in shown and "&lt;b&gt;" in shown and "<b>" not in shown
+    assert palette.sentence(answer) == "Arousal 0.62, valence -0.50"
+    pages = [json.loads(answers_page([Answer("x.wav", clip(1.0), one)])) for one in (answer, odd)]
+    page, shown = node.run_module(
+        tmp_path,
+        """import { pageHtml } from "./ui/recognise/answers.js";
+        done(given.map((page) => String(pageHtml(page))));""",
+        pages,
+    )
+    assert '<dt>arousal</dt><dd class="sd-number">0.625</dd>' in page
+    assert "arousal 0.62, valence -0.50" in page.lower()
+    assert "<h3>Emotion over time</h3>" not in page and "Sounds " not in page
+    assert "several may apply" in shown and "&#60;b&#62;" in shown and "<b>" not in shown
 
 
 def test_import_keeps_the_map_and_the_summary_says_what_it_is(tmp_path: Path) -> None:

@@ -123,7 +123,6 @@ const withWorkers = (work) => async () => {
 
 test("calls go to one worker, each to its own answer", withWorkers(async (models, made) => {
   assert.equal(made.length, 0); // nothing starts before it is needed
-  assert.equal(models.bytes("base"), 10);
   const channel = Float32Array.of(1, 2);
   const seen = [];
   const recording = models.recognise(
@@ -206,6 +205,12 @@ test("an aborted recording is cancelled in the worker", withWorkers(async (model
   assert.equal(cancel, true);
   made[0].answer({ id, error: "This was cancelled." });
   await assert.rejects(answer, /cancelled/);
+}));
+
+test("a recording that was cancelled before it was sent is not sent", withWorkers(async (models, made) => {
+  const options = { signal: AbortSignal.abort() };
+  await assert.rejects(models.recognise({ name: "a", rate: 1, channels: [] }, undefined, options), /cancelled/);
+  assert.equal(made.length, 0);
 }));
 
 test("a browser without SIMD is refused in a sentence", withWorkers(async (models, made) => {

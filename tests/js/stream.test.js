@@ -133,7 +133,6 @@ test("wrong requests are refused in a sentence", async () => {
   const { stream } = await ask("open", { rate: 16_000 });
   assert.match((await ask("push", { ...piece(stream, 0), samples: "?" })).refused, /no 16-bit sound/);
   assert.match((await ask("open_local", { device: 0 })).refused, /its own microphones alone/);
-  assert.deepEqual(await ask("list_local"), { microphones: [] });
   assert.deepEqual(await ask("example"), { samples: toBase64(new Int16Array(3)), rate: 16_000 });
 });
 

@@ -48,9 +48,14 @@ def firefox() -> str:
 
 
 def launch(
-    playwright: Any, folder: Path, proxy: str | None = None, **preferences: str | float | bool
+    playwright: Any,
+    folder: Path,
+    proxy: str | None = None,
+    environment: dict[str, str] | None = None,
+    **preferences: str | float | bool,
 ) -> Any:
-    """A browser of Playwright's. What starts it is written into `folder`; all requests pass the proxy."""
+    """A browser of Playwright's. What starts it is written into `folder`; all requests pass the proxy;
+    the environment is added to that of the test."""
     program = folder / "firefox"
     command = shlex.join([sys.executable, __file__, firefox()])
     program.write_text(f'#!/bin/sh\nexec {command} "$@"\n', encoding="utf-8")
@@ -58,6 +63,7 @@ def launch(
     return playwright.firefox.launch(
         channel="moz-firefox",
         executable_path=program,
+        env={**os.environ, **(environment or {})},
         firefox_user_prefs={**PREFERENCES, **(through(proxy) if proxy else {}), **preferences},
     )
 

@@ -14,7 +14,7 @@ export class Calls {
     try {
       const name = field(request, "call", "string");
       const method = this[methodName(name)];
-      if (!method) throw new UsageError(`There is no call ${name}: reload the page.`);
+      if (!method) throw new UsageError(`There is no call '${name}': reload the page.`);
       return await method.call(this, request);
     } catch (error) {
       if (error instanceof SerdemoError) return { refused: error.message };
@@ -24,10 +24,10 @@ export class Calls {
   }
 }
 
-/* One value of a request, of the type that `typeof` names; UsageError for another. */
+/* One value of a request, of the type that `typeof` names, or an "int"; throws UsageError for another. */
 export const field = (request, name, kind) => {
   const value = request?.[name];
-  if (typeof value !== kind) {
+  if (kind === "int" ? !Number.isSafeInteger(value) : typeof value !== kind) {
     throw new UsageError(`This call needs ${name} of type ${kind}: reload the page.`);
   }
   return value;

@@ -27,10 +27,6 @@ export const IN_PHASE = 8; // samples (0.5 ms)
 export const OPPOSED = -0.2; // correlation
 export const RELATED = 0.5;
 
-export const STEP_S = 0.25; // of live sound
-export const RAMP_S = 0.01;
-export const MAX_WAIT_S = 10;
-
 const ORDINALS = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth"];
 const PART = SEGMENT / 4;
 
@@ -231,81 +227,8 @@ const correlate = (pairs) => {
   return (lag) => re[(lag + size) % size] / size / scale;
 };
 
-/* Down-mix of live sound: the channels that have held the voice so far.
-
-   The weights change every quarter of a second at most, at the same samples however the sound was cut, and
-   over 10 ms, so that no step is heard. Wait for one call before the next. */
-export class StreamMixer {
-  constructor(rate, channels, detector) {
-    this.analysis = new ChannelAnalysis(rate, channels, detector);
-    this.channels = channels;
-    this.step = Math.max(1, Math.round(STEP_S * rate));
-    this.ramp = Math.max(1, Math.round(RAMP_S * rate));
-    this.maxWait = Math.round(MAX_WAIT_S * rate);
-    this.first = null;
-    this.waiting = [];
-    this.nWaiting = 0;
-    this.position = 0; // frames
-    this.next = 0; // the frame at which the next decision is due
-    this.old = this.mix = new Mix();
-    this.changed = -this.ramp; // the frame since which the mix changes
-  }
-
-  /* Which channels are used, null while all are. */
-  get note() {
-    return this.mix.note;
-  }
-
-  /* Resolves to the mono sound of the next frames. */
-  async apply(frames) {
-    if (this.channels === 1) return frames[0];
-    const length = frames[0].length;
-    if (!length) return new Float32Array(0);
-    this.first ??= frames.map((channel) => channel[0]); // offsets would jump when the weights change
-    const rested = frames.map((channel, c) => channel.map((value) => value - this.first[c]));
-    const result = new Float32Array(length);
-    for (let start = 0; start < length; ) {
-      const part = cut(rested, start, start + this.step - this.nWaiting);
-      const size = part[0].length;
-      result.set(this.faded(part), start);
-      this.waiting.push(part);
-      this.nWaiting += size;
-      this.position += size;
-      start += size;
-      if (this.nWaiting === this.step) {
-        const block = joined(this.waiting);
-        this.waiting = [];
-        this.nWaiting = 0;
-        await this.analysis.push(block);
-        this.decide();
-      }
-    }
-    return result;
-  }
-
-  decide() {
-    if (!this.analysis.differs || this.position < this.next) return;
-    this.next = this.position + Math.min(Math.floor(this.position / 4), this.maxWait);
-    [this.old, this.mix] = [this.mix, this.analysis.decide()];
-    this.changed = this.position;
-  }
-
-  faded(frames) {
-    const done = this.position - this.changed;
-    const n = Math.min(frames[0].length, this.ramp - done);
-    const mono = this.mix.apply(frames);
-    if (n <= 0) return mono;
-    const old = this.old.apply(cut(frames, 0, n));
-    for (let i = 0; i < n; i += 1) {
-      const share = (done + i + 1) / this.ramp;
-      mono[i] = share * mono[i] + (1 - share) * old[i];
-    }
-    return mono;
-  }
-}
-
 /* "first" for 0, up to "eighth"; then "number 9". */
-export const ordinal = (number) => ORDINALS[number] ?? `number ${number + 1}`;
+const ordinal = (number) => ORDINALS[number] ?? `number ${number + 1}`;
 
 /* A sentence about the channels that are used and those that are not, each for its reason. */
 const describe = (reasons) => {

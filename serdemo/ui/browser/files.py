@@ -111,7 +111,8 @@ def route() -> Route:
         path = request.path_params["path"]
         if path == MANIFEST:
             return JSONResponse(manifest(), headers={"Cache-Control": "no-cache"})
-        if path.startswith(f"{_digest(MAP)}/{MAP}/") and (content := _map().get(Path(path).name)):
+        folder, _, name = path.rpartition("/")
+        if folder == f"{_digest(MAP)}/{MAP}" and (content := _map().get(name)):
             media_type = "application/octet-stream"
             return Response(content, media_type=media_type, headers={"Cache-Control": CACHE})
         file = paths().get(path)

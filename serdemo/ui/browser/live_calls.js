@@ -1,6 +1,7 @@
 /* Live sound answered in the browser: the calls of the tab Live, with the responses that the server gives. */
-import { bytesOf, toBase64 } from "../shell/js/sound.js";
-import { SerdemoError, UsageError } from "./errors.js";
+import { fromBase64, toBase64 } from "../shell/js/sound.js";
+import { Calls, field } from "./calls.js";
+import { UsageError } from "./errors.js";
 import { LiveServices } from "./live_service.js";
 import { hasSpeech, nearest, sentence } from "./prediction.js";
 import { SILENT_DBFS } from "./quality.js";
@@ -11,16 +12,7 @@ export const MAX_BASE64_CHARS = 4_000_000; // of one piece of sound
 export const FLUSH_S = 10; // until what has arrived is answered, at the end
 const ANSWER_S = 2; // the same after a piece: the page sends the next one then
 const NEUTRAL = "neutral";
-const FAULT = "Something went wrong inside serdemo, and its log says what: try another recording.";
 const ONLY_HERE = "A browser answers its own microphones alone: choose one of them.";
-
-/* One value of a request; throws UsageError for another type than `kind`. */
-const field = (request, name, kind) => {
-  const value = request?.[name];
-  const fits = kind === "int" ? Number.isSafeInteger(value) : typeof value === kind;
-  if (!fits) throw new UsageError(`This call needs ${name} of type ${kind}: reload the page.`);
-  return value;
-};
 
 /* 16-bit samples from base64; throws UsageError for anything else. */
 const samplesOf = (text) => {
@@ -28,7 +20,7 @@ const samplesOf = (text) => {
     throw new UsageError(`A piece of sound has at most ${MAX_BASE64_CHARS} letters: send less.`);
   }
   try {
-    return new Int16Array(bytesOf(text));
+    return fromBase64(text);
   } catch {
     throw new UsageError("The samples are no 16-bit sound in base64: reload the page.");
   }
@@ -92,41 +84,23 @@ const about = async (predictor, instead) => {
    `models(name)` resolves to the Predictor of one of `names`, of which `shipped` answers unless it would come
    late on this machine: then `smallest` does. `services` are the LiveServices of the page, and `example()`
    resolves to 16-bit samples at 16 kHz of example voices. */
-export class LiveCalls {
+export class LiveCalls extends Calls {
   constructor({ models, speakerModel, example, services = new LiveServices(speakerModel),
     names = ["base", "compact"], shipped = "base", smallest = "compact" }) {
+    super();
     Object.assign(this, { models, example, services, names, shipped, smallest });
-    this.calls = {
-      open: (request) => this.open(request),
-      adapt: (request) => this.adapt(request),
-      voice: (request) => this.voice(request),
-      restore: (request) => this.restore(request),
-      forget: (request) => this.forget(request),
-      calibrate: (request) => this.calibrate(request),
-      push: (request) => this.push(request),
-      close: (request) => this.close(request),
-      example: () => this.exampleVoices(),
-      list_local: () => ({ microphones: [] }),
-      open_local: () => { throw new UsageError(ONLY_HERE); },
-      read_local: () => { throw new UsageError(ONLY_HERE); },
-    };
   }
 
-  /* The response of the call that `request.call` names; a failure is the sentence `refused`, with `gone`: whether
-     the stream that the request names is closed. */
+  /* The response of a call; a failure is the sentence `refused`, with `gone`: whether the stream that the request
+     names is closed. */
   async call(request) {
-    try {
-      const name = field(request, "call", "string");
-      if (!Object.hasOwn(this.calls, name)) {
-        throw new UsageError(`There is no call '${name}': reload the page.`);
-      }
-      return await this.calls[name](request);
-    } catch (problem) {
-      if (!(problem instanceof SerdemoError)) console.error(problem);
-      const refused = problem instanceof SerdemoError ? problem.message : FAULT;
-      const hasStream = request !== null && typeof request === "object" && "stream" in request;
-      return { refused, gone: hasStream && !this.services.has(request.stream) };
-    }
+    const response = await super.call(request);
+    if (response.refused) response.gone = "stream" in request && !this.services.has(request.stream);
+    return response;
+  }
+
+  onOpenLocal() {
+    throw new UsageError(ONLY_HERE);
   }
 
   /* The model that answers a new stream, `wanted` where a name is given, and where it stands in for another, a
@@ -143,7 +117,7 @@ export class LiveCalls {
 
   /* Opens a stream of sound at `rate` Hz; gives its handle as `stream`. With `adapt`, the model gets used to the
      voice; `model` names the one that is to answer. See `about` for what else it gives. */
-  async open(request) {
+  async onOpen(request) {
     const rate = field(request, "rate", "int");
     const [model, instead] = await this.choose(request.model);
     const stream = await this.services.of(model).open(rate, { adapt: request.adapt === true });
@@ -156,32 +130,32 @@ export class LiveCalls {
     return { stream, service: this.services.find(stream) };
   }
 
-  async adapt(request) {
+  async onAdapt(request) {
     const { stream, service } = this.streamOf(request);
     await service.setAdapting(stream, field(request, "adapt", "boolean"));
     return {};
   }
 
   /* What a stream knows of the speaker, for the page to hold; null where nothing is known. */
-  voice(request) {
+  onVoice(request) {
     const { stream, service } = this.streamOf(request);
     return { voice: service.speakerState(stream), ...adaptation(service.state(stream)) };
   }
 
-  async restore(request) {
+  async onRestore(request) {
     const { stream, service } = this.streamOf(request);
     await service.setSpeakerState(stream, request.voice ?? null);
     return {};
   }
 
-  async forget(request) {
+  async onForget(request) {
     const { stream, service } = this.streamOf(request);
     await service.setSpeakerState(stream, null);
     return {};
   }
 
   /* Takes the last seconds of a stream for the speaker's neutral voice. */
-  async calibrate(request) {
+  async onCalibrate(request) {
     const { stream, service } = this.streamOf(request);
     const warnings = await service.calibrate(stream);
     return { warnings, ...adaptation(service.state(stream)) };
@@ -189,19 +163,19 @@ export class LiveCalls {
 
   /* Adds the piece `sequence` to a stream, 16-bit mono `samples` in base64; gives the stream's state, with the
      segments that end after `since` seconds. */
-  async push(request) {
+  async onPush(request) {
     const samples = samplesOf(field(request, "samples", "string"));
     const sequence = field(request, "sequence", "int");
     const since = field(request, "since", "number");
     const { stream, service } = this.streamOf(request);
     const arrived = service.now();
-    service.push(stream, samples, { sequence });
+    service.push(stream, samples, sequence);
     await service.flush(stream, ANSWER_S);
     return this.state(stream, since, arrived);
   }
 
   /* Closes a stream. With `since`, gives the answer for all of it, and how many samples that were. */
-  async close(request) {
+  async onClose(request) {
     const stream = field(request, "stream", "string");
     if ("since" in request) {
       const service = this.services.find(stream);
@@ -215,7 +189,7 @@ export class LiveCalls {
   }
 
   /* Example voices one after another, as 16-bit samples in base64 at 16 kHz. */
-  async exampleVoices() {
+  async onExample() {
     return { samples: toBase64(await this.example()), rate: SAMPLE_RATE };
   }
 

@@ -69,25 +69,23 @@ export class LiveService {
   }
 
   /* Opens a stream of sound at `rate` Hz and returns its handle. With `adapt` the model gets used to the speaker,
-     if it can; a consumer is called with each scored window. Throws SerdemoError when all places are taken, or
-     for an impossible rate. */
-  async open(rate, { adapt = false, consumer = null } = {}) {
+     if it can. Throws SerdemoError when all places are taken, or for an impossible rate. */
+  async open(rate, { adapt = false } = {}) {
     const tracker = adapt ? await this.newTracker() : null;
     const stream = this.predictor.stream(rate);
     if (this.size >= MAX_STREAMS) {
       throw new SerdemoError(`All ${MAX_STREAMS} places for live sound are taken: try again in a minute.`);
     }
     const handle = `${this.predictor.name}-${Math.random().toString(36).slice(2)}`;
-    this.sessions.set(handle, new LiveSession(stream, rate, this.now(), { consumer, tracker }));
+    this.sessions.set(handle, new LiveSession(stream, rate, this.now(), tracker));
     return handle;
   }
 
-  /* Adds mono samples, 16-bit or floats; returns at once. `rate` in Hz is needed only where it has changed. Pieces
-     numbered by `sequence` from 0 are put in order; one that comes twice is taken once, one that never comes is
-     counted as lost. Throws SerdemoError for sound that comes too fast (the stream goes on), and for a stream
-     that is closed or has failed. */
-  push(handle, samples, { rate, sequence } = {}) {
-    this.find(handle).receive(samples, rate, sequence, this.now());
+  /* Adds mono samples, 16-bit or floats; returns at once. Pieces, numbered by `sequence` from 0, are put in order;
+     one that comes twice is taken once, one that never comes is counted as lost. Throws SerdemoError for sound
+     that comes too fast (the stream goes on), and for a stream that is closed or has failed. */
+  push(handle, samples, sequence) {
+    this.find(handle).receive(samples, sequence, this.now());
     this.wake();
   }
 
@@ -100,16 +98,6 @@ export class LiveService {
   /* Current state of the stream, with the warnings of the time `now`. */
   state(handle, now = this.now()) {
     return this.find(handle).state(now);
-  }
-
-  /* Calls `consumer` with the windows of a stream that are scored from now on. */
-  addConsumer(handle, consumer) {
-    this.find(handle).consumers.push(consumer);
-  }
-
-  removeConsumer(handle, consumer) {
-    const session = this.find(handle);
-    session.consumers = session.consumers.filter((other) => other !== consumer);
   }
 
   /* Estimates the speaker's offset anew, from the last 6 s of the stream as neutral speech; returns warnings.
@@ -227,7 +215,7 @@ export class LiveService {
     const pieces = session.collect();
     if (session.failure) return [];
     try {
-      for (const { samples, rate } of pieces) session.stream.push(samples, rate);
+      for (const samples of pieces) session.stream.push(samples);
       if (ending) session.stream.finish();
       return await session.stream.readyWindows();
     } catch (problem) {

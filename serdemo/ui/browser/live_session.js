@@ -2,7 +2,7 @@
    of one monotonic clock. */
 import { SerdemoError } from "./errors.js";
 import { CLIPPED_SHARE, QUIET_DBFS, SILENT_DBFS } from "./quality.js";
-import { Resampler, SAMPLE_RATE } from "./samples.js";
+import { SAMPLE_RATE } from "./samples.js";
 
 export const MAX_BACKLOG_S = 60; // of sound that was not scored yet
 export const NO_SOUND_S = 2; // when nothing arrives for so long, something is wrong
@@ -18,17 +18,14 @@ const EMPTY_STATE = {
 };
 const NO_SEGMENT = { label: "", confidence: 0, probabilities: {}, speech: 0 };
 
-/* A stream with its inbox and its faults. `tracker` is the SpeakerTracker of a stream that adapts, and a
-   consumer is called with (window, embedding, probabilities) of each scored window, no speaker offset
-   subtracted from its embedding. */
+/* A stream with its inbox and its faults. `tracker` is the SpeakerTracker of a stream that adapts. */
 export class LiveSession {
-  constructor(stream, rate, now, { consumer = null, tracker = null } = {}) {
+  constructor(stream, rate, now, tracker = null) {
     Object.assign(this, { stream, rate, tracker });
     this.receivedAt = this.scoredAt = now; // when something last arrived, and was last scored
     this.ending = false; // nothing more will arrive
     this.ended = false; // all of it is scored, or it failed
     this.failure = null;
-    this.consumers = consumer ? [consumer] : [];
     this.inbox = [];
     this.collected = false; // the worker has pieces that are not scored yet
     this.backlogS = this.receivedS = 0;
@@ -42,27 +39,19 @@ export class LiveSession {
     this.published = EMPTY_STATE;
   }
 
-  /* Puts samples into the inbox, numbered ones in order. Throws SerdemoError, and takes nothing, for an
-     impossible rate, for sound that comes too fast, and when the stream has failed. */
-  receive(samples, rate, sequence, now) {
+  /* Puts the numbered piece of samples into the inbox, in order. Throws SerdemoError, and takes nothing, for
+     sound that comes too fast, and when the stream has failed. */
+  receive(samples, sequence, now) {
     if (this.failure) throw this.failure;
-    if (rate !== undefined && rate !== this.rate) {
-      new Resampler(rate); // refuses an impossible one
-      this.rate = rate;
-    }
     if (this.backlogS + samples.length / this.rate > MAX_BACKLOG_S) {
       throw new SerdemoError(
         "The sound comes faster than it can be answered: send it at the pace it is spoken.",
       );
     }
     this.receivedAt = now;
-    const piece = { samples, rate: this.rate };
-    if (sequence === undefined) {
-      this.append(piece, now);
-    } else if (sequence >= this.expected) {
-      if (!this.early.has(sequence)) this.early.set(sequence, piece);
-      this.release(MAX_REORDERED, now);
-    }
+    if (sequence < this.expected) return;
+    if (!this.early.has(sequence)) this.early.set(sequence, samples);
+    this.release(MAX_REORDERED, now);
   }
 
   /* Marks the end: nothing more will arrive. */
@@ -103,12 +92,10 @@ export class LiveSession {
     return this.tracker ? this.tracker.adapter.offset : null;
   }
 
-  /* Adds the scores of a window to the stream and gives them to the consumers. `voice` is its speaker
-     embedding, if there is one. */
+  /* Adds the scores of a window to the stream. `voice` is its speaker embedding, if there is one. */
   addScores(window, embedding, probabilities, now, voice) {
     this.stream.addScores(window, probabilities);
     this.tracker?.update(window, embedding, voice);
-    for (const consumer of [...this.consumers]) consumer(window, embedding, probabilities);
     this.delayS = Math.max(0, now - this.startedAt - window.stop / SAMPLE_RATE);
   }
 
@@ -153,9 +140,9 @@ export class LiveSession {
     };
   }
 
-  append(piece, now) {
-    const seconds = piece.samples.length / piece.rate;
-    this.inbox.push(piece);
+  append(samples, now) {
+    const seconds = samples.length / this.rate;
+    this.inbox.push(samples);
     this.backlogS += seconds;
     this.receivedS += seconds;
     // Nothing arrives before it is spoken, so the least late arrival tells the beginning.

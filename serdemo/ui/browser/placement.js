@@ -7,7 +7,7 @@ const MAX_ROUND_S = 0.5; // of scoring at a time, so that the place is that of w
 /* A live voice on a map: samples in, places out. */
 export class LiveVoice {
   constructor(map, embedder, rate) {
-    Object.assign(this, { map, embedder, rate, stream: embedder.stream(rate) });
+    Object.assign(this, { map, embedder, stream: embedder.stream(rate) });
     this.aggregator = new WindowAggregator(map.reference.size);
     this.windowCostS = 0; // running mean of the time to score one window
     this.turn = Promise.resolve(); // one call after another
@@ -16,7 +16,7 @@ export class LiveVoice {
   /* Adds 16-bit samples; resolves to the voice's place now, or to nothing new while it does not speak. */
   push(samples) {
     return this.inTurn(async () => {
-      this.stream.push(samples, this.rate);
+      this.stream.push(samples);
       const smoothed = await this.score();
       return smoothed ? { ...this.map.place(smoothed), speaking: true } : { speaking: this.stream.isSpeaking };
     });

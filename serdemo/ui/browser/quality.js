@@ -1,6 +1,6 @@
 /* Signal quality of a recording: level, clipping, signal-to-noise ratio, and warnings about them. */
 import { fixed } from "./rounding.js";
-import { SAMPLE_RATE, concat } from "./samples.js";
+import { SAMPLE_RATE } from "./samples.js";
 import { CHUNK, PAUSE_THRESHOLD, VAD_THRESHOLD, speechDurationS } from "./vad.js";
 
 export const SILENT_DBFS = -70;
@@ -57,33 +57,9 @@ export class LevelMeter {
   }
 }
 
-/* Mean square of each 32 ms of a sound at 16 kHz that arrives in pieces. */
-export class PowerMeter {
-  constructor() {
-    this.powers = [];
-    this.rest = new Float32Array(0);
-    this.nSamples = 0;
-  }
-
-  push(samples) {
-    this.nSamples += samples.length;
-    const sound = this.rest.length ? concat([this.rest, samples]) : samples;
-    let at = 0;
-    for (; at + CHUNK <= sound.length; at += CHUNK) {
-      this.powers.push(powerOf(sound.subarray(at, at + CHUNK)));
-    }
-    this.rest = sound.slice(at);
-  }
-
-  /* Mean squares of the samples so far, the last chunk incomplete. */
-  get power() {
-    return this.rest.length ? [...this.powers, powerOf(this.rest)] : this.powers;
-  }
-
-  get durationS() {
-    return this.nSamples / SAMPLE_RATE;
-  }
-}
+/* Mean square of each 32 ms of samples at 16 kHz, the last of them incomplete. */
+export const chunkPowers = (samples) => Array.from({ length: Math.ceil(samples.length / CHUNK) },
+  (_, i) => powerOf(samples.subarray(i * CHUNK, (i + 1) * CHUNK)));
 
 /* The value below which a share in [0, 1] of the values lies, between two of them in proportion. */
 const quantile = (values, share) => {
@@ -107,22 +83,14 @@ export const snrDb = (power, probabilities) => {
 
 /* The recording's notes, then at most three sentences about faults and remedies, worst first; none for a
    good recording. `recording` is that of `readRecording`, `probabilities` are those of its samples. */
-export const warnings = (recording, probabilities) => {
-  const meter = new PowerMeter();
-  meter.push(recording.samples);
-  return longWarnings(recording, meter, probabilities);
-};
-
-/* The `warnings` for a recording whose samples were measured as they came, by `meter`. */
-export const longWarnings = (recording, meter, probabilities) => {
-  const found = sentences(recording, meter.power, meter.durationS, probabilities);
-  return [...recording.notes, ...found.slice(0, MAX_WARNINGS)];
-};
+export const warnings = (recording, probabilities) =>
+  [...recording.notes, ...sentences(recording, probabilities).slice(0, MAX_WARNINGS)];
 
 const tooShort = (seconds) =>
   `The recording is only ${fixed(seconds, 1)} s long: give a whole spoken sentence.`;
 
-const sentences = ({ clipped, sourceRate }, power, durationS, probabilities) => {
+const sentences = ({ samples, durationS, sourceRate, clipped }, probabilities) => {
+  const power = chunkPowers(samples);
   if (durationS < NO_SPEECH_S) return [tooShort(durationS)];
   if (decibels(power.reduce((most, value) => Math.max(most, value), 0)) < SILENT_DBFS) {
     return ["The recording is silent: check that the microphone is on and not muted, then record again."];

@@ -1,5 +1,5 @@
 /* The page's side of answers in this browser: functions like a component's `server`, answered by a worker. */
-import { SerdemoError } from "./errors.js";
+import { CANCELLED, SerdemoError } from "./errors.js";
 import { unsupported } from "./onnx_runtime.js";
 
 const NO_WORKER = "This browser could not start its own recognition: reload the page, or update the browser.";
@@ -18,12 +18,6 @@ export class BrowserModels {
   /* Why this browser cannot answer, as a sentence; "" where it can. */
   static get unsupported() {
     return unsupported();
-  }
-
-  /* Bytes that are loaded before the first answer by `name`. */
-  bytes(name) {
-    const { models, vad, runtime } = this.start.manifest;
-    return models[name].bytes + vad.bytes + runtime.bytes;
   }
 
   /* Whether the model `name` can get used to a voice. */
@@ -72,6 +66,7 @@ export class BrowserModels {
   call(service, request, { onProgress = () => {}, signal, transfer = [] } = {}) {
     const sentence = unsupported();
     if (sentence) return Promise.reject(new SerdemoError(sentence));
+    if (signal?.aborted) return Promise.reject(new SerdemoError(CANCELLED));
     const worker = this.begin();
     this.count += 1;
     const id = this.count;

@@ -1,7 +1,7 @@
 /* What answers in this browser, by the name of a service: "live", "recognise", "explore". It runs in a
    worker, and needs no page. */
 import { accelerate } from "./acceleration.js";
-import { SerdemoError } from "./errors.js";
+import { CANCELLED, SerdemoError } from "./errors.js";
 import { ExploreCalls } from "./explore_calls.js";
 import { fetchBytes } from "./fetching.js";
 import { LiveCalls } from "./live_calls.js";
@@ -14,7 +14,6 @@ import { SpeechDetector } from "./vad.js";
 
 const DEFAULT = "base";
 const SPEAKER = "speaker";
-const CANCELLED = "This was cancelled.";
 
 /* The services of the models in `manifest`, see browser/files.py, whose addresses are relative to `base`. */
 export class Services {

@@ -71,18 +71,13 @@ export class Stream {
     this.finalTaken = false; // whether `readyWindows` was called after `finish`
   }
 
-  /* Appends mono samples, 16-bit or floats; `rate` only where it has changed. Throws SerdemoError, and takes
-     nothing, for samples that are no sound. */
-  push(samples, rate = this.rate) {
+  /* Appends mono samples, 16-bit or floats. Throws SerdemoError, and takes nothing, for samples that are no
+     sound. */
+  push(samples) {
     if (this.finished) throw new UsageError("This stream is finished: open another one.");
     const { frames, clipped } = toFrames(samples);
-    if (rate !== this.rate) {
-      const resampler = new Resampler(rate);
-      this.append(this.resampler.finish());
-      Object.assign(this, { resampler, rate });
-    }
     if (!frames.length) return;
-    const seconds = frames.length / rate;
+    const seconds = frames.length / this.rate;
     this.receivedSamples += frames.length;
     this.receivedS += seconds;
     const sound = this.resampler.push(frames);

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from support import bad_audio
+from support import bad_audio, pulse
 from support.command import ROOT
 
 from serdemo.audio import microphone
@@ -221,49 +220,14 @@ def test_without_portaudio(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
 
 
 @pytest.fixture
-def pulse(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """A PulseAudio of its own with a null sink; gives the environment in which to use it."""
-    for program in ("pulseaudio", "pactl", "paplay"):
-        if not shutil.which(program):
-            pytest.skip(f"there is no {program} here")
+def virtual_microphone(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """The environment with a microphone that hears what is played."""
     pytest.importorskip("sounddevice", exc_type=(ImportError, OSError))
-    socket = tmp_path / "native"
-    environment = {
-        "HOME": str(tmp_path),
-        "PULSE_RUNTIME_PATH": str(tmp_path / "runtime"),
-        "PULSE_SERVER": f"unix:{socket}",
-        "PULSE_SOURCE": "virtual.monitor",
-    }
-    server = subprocess.Popen(
-        [
-            "pulseaudio",
-            "-n",
-            "--exit-idle-time=-1",
-            "--daemonize=no",
-            f"--load=module-native-protocol-unix auth-anonymous=1 socket={socket}",
-            "--load=module-null-sink sink_name=virtual rate=48000",
-        ],
-        env={**os.environ, **environment},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        command = ["pactl", "info"]
-        for _ in range(100):
-            if not subprocess.run(
-                command, env={**os.environ, **environment}, capture_output=True
-            ).returncode:
-                break
-            time.sleep(0.1)
-        else:
-            pytest.skip("PulseAudio does not start here")
+    with pulse.null_sink(tmp_path) as environment:
         listing = listen(environment, "--list", "--json")
         if listing.returncode or "pulse" not in listing.stdout:
             pytest.skip("PortAudio does not see PulseAudio here (libasound2-plugins is missing)")
         yield environment
-    finally:
-        server.terminate()
-        server.wait(10)
 
 
 def listen(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -279,16 +243,16 @@ def listen(environment: dict[str, str], *arguments: str) -> subprocess.Completed
 
 @pytest.mark.slow
 def test_a_virtual_microphone_is_heard(
-    pulse: dict[str, str], tiny_checkpoint: Path, tmp_path: Path
+    virtual_microphone: dict[str, str], tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "voice.wav"
     soundfile.write(path, 0.8 * np.tile(bad_audio.voice(10.0), 6), 16_000)
     player = subprocess.Popen(
-        ["paplay", "--device=virtual", str(path)], env={**os.environ, **pulse}
+        ["paplay", "--device=virtual", str(path)], env={**os.environ, **virtual_microphone}
     )
     try:
         done = listen(
-            pulse, "--device", "pulse", "--seconds", "4", "--json",
+            virtual_microphone, "--device", "pulse", "--seconds", "4", "--json",
             "--checkpoint", str(tiny_checkpoint),
         )  # fmt: skip
     finally:

@@ -168,6 +168,23 @@ def outside(location: str, **entries: str) -> Any:
     return small_graph(weights=(tensor,))
 
 
+def nowhere() -> Any:
+    """A model with weights outside, and no word on where."""
+    tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[2])
+    tensor.data_location = TensorProto.EXTERNAL
+    return small_graph(weights=(tensor,))
+
+
+def sparse() -> Any:
+    """A model whose weights in another file are those of a sparse tensor."""
+    values = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[1])
+    values.data_location = TensorProto.EXTERNAL
+    values.external_data.add(key="location", value="../secret")
+    places = helper.make_tensor("places", TensorProto.INT64, [1], [0])
+    tensor = helper.make_sparse_tensor(values, places, [2])
+    return small_graph(helper.make_node("Constant", [], ["embedding"], sparse_value=tensor))
+
+
 def looping() -> Any:
     body = helper.make_graph([helper.make_node("Identity", ["wave"], ["x"])], "body", [], [])
     return small_graph(helper.make_node("If", ["c"], ["embedding"], then_branch=body))
@@ -190,6 +207,8 @@ STRANGE: dict[str, tuple[Callable[[], Any], str]] = {
     "absolute": (lambda: outside("/etc/passwd"), "'/etc/passwd', which is no file of a checkpoint"),
     "below": (lambda: outside(f"x/../{WEIGHTS}"), "which is no file of a checkpoint"),
     "absent": (lambda: outside(WEIGHTS), "strange.onnx is incomplete: model.safetensors"),
+    "nowhere": (nowhere, "which is no file of a checkpoint beside it"),
+    "sparse": (sparse, "'Constant' holds a sparse tensor"),
     "loop": (looping, "'If' is a loop or a branch"),
     "own operator": (
         lambda: small_graph(helper.make_node("Run", ["wave"], ["embedding"], domain="evil")),

@@ -98,4 +98,5 @@ def test_the_page_finds_its_models_and_map_by_a_manifest(client: TestClient) -> 
         served = client.get(folder + name)
         assert served.content == content
         assert "content-encoding" not in served.headers
-    assert client.get(f"{folder}map.parquet").status_code == 404
+    for path in ("map.parquet", "x/map.json.gz", "../map.json.gz"):
+        assert client.get(f"{folder}{path}").status_code == 404

@@ -1,6 +1,7 @@
 /* Recordings answered in this browser: each is decoded here and scored by a worker, and none is sent. */
 import { decodeFile } from "../../browser/decoding.js";
 import { SerdemoError } from "../../browser/errors.js";
+import { fetchBytes } from "../../browser/fetching.js";
 import { clock, waveLevels } from "../timeline.js";
 
 export const MAX_FILES = 50;
@@ -29,30 +30,31 @@ export class BrowserAnswers {
     this.running.abort();
   }
 
-  /* Says why there is no answer for what has that name. */
-  refuse(name, sentence) {
-    this.stop();
-    this.show(pageOf({ answers: [refused(name, sentence, "")] }));
+  /* Ends without a page, as another answer is shown. */
+  cancel() {
+    this.running.abort();
+    this.running = new AbortController();
   }
 
-  /* Answers files, Files or Blobs with a `name`; `origin` says where they come from, `note` what there is to
+  /* Answers files, Files or examples { name, url }; `origin` says where they come from, `note` what there is to
      know of the request. With `samePerson` they are taken as one voice. */
   async answer(files, { samePerson = false, origin = "", note = "" } = {}) {
-    this.running.abort();
-    const running = new AbortController();
-    this.running = running;
+    this.cancel();
+    const { running } = this;
     const page = await this.pageFor(files.slice(0, MAX_FILES), { samePerson, origin, note, running })
       .catch((error) => {
         if (!(error instanceof SerdemoError)) console.error(error);
         const sentence = error instanceof SerdemoError ? error.message : FAULT;
         return pageOf({ answers: [refused("", sentence, "")] });
       });
-    if (this.running !== running) return;
+    const isLatest = this.running === running;
+    const addresses = page.answers.map(({ sound }) => sound).filter(Boolean);
+    for (const address of isLatest ? this.addresses : addresses) URL.revokeObjectURL(address);
+    if (!isLatest) return;
+    this.addresses = addresses;
     if (files.length > MAX_FILES) {
       page.note = `${files.length - MAX_FILES} files were left out: drop at most ${MAX_FILES} at once. ${page.note}`.trim();
     }
-    for (const address of this.addresses) URL.revokeObjectURL(address);
-    this.addresses = page.answers.map(({ sound }) => sound).filter(Boolean);
     this.show(page);
   }
 
@@ -84,6 +86,7 @@ export class BrowserAnswers {
     const { origin, note, running: { signal } } = request;
     const sounds = [];
     for (const file of files) {
+      if (signal.aborted) break;
       sounds.push(await decoded(file).catch((error) => ({ refusal: sentenceOf(error) })));
     }
     const onProgress = (progress) => this.wait(files, 0, request, progress);
@@ -98,11 +101,13 @@ export class BrowserAnswers {
   }
 
   /* The answer to one file by `recognise(decoded)`; a refusal is an answer too. */
-  async one(file, origin, recognise) {
+  async one(source, origin, recognise) {
+    const { name, url } = source;
     try {
+      const file = url ? new File([await fetchBytes(url)], name) : source;
       return answered(file, await recognise(await decoded(file)), origin);
     } catch (error) {
-      return refused(file.name, sentenceOf(error), origin);
+      return refused(name, sentenceOf(error), origin);
     }
   }
 

@@ -1,5 +1,4 @@
 /* Recognise without a server: drop zone, recorder, examples and answers of one page. */
-import { fetchBytes } from "../../browser/fetching.js";
 import { BrowserAnswers } from "./answering.js";
 import { dropZone } from "../drop.js";
 import { mountRecorder } from "./recorder.js";
@@ -13,15 +12,12 @@ const ORIGIN = "synthetic example voice";
 export const mountRecognise = ({ drop, recorder, examples, result, models, modelName, addresses }) => {
   const show = answersIn(result, () => answers.stop());
   const answers = new BrowserAnswers({ models: async () => models, modelName, show });
-  const answerExample = async (label) => {
-    try {
-      const sound = await fetchBytes(new URL(addresses[label], document.baseURI));
-      await answers.answer([new File([sound], label)], { origin: ORIGIN });
-    } catch (error) {
-      answers.refuse(label, error.message);
-    }
+  const answerExample = (label) => {
+    const url = new URL(addresses[label], document.baseURI);
+    return answers.answer([{ name: label, url }], { origin: ORIGIN });
   };
-  dropZone(drop, (files, { samePerson }) => answers.answer(files, { samePerson }));
+  // Not waited for: what is dropped meanwhile ends the request before it.
+  dropZone(drop, (files, { samePerson }) => { answers.answer(files, { samePerson }); });
   mountRecorder(recorder, (take) => answers.answer([take]));
   examples.addEventListener("click", ({ target }) => {
     const label = target.closest("button")?.textContent.trim();

@@ -14,13 +14,12 @@ const RECORDER = html`<section class="sd-recorder" aria-label="Or speak into the
 <p class="sd-recorder-buttons"><button type="button" class="sd-button sd-recorder-button" data-part="button">Record</button>
 <span class="sd-time" data-part="time"></span></p></section>`;
 
-/* Puts a recorder into an element; `onTake(file)` gets each take, a WAV file. */
+/* Puts a recorder into an element; `onTake(file)` gets each take, a WAV file. Returns a function that ends a
+   take, if there is one. */
 export const mountRecorder = (element, onTake) => {
   element.innerHTML = RECORDER;
   const part = partFinder(element);
-  let microphone = null;
-  let blocks = [];
-  let seconds = 0;
+  let take = null; // { microphone, blocks, seconds } while one is made
 
   const show = (state, note = "") => {
     element.firstElementChild.dataset.state = state;
@@ -31,41 +30,41 @@ export const mountRecorder = (element, onTake) => {
   };
 
   const end = async (note = HINT) => {
-    const ended = microphone;
-    microphone = null;
+    const { microphone, blocks } = take;
+    take = null;
     show("idle", note);
-    await ended?.close();
+    await microphone.close();
     if (!blocks.length) return;
-    const take = wav(concat(blocks), ended.rate);
-    blocks = [];
-    onTake(new File([take], "Your recording", { type: take.type }));
+    const sound = wav(concat(blocks), microphone.rate);
+    onTake(new File([sound], "Your recording", { type: sound.type }));
   };
 
-  const onBlock = (block) => {
-    blocks.push(block);
-    if (!microphone) return; // the last block comes while it is closed
-    seconds += block.length / microphone.rate;
-    put(part("time"), clock(seconds));
+  const onBlock = (own, block) => {
+    own.blocks.push(block);
+    if (take !== own) return; // the last block comes while it is closed
+    own.seconds += block.length / own.microphone.rate;
+    put(part("time"), clock(own.seconds));
     drawLevel(part("meter"), levelDb(block));
-    if (seconds >= MAX_S) end();
+    if (own.seconds >= MAX_S) end();
   };
 
   const start = async () => {
-    blocks = [];
-    seconds = 0;
-    const opened = new BrowserMicrophone(onBlock, (trouble) => microphone === opened && end(trouble));
-    microphone = opened;
+    const own = { blocks: [], seconds: 0 };
+    own.microphone = new BrowserMicrophone(
+      (block) => onBlock(own, block), (trouble) => take === own && end(trouble));
+    take = own;
     show("starting");
     try {
-      await opened.open("", false);
+      await own.microphone.open("", false);
     } catch (error) {
-      if (microphone === opened) end(refusal(error));
+      if (take === own) end(refusal(error));
       return;
     }
-    if (microphone !== opened) return;
-    opened.start();
+    if (take !== own) return;
+    own.microphone.start();
     show("recording", "Recording");
   };
 
-  part("button").addEventListener("click", () => (microphone ? end() : start()));
+  part("button").addEventListener("click", () => (take ? end() : start()));
+  return () => take && end();
 };
