@@ -36,6 +36,17 @@ FAULTS = """async (sounds) => {
   return (await running.recogniseAll(sounds.map(decoded), undefined, { model: "compact" })).answers
     .map(({ refusal }) => refusal);
 }"""
+# The worker ends without a word in the middle of a call, and the next call starts another.
+VANISH = """async (sound) => {
+  const running = models();
+  await running.load(["compact"]);
+  const voice = decoded(sound);
+  const ended = running.recognise(decoded(sound), undefined, { model: "compact" })
+    .then(() => "", (error) => error.message);
+  running.worker.terminate();
+  const { prediction } = await ended.then(() => running.recognise(voice, undefined, { model: "compact" }));
+  return { message: await ended, label: prediction.label };
+}"""
 BESIDE = """async (sound) => {
   const running = models();
   const controller = new AbortController();
@@ -135,6 +146,13 @@ def test_what_is_no_sound_is_a_sentence_each(open_page: Any) -> None:
         sentences = open_page(served.url).evaluate(FAULTS, sounds)
     for sentence, sound in zip(sentences, sounds, strict=True):
         assert sound["name"] in sentence and sentence.endswith(".")
+
+
+def test_a_worker_that_the_browser_ends_is_missed(open_page: Any, clips: list[Path]) -> None:
+    with serving() as served:
+        result = open_page(served.url).evaluate(VANISH, decoded(clips[0]))
+    assert "ended its own recognition" in result["message"]
+    assert result["label"]
 
 
 def test_live_sound_is_answered_while_a_long_recording_is_read(
