@@ -2,7 +2,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { SerdemoError } from "./ui/browser/errors.js";
+import { mount as mountDrop } from "./ui/recognise/drop.js";
 import { BrowserAnswers } from "./ui/recognise/in_browser/answering.js";
+import { inBrowser } from "./ui/shell/js/in_browser.js";
 import { wav } from "./ui/shell/js/sound.js";
 
 const file = (name) => new File([wav(new Int16Array(16_000), 16_000)], name);
@@ -88,4 +90,34 @@ test("an example that does not arrive is a sentence, and not the answer to a fil
   await late;
   globalThis.fetch = fetched;
   assert.deepEqual(pages.slice(1).map((page) => page.answers[0].name), ["mine.wav"]);
+});
+
+test("files that were answered here are not sent when they are ticked as one person's", async () => {
+  const page = new EventTarget();
+  for (const name of ["addEventListener", "dispatchEvent"]) globalThis[name] = page[name].bind(page);
+  globalThis.document = { querySelector: () => null };
+  const part = () => Object.assign(new EventTarget(), { dataset: { maxFiles: 50, maxMb: 20 }, classList: new Set() });
+  const parts = { input: part(), ".sd-drop": part(), ".sd-drop-status": part() };
+  for (const { classList } of Object.values(parts)) classList.remove = classList.delete;
+  const [sent, here] = [[], []];
+  addEventListener("sd-answer-here", ({ detail }) => here.push(detail));
+  mountDrop({
+    element: { querySelector: (name) => parts[name] },
+    trigger: (_, { files }) => sent.push(...files),
+    upload: async () => ({ path: "/at/server" }),
+  });
+  const choose = async (files) => {
+    parts.input.files = files;
+    parts.input.dispatchEvent(new Event("change"));
+    await new Promise(setImmediate);
+  };
+  inBrowser.set(true);
+  await choose([file("a.wav"), file("b.wav")]);
+  inBrowser.set(false);
+  dispatchEvent(new CustomEvent("sd-same-person", { detail: true }));
+  await new Promise(setImmediate);
+  assert.deepEqual(here.map(({ files, samePerson }) => [files.length, samePerson]), [[2, false], [2, true]]);
+  assert.deepEqual(sent, []);
+  await choose([file("c.wav")]);
+  assert.deepEqual(sent, [{ path: "/at/server", name: "c.wav" }]);
 });

@@ -15,11 +15,6 @@ export class BrowserModels {
     this.worker = null;
   }
 
-  /* Why this browser cannot answer, as a sentence; "" where it can. */
-  static get unsupported() {
-    return unsupported();
-  }
-
   /* Whether the model `name` can get used to a voice. */
   adapts(name) {
     return this.start.manifest.models[name].adapts;

@@ -188,7 +188,8 @@ export class Services {
 
   count(bytes) {
     this.bytes.done += bytes;
-    for (const job of this.jobs) job.progress({ unit: "bytes", ...this.bytes });
+    const { done, total } = this.bytes; // some servers unpack a file on its way, and so more bytes arrive
+    for (const job of this.jobs) job.progress({ unit: "bytes", done: Math.min(done, total), total });
   }
 }
 

@@ -1,11 +1,10 @@
 /* Other maps than the shipped one, from a folder or a table; and files of maps. */
-import { count, download, escapeHtml, put, wait } from "../shell/js/dom.js";
+import { count, download, escapeHtml, put, saveBlob, wait } from "../shell/js/dom.js";
 import { apiUrl, persistent } from "../shell/js/rpc.js";
 import { sendFile } from "../shell/js/upload.js";
 
 const POLL_MS = 500;
 const MAX_TABLE_MB = 20;
-const SAVING_MS = 60_000; // a browser may ask first where to save
 const MIN_SHARE = 0.02; // of the clips before the time left is told
 
 export class MapSources {
@@ -77,8 +76,7 @@ export const saveMap = async (ask, clips, ending, rows, say) => {
   say("Writing the file");
   const answer = await ask("save", { map: clips.key, ending, rows });
   if (answer.refused) return say(answer.refused);
-  const url = answer.blob ? URL.createObjectURL(answer.blob) : apiUrl(`file=${answer.path}`);
-  download(url, answer.name);
-  if (answer.blob) setTimeout(() => URL.revokeObjectURL(url), SAVING_MS);
+  if (answer.blob) saveBlob(answer.blob, answer.name);
+  else download(apiUrl(`file=${answer.path}`), answer.name);
   return say("");
 };

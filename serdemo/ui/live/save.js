@@ -1,14 +1,6 @@
 /* Files of the last minute: its answers and its sound, all made in this page. */
-import { download } from "../shell/js/dom.js";
+import { saveBlob } from "../shell/js/dom.js";
 import { wav } from "../shell/js/sound.js";
-
-const REVOKE_MS = 10_000;
-
-const save = (name, blob) => {
-  const url = URL.createObjectURL(blob);
-  download(url, name);
-  setTimeout(() => URL.revokeObjectURL(url), REVOKE_MS);
-};
 
 export const lastMinute = ({ sound }) => sound.read(sound.first, sound.written);
 
@@ -34,10 +26,10 @@ export const toJson = (link, data, started) => JSON.stringify({
 
 export const DOWNLOADS = {
   csv: ({ timeline }) =>
-    save("serdemo-live.csv", new Blob([toCsv(timeline.data.segments)], { type: "text/csv" })),
+    saveBlob(new Blob([toCsv(timeline.data.segments)], { type: "text/csv" }), "serdemo-live.csv"),
   json: ({ link, timeline, started }) => {
     const text = toJson(link, timeline.data, started);
-    save("serdemo-live.json", new Blob([text], { type: "application/json" }));
+    saveBlob(new Blob([text], { type: "application/json" }), "serdemo-live.json");
   },
-  wav: ({ link }) => save("serdemo-live.wav", wav(lastMinute(link), link.rate)),
+  wav: ({ link }) => saveBlob(wav(lastMinute(link), link.rate), "serdemo-live.wav"),
 };

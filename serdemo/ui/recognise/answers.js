@@ -7,7 +7,7 @@
 import { fixed } from "../browser/rounding.js";
 import { hasSpeech, isMultiLabel, nearest, sentence } from "../browser/prediction.js";
 import { caption, dimensionsText } from "../browser/timeline.js";
-import { download, percent } from "../shell/js/dom.js";
+import { percent, saveBlob } from "../shell/js/dom.js";
 import { bars, marker } from "../shell/js/emotions.js";
 import { html, patch } from "../shell/js/html.js";
 import { isScored, isUnsure } from "./documents.js";
@@ -15,7 +15,13 @@ import { blobOf, filesOf, filesOfAll } from "./saving.js";
 import { clock, timeline } from "./timeline.js";
 
 const MAX_TABLE_ROWS = 200; // longer tables make a page slow; the downloads hold every row
-const REVOKE_MS = 10_000;
+
+/* A page of which no more is given. */
+export const pageOf = (values) => ({ answers: [], note: "", same_person: null, waiting: null, ...values });
+
+/* The answer for something of that name: a sentence that says why there is none. */
+export const refused = (name, refusal, origin = "") =>
+  ({ name, refusal, origin, prediction: null, duration_s: 0, levels: [], sound: "", cues: [] });
 
 const headline = ({ prediction }) => (prediction ? sentence(prediction) : "No answer");
 
@@ -182,9 +188,7 @@ export const renderPage = (element, page) => {
       event.preventDefault();
       const { of, save } = link.dataset;
       const files = of === "all" ? filesOfAll(page.answers) : filesOf(page.answers[of]);
-      const url = URL.createObjectURL(blobOf(files[save]));
-      download(url, link.download);
-      setTimeout(() => URL.revokeObjectURL(url), REVOKE_MS);
+      saveBlob(blobOf(files[save]), link.download);
     };
   }
 };

@@ -21,11 +21,14 @@ export const dropZone = (element, send) => {
     busy = true;
     latest = chosen;
     zone.classList.add("sd-busy");
-    await send(chosen, { samePerson, report });
-    report("");
-    zone.classList.remove("sd-busy");
-    busy = false;
-    input.value = "";
+    try {
+      await send(chosen, { samePerson, report });
+    } finally {
+      report("");
+      zone.classList.remove("sd-busy");
+      busy = false;
+      input.value = "";
+    }
   };
 
   input.addEventListener("change", () => pass([...input.files]));
@@ -43,9 +46,13 @@ export const mount = ({ element, trigger, upload }) => {
   // At the machine that serves the page no file is too large.
   const maxBytes = () => (document.querySelector(".sd-is-local") ? Infinity : maxMb * MB);
   let atServer = []; // the files that were sent last
+  const answeredHere = new WeakSet(); // lists of files; none is sent later, as those of one person
 
   const send = async (chosen, { samePerson, report }) => {
-    if (inBrowser.on) return answerHere({ files: chosen, samePerson });
+    if (inBrowser.on || answeredHere.has(chosen)) {
+      answeredHere.add(chosen);
+      return answerHere({ files: chosen, samePerson });
+    }
     const files = [];
     const accepted = chosen.slice(0, maxFiles);
     for (const [index, file] of accepted.entries()) {

@@ -4,38 +4,32 @@
 import { partFinder } from "../shell/js/dom.js";
 import { bindSwitch, inBrowser } from "../shell/js/in_browser.js";
 import { apiUrl } from "../shell/js/rpc.js";
+import { mountRecorder } from "./recorder.js";
+import { EXAMPLE_ORIGIN } from "./result.js";
 
-const ORIGIN = "synthetic example voice";
 const TAKE = "Your recording";
 const RECORDER = "recognise-recorder";
 
-/* Has the sound at an address answered in this browser. */
-const answerHere = async (address, name, request) => {
-  const sound = await fetch(address);
-  const files = [new File([await sound.blob()], name)];
-  dispatchEvent(new CustomEvent("sd-answer-here", { detail: { files, ...request } }));
-};
+const answerHere = (file, request) =>
+  dispatchEvent(new CustomEvent("sd-answer-here", { detail: { files: [file], ...request } }));
 
 /* `examples` are the addresses of the example recordings by their labels. */
 export const mount = ({ element, examples }) => {
   const part = partFinder(element);
   bindSwitch(part("switch"));
-
-  let hasRecorder = false;
-  const update = async (on) => {
+  const endTake = mountRecorder(part("recorder"), answerHere);
+  const update = (on) => {
     document.body.classList.toggle("sd-in-browser", on);
     part("recorder").hidden = !on;
-    if (!on || hasRecorder) return;
-    hasRecorder = true;
-    const { mountRecorder } = await import("./in_browser/recorder.js");
-    mountRecorder(part("recorder"), (take) =>
-      dispatchEvent(new CustomEvent("sd-answer-here", { detail: { files: [take] } })));
+    if (!on) endTake(); // no microphone stays open out of sight
   };
   inBrowser.onChange(update);
   update(inBrowser.on);
 
-  const answerExample = (label, request) =>
-    answerHere(new URL(`../${examples[label]}`, import.meta.url), label, { origin: ORIGIN, ...request });
+  const answerExample = (label, request) => {
+    const url = new URL(`../${examples[label]}`, import.meta.url);
+    answerHere({ name: label, url }, { origin: EXAMPLE_ORIGIN, ...request });
+  };
   document.addEventListener("click", (event) => {
     const label = event.target.closest?.(".sd-examples button")?.textContent.trim();
     if (!inBrowser.on || !Object.hasOwn(examples, label)) return;
@@ -43,7 +37,9 @@ export const mount = ({ element, examples }) => {
     answerExample(label);
   }, true);
   addEventListener("sd-server-full", ({ detail: { props, data } }) => {
-    if (props.elem_id === RECORDER) answerHere(apiUrl(`file=${data[0].path}`), TAKE, { isFull: true });
+    if (props.elem_id === RECORDER) {
+      answerHere({ name: TAKE, url: new URL(apiUrl(`file=${data[0].path}`), document.baseURI) }, { isFull: true });
+    }
     if (Object.hasOwn(examples, props.value)) answerExample(props.value, { isFull: true });
   });
 };

@@ -1,9 +1,10 @@
 /* The answers as they come: the Stop button, the box "All of one person", and on a narrow page scrolling
    to an answer that was asked for. */
 import { inBrowser } from "../shell/js/in_browser.js";
-import { footerData } from "../shell/js/rpc.js";
-import { renderPage } from "./answers.js";
+import { UNREACHED, footerData } from "../shell/js/rpc.js";
+import { pageOf, refused, renderPage } from "./answers.js";
 
+export const EXAMPLE_ORIGIN = "synthetic example voice";
 const DEFAULT_MODEL = "base";
 
 /* The visitor's model where this browser has it. */
@@ -49,11 +50,12 @@ export const mount = ({ element, trigger, watch, props }) => {
   let here = null; // answers in this browser, once there were any
   let isHere = false; // whether what is shown is one of them
   const show = answersIn(element, () => {
-    if (isHere) here?.then((answers) => answers.stop());
+    if (isHere) here?.then((answers) => answers?.stop());
     else trigger("stop");
   });
   const update = () => {
     if (!props.value || (isHere && inBrowser.on)) return; // the server's answer to an earlier request
+    if (isHere) here?.then((answers) => answers?.cancel());
     isHere = false;
     show(JSON.parse(props.value));
   };
@@ -61,7 +63,9 @@ export const mount = ({ element, trigger, watch, props }) => {
   watch("value", update);
   addEventListener("sd-answer-here", async ({ detail: { files, isFull, ...request } }) => {
     isHere = true;
-    here ||= answersHere(show);
-    (await here).answer(files, { ...request, note: isFull ? fullNote() : "" });
+    here ||= answersHere(show).catch(() => { here = null; }); // the next request tries again
+    const answers = await here;
+    if (answers) answers.answer(files, { ...request, note: isFull ? fullNote() : "" });
+    else show(pageOf({ answers: [refused(files[0].name, UNREACHED)] }));
   });
 };

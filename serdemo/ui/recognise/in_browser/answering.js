@@ -1,7 +1,8 @@
 /* Recordings answered in this browser: each is decoded here and scored by a worker, and none is sent. */
-import { decodeFile } from "../../browser/decoding.js";
+import { MAX_VALUES, decodeFile } from "../../browser/decoding.js";
 import { SerdemoError } from "../../browser/errors.js";
 import { fetchBytes } from "../../browser/fetching.js";
+import { pageOf, refused } from "../answers.js";
 import { clock, waveLevels } from "../timeline.js";
 
 export const MAX_FILES = 50;
@@ -9,12 +10,11 @@ const LONG_S = 300; // of a longer recording it is shown how far it is
 const SUBTITLES = /\.(srt|vtt)$/i;
 const FAULT = "Something went wrong while this browser answered: try another recording.";
 const NO_SUBTITLES = "gets no answer in this browser, only on a server: drop the recording alone.";
+const TOO_MUCH = "was left out, as this browser holds no more sound at once: drop fewer or shorter files.";
 export const SAME_PERSON = "Tick this if one person speaks in all of these files: the answers get used to the voice.";
 const NO_TWO = "There were no two files with speech to get used to.";
 
 const megabytes = (bytes) => (bytes / 1e6).toFixed(0);
-
-const pageOf = (values) => ({ answers: [], note: "", same_person: null, waiting: null, ...values });
 
 /* Answers files by `models`, a function that resolves to BrowserModels, with the model that `modelName()`
    names; `show(page)` gets pages as answers.js draws them. A new request ends the one before. */
@@ -45,7 +45,7 @@ export class BrowserAnswers {
       .catch((error) => {
         if (!(error instanceof SerdemoError)) console.error(error);
         const sentence = error instanceof SerdemoError ? error.message : FAULT;
-        return pageOf({ answers: [refused("", sentence, "")] });
+        return pageOf({ answers: [refused("", sentence)] });
       });
     const isLatest = this.running === running;
     const addresses = page.answers.map(({ sound }) => sound).filter(Boolean);
@@ -77,7 +77,7 @@ export class BrowserAnswers {
     const stopped = answers.length < files.length
       ? `Stopped after ${answers.length} of ${files.length} file${files.length > 1 ? "s" : ""}.` : "";
     const note = [request.note, stopped].filter(Boolean).join(" ");
-    if (!answers.length) return pageOf({ answers: [refused("", note, "")] });
+    if (!answers.length) return pageOf({ answers: [refused("", note)] });
     return pageOf({ answers, note, same_person: hasBox ? { ticked: false, note: SAME_PERSON } : null });
   }
 
@@ -85,9 +85,12 @@ export class BrowserAnswers {
   async togetherPage(files, models, model, request) {
     const { origin, note, running: { signal } } = request;
     const sounds = [];
+    let values = 0; // all of them are held at once
     for (const file of files) {
       if (signal.aborted) break;
-      sounds.push(await decoded(file).catch((error) => ({ refusal: sentenceOf(error) })));
+      const sound = await decoded(file).catch((error) => ({ refusal: sentenceOf(error) }));
+      for (const { length } of sound.channels ?? []) values += length;
+      sounds.push(values > MAX_VALUES ? { refusal: `${file.name} ${TOO_MUCH}` } : sound);
     }
     const onProgress = (progress) => this.wait(files, 0, request, progress);
     const options = { model, samePerson: true, signal };
@@ -138,9 +141,6 @@ const sentenceOf = (error) => {
   if (error instanceof SerdemoError) return error.message;
   throw error;
 };
-
-const refused = (name, refusal, origin) =>
-  ({ name, refusal, origin, prediction: null, duration_s: 0, levels: [], sound: "", cues: [] });
 
 /* An answer of the page, from { recording, prediction } or { refusal } of the worker. */
 const answered = (file, { recording, prediction, refusal }, origin) => {

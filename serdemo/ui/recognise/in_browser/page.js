@@ -1,10 +1,8 @@
 /* Recognise without a server: drop zone, recorder, examples and answers of one page. */
 import { BrowserAnswers } from "./answering.js";
 import { dropZone } from "../drop.js";
-import { mountRecorder } from "./recorder.js";
-import { answersIn } from "../result.js";
-
-const ORIGIN = "synthetic example voice";
+import { mountRecorder } from "../recorder.js";
+import { EXAMPLE_ORIGIN, answersIn } from "../result.js";
 
 /* Connects the elements `drop`, `recorder`, `examples` (with a button for each) and `result`. Answers come
    from `models`, BrowserModels, by the model that `modelName()` names; `addresses` are those of the example
@@ -14,7 +12,7 @@ export const mountRecognise = ({ drop, recorder, examples, result, models, model
   const answers = new BrowserAnswers({ models: async () => models, modelName, show });
   const answerExample = (label) => {
     const url = new URL(addresses[label], document.baseURI);
-    return answers.answer([{ name: label, url }], { origin: ORIGIN });
+    return answers.answer([{ name: label, url }], { origin: EXAMPLE_ORIGIN });
   };
   // Not waited for: what is dropped meanwhile ends the request before it.
   dropZone(drop, (files, { samePerson }) => { answers.answer(files, { samePerson }); });

@@ -46,6 +46,15 @@ export const download = (url, name) => {
   link.remove();
 };
 
+const REVOKE_MS = 60_000; // a browser may ask first where to save
+
+/* Saves a blob as a file of the name `name`. */
+export const saveBlob = (blob, name) => {
+  const url = URL.createObjectURL(blob);
+  download(url, name);
+  setTimeout(() => URL.revokeObjectURL(url), REVOKE_MS);
+};
+
 /* Calls `onFiles(files)` for what is dropped on `zone`, which is marked while something is over it. */
 export const acceptDrops = (zone, onFiles) => {
   for (const kind of ["dragenter", "dragover"]) {

@@ -1,8 +1,8 @@
 /* A small recorder whose take stays in this page. */
-import { clock, partFinder, put } from "../../shell/js/dom.js";
-import { html } from "../../shell/js/html.js";
-import { BrowserMicrophone, refusal } from "../../shell/js/microphone.js";
-import { MIN_DB, concat, drawLevel, levelDb, wav } from "../../shell/js/sound.js";
+import { clock, partFinder, put } from "../shell/js/dom.js";
+import { html } from "../shell/js/html.js";
+import { BrowserMicrophone, refusal } from "../shell/js/microphone.js";
+import { MIN_DB, concat, drawLevel, levelDb, wav } from "../shell/js/sound.js";
 
 const MAX_S = 600; // a recording that is forgotten ends then
 const HINT = "Press Record, say a sentence or two, then press Stop.";
