@@ -27,7 +27,7 @@ def speech_samples(
     """Clips cut every `hop_s` seconds from the example voices said one after another."""
     folder = Path(str(resources.files("serdemo.audio"))) / "examples"
     voices = [
-        waveform.decode(path).samples for path in sorted(folder.iterdir()) if path.suffix == ".ogg"
+        waveform.decode(path).samples for path in sorted(folder.iterdir()) if path.suffix == ".flac"
     ]
     line = np.concatenate(voices)
     size = round(clip_s * waveform.SAMPLE_RATE)

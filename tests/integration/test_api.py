@@ -62,7 +62,7 @@ def left(folder: Path) -> list[Path]:
 def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Twenty clips of the example voices: as they are, cut, quiet, repeated, at another rate."""
     folder = tmp_path_factory.mktemp("clips")
-    for voice in sorted(EXAMPLES.glob("*.ogg")):
+    for voice in sorted(EXAMPLES.glob("*.flac")):
         samples = waveform.decode(voice).samples
         for kind, (sound, rate) in {
             "plain": (samples, 16_000),

@@ -23,7 +23,7 @@ from support.command import EXAMPLES, Ran, clips, here, there
 from serdemo.nn import checkpoint_files
 from serdemo.schema import files
 
-VOICE = str(sorted(EXAMPLES.glob("*.ogg"))[0])
+VOICE = str(sorted(EXAMPLES.glob("*.flac"))[0])
 
 Row = tuple[str, str, int, str]
 

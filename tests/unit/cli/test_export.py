@@ -14,7 +14,7 @@ from serdemo.inference.predictor import Embedder
 from serdemo.nn import onnx_export
 from serdemo.nn.checkpoint_files import bundled_checkpoint
 
-VOICES = sorted(EXAMPLES.glob("*.ogg"))
+VOICES = sorted(EXAMPLES.glob("*.flac"))
 
 
 @pytest.mark.slow
@@ -98,7 +98,7 @@ def test_differences_of_models_with_and_without_labels() -> None:
     for name in ("compact", "speaker"):
         folder = bundled_checkpoint(name)
         models = Embedder(folder, device="cpu"), Embedder(folder / "model.onnx")
-        (row,) = clip_differences(*models, [VOICES[0], EXAMPLES / "absent.ogg"])
+        (row,) = clip_differences(*models, [VOICES[0], EXAMPLES / "absent.flac"])
         assert row.difference < 1e-5 and not row.is_changed
         assert bool(row.labels[0]) == (name == "compact")
 

@@ -46,7 +46,7 @@ PREDICTION_KEYS = [
 
 
 def voices() -> list[Path]:
-    return sorted(EXAMPLES.glob("*.ogg"))
+    return sorted(EXAMPLES.glob("*.flac"))
 
 
 # predict
@@ -88,13 +88,13 @@ def test_predict_gives_one_json_document(tmp_path: Path) -> None:
 
 
 def test_predict_takes_a_folder(tmp_path: Path) -> None:
-    shutil.copy(voices()[0], tmp_path / "b.ogg")
+    shutil.copy(voices()[0], tmp_path / "b.flac")
     (tmp_path / "deeper").mkdir()
-    shutil.copy(voices()[0], tmp_path / "deeper" / "a.ogg")
+    shutil.copy(voices()[0], tmp_path / "deeper" / "a.flac")
     (tmp_path / "notes.txt").write_text("no sound", encoding="utf-8")
     answers = here("predict", tmp_path, "--json").json()
     result = [Path(answer["file"]).relative_to(tmp_path).as_posix() for answer in answers]
-    assert result == ["b.ogg", "deeper/a.ogg"]
+    assert result == ["b.flac", "deeper/a.flac"]
     assert answers[0]["probabilities"] == answers[1]["probabilities"]
 
 
@@ -126,7 +126,7 @@ def test_predict_warns_and_shows_names_as_they_are(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_terminal_that_knows_only_ascii_will_do(tmp_path: Path) -> None:
-    voice = shutil.copy(voices()[0], tmp_path / "Stimme-ü-声.ogg")
+    voice = shutil.copy(voices()[0], tmp_path / "Stimme-ü-声.flac")
     ran = there("predict", voice, cwd=tmp_path, PYTHONIOENCODING="ascii")
     assert (ran.code, ran.err) == (0, "")
     ran = there("predict", voice, "--json", cwd=tmp_path, PYTHONIOENCODING="ascii")

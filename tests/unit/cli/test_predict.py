@@ -18,7 +18,7 @@ from serdemo.cli.file_list import read_list
 from serdemo.inference.predictor import Predictor
 from serdemo.schema.errors import SerdemoError
 
-VOICE = sorted(EXAMPLES.glob("*.ogg"))[0]
+VOICE = sorted(EXAMPLES.glob("*.flac"))[0]
 
 
 def rows(text: str) -> list[dict[str, str]]:
@@ -28,7 +28,7 @@ def rows(text: str) -> list[dict[str, str]]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Two voices, a bad file, and a name that is a formula with a comma."""
-    for name in ("a.ogg", "b c.ogg", "=1+1,x.ogg"):
+    for name in ("a.flac", "b c.flac", "=1+1,x.flac"):
         shutil.copy(VOICE, tmp_path / name)
     (tmp_path / "bad.wav").write_bytes(b"")
     return tmp_path
@@ -73,26 +73,26 @@ def test_a_list_that_names_none_is_refused(
 
 def test_a_table_has_a_row_for_each_file_of_a_list(folder: Path) -> None:
     listing = folder / "list.txt"
-    listing.write_text("a.ogg\nbad.wav\nmissing.wav\n=1+1,x.ogg\n")
+    listing.write_text("a.flac\nbad.wav\nmissing.wav\n=1+1,x.flac\n")
     ran = here("predict", "--list", listing, "--out", folder / "out.csv")
     assert ran.code == 1
     assert ran.out == ""
     assert ran.err.count("\n") == 2
     found = rows((folder / "out.csv").read_text(encoding="utf-8"))
-    assert [row["file"] for row in found] == ["a.ogg", "bad.wav", "missing.wav", "'=1+1,x.ogg"]
+    assert [row["file"] for row in found] == ["a.flac", "bad.wav", "missing.wav", "'=1+1,x.flac"]
     assert [bool(row["error"]) for row in found] == [False, True, True, False]
-    (answer,) = here("predict", folder / "a.ogg", "--json").json()
+    (answer,) = here("predict", folder / "a.flac", "--json").json()
     assert found[0]["label"] == answer["label"]
     for name, share in answer["probabilities"].items():
         assert float(found[0][name]) == pytest.approx(share, abs=1e-5)
-    listing.write_text(str(folder / "a.ogg"))
+    listing.write_text(str(folder / "a.flac"))
     assert here("predict", "--list", listing, "--json").json()[0]["label"] == answer["label"]
 
 
 @pytest.mark.parametrize("suffix", [".json", ".jsonl", ".parquet", ".csv", ".rttm"])
 def test_each_kind_of_file_by_its_suffix(folder: Path, suffix: str) -> None:
     out = folder / f"out{suffix}"
-    ran = here("predict", folder / "a.ogg", folder / "bad.wav", "--out", out)
+    ran = here("predict", folder / "a.flac", folder / "bad.wav", "--out", out)
     assert (ran.code, ran.out) == (1, "")
     if suffix == ".parquet":
         from pyarrow import parquet
@@ -107,12 +107,12 @@ def test_each_kind_of_file_by_its_suffix(folder: Path, suffix: str) -> None:
         found = json.loads(out.read_text())
     else:
         found = [json.loads(line) for line in out.read_text().splitlines()]
-    assert [row["file"] for row in found] == [str(folder / "a.ogg"), str(folder / "bad.wav")]
+    assert [row["file"] for row in found] == [str(folder / "a.flac"), str(folder / "bad.wav")]
     assert found[1]["error"].startswith("bad.wav ")
 
 
 def test_timelines_go_to_stdout_to_a_file_or_to_a_folder(folder: Path) -> None:
-    first, second = folder / "a.ogg", folder / "b c.ogg"
+    first, second = folder / "a.flac", folder / "b c.flac"
     text = here("predict", first, "--format", "srt").out
     assert text.startswith("1\n00:00:00,000 --> 00:00:")
     assert here("predict", first, "--out", folder / "one.srt").code == 0
@@ -127,8 +127,8 @@ def test_timelines_go_to_stdout_to_a_file_or_to_a_folder(folder: Path) -> None:
 
 
 def test_segments_are_rows_where_they_are_wanted(folder: Path) -> None:
-    (answer,) = here("predict", folder / "a.ogg", "--json").json()
-    found = rows(here("predict", folder / "a.ogg", "--format", "csv", "--segments").out)
+    (answer,) = here("predict", folder / "a.flac", "--json").json()
+    found = rows(here("predict", folder / "a.flac", "--format", "csv", "--segments").out)
     assert [float(row["end_s"]) for row in found] == [s["end_s"] for s in answer["segments"]]
 
 
@@ -136,14 +136,14 @@ def test_segments_are_rows_where_they_are_wanted(folder: Path) -> None:
     ("arguments", "words"),
     [
         ((), "Name a recording or a folder"),
-        (("a.ogg", "b c.ogg", "--format", "srt"), "holds one recording, not 2"),
-        (("a.ogg", "--format", "parquet"), "name a file with --out"),
-        (("a.ogg", "--out", "x.doc"), "give --format"),
-        (("a.ogg", "--format", "csv", "--out", "."), "is a folder"),
-        (("a.ogg", "b c.ogg", "--subtitles", "x.srt"), "belongs to one recording"),
-        (("a.ogg", "--segments"), "--segments is for CSV"),
-        (("a.ogg", "--list", "none.txt"), "cannot be read"),
-        (("a.ogg", "--subtitles", "none.srt"), "cannot be read"),
+        (("a.flac", "b c.flac", "--format", "srt"), "holds one recording, not 2"),
+        (("a.flac", "--format", "parquet"), "name a file with --out"),
+        (("a.flac", "--out", "x.doc"), "give --format"),
+        (("a.flac", "--format", "csv", "--out", "."), "is a folder"),
+        (("a.flac", "b c.flac", "--subtitles", "x.srt"), "belongs to one recording"),
+        (("a.flac", "--segments"), "--segments is for CSV"),
+        (("a.flac", "--list", "none.txt"), "cannot be read"),
+        (("a.flac", "--subtitles", "none.srt"), "cannot be read"),
     ],
 )
 def test_wrong_usage_is_refused_before_anything_is_written(
@@ -167,7 +167,7 @@ def test_ctrl_c_leaves_whole_rows_of_what_is_finished(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Predictor, "predict_many", interrupted)
-    recordings = [folder / "a.ogg", folder / "b c.ogg"]
+    recordings = [folder / "a.flac", folder / "b c.flac"]
     ran = here("predict", *recordings, "--out", folder / "out.csv")
     assert ran.code == 130
     assert "Stopped after 1 recording of 2" in ran.err
@@ -185,7 +185,7 @@ def test_a_full_disk_leaves_the_previous_table(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(command.documents, "encoded", full)
-    ran = here("predict", folder / "a.ogg", "--out", folder / "out.csv")
+    ran = here("predict", folder / "a.flac", "--out", folder / "out.csv")
     assert ran.code == 1 and "out.csv could not be written: No space left" in ran.err
     assert (folder / "out.csv").read_text() == "before"
 
@@ -196,7 +196,7 @@ def test_subtitles_get_an_emotion_for_each_cue(folder: Path) -> None:
         "1\n00:00:00,000 --> 00:00:01,500\nHi\n\n2\n00:00:01,500 --> 00:00:01,700\nshort\n\n"
         "3\n00:10:00,000 --> 00:10:01,000\nlate\n"
     )
-    line = ("predict", folder / "a.ogg", "--subtitles", cues)
+    line = ("predict", folder / "a.flac", "--subtitles", cues)
     (document,) = here(*line, "--json").json()
     assert [cue["text"] for cue in document["cues"]] == ["Hi", "short", "late"]
     assert sum(document["cues"][0]["probabilities"].values()) == pytest.approx(1)

@@ -15,7 +15,7 @@ from serdemo.nn import checkpoint
 from serdemo.nn.checkpoint_files import WEIGHTS, bundled_checkpoint
 from serdemo.schema.errors import SerdemoError, UsageError
 
-CLIPS = sorted(EXAMPLES.glob("*.ogg"))[:2]
+CLIPS = sorted(EXAMPLES.glob("*.flac"))[:2]
 
 
 def test_compact_in_eight_bits_gives_the_same_answers(tmp_path: Path) -> None:

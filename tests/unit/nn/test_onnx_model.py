@@ -25,7 +25,7 @@ from serdemo.nn.onnx_file import read_graph
 from serdemo.schema.errors import SerdemoError, UsageError
 
 SHIPPED = ("compact", "base", "speaker")
-CLIPS = sorted(EXAMPLES.glob("*.ogg"))[:2]
+CLIPS = sorted(EXAMPLES.glob("*.flac"))[:2]
 
 
 def noise(*sizes: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -33,7 +33,7 @@ from serdemo.runs.registry.summary import card_text, figures, summarise
 from serdemo.runs.request import TrainingRequest
 from serdemo.schema.errors import SerdemoError, UsageError
 
-CLIP = sorted(EXAMPLES.glob("*.ogg"))[0]
+CLIP = sorted(EXAMPLES.glob("*.flac"))[0]
 
 
 @pytest.fixture

@@ -230,7 +230,7 @@ def test_corpora_are_found_where_they_are_said_to_be(
     monkeypatch.delenv("SERDEMO_DATA", raising=False)
     assert corpora.available_corpora() == []
     (tmp_path / "emodb").mkdir()
-    shutil.copy(VOICE, tmp_path / "emodb" / "03a01Fa.ogg")
+    shutil.copy(VOICE, tmp_path / "emodb" / "03a01Fa.flac")
     monkeypatch.setenv("SERDEMO_DATA", str(tmp_path))
     assert corpora.available_corpora() == [("EMO-DB (1 clips)", "emodb")]
     monkeypatch.setenv("SERDEMO_DATA", str(tmp_path / "gone"))
@@ -396,7 +396,7 @@ def test_two_answers_and_whether_they_agree() -> None:
 def test_a_clip_is_heard_by_both_and_forgotten(page: Visitors, runs: Path, tmp_path: Path) -> None:
     store = visitor_store.registry_for(None)
     pair = (store.get("compact"), store.get("runs/mine"))
-    sent = Path(shutil.copy(VOICE, tmp_path / "sent.ogg"))
+    sent = Path(shutil.copy(VOICE, tmp_path / "sent.flac"))
     first, second = handlers.predict_both(page, pair, sent, "Your clip", delete=True)
     assert len(first.probabilities) == 7 and len(second.probabilities) == 3
     assert not sent.exists()
