@@ -37,9 +37,9 @@ def test_a_file_is_verified_and_answers_every_command(
         here("evaluate", place, *corpus, "--speakers", "all", "--json").json()
         for place in (tiny_checkpoint, out)
     )
-    assert graph["clips"] == ours["clips"] > 20 and graph["uar"] == pytest.approx(ours["uar"])
+    assert graph["n"] == ours["n"] > 20 and graph["uar"] == pytest.approx(ours["uar"])
     table = here("embed", out, *corpus, "--out", tmp_path / "table.parquet")
-    assert table.code == 0 and f"{ours['clips']} clips" in table.err
+    assert table.code == 0 and f"{ours['n']} clips" in table.err
     for words in (("models", "import"), ("export",)):
         extra = ("--out", tmp_path / "again.onnx") if words == ("export",) else ()
         refused = here(*words, out, *extra)
