@@ -1,6 +1,6 @@
 /* The tab Explore: open a map, choose what is shown, point, encircle, place a newcomer. */
 import { count, escapeHtml, partFinder, plural, put, wait } from "../shell/js/dom.js";
-import { inBrowser } from "../shell/js/in_browser.js";
+import { inBrowser, pageModels } from "../shell/js/in_browser.js";
 import { caller, persistent } from "../shell/js/rpc.js";
 import { Clips, TITLES } from "./clips.js";
 import { drawCluster } from "./clusters.js";
@@ -16,8 +16,6 @@ import { MapSources } from "./sources.js";
 import { ClipTable } from "./table.js";
 
 const POLL_MS = 1000;
-
-const pageModels = async () => (await import("../browser/page_models.js")).pageModels();
 
 class MapTab {
   /* A page without a server gives BrowserModels as `models`, and the address of the example voice. */

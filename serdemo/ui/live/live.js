@@ -1,7 +1,7 @@
 /* The Live tab: start, pause, listen again, stop; and a sentence for whatever goes wrong.
    States: idle, starting, live, paused, stopping. */
 import { clock, partFinder, percent, put } from "../shell/js/dom.js";
-import { bindSwitch } from "../shell/js/in_browser.js";
+import { bindSwitch, pageModels } from "../shell/js/in_browser.js";
 import { BrowserMicrophone, exampleVoice, refusal } from "../shell/js/microphone.js";
 import { footerData } from "../shell/js/rpc.js";
 import { wav } from "../shell/js/sound.js";
@@ -21,8 +21,6 @@ const MAX_DELAYS = 20; // of which the median is shown
 const shifted = (segments, base) => segments.map((segment) => ({
   ...segment, start_s: segment.start_s + base, end_s: segment.end_s + base,
 }));
-
-const pageModels = async () => (await import("../browser/page_models.js")).pageModels();
 
 class LiveTab {
   constructor({ element, server, getModels = pageModels, chosenModel }) {
@@ -352,8 +350,8 @@ class LiveTab {
   }
 }
 
-/* `server` is null on a page without one, else `megabytes` are loaded to answer in the browser; `getModels` and `chosenModel` are those of `BrowserAnswerer`, by default
-   the models of gradio's page. */
+/* `server` is null on a page without one, else `megabytes` are loaded to answer in the browser; `getModels` and
+   `chosenModel` are those of `BrowserAnswerer`, by default the models of gradio's page. */
 export const mount = (options) => {
   const { element, labels } = options;
   const tab = new LiveTab(options);

@@ -1,6 +1,6 @@
 /* The answers as they come: the Stop button, the box "All of one person", and on a narrow page scrolling
    to an answer that was asked for. */
-import { inBrowser } from "../shell/js/in_browser.js";
+import { inBrowser, pageModels } from "../shell/js/in_browser.js";
 import { UNREACHED, footerData } from "../shell/js/rpc.js";
 import { pageOf, refused, renderPage } from "./answers.js";
 
@@ -38,11 +38,9 @@ export const answersIn = (element, onStop) => {
   };
 };
 
-/* The answers of this browser on gradio's page; all that they need is loaded now. */
+/* The answers of this browser on gradio's page; their scripts are loaded now. */
 const answersHere = async (show) => {
-  const [{ BrowserAnswers }, { pageModels }] = await Promise.all([
-    import("./in_browser/answering.js"), import("../browser/page_models.js"),
-  ]);
+  const { BrowserAnswers } = await import("./in_browser/answering.js");
   return new BrowserAnswers({ models: pageModels, modelName, show });
 };
 

@@ -50,6 +50,9 @@ export const inBrowser = {
   },
 };
 
+/* Resolves to what answers in this browser on gradio's page, see browser/page_models.js, which is loaded now. */
+export const pageModels = async () => (await import("../../browser/page_models.js")).pageModels();
+
 /* Keeps a switch, a checkbox, and the choice the same; what describes it says why it cannot be made. */
 export const bindSwitch = (input) => {
   const description = document.getElementById(input.getAttribute("aria-describedby"));
