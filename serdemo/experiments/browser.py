@@ -34,6 +34,7 @@ from serdemo.inference.speed import window_cost_s
 from serdemo.nn.checkpoint_files import SHIPPED, SMALLEST
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.libraries import import_failure
+from serdemo.schema.settings import data_root
 from serdemo.ui.browser import files
 from serdemo.ui.shell import scripts
 
@@ -216,7 +217,7 @@ def command(
     model: str, corpus: str, root: Path | None, clips: int, threads: int, as_json: bool
 ) -> None:
     """Answers in Chromium, beside Python's: bytes loaded, first answer, speed, equality."""
-    paths = clips_of(corpus, root, clips)
+    paths = clips_of(corpus, data_root(root), clips)
     with chromium() as browser:
         figures = {name: measure(name, paths, threads, browser) for name in model.split(",")}
     print_figures({**figures, "cores": os.cpu_count()}, as_json)
