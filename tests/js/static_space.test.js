@@ -1,7 +1,9 @@
 /* The page without a server: its service worker, in a browser's place, and its tabs. */
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
-import { test } from "node:test";
+import { mock, test } from "node:test";
+import { BrowserAnswerer } from "./ui/live/answerers.js";
+import { takeOver } from "./ui/static_space/offline.js";
 import { indexFor } from "./ui/static_space/tabs.js";
 
 const SCOPE = "http://localhost:8000/space/";
@@ -121,6 +123,39 @@ test("what is not of the folder is left to the browser", async () => {
   assert.equal(await worker.ask("http://example.org/space/a.js"), undefined);
   assert.deepEqual(worker.requested, []);
   assert.equal((await worker.ask("missing.js")).status, 404);
+});
+
+test("a newer version that does not take over leaves the page as it is", async () => {
+  const container = new EventTarget();
+  const posted = [];
+  container.getRegistration = async () => ({ waiting: { postMessage: (text) => posted.push(text) } });
+  const reload = mock.fn();
+  Object.defineProperty(globalThis, "navigator", { value: { serviceWorker: container }, configurable: true });
+  globalThis.location = { reload };
+  mock.timers.enable({ apis: ["setTimeout"] });
+  const left = takeOver();
+  await new Promise((resolve) => { setImmediate(resolve); });
+  mock.timers.tick(3000);
+  assert.equal(await left, false);
+  mock.timers.reset();
+  const taken = takeOver();
+  await new Promise((resolve) => { setImmediate(resolve); });
+  container.dispatchEvent(new Event("controllerchange"));
+  assert.equal(await taken, true);
+  assert.deepEqual(posted, ["activate", "activate"]);
+  assert.equal(reload.mock.callCount(), 1);
+});
+
+test("another model may stand in for the default, and for no other", async () => {
+  const asked = [];
+  const models = {
+    load: async (names) => asked.push(names),
+    live: async ({ model }) => { asked.push(model); return {}; },
+  };
+  for (const name of ["base", "compact", ""]) {
+    await new BrowserAnswerer(async () => models, () => name).ask("open");
+  }
+  assert.deepEqual(asked, [["base"], "", ["compact"], "compact", ["base"], ""]);
 });
 
 test("arrows go round the tabs", () => {

@@ -39,6 +39,15 @@ export const hasGpu = async () => {
   return adapter !== null && !adapter.info.isFallbackAdapter;
 };
 
+const importModule = async (name) => {
+  try {
+    return await import(new URL(name, FOLDER));
+  } catch (error) {
+    console.warn(error);
+    throw new SerdemoError(`${name} could not be loaded: check the connection, then reload the page.`);
+  }
+};
+
 /* The runtime. Start it once in a worker; networks run one at a time. */
 export class OnnxRuntime {
   constructor(ort, provider, threads) {
@@ -52,7 +61,7 @@ export class OnnxRuntime {
     if (sentence) throw new SerdemoError(sentence);
     const { entry, code, provider } = gpu ? GPU : CPU;
     const [ort, packed] = await Promise.all([
-      import(new URL(entry, FOLDER)),
+      importModule(entry),
       fetchBytes(new URL(code, FOLDER), onBytes),
     ]);
     const { wasm } = ort.env;

@@ -6,11 +6,8 @@ import { beacon, caller, footerData } from "../shell/js/rpc.js";
 
 const DEFAULT_MODEL = "base";
 
-/* The visitor's model on gradio's page; "" for the default, which another may stand in for. */
-const modelOfPage = () => {
-  const { inBrowser: name } = footerData();
-  return name === DEFAULT_MODEL ? "" : name;
-};
+/* The visitor's model on gradio's page. */
+const modelOfPage = () => footerData().inBrowser;
 
 export class ServerAnswerer {
   constructor(remote, timeoutMs) {
@@ -23,8 +20,8 @@ export class ServerAnswerer {
 }
 
 export class BrowserAnswerer {
-  /* `getModels()` resolves to BrowserModels, of which that of the name `chosenModel()` answers, or, where there is
-     none, the one that keeps up here. `onLoading(share)` is called while a model is loaded. */
+  /* `getModels()` resolves to BrowserModels, of which that of the name `chosenModel()` answers; where it is the
+     default, one that keeps up here may stand in for it. `onLoading(share)` is called while a model is loaded. */
   constructor(getModels, chosenModel = modelOfPage, onLoading = () => {}) {
     Object.assign(this, { getModels, chosenModel, onLoading });
   }
@@ -33,9 +30,10 @@ export class BrowserAnswerer {
     try {
       const models = await this.getModels();
       if (call !== "open") return await models.live({ call, ...fields });
-      const model = this.chosenModel();
-      await models.load([model || DEFAULT_MODEL], ({ done, total }) => this.onLoading(done / total));
-      return { ...await models.live({ call, model, ...fields }), here: true };
+      const model = this.chosenModel() || DEFAULT_MODEL;
+      await models.load([model], ({ done, total }) => this.onLoading(done / total));
+      const wish = model === DEFAULT_MODEL ? "" : model;
+      return { ...await models.live({ call, model: wish, ...fields }), here: true };
     } catch (error) {
       return { refused: error.message };
     }
