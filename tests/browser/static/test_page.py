@@ -15,7 +15,7 @@ from support.static_page import BLOCKED, drop, shown, wait_for_answer
 
 Open = Callable[..., Any]
 TABS = ("Recognise", "Live", "Explore")
-LONGEST_BLOCK_MS = 300
+LONGEST_BLOCK_MS = 500
 FITS = "document.scrollingElement.scrollWidth <= innerWidth"
 # What the element in focus is called, by its label, its text or the label around it.
 FOCUSED = """() => { const at = document.activeElement; const label = at.closest("label");
