@@ -127,10 +127,10 @@ def launch_firefox(
     started = []
     with pulse.null_sink(tmp_path_factory.mktemp("pulse")) as environment:
 
-        def start(proxy: str | None = None, **preferences: str | float | bool) -> Any:
+        def start(proxy: str | None = None) -> Any:
             folder = tmp_path_factory.mktemp("firefox")
             device = {name: environment[name] for name in environment if name != "HOME"}
-            started.append(firefox.launch(playwright, folder, proxy, device, **preferences))
+            started.append(firefox.launch(playwright, folder, proxy, device))
             return started[-1]
 
         yield start

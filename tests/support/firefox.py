@@ -26,7 +26,6 @@ NAMES = ("firefox-esr", "firefox")
 ADDRESS = re.compile(r"(WebDriver BiDi listening on )(ws://\S+)")
 MISSING = "emulation.setMediaFeaturesOverride"
 DOWNLOADS = ("browsingContext.downloadWillBegin", "browsingContext.downloadEnd")
-DARK = "layout.css.prefers-color-scheme.content-override"  # 0 dark, 1 light
 PREFERENCES: dict[str, str | float | bool] = {
     "media.navigator.streams.fake": True,  # a microphone that plays a tone
     "media.navigator.permission.disabled": True,  # nobody is there to press "Allow"
@@ -52,7 +51,6 @@ def launch(
     folder: Path,
     proxy: str | None = None,
     environment: dict[str, str] | None = None,
-    **preferences: str | float | bool,
 ) -> Any:
     """A browser of Playwright's. What starts it is written into `folder`; all requests pass the proxy;
     the environment is added to that of the test."""
@@ -64,7 +62,7 @@ def launch(
         channel="moz-firefox",
         executable_path=program,
         env={**os.environ, **(environment or {})},
-        firefox_user_prefs={**PREFERENCES, **(through(proxy) if proxy else {}), **preferences},
+        firefox_user_prefs={**PREFERENCES, **(through(proxy) if proxy else {})},
     )
 
 

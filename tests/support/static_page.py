@@ -7,8 +7,11 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
 import soundfile
 
+# For tests of what does not depend on the browser.
+IN_CHROMIUM = pytest.mark.parametrize("kind", ["chromium"], indirect=True, scope="session")
 CLOSE = 1e-3  # between a probability in the browser and Python's
 # How long the page stood still at most, in ms: how late an animation frame or a timer came.
 BLOCKED = """() => {

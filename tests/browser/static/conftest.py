@@ -115,10 +115,9 @@ def open_page(
         *,
         script: str = "",
         ready: bool = True,
-        browser: Any = None,
         **options: Any,
     ) -> Any:
-        context = (browser or driven).new_context(
+        context = driven.new_context(
             viewport={"width": width, "height": height}, accept_downloads=True, **options
         )
         contexts.append(context)

@@ -14,6 +14,7 @@ import pytest
 from support import bad_audio
 from support.static_page import (
     CLOSE,
+    IN_CHROMIUM,
     answers,
     as_wav,
     convert,
@@ -50,6 +51,7 @@ def expected(predictor: Predictor, path: Path) -> Any:
     return json.loads(json.dumps(predictor.predict(path).to_json()))
 
 
+@IN_CHROMIUM
 def test_the_first_screen_answers_an_example(open_page: Open, predictors: Predictors) -> None:
     page = open_page()
     first = predictors(model(page)).predict(EXAMPLES_DIR / next(iter(EXAMPLES.values())))
@@ -80,6 +82,7 @@ def test_formats_that_browsers_read(
         assert told["duration_s"] == pytest.approx(wanted["duration_s"], abs=0.1), path
 
 
+@IN_CHROMIUM
 def test_several_files_one_of_them_bad(
     open_page: Open, wavs: list[Path], predictors: Predictors, broken: Path, tmp_path: Path
 ) -> None:
@@ -101,6 +104,7 @@ def test_several_files_one_of_them_bad(
     assert len(rows_of_table) == len(predictor.predict(wavs[1]).segments)
 
 
+@IN_CHROMIUM
 def test_many_clips_of_people(
     open_page: Open, data_root: Path, predictors: Predictors, tmp_path: Path
 ) -> None:
@@ -153,6 +157,7 @@ def test_what_holds_no_sound_is_refused_in_a_sentence(
     assert "Sounds" in rows[-1] or "Not sure" in rows[-1]
 
 
+@IN_CHROMIUM
 def test_warnings_are_those_of_the_command(
     open_page: Open, bad: bad_audio.Cases, predictors: Predictors, tmp_path: Path
 ) -> None:
@@ -164,6 +169,7 @@ def test_warnings_are_those_of_the_command(
         assert told["warnings"] == list(predictor.predict(bad[name][0]).warnings), name
 
 
+@IN_CHROMIUM
 def test_an_hour_is_no_reason_to_stop(open_page: Open, wavs: list[Path], tmp_path: Path) -> None:
     """It is answered or refused, in words, and the next file is answered."""
     page = open_page()

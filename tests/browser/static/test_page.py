@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from support.folder_server import FolderServer
 from support.page_scripts import FAINT_TEXTS
-from support.static_page import BLOCKED, drop, shown, wait_for_answer
+from support.static_page import BLOCKED, IN_CHROMIUM, drop, shown, wait_for_answer
 
 Open = Callable[..., Any]
 TABS = ("Recognise", "Live", "Explore")
@@ -61,6 +61,7 @@ def test_with_the_cable_pulled_it_answers_a_clip_and_a_voice(
         say(again, kind)
 
 
+@IN_CHROMIUM
 def test_every_file_that_is_asked_for_is_there(open_page: Open, site: FolderServer) -> None:
     page = open_page()
     for tab in TABS:
@@ -71,6 +72,7 @@ def test_every_file_that_is_asked_for_is_there(open_page: Open, site: FolderServ
     assert missing == []
 
 
+@IN_CHROMIUM
 @pytest.mark.real_time
 def test_the_page_never_stops(open_page: Open, clips: list[Path]) -> None:
     """Neither while a model loads nor while it answers."""
@@ -162,22 +164,10 @@ def test_a_phone_needs_no_sideways_scroll_and_all_has_a_name(open_page: Open) ->
     assert page.evaluate("document.documentElement.lang") == "en"
 
 
-@pytest.fixture(scope="module")
-def dark(
-    kind: str, driven: Any, launch_firefox: Callable[..., Any], site: FolderServer
-) -> tuple[Any, dict[str, Any]]:
-    """The browser in the dark, and what a context of it needs to be so."""
-    if kind == "chromium":
-        return driven, {"color_scheme": "dark"}
-    return launch_firefox(site.url, **{"layout.css.prefers-color-scheme.content-override": 0}), {}
-
-
+@IN_CHROMIUM
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_is_readable(
-    open_page: Open, dark: Any, driven: Any, scheme: str, clips: list[Path], broken: Path
-) -> None:
-    browser, options = dark if scheme == "dark" else (driven, {})
-    page = open_page(browser=browser, **options)
+def test_text_is_readable(open_page: Open, scheme: str, clips: list[Path], broken: Path) -> None:
+    page = open_page(color_scheme=scheme)
     shade = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
     lightest = max(map(float, re.findall(r"[\d.]+", shade)[:3]))
     assert (lightest < 80) == (scheme == "dark"), shade

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from support.static_page import download, shown, wait_for_answer
+from support.static_page import IN_CHROMIUM, download, shown, wait_for_answer
 
 from serdemo.embeddings import embedding_map
 
@@ -96,6 +96,7 @@ def test_the_browsers_own_microphone_is_answered_in_words(open_page: Open, kind:
     assert words == "No voice heard" if kind == "firefox" else re.match("Sounds |Not sure", words)
 
 
+@IN_CHROMIUM
 def test_an_example_voice_needs_no_microphone(open_page: Open) -> None:
     page = open_live(open_page, script=REFUSING)
     page.get_by_role("button", name="Watch an example voice").click()
@@ -147,6 +148,7 @@ def test_the_shipped_map_is_there(open_page: Open) -> None:
     assert explore(page, "legend-title").inner_text() == "Speaker"
 
 
+@IN_CHROMIUM
 def test_a_clip_is_placed_on_the_map(open_page: Open, clips: list[Path]) -> None:
     page = open_map(open_page)
     page.set_input_files("[data-part=clip-file]", str(clips[0]))
