@@ -577,7 +577,7 @@ def test_who_sits_at_the_desk_may_use_its_microphone(
     page = browser.new_context().new_page()
     page.goto(address)
     page.get_by_role("tab", name="Live").click()
-    page.get_by_label("Microphone").select_option("Desk mic")
+    page.locator(".sd-live").get_by_label("Microphone").select_option("Desk mic")
     start(page)
     part(page, "marks").locator("svg").first.wait_for()
     page.get_by_role("button", name="Pause", exact=True).click()

@@ -1,6 +1,7 @@
 /* Live streams in the browser without networks: order of pieces, busy machines, faults, voices. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { SerdemoError } from "./ui/browser/errors.js";
 import { LiveCalls } from "./ui/browser/live_calls.js";
 import { IDLE_S, LiveServices, MODEL_FAILED, expectedDelayS } from "./ui/browser/live_service.js";
 import { Predictor } from "./ui/browser/predictor.js";
@@ -151,6 +152,12 @@ test("a model that would come late is stood in for", async () => {
   ]);
   const wanted = await calls.call({ call: "open", rate: 16_000, model: "base" });
   assert.deepEqual([wanted.model, wanted.instead], ["base", ""]);
+  const alone = async (name) => {
+    if (name === "compact") throw new SerdemoError("model.json could not be loaded.");
+    return late;
+  };
+  const kept = await new LiveCalls({ models: alone, speakerModel: async () => null }).call({ call: "open", rate: 16_000 });
+  assert.deepEqual([kept.model, kept.instead], ["base", ""]);
 });
 
 test("a voice grows with speech, goes to another stream, and another one starts anew", async () => {

@@ -111,8 +111,8 @@ export class LiveCalls extends Calls {
     const model = await this.models(shipped);
     const missing = wanted ? `${shipped} answers: ${wanted} is not in this browser.` : "";
     if (shipped === smallest || await this.services.keepsUp(model)) return [model, missing];
-    const late = `${smallest} answers: ${shipped} would come late on this machine now.`;
-    return [await this.models(smallest), late];
+    const smaller = await this.models(smallest).catch(() => null); // without a network it may not be there
+    return smaller ? [smaller, `${smallest} answers: ${shipped} would come late on this machine now.`] : [model, missing];
   }
 
   /* Opens a stream of sound at `rate` Hz; gives its handle as `stream`. With `adapt`, the model gets used to the
