@@ -1,4 +1,4 @@
-"""ONNX files beside their checkpoints on 200 clips of real speech of speakers that none was trained on."""
+"""ONNX files beside their checkpoints on clips of real speech of speakers that none was trained on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from serdemo.inference.predictor import Predictor
 from serdemo.nn.checkpoint_files import bundled_checkpoint
 
 CORPORA = ("ravdess", "cremad", "emodb", "aesdd", "urdu")
-N_CLIPS = 200
+N_CLIPS = 100
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,8 @@ def apply(folder: Path, section: str, *options: str) -> subprocess.CompletedProc
 
 
 def copy(folder: Path) -> Path:
-    """The package in a folder that may be changed."""
+    """The package in a folder that may be changed, beside the shipped checkpoints."""
+    (folder / "checkpoints").symlink_to(ROOT / "checkpoints")
     package = folder / "serdemo"
     shutil.copytree(ROOT / "serdemo", package, ignore=shutil.ignore_patterns("__pycache__"))
     return folder
