@@ -24,6 +24,7 @@ from serdemo.cli.options import CHECKPOINT, JSON, number_option, print_figures
 from serdemo.experiments.page_client import Page, served
 from serdemo.inference.predictor import Predictor
 from serdemo.inference.speed import speech_samples
+from serdemo.nn.checkpoint_files import SMALLEST, bundled_checkpoint
 from serdemo.schema.errors import SerdemoError
 
 PIECE_S = 0.096  # of the page's recorder
@@ -101,9 +102,9 @@ def load(
     """Let `streams` visitors speak for `seconds` to the page at `url`, or to one started for this.
 
     Delays run from the last sample of a window to the arrival of its prediction. `labels_as_file` is,
-    for each visitor, the share of windows with the label that the same sound gets in this process,
-    with the shipped model or `checkpoint`; with `adapt`, the page gets used to the voices and that does
-    not. `models` counts the visitors by the model that answered them. Memory is that of a page started here. Raises SerdemoError when the page cannot be reached or refuses.
+    for each visitor, the share of windows with the label that the same sound gets in this process, by
+    the shipped model or `checkpoint`, or by the smallest where that answered; with `adapt`, the page
+    gets used to the voices and that does not. `models` counts the visitors by the model that answered them. Memory is that of a page started here. Raises SerdemoError when the page cannot be reached or refuses.
     """
     clips = [waveform.to_int16(clip.samples) for clip in speech_samples(streams)]
     visitors = [Visitor(clip, adapt) for clip in clips]
@@ -125,8 +126,12 @@ def load(
     if failed := [visitor.failure for visitor in visitors if visitor.failure]:
         raise SerdemoError(f"{len(failed)} of {streams} visitors were refused: {failed[0]}")
     delays = [delay for visitor in visitors for delay in visitor.delays]
-    predictor = Predictor(checkpoint, device="cpu")
-    agreement = [_agreement(predictor, visitor) for visitor in visitors]
+    default = Predictor(checkpoint, device="cpu")
+    is_small = {visitor.model == SMALLEST != default.name for visitor in visitors}
+    small = Predictor(bundled_checkpoint(SMALLEST), device="cpu") if True in is_small else default
+    agreement = [
+        _agreement(small if visitor.model == SMALLEST else default, visitor) for visitor in visitors
+    ]
     return {
         "streams": streams,
         "seconds": seconds,

@@ -14,7 +14,7 @@ from serdemo.inference.predictor import Predictor
 from serdemo.nn.checkpoint_files import bundled_checkpoint
 
 CORPORA = ("ravdess", "cremad", "emodb", "aesdd", "urdu")
-N_CLIPS = 100
+N_CLIPS = 60
 
 
 @pytest.fixture(scope="module")

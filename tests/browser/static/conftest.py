@@ -103,7 +103,7 @@ def open_page(
     not `ready`.
 
     `script` runs before those of the page. No page may raise a script error, and none may ask for anything
-    but its own files, nor send anything.
+    but its own files, which are all there, nor send anything.
     """
     contexts, errors = [], []
     before = len(site.requests)
@@ -141,6 +141,7 @@ def open_page(
     asked = site.requests[before:]
     assert asked
     assert [one for one in asked if not one.url.startswith(f"{site.url}/")] == []
+    assert [one for one in asked if one.status >= 400] == []
     assert [one for one in asked if one.method not in ("GET", "HEAD") or one.sent] == []
 
 

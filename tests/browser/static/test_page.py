@@ -62,17 +62,6 @@ def test_with_the_cable_pulled_it_answers_a_clip_and_a_voice(
 
 
 @IN_CHROMIUM
-def test_every_file_that_is_asked_for_is_there(open_page: Open, site: FolderServer) -> None:
-    page = open_page()
-    for tab in TABS:
-        page.get_by_role("tab", name=tab).click()
-    page.locator(".sd-map[data-state=open]").wait_for()
-    wait_for_worker(page)
-    missing = [one for one in site.requests if one.status >= 400 and "favicon" not in one.url]
-    assert missing == []
-
-
-@IN_CHROMIUM
 @pytest.mark.real_time
 def test_the_page_never_stops(open_page: Open, clips: list[Path]) -> None:
     """Neither while a model loads nor while it answers."""
