@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.answers import shown, wait_for_answer
 from support.page_scripts import FAINT_TEXTS
 
 from serdemo.inference.predictor import Predictor
@@ -20,17 +21,8 @@ from serdemo.ui.shell.examples import EXAMPLES, EXAMPLES_DIR
 Visit = Callable[..., Any]
 
 
-# The contrast of each visible text with what lies behind it; those below 4.5:1 (3:1 if large).
 def send(page: Any, *files: Path) -> None:
     page.set_input_files("#recognise-drop input", [str(file) for file in files])
-
-
-def wait_for_answer(page: Any, name: str) -> None:
-    page.locator(".sd-detail:not([hidden]):not(.sd-waiting) .sd-file", has_text=name).wait_for()
-
-
-def shown(page: Any, selector: str) -> Any:
-    return page.locator(f".sd-detail:not([hidden]) {selector}")
 
 
 def as_read(prediction: Prediction) -> Any:

@@ -29,14 +29,6 @@ def drop(page: Any, *files: Path) -> None:
     page.set_input_files(".sd-drop input", [str(file) for file in files])
 
 
-def wait_for_answer(page: Any, name: str) -> None:
-    page.locator(".sd-detail:not([hidden]):not(.sd-waiting) .sd-file", has_text=name).wait_for()
-
-
-def shown(page: Any, selector: str) -> Any:
-    return page.locator(f".sd-detail:not([hidden]) {selector}")
-
-
 def model(page: Any) -> str:
     """The name of the model that answers."""
     return str(page.get_by_label("Model").input_value())

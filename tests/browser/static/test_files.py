@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from support import bad_audio
+from support.answers import shown, wait_for_answer
 from support.static_page import (
     CLOSE,
     IN_CHROMIUM,
@@ -22,8 +23,6 @@ from support.static_page import (
     download,
     drop,
     model,
-    shown,
-    wait_for_answer,
 )
 
 from serdemo.inference.predictor import Predictor

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.answers import shown, wait_for_answer
 from support.folder_server import FolderServer
 from support.page_scripts import FAINT_TEXTS
-from support.static_page import BLOCKED, IN_CHROMIUM, drop, shown, wait_for_answer
+from support.static_page import BLOCKED, IN_CHROMIUM, drop
 
 Open = Callable[..., Any]
 TABS = ("Recognise", "Live", "Explore")

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from support.static_page import IN_CHROMIUM, download, shown, wait_for_answer
+from support.answers import shown, wait_for_answer
+from support.static_page import IN_CHROMIUM, download
 
 from serdemo.embeddings import embedding_map
 
