@@ -1,5 +1,7 @@
 # What both lanes need: the programs that tests use, and a fresh environment outside of the repository.
 
+WAIT="-o DPkg::Lock::Timeout=600" # one lane waits for the other's apt-get
+
 install_programs() {
     local wanted=() program package
     command -v chromium chromium-browser google-chrome >/dev/null || wanted+=(chromium)
@@ -16,29 +18,28 @@ install_programs() {
         echo "Not installed, for want of root or apt-get: ${wanted[*]}" >&2
         return
     fi
-    apt-get update -qq
+    apt-get $WAIT update -qq
     for package in "${wanted[@]}"; do
-        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$package" \
+        DEBIAN_FRONTEND=noninteractive apt-get $WAIT install -y -qq --no-install-recommends "$package" \
             >/dev/null || echo "apt-get could not install $package" >&2
     done
 }
 
-# A fresh environment, of the first Python named that is here, is supported and can make one; it goes
-# when the script ends. PYTHON comes before all others.
+# The environment in the folder $1; where it is not there yet, a fresh one of the first Python named that is
+# here, is supported and can make one. PYTHON comes before all others.
 enter_environment() {
-    local python
-    place=$(mktemp -d)
-    trap 'rm -rf "$place"' EXIT
-    for python in ${PYTHON:-} "$@"; do
+    local place=$1 python
+    shift
+    for python in "$place/bin/python" ${PYTHON:-} "$@"; do
         "$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' \
             2>/dev/null || continue
-        if ! "$python" -m venv "$place/venv" >/dev/null 2>&1; then
+        if [ ! -x "$place/bin/pip" ] && ! "$python" -m venv "$place" >/dev/null 2>&1; then
             if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
-                apt-get install -y -qq "$(basename "$python")-venv" >/dev/null 2>&1 || true
+                apt-get $WAIT install -y -qq "$(basename "$python")-venv" >/dev/null 2>&1 || true
             fi
-            "$python" -m venv --clear "$place/venv" >/dev/null 2>&1 || continue
+            "$python" -m venv --clear "$place" >/dev/null 2>&1 || continue
         fi
-        export PATH="$place/venv/bin:$PATH" VIRTUAL_ENV="$place/venv" PIP_DISABLE_PIP_VERSION_CHECK=1
+        export PATH="$place/bin:$PATH" VIRTUAL_ENV="$place" PIP_DISABLE_PIP_VERSION_CHECK=1
         export CI=true # what could be installed may not be skipped
         unset PYTHONPATH PYTHONHOME
         if [ -z "${SERDEMO_DATA:-}" ] && [ -d ../shared/data ]; then
