@@ -29,11 +29,14 @@ LONGEST_WAIT_S = 0.05  # of a fast test, such as for a thread of its own
 # (pitch in Hz, fall of the harmonics, beats a second): far apart, so that they are soon learnt.
 SOUNDS = {"angry": (320.0, 0.2, 9.0), "happy": (210.0, 1.0, 5.0), "sad": (110.0, 2.5, 1.5)}
 SPEAKERS = ("anna", "bert", "cleo", "dora")
-# The files that take longest, begun first: at the end no process waits long for another.
-LONGEST = [
+# The files with tests that have the machine to themselves, begun together: nobody else waits for them to end.
+# Then those that take longest: at the end no process waits long for another.
+FIRST = [
     "integration/test_live_load",
-    "browser/test_explore",
+    "unit/experiments/test_page_start",
+    "browser/static/test_real_time",
     "browser/test_live",
+    "browser/test_explore",
     "browser/static/test_files",
     "browser/test_finetune",
     "integration/test_kill",
@@ -51,7 +54,7 @@ LONGEST = [
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    places = {name: place for place, name in enumerate(LONGEST)}
+    places = {name: place for place, name in enumerate(FIRST)}
     here = Path(__file__).parent
     named = lambda item: item.path.relative_to(here).with_suffix("").as_posix()  # noqa: E731
     items.sort(key=lambda item: places.get(named(item), len(places)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,35 @@ BLOCKED = """() => {
 
 def drop(page: Any, *files: Path) -> None:
     page.set_input_files(".sd-drop input", [str(file) for file in files])
+
+
+def live_part(page: Any, name: str) -> Any:
+    """A part of the tab Live, by its name."""
+    return page.locator(f".sd-live [data-part={name}]")
+
+
+def open_live(open_page: Callable[..., Any], **options: Any) -> Any:
+    """The page with the tab Live, where a microphone is allowed."""
+    page = open_page("#live", **{"permissions": ["microphone"], "ready": False, **options})
+    page.get_by_role("button", name="Start listening").wait_for()
+    return page
+
+
+def listen(page: Any, seconds: float) -> None:
+    """Start, and wait until the sound of so many seconds has come."""
+    page.get_by_role("button", name="Start listening").click()
+    page.locator(".sd-live[data-state=live]").wait_for()
+    page.wait_for_function(
+        """(samples) => Number(document.querySelector("[data-part=detail-captured]")
+             .textContent.replaceAll(",", "")) >= samples""",
+        arg=seconds * 16_000,
+    )
+
+
+def stop(page: Any) -> None:
+    """Stop the live run, and wait until it has stopped."""
+    page.get_by_role("button", name="Stop", exact=True).click()
+    page.get_by_role("button", name="Start listening").wait_for()
 
 
 def model(page: Any) -> str:

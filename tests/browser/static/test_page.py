@@ -12,11 +12,10 @@ import pytest
 from support.answers import shown, wait_for_answer
 from support.folder_server import FolderServer
 from support.page_scripts import FAINT_TEXTS
-from support.static_page import BLOCKED, IN_CHROMIUM, drop
+from support.static_page import IN_CHROMIUM, drop
 
 Open = Callable[..., Any]
 TABS = ("Recognise", "Live", "Explore")
-LONGEST_BLOCK_MS = 500
 FITS = "document.scrollingElement.scrollWidth <= innerWidth"
 # What the element in focus is called, by its label, its text or the label around it.
 FOCUSED = """() => { const at = document.activeElement; const label = at.closest("label");
@@ -60,23 +59,6 @@ def test_with_the_cable_pulled_it_answers_a_clip_and_a_voice(
         wait_for_answer(again, clips[1].name)
         assert re.match("Sounds |Not sure", shown(again, ".sd-says").inner_text())
         say(again, kind)
-
-
-@IN_CHROMIUM
-@pytest.mark.real_time
-def test_the_page_never_stops(open_page: Open, clips: list[Path]) -> None:
-    """Neither while a model loads nor while it answers."""
-    page = open_page(script=f"({BLOCKED})();", permissions=["microphone"])
-    drop(page, *clips[:3])
-    page.locator("[data-pick]").nth(min(3, len(clips)) - 1).wait_for()
-    page.get_by_role("tab", name="Live").click()
-    page.get_by_role("button", name="Watch an example voice").click()
-    page.locator(".sd-live [data-part=marks] svg").first.wait_for()
-    page.get_by_role("tab", name="Explore").click()
-    page.locator(".sd-map[data-state=open]").wait_for()
-    longest = page.evaluate("window.longest")
-    print(f"the page stood still for {longest:.0f} ms at most")
-    assert longest < LONGEST_BLOCK_MS
 
 
 # Browsers that lack something
