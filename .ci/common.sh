@@ -1,6 +1,6 @@
 # What both lanes need: the programs that tests use, and a fresh environment outside of the repository.
 
-WAIT="-o DPkg::Lock::Timeout=600" # one lane waits for the other's apt-get
+APT="apt-get -qq -y -o DPkg::Lock::Timeout=600" # one lane waits for the other's
 
 install_programs() {
     local wanted=() program package
@@ -18,10 +18,12 @@ install_programs() {
         echo "Not installed, for want of root or apt-get: ${wanted[*]}" >&2
         return
     fi
-    apt-get $WAIT update -qq
-    for package in "${wanted[@]}"; do
-        DEBIAN_FRONTEND=noninteractive apt-get $WAIT install -y -qq --no-install-recommends "$package" \
-            >/dev/null || echo "apt-get could not install $package" >&2
+    $APT update
+    export DEBIAN_FRONTEND=noninteractive
+    $APT install --no-install-recommends "${wanted[@]}" >/dev/null && return
+    for package in "${wanted[@]}"; do # one that cannot be had keeps none of the others away
+        $APT install --no-install-recommends "$package" >/dev/null ||
+            echo "apt-get could not install $package" >&2
     done
 }
 
@@ -35,11 +37,12 @@ enter_environment() {
             2>/dev/null || continue
         if [ ! -x "$place/bin/pip" ] && ! "$python" -m venv "$place" >/dev/null 2>&1; then
             if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
-                apt-get $WAIT install -y -qq "$(basename "$python")-venv" >/dev/null 2>&1 || true
+                $APT install "$(basename "$python")-venv" >/dev/null 2>&1 || true
             fi
             "$python" -m venv --clear "$place" >/dev/null 2>&1 || continue
         fi
         export PATH="$place/bin:$PATH" VIRTUAL_ENV="$place" PIP_DISABLE_PIP_VERSION_CHECK=1
+        export PIP_COMPILE=0 # most modules are never imported
         export CI=true # what could be installed may not be skipped
         unset PYTHONPATH PYTHONHOME
         if [ -z "${SERDEMO_DATA:-}" ] && [ -d ../shared/data ]; then

@@ -29,14 +29,14 @@ def start(rounds: int) -> dict[str, Any]:
 
     Raises SerdemoError where one of them is not served.
     """
-    commands = {"page_s": ["-m", "serdemo", "app"], "gradio_s": ["-c", BARE]}
+    commands = {"gradio_s": ["-c", BARE], "page_s": ["-m", "serdemo", "app"]}
     seconds: dict[str, list[float]] = {name: [] for name in commands}
     for number in range(rounds + 1):
         for name, command in commands.items():
             elapsed = _served_after(command)
             if number:
                 seconds[name].append(elapsed)
-    page, bare = (median(times) for times in seconds.values())
+    bare, page = (median(times) for times in seconds.values())
     return {
         "page_s": round(page, 2),
         "gradio_s": round(bare, 2),

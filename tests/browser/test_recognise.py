@@ -39,6 +39,7 @@ def close(told: Any, expected: Any) -> bool:
     return bool(told == (pytest.approx(expected, abs=1e-5) if expected is not None else None))
 
 
+@pytest.mark.smoke
 def test_first_screen_answers_an_example_and_says_it_is_synthetic(
     visit: Visit, predictor: Predictor
 ) -> None:
@@ -51,6 +52,7 @@ def test_first_screen_answers_an_example_and_says_it_is_synthetic(
     page.get_by_text("Not for medical, hiring or policing use").wait_for()
 
 
+@pytest.mark.smoke
 def test_an_uploaded_clip_gets_the_predictors_answer(
     visit: Visit, clips: list[Path], predictor: Predictor
 ) -> None:
