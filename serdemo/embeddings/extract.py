@@ -7,7 +7,7 @@ when it is needed.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -171,7 +171,7 @@ def _table(
     values = np.stack([row for _, row in rows])
     width = values.shape[1] - len(labels)
     probabilities = values[:, width:]
-    best = probabilities.argmax(axis=1) if labels else []
+    best: Iterable[int] = probabilities.argmax(axis=1) if labels else []
     predictions = [labels[index] for index in best] or [""] * len(rows)
     texts = [
         (
