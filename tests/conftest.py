@@ -47,6 +47,7 @@ FIRST = [
     "integration/test_distributed",
     "browser/test_models",
     "integration/test_queue",
+    "unit/nn/test_onnx_export",
     "unit/cli/test_main",
     "project/test_readme",
     "unit/experiments/test_estimate",
