@@ -125,8 +125,10 @@ def estimate_duration(
     values: Mapping[str, Any],
     split: Split,
     dry_run: Callable[[str, Mapping[str, Any], Split], StepTimings] = time_in_subprocess,
+    scratch_folder: Path | None = None,
 ) -> Estimate:
-    """Time a dry run on a few clips of a split and extrapolate to the whole run.
+    """Time a dry run on a few clips of a split and extrapolate to the whole run. What it caches meanwhile lies
+    in `scratch_folder`, by default that for temporary files.
 
     Raises UsageError for bad options, SerdemoError for clips that cannot be read.
     """
@@ -140,7 +142,7 @@ def estimate_duration(
         valid=_sample(split.valid, CHECK_CLIPS),
         test=_sample(split.test, ANSWER_CLIPS),
     )
-    with TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+    with TemporaryDirectory(dir=scratch_folder, ignore_cleanup_errors=True) as scratch:
         if CacheOptions in recipe.groups:
             values = {**values, "cache": scratch}  # features of random weights are not to be kept
         return _extrapolate(dry_run(recipe_name, values, few), recipe, options, split)

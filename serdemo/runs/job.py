@@ -15,11 +15,12 @@ from typing import Any, Literal, Self
 from serdemo.runs import process
 from serdemo.runs.request import TrainingRequest
 from serdemo.schema.errors import SerdemoError, UsageError
-from serdemo.schema.files import make_folder, read_json, write_json
+from serdemo.schema.files import read_json, replace_folder, write_json
 from serdemo.training import events
 from serdemo.training.events import EVENTS, Event, Failed, Finished, Stopped
 
 JOB, LOG = "job.json", "log.txt"
+VISITORS, UPLOADS = ".visitors", "uploads"  # below the runs, and in the folder of a visitor there
 ERROR_PREFIX = "serdemo: "  # how the command line begins the sentence of an error
 
 State = Literal["waiting", "running", "stopping", "stopped", "finished", "failed", "withdrawn"]
@@ -82,7 +83,9 @@ class JobStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
-        self.uploads = self.folder / ".uploads"  # clips that visitors sent, each lot in a folder
+        self.uploads = (
+            self.folder / ".uploads"
+        )  # clips that a local user sent, each lot in a folder
 
     def path(self, name: str) -> Path:
         """The folder of a job; raises UsageError for a bad name."""
@@ -112,8 +115,14 @@ class JobStore:
 
     def write(self, job: Job) -> None:
         """Write `job.json`; raises SerdemoError when the disk is full."""
-        make_folder(self.path(job.name))
-        write_json(self.path(job.name) / JOB, job.to_json())
+
+        def write(folder: Path) -> None:
+            write_json(folder / JOB, job.to_json())
+
+        if (path := self.path(job.name)).exists():
+            write(path)
+        else:
+            replace_folder(path, write)  # no folder of a run is without
 
     def state(self, job: Job) -> State:
         """The state of a job, which only its process and its last event decide."""
@@ -168,7 +177,8 @@ class JobStore:
     def orphaned_uploads(self) -> list[Path]:
         """The folders of uploads that no job trains on."""
         used = " ".join(corpus for job in self.all() for corpus in job.request.corpora)
-        return [folder for folder in self.uploads.glob("*") if folder.name not in used]
+        lots = (*self.uploads.glob("*"), *self.folder.glob(f"{VISITORS}/*/*/{UPLOADS}/*"))
+        return [folder for folder in lots if folder.name not in used]
 
 
 def queue_position(job: Job, states: list[tuple[Job, State]]) -> int:

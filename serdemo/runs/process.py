@@ -18,6 +18,7 @@ from serdemo.schema.errors import SerdemoError
 from serdemo.schema.files import read_json, write_json
 
 TAIL_BYTES = 4000
+KILL_TIMEOUT_S = 5.0
 PROCESS = "process.json"  # in a locked folder: which process holds it
 
 
@@ -89,12 +90,15 @@ def alive(pid: int, born: float) -> bool:
 
 
 def kill_tree(pid: int, born: float) -> None:
-    """Kill a process and all its children."""
+    """Kill a process and all its children, and wait until they are gone."""
     if process := _process(pid, born):
+        family = [process]
         with suppress(psutil.Error):
-            for child in process.children(recursive=True):
-                child.kill()
-            process.kill()
+            family += process.children(recursive=True)
+        for member in reversed(family):
+            with suppress(psutil.Error):
+                member.kill()
+        psutil.wait_procs(family, timeout=KILL_TIMEOUT_S)
 
 
 def _process(pid: int, born: float) -> psutil.Process | None:

@@ -95,10 +95,31 @@ class JobQueue(JobStore):
         with self._lock():
             if self.state(self.job(name)) not in OVER:
                 raise UsageError(f"{name} still runs: stop it first.")
-            orphaned = set(self.orphaned_uploads())
-            shutil.rmtree(self.path(name), ignore_errors=True)
-            for folder in set(self.orphaned_uploads()) - orphaned:
+            self._delete(name)
+
+    def discard(self, name: str) -> bool:
+        """End a run at once and delete it as `delete` does; returns whether it is gone. One that another
+        process carries out itself is stopped, and can be deleted later."""
+        with self._lock():
+            job = self.job(name)
+            if job.in_process and self.state(job) not in OVER:
+                write_text(self.path(name) / STOP_FILE, "")
+                return False
+            process.kill_tree(job.pid, job.born)
+            self._delete(name)
+            return True
+
+    def delete_unfinished(self) -> None:
+        """Delete the folders of runs that a process was killed while making."""
+        with self._lock():
+            for folder in self.folder.glob(".*.part"):
                 shutil.rmtree(folder, ignore_errors=True)
+
+    def _delete(self, name: str) -> None:
+        orphaned = set(self.orphaned_uploads())
+        shutil.rmtree(self.path(name), ignore_errors=True)
+        for folder in set(self.orphaned_uploads()) - orphaned:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def tick(self) -> bool:
         """Start the next job if none runs, and kill what does not stop; returns whether any is left."""

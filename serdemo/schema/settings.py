@@ -93,6 +93,11 @@ def share_wanted() -> bool:
     return os.environ.get("GRADIO_SHARE", "").lower() == "true"
 
 
+def contact() -> str:
+    """Who hosts the page and how to reach them, for its visitors: SERDEMO_CONTACT, "" where nobody is named."""
+    return os.environ.get("SERDEMO_CONTACT", "").strip()
+
+
 def set_variables(**values: str | None) -> None:
     """Set environment variables of this process and of those it starts; None unsets one."""
     for name, value in values.items():

@@ -22,7 +22,7 @@ from serdemo.ui.finetune import tab as finetune_tab
 from serdemo.ui.live import tab as live_tab
 from serdemo.ui.models import tab as models_tab
 from serdemo.ui.recognise import tab as recognise_tab
-from serdemo.ui.shell import cleanup, scripts, serving, zerogpu
+from serdemo.ui.shell import cleanup, privacy, scripts, serving, zerogpu
 from serdemo.ui.shell.html import plain_html
 from serdemo.ui.shell.page import Page as Page
 from serdemo.ui.shell.page import footer_html
@@ -58,15 +58,17 @@ def build(predictor_factory: Callable[[], Predictor]) -> Page:
             return footer_html(request.session_hash)
 
     with Page(model, extra_routes=[files.route()]) as page:
-        plain_html(HEADER)
-        page.token = gr.BrowserState("", storage_key="serdemo-owner")
-        page.chosen = gr.BrowserState("", storage_key="serdemo-model")
+        plain_html(HEADER + privacy.notice_html())
+        # With a fixed secret, which every visitor gets anyway, they outlast a start of the page.
+        page.token = gr.BrowserState("", storage_key="serdemo-owner", secret="serdemo")
+        page.chosen = gr.BrowserState("", storage_key="serdemo-model", secret="serdemo")
         watch = scripts.on_load("shell/js/in_browser.js")
         page.footer = plain_html(footer_html(), js_on_load=watch, render=False)
         with gr.Tabs():
             for name, build_tab in TABS.items():
                 with gr.Tab(name, id=name.lower()) as page.tab:
                     build_tab(page)
+        privacy.build(page)
         page.footer.render()
         api.build(page)
         page.load(
@@ -112,5 +114,5 @@ def launch(
     if mcp:
         api.begin_mcp(page, address.url)
     page.model.warm_up()
-    cleanup.begin(page.visitors)
+    cleanup.begin(page)
     page.block_thread()

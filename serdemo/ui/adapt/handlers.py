@@ -6,14 +6,14 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from serdemo.runs.registry.entry import PREFIXES, Entry
-from serdemo.schema.errors import SerdemoError, UsageError
+from serdemo.schema.errors import SerdemoError, UsageError, trace
 from serdemo.schema.files import read_json
 from serdemo.schema.renamed_options import current_options
 from serdemo.schema.types import EMOTIONS
@@ -56,7 +56,7 @@ class Handlers:
             "skip": self._skip,
             "use": self._use,
             "leave": self._leave,
-            "keep": self._keep,
+            "list": self._list,
             "delete": self._delete,
         }
 
@@ -67,15 +67,11 @@ class Handlers:
         remembered = visit.owner is None and stored_key == OWN_KEY
         return self._show(visit, remembered=remembered)
 
-    def unload(self, request: gr.Request) -> None:
-        """Delete the recordings and model of a remote visitor who leaves."""
-        if request.session_hash:
-            self.page.visitors.forget(takes.delete_session(request.session_hash))
-
     def act(self, event: gr.EventData, token: str, request: gr.Request) -> Updates:
         """Carry out the action of a button."""
         visit = self._visit(token, request)
         try:
+            visitor_store.require_token(visit.owner)
             name = field(event._data, "act", str)
             action = self.actions.get(name)
             if action is None:
@@ -83,8 +79,8 @@ class Handlers:
             return action(event._data, visit)
         except SerdemoError as problem:
             return self._show(visit, fault=str(problem))
-        except Exception:
-            log.exception("a button of the voice panel failed")
+        except Exception as problem:
+            log.error("a button of the voice panel failed: %s", trace(problem))
             return self._show(visit, fault=FAULT)
 
     def train(self, token: str, request: gr.Request) -> Iterator[Updates]:
@@ -101,15 +97,15 @@ class Handlers:
         except SerdemoError as problem:
             yield self._show(visit, fault=str(problem))
             return
-        except Exception:
-            log.exception("an adaptation failed")
+        except Exception as problem:
+            log.error("an adaptation failed: %s", trace(problem))
             yield self._show(visit, fault=FAULT)
             return
         yield self._show(visit)
 
     def _visit(self, token: str, request: gr.Request) -> Visit:
         owner = self.page.owner(token, request)
-        return Visit(takes.voice_of(owner, request.session_hash), owner, request)
+        return Visit(takes.voice_of(owner), owner, request)
 
     def _is_used(self, visit: Visit) -> bool:
         """Whether the adapted model answers the visitor."""
@@ -123,13 +119,13 @@ class Handlers:
 
     def _record(self, data: Request, visit: Visit) -> Updates:
         emotion, samples = _emotion(data), from_base64(field(data, "samples", str))
-        takes.check_voice_quota(visit.voice)
         clip = takes.take_from_samples(samples, field(data, "rate", int))
         predictor = self.page.visitors.of(visit.request.session_hash).get()
         fault, may_keep = takes.recording_fault(predictor, clip)
         if fault and not (may_keep and data.get("anyway") is True):
             fault = f"Not kept. {fault}"
             return self._show(visit, fault=fault, may_keep=may_keep)
+        visit = replace(visit, voice=takes.begun_voice_of(visit.owner))
         visit.voice.add(emotion, clip)
         message = f"Kept: {emotion}, {clip.duration_s:.1f} s."
         return self._show(visit, message=message, last_emotion=emotion)
@@ -142,11 +138,13 @@ class Handlers:
 
     def _select(self, data: Request, visit: Visit) -> Updates:
         emotions = data.get("emotions")
+        visit = replace(visit, voice=takes.begun_voice_of(visit.owner))
         visit.voice.select([str(name) for name in emotions] if isinstance(emotions, list) else [])
         return self._show(visit)
 
     def _skip(self, data: Request, visit: Visit) -> Updates:
         emotion = _emotion(data)
+        visit = replace(visit, voice=takes.begun_voice_of(visit.owner))
         visit.voice.select([name for name in visit.voice.selected() if name != emotion])
         message = f"{emotion} is left out: tick it to come back."
         return self._show(visit, message=message)
@@ -172,9 +170,9 @@ class Handlers:
             self.page.chosen: key,
         }
 
-    def _keep(self, data: Request, visit: Visit) -> Updates:
+    def _list(self, data: Request, visit: Visit) -> Updates:
         message = (
-            f"It is kept as {import_adapted(visit.voice, visit.owner).key}: see the tab Models."
+            f"It is listed as {import_adapted(visit.voice, visit.owner).key}: see the tab Models."
         )
         return self._show(visit, message=message)
 
@@ -242,6 +240,6 @@ def adaptation_progress(start: Predictor, voice: VoiceFolder) -> Iterator[tuple[
 
 
 def import_adapted(voice: VoiceFolder, owner: str | None) -> Entry:
-    """Copy a remote visitor's adapted model into the visitor's registry, where it stays for a day."""
+    """Copy a remote visitor's adapted model into the visitor's registry."""
     archive = visitor_store.export(Entry(takes.NAME, "folder", voice.checkpoint))
     return visitor_store.import_archive(archive, owner)

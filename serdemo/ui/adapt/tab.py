@@ -30,6 +30,5 @@ def build(page: Page) -> None:
     often = {**quiet, "trigger_mode": "multiple"}  # the script sends one request at a time
     outputs = [shown, page.footer, page.chosen]
     page.load(on.load, [page.token, page.chosen], shown, **quiet)
-    page.unload(on.unload)
     shown.submit(on.act, page.token, outputs, concurrency_limit=4, **often)
     shown.apply(on.train, page.token, outputs, concurrency_limit=1, **often)

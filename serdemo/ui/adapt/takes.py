@@ -1,13 +1,11 @@
 """The recordings ("takes") of one voice, in one folder with the model adapted to it.
 
 The folder is that of a run, so that the command line, Models and Delete treat it as any other. A
-local user has one that stays; a remote visitor has one for as long as the session lasts.
+local user has one that stays; that of a remote visitor goes with all that the visitor has here.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
 import shlex
 import shutil
 from collections.abc import Sequence
@@ -21,7 +19,7 @@ from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.files import make_folder, read_json, write_json
 from serdemo.schema.settings import runs_root
 from serdemo.schema.types import EMOTIONS, Utterance
-from serdemo.ui.shell.visitor_store import VOICE_SESSIONS, check_quota
+from serdemo.ui.shell import visitor_store
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -146,39 +144,23 @@ class VoiceFolder:
                 f"Not all of {self.folder} could be deleted: close what still uses it, then try"
                 " again."
             )
-        if self.folder.parent.parent.name == VOICE_SESSIONS:
-            with suppress(OSError):
-                self.folder.parent.rmdir()
 
 
-def voice_of(owner: str | None, session: str | None) -> VoiceFolder:
-    """The voice folder of a local user (`owner` None), or of a remote visitor's session, which is
-    marked as alive.
-
-    Raises UsageError for a visitor without a session: such visitors would share one folder.
-    """
+def voice_of(owner: str | None) -> VoiceFolder:
+    """The voice folder of a local user (`owner` None), or of a visitor, by the token of the browser."""
     if owner is None:
         return VoiceFolder(runs_root().absolute() / NAME)
-    if not session:
-        raise UsageError("This page does not know your visit yet: reload it, then try again.")
-    folder = _session_folder(session)
-    with suppress(OSError):
-        os.utime(folder)
-    return VoiceFolder(folder / NAME)
+    return VoiceFolder(visitor_store.folder_of(owner) / visitor_store.VOICE / NAME)
 
 
-def delete_session(session: str) -> Path:
-    """Delete the recordings and model of a session that ends; returns their folder."""
-    folder = _session_folder(session)
-    shutil.rmtree(folder, ignore_errors=True)
-    return folder
-
-
-def check_voice_quota(voice: VoiceFolder) -> None:
-    """Raise SerdemoError when a visitor starts recording while the visitors' quota is spent."""
-    sessions = voice.folder.parent.parent
-    if sessions.name == VOICE_SESSIONS and not voice.recordings.exists():
-        check_quota(sessions, "voice")
+def begun_voice_of(owner: str | None) -> VoiceFolder:
+    """The same, to record in: raises UsageError for a visitor without a token, SerdemoError when the
+    visitors' quota is spent."""
+    if owner is not None:
+        visitor_store.made_folder_of(owner)
+        if not voice_of(owner).recordings.exists():
+            visitor_store.check_quota("voice")
+    return voice_of(owner)
 
 
 def take_from_samples(samples: NDArray[Any], rate: int) -> Clip:
@@ -204,8 +186,3 @@ def recording_fault(predictor: Predictor, clip: Clip) -> tuple[str, bool]:
         or vad.speech_duration_s(speech) < quality.SHORT_SPEECH_S
     )
     return (faults[0], not too_short) if faults else ("", True)
-
-
-def _session_folder(session: str) -> Path:
-    name = hashlib.sha256(session.encode()).hexdigest()[:32]
-    return runs_root().absolute() / VOICE_SESSIONS / name

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from serdemo.runs.adaptation.gain import GainEstimate
 from serdemo.schema.types import EMOTIONS
 from serdemo.ui.adapt.takes import HINTS, MAX_TAKES, SENTENCES, VoiceFolder
+from serdemo.ui.shell.privacy import STORED
 from serdemo.ui.shell.templates import render
 
 MIN_TAKES, MIN_EMOTIONS = 2, 2
@@ -58,6 +59,7 @@ def panel(voice: VoiceFolder, state: PanelState) -> Markup:
         verdict=verdict_html(report) if report else "",
         folder=voice.folder,
         command=voice.command(),
+        stored=STORED,
     )
 
 

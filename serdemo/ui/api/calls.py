@@ -15,7 +15,7 @@ from gradio.components.api_component import Api
 from gradio.events import api
 from gradio.utils import get_function_description
 
-from serdemo.schema.errors import SerdemoError, UsageError
+from serdemo.schema.errors import SerdemoError, UsageError, trace
 from serdemo.ui.shell.page import Page
 from serdemo.ui.shell.uploads import FAULT
 
@@ -38,7 +38,7 @@ def answered(function: Callable[Parameters, Result]) -> Callable[Parameters, Res
         except SerdemoError as problem:
             raise gr.Error(str(problem), print_exception=False) from problem
         except Exception as problem:
-            log.exception("a call of a program failed")
+            log.error("a call of a program failed: %s", trace(problem))
             raise gr.Error(FAULT, print_exception=False) from problem
 
     # gradio reads types from the signature, where `annotations` of __future__ leaves their names.

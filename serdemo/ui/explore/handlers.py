@@ -39,6 +39,8 @@ class Explore(Calls):
     def __init__(self, page: Page) -> None:
         self._page = page
         self.maps = MapSessions()
+        page.sweeps.append(lambda: self.maps.stop_departed(page.presence.is_here))
+        page.forgets.append(self.maps.close)
         self._warm = threading.Event()
         self._placer = ClipPlacer(page.visitors)
         self._jobs = sources.EmbeddingJobs(self.maps)
@@ -91,7 +93,8 @@ class Explore(Calls):
         """The map of an uploaded Parquet table."""
         path, name = _sent(request, "The table")
         embedding_map, notes = sources.read_upload(path, name)
-        session = self.maps.add(Path(name).stem, embedding_map, sources.known_root(), notes)
+        title, root = Path(name).stem, sources.known_root()
+        session = self.maps.add(title, embedding_map, root, notes, _visitor(request))
         return payload.payload(session)
 
     def on_progress(self, request: Request, _: gr.Request) -> Response:

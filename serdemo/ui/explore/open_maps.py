@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from serdemo.embeddings import background, embedding_map
 from serdemo.embeddings.embedding_map import PROJECTIONS, EmbeddingMap
 from serdemo.schema.errors import SerdemoError
+from serdemo.ui.shell.gradio_settings import scratch_folder
 
 if TYPE_CHECKING:
     from serdemo.embeddings.projection import Placement, Points, ReferenceMap
@@ -34,7 +35,8 @@ SLOW_FAILED = "UMAP and clusters could not be computed, PCA is shown: see the lo
 class MapSession:
     """A map that is open on the page.
 
-    `base` is the folder that its clips' paths are relative to; `codes` caches `payload.coded`.
+    `base` is the folder that its clips' paths are relative to; `codes` caches `payload.coded`. `visitor` is
+    the session that it was opened for.
     """
 
     key: str
@@ -42,6 +44,7 @@ class MapSession:
     mapped: EmbeddingMap
     base: Path | None = None
     notes: tuple[str, ...] = ()
+    visitor: str = ""
     _folder: tempfile.TemporaryDirectory[str] | None = None
     _process: subprocess.Popen[bytes] | None = None
     _began_at: float = 0.0
@@ -68,7 +71,7 @@ class MapSession:
         """Start to compute what is missing, unless that was done before."""
         if self._process is None and self.missing:
             self._folder = tempfile.TemporaryDirectory(
-                prefix="serdemo-map-", ignore_cleanup_errors=True
+                prefix="map-", dir=scratch_folder(), ignore_cleanup_errors=True
             )
             self._began_at = time.monotonic()
             self._process = background.start(Path(self._folder.name), self.mapped.table)
@@ -96,7 +99,9 @@ class MapSession:
                     positions = {**self.mapped.positions, name: places}
                     self.mapped = replace(self.mapped, positions=positions)
             fresh = [name for name in missing if name not in self.missing]
-        if ended and self.missing:
+        if not self.missing:
+            self.stop()
+        elif ended:
             raise SerdemoError(SLOW_FAILED)
         return fresh
 
@@ -112,13 +117,15 @@ class MapSession:
         at = {name: [next(numbers) for _ in PROJECTIONS[name]] for name in self._reference[0]}
         return placement, at
 
-    def close(self) -> None:
-        """Stop the computation and delete its files."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
-        if self._folder is not None:
-            self._folder.cleanup()
+    def stop(self) -> None:
+        """End the computation and delete its files; `start_if_needed` begins what is missing anew."""
+        process, folder = self._process, self._folder
+        self._process = self._folder = None
+        if process is not None and process.poll() is None:
+            process.kill()
+            process.wait()
+        if folder is not None:
+            folder.cleanup()
 
 
 class MapSessions:
@@ -140,17 +147,38 @@ class MapSessions:
             return self._open[key]
 
     def add(
-        self, title: str, mapped: EmbeddingMap, base: Path | None, notes: Sequence[str] = ()
+        self,
+        title: str,
+        mapped: EmbeddingMap,
+        base: Path | None,
+        notes: Sequence[str] = (),
+        visitor: str = "",
     ) -> MapSession:
-        """Open a map. Beyond MAX_OPEN, that not used for longest is closed."""
-        session = MapSession(secrets.token_urlsafe(), title, mapped, base, tuple(notes))
+        """Open a map for a session. Beyond MAX_OPEN, that not used for longest is closed."""
+        session = MapSession(secrets.token_urlsafe(), title, mapped, base, tuple(notes), visitor)
         with self._lock:
             self._open[session.key] = session
             own = [key for key in self._open if key != SHIPPED]
             old = [self._open.pop(key) for key in own[:-MAX_OPEN]]
         for closed in old:
-            closed.close()
+            closed.stop()
         return session
+
+    def close(self, visitor: str) -> None:
+        """Close the maps of a visitor's session."""
+        with self._lock:
+            own = [key for key, session in self._open.items() if session.visitor == visitor]
+            closed = [self._open.pop(key) for key in own if key != SHIPPED]
+        for session in closed:
+            session.stop()
+
+    def stop_departed(self, is_here: Callable[[str], bool]) -> None:
+        """End the computations, and delete their files, for visitors whose session is not here any more."""
+        with self._lock:
+            sessions = list(self._open.values())
+        for session in sessions:
+            if session.visitor and not is_here(session.visitor):
+                session.stop()
 
     def progress(self, session: MapSession) -> list[str]:
         """The parts of a map that have become ready since the last call; their computation starts once

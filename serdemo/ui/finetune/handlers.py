@@ -205,7 +205,7 @@ class Handlers:
             return {form.uploaded: "", form.status: "", **forgotten}
         try:
             owner = self.page.owner(token, request)
-            folder = new_run.receive_zip(Path(path), self.jobs.uploads, owner)
+            folder = new_run.receive_zip(Path(path), self.jobs, owner)
         except SerdemoError as problem:
             return {form.uploaded: "", form.status: html.refusal_html(str(problem)), **forgotten}
         message = f"Received {folder.name}. Press Check to see what is in it."

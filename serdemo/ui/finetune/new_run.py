@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from serdemo.data.corpora.corpus import AUDIO_SUFFIXES, Note, ignore
-from serdemo.runs.job import Job
+from serdemo.runs.job import UPLOADS, Job
 from serdemo.runs.queue import JobQueue
 from serdemo.runs.request import HELD_OUT, SplitChoice, TrainingRequest, require_corpora
 from serdemo.schema.errors import SerdemoError
@@ -87,23 +87,24 @@ def free_name(request: TrainingRequest, jobs: JobQueue) -> str:
     return f"{slug}-{number}"
 
 
-def receive_zip(archive: Path, uploads: Path, owner: str | None) -> Path:
-    """Unpack an uploaded zip into a folder of its own below `uploads`, and delete the zip.
+def receive_zip(archive: Path, jobs: JobQueue, owner: str | None) -> Path:
+    """Unpack an uploaded zip into a folder of its own, a visitor's in that of the visitor; delete the zip.
 
     Returns the folder, or the table in it where there is exactly one. Raises SerdemoError for a bad zip, and
     when the visitors' quota is spent.
     """
-    folder = uploads / uuid.uuid4().hex / _slug(archive.stem)
-    max_bytes = MAX_BYTES
+    uploads, max_bytes = jobs.uploads, MAX_BYTES
     try:
         if owner is not None:
-            visitor_store.require_token(owner)
-            visitor_store.check_quota(uploads, "zip")
+            visitor_store.check_quota("zip")
+            uploads = visitor_store.made_folder_of(owner) / UPLOADS
             max_bytes = MAX_VISITOR_BYTES
-        unpack(archive, folder, {*AUDIO_SUFFIXES, ".csv"}, max_bytes)
-    except SerdemoError:
-        shutil.rmtree(folder.parent, ignore_errors=True)
-        raise
+        folder = uploads / uuid.uuid4().hex / _slug(archive.stem)
+        try:
+            unpack(archive, folder, {*AUDIO_SUFFIXES, ".csv"}, max_bytes)
+        except SerdemoError:
+            shutil.rmtree(folder.parent, ignore_errors=True)
+            raise
     finally:
         archive.unlink(missing_ok=True)
         with suppress(OSError):  # each upload has a folder of its own
@@ -134,7 +135,8 @@ def new_job(request: TrainingRequest, jobs: JobQueue, owner: str | None) -> Job:
     from serdemo.runs import preflight
     from serdemo.training.options import resolve_recipe
 
-    visitor_store.require_token(owner)
+    if owner is not None:
+        visitor_store.made_folder_of(owner)  # the run goes with it
     resolve_recipe(request.recipe, request.options)
     request, clips = load_clips(request)
     preflight.preflight_warnings(request.split.split(clips))

@@ -20,6 +20,7 @@ from serdemo.training.events import EVENTS, EpochEnd, Event, Finished, Started, 
 from serdemo.ui.finetune import new_run
 from serdemo.ui.models import view as models_view
 from serdemo.ui.shell import html, zerogpu
+from serdemo.ui.shell.gradio_settings import scratch_folder
 from serdemo.ui.shell.html import duration
 from serdemo.ui.shell.templates import render
 
@@ -27,7 +28,7 @@ WIDTH, HEIGHT, MAX_POINTS = 320, 110, 120  # of a chart, in pixels
 MIN_RATE_SPAN = 0.2  # of a chart of rates
 MIN_TIMED_STEPS = 3  # before the time left is shown
 EMPTY = """<section class="sd-run"><p class="sd-run-none">No run yet. Choose what to train on and
-press Start: its progress appears here, and stays when you close the page.</p></section>"""
+press Start: its progress appears here.</p></section>"""
 USES = {"train": "to train on", "valid": "to choose by", "test": "to test on"}
 
 
@@ -65,7 +66,9 @@ def estimate_html(request: TrainingRequest, split: Split) -> Markup:
     minutes = float(request.options["budget_minutes"])
     estimated = None
     if not zerogpu.is_zerogpu():
-        estimated = estimate.estimate_duration(request.recipe, request.options, split)
+        estimated = estimate.estimate_duration(
+            request.recipe, request.options, split, scratch_folder=scratch_folder()
+        )
     return render("finetune/estimate.html", minutes=minutes, estimate=estimated)
 
 

@@ -21,7 +21,10 @@ SCROLL_TO_RUN = "() => document.querySelector('#finetune-run')?.scrollIntoView({
 CONFIRM_DELETE = """(...values) => {
   if (!confirm('Delete this run with all that it learnt?')) throw new Error('not deleted');
   return values; }"""
-GOES_ON = "A run goes on when you close the page."
+GOES_ON = (
+    "On your own computer a run goes on when you close the page. On a server it ends when you leave, "
+    "unless you press Keep for a day."
+)
 LENT = "Keep the page open meanwhile: the Space lends a GPU to it, and takes it back from whoever leaves."
 
 

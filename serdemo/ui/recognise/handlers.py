@@ -14,7 +14,7 @@ import gradio as gr
 
 from serdemo.audio import waveform
 from serdemo.inference.subtitles import SUBTITLE_SUFFIXES, Cue, read_subtitles
-from serdemo.schema.errors import SerdemoError, UsageError
+from serdemo.schema.errors import SerdemoError, UsageError, trace
 from serdemo.ui.recognise import view
 from serdemo.ui.recognise.background import Progress, StoppedError, followed
 from serdemo.ui.recognise.drawing import Drawing, Outline
@@ -39,8 +39,8 @@ def first_screen(model: WarmPredictor) -> str:
         return model.once(lambda predictor: view.answers_page([answer(predictor, recording)]))
     except SerdemoError as error:
         return view.refusal_page(str(error))
-    except Exception:
-        log.exception("the first screen failed")
+    except Exception as problem:
+        log.error("the first screen failed: %s", trace(problem))
         return view.refusal_page(FAULT)
 
 
@@ -94,8 +94,8 @@ def recognise(
         yield view.answers_page(done, note, box) if done else view.refusal_page(note)
     except SerdemoError as error:
         yield view.refusal_page(str(error))
-    except Exception:
-        log.exception("recognising failed")
+    except Exception as problem:
+        log.error("recognising failed: %s", trace(problem))
         yield view.refusal_page(FAULT)
     finally:
         run.end()

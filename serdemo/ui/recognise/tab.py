@@ -16,6 +16,7 @@ from serdemo.ui.shell import scripts, theme
 from serdemo.ui.shell.examples import EXAMPLES, example
 from serdemo.ui.shell.html import plain_html
 from serdemo.ui.shell.page import Page
+from serdemo.ui.shell.privacy import READ
 from serdemo.ui.shell.session import RequestTracker
 from serdemo.ui.shell.uploads import MAX_FILES, MAX_MB, Recording, uploaded
 
@@ -35,8 +36,7 @@ LOCAL = '<span class="sd-is-local" hidden></span>'  # for the scripts and the st
 LEAD = """<p>Find out how a voice sounds: the answer, how sure it is, and where in the recording it was
 heard.</p>"""
 EXAMPLES_TITLE = "<h3>Or hear an example</h3><p>Synthetic voices, spoken by a computer.</p>"
-PRIVACY = """<p>Your recording is deleted from the server as soon as it has been read, and the answer lives
-only in this page.</p>"""
+PRIVACY = f"<p>{READ} The answer lives only in this page.</p>"
 
 
 def is_local_user(page: Page, request: gr.Request) -> bool:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from serdemo.schema import proxies, settings
 from serdemo.schema.errors import UsageError
+from serdemo.ui.shell import process_folder
 
-UPLOADS = "serdemo-uploads-"  # how a page's folder begins, in that for temporary files
+UPLOADS, SERVED = "serdemo-uploads-", "files"  # how a page's folder begins; in it, what is served
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 # Those that `serdemo` reads in its place, and those without use here: a bad value ends in a traceback.
 REPLACED = (
@@ -35,24 +36,31 @@ def replaced() -> AbstractContextManager[None]:
 
 
 def upload_folder() -> Path:
-    """Folder of what the page receives: GRADIO_TEMP_DIR, else a new one that only this user can open, deleted
-    when this process ends. gradio's own choice is one for all users of a machine.
+    """A new folder of what the page receives and serves, in a new one below GRADIO_TEMP_DIR or else that for
+    temporary files, which only this user can open, and which is deleted when this process ends or, had that
+    been killed, when the next page starts. gradio's own choice is one for all users of a machine.
 
     Raises UsageError where nothing can be written.
     """
-    if (given := settings.upload_folder()) is None:
-        folder = tempfile.mkdtemp(prefix=UPLOADS)
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        return Path(folder)
+    parent = settings.upload_folder()
     try:
-        given.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=given).close()
+        parent = parent or Path(tempfile.gettempdir())
+        parent.mkdir(parents=True, exist_ok=True)
+        folder = process_folder.make_own(parent, UPLOADS)
+        (served := folder / SERVED).mkdir()
     except OSError as problem:
         raise UsageError(
-            f"GRADIO_TEMP_DIR is {given}, where nothing can be written ({problem.strerror}): set it to"
+            f"GRADIO_TEMP_DIR is {parent}, where nothing can be written ({problem.strerror}): set it to"
             " another folder, or unset it."
         ) from problem
-    return given
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    process_folder.delete_abandoned(parent, UPLOADS)
+    return served
+
+
+def scratch_folder() -> Path:
+    """Folder for what the page computes with, beside that of `upload_folder`: nothing in it is served."""
+    return (settings.upload_folder() or Path(tempfile.gettempdir())).parent
 
 
 def load() -> None:

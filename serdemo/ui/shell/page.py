@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from serdemo.nn.checkpoint_files import ANSWERING, bundled_checkpoint
 from serdemo.schema.errors import SerdemoError
 from serdemo.ui.shell import gradio_settings, scripts, session, theme
 from serdemo.ui.shell.call_errors import EXCEPTION_HANDLERS
+from serdemo.ui.shell.presence import Presence
 from serdemo.ui.shell.root_path import RootPath
 from serdemo.ui.shell.session import Visitors, WarmPredictor
 from serdemo.ui.shell.templates import render
@@ -37,7 +38,8 @@ class Page(gr.Blocks):
 
     `token` identifies a browser from visit to visit, `chosen` is the key of the model that its visitor
     chose; `footer` names the model in use. `tab` is the tab that is being laid out. `extra_routes` are
-    served beside gradio's own.
+    served beside gradio's own. `sweeps` are called each minute, to give up what belongs to sessions that are
+    gone by `presence`; `forgets` with a session whose visitor wants to be forgotten.
     """
 
     token: gr.BrowserState
@@ -60,6 +62,9 @@ class Page(gr.Blocks):
         self.model = model
         self.extra_routes = extra_routes
         self.visitors = Visitors(model)
+        self.presence = Presence()
+        self.sweeps: list[Callable[[], object]] = []
+        self.forgets: list[Callable[[str], object]] = []
 
     def launch(self, *args: Any, **options: Any) -> Any:
         """Serve the page as `gr.Blocks.launch` does, with its theme, style sheets and scripts."""
@@ -138,7 +143,9 @@ class Page(gr.Blocks):
         or "" (nothing) without one."""
         if not self.share and session.is_local(request):
             return None
-        return token if isinstance(token, str) else ""  # what is sent may be anything, None too
+        owner = token if isinstance(token, str) else ""  # what is sent may be anything, None too
+        self.presence.note(getattr(request, "session_hash", None), owner)
+        return owner
 
 
 def footer_html(visitor: str | None = None, predictor: Predictor | None = None) -> Markup:

@@ -11,7 +11,7 @@ import gradio as gr
 import numpy as np
 from numpy.typing import NDArray
 
-from serdemo.schema.errors import SerdemoError, UsageError
+from serdemo.schema.errors import SerdemoError, UsageError, trace
 from serdemo.ui.shell.uploads import FAULT
 
 MAX_BASE64_CHARS = 4_000_000  # of one piece of sound: some seconds at any rate a browser knows
@@ -39,8 +39,8 @@ class Calls:
             response: Response = method(request, visit)
         except SerdemoError as problem:
             return {"refused": str(problem)}
-        except Exception:
-            log.exception("a call of the page failed")
+        except Exception as problem:
+            log.error("a call of the page failed: %s", trace(problem))
             return {"refused": FAULT}
         return response
 

@@ -25,7 +25,7 @@ from serdemo.ui.browser import map_files
 from serdemo.ui.explore import tab as explore_tab
 from serdemo.ui.live import tab as live_tab
 from serdemo.ui.recognise import tab as recognise_tab
-from serdemo.ui.shell import scripts, theme
+from serdemo.ui.shell import privacy, scripts, theme
 from serdemo.ui.shell.examples import EXAMPLES, EXAMPLES_DIR, example_voices
 from serdemo.ui.shell.page import unseen_recalls
 from serdemo.ui.shell.templates import render
@@ -198,6 +198,7 @@ def _page() -> str:
         drop_zone=Markup(recognise_tab.DROP_ZONE),
         examples_title=Markup(recognise_tab.EXAMPLES_TITLE),
         examples=EXAMPLES,
+        notice=privacy.notice_html(),
         waiting=Markup(theme.asset("recognise/waiting.html")),
         footer=_footer(SHIPPED),
         install=INSTALL,

@@ -23,7 +23,7 @@ from serdemo.ui import default_page
 from serdemo.ui.adapt import handlers, takes, view
 from serdemo.ui.adapt.takes import MAX_TAKE_S, MAX_TAKES, SENTENCES, VoiceFolder
 from serdemo.ui.adapt.view import PanelState, panel
-from serdemo.ui.shell import cleanup, visitor_store
+from serdemo.ui.shell import cleanup, privacy, visitor_store
 
 
 @pytest.fixture
@@ -45,29 +45,25 @@ def predictor(tiny_checkpoint: Path) -> Predictor:
 # Whose takes lie where
 
 
-def test_an_owner_has_one_voice_and_each_session_its_own(runs: Path, clip: Clip) -> None:
-    own, one, two = (
-        takes.voice_of(None, "a"),
-        takes.voice_of("anna", "a"),
-        takes.voice_of("anna", "b"),
-    )
-    assert own.folder == runs / "my-voice" == takes.voice_of(None, "b").folder
+def test_a_local_user_has_one_voice_and_each_visitor_one(runs: Path, clip: Clip) -> None:
+    own, one, two = (takes.begun_voice_of(owner) for owner in (None, "anna", "bert"))
+    assert own.folder == runs / "my-voice"
     assert len({own.folder, one.folder, two.folder}) == 3
-    assert "anna" not in str(one.folder)
+    assert "anna" not in str(one.folder)  # a token is a secret, a folder's name is none
     with pytest.raises(UsageError, match="reload it"):
-        takes.voice_of("anna", None)
+        takes.begun_voice_of("")
     for voice in (own, one, two):
         voice.add("sad", clip)
-    assert takes.delete_session("a") == one.folder.parent
-    assert not one.folder.parent.exists()
+    assert takes.voice_of("anna") == one and takes.voice_of("").counts() == {}
+    jobs = JobQueue(runs)
+    assert visitor_store.delete_all("anna", jobs) == (1, 0, 0)
+    assert not one.folder.exists()
     assert own.counts() == two.counts() == {"sad": 1}
-    os.utime(two.folder.parent, (1.0, 1.0))
-    takes.voice_of("anna", "b")  # it is long ago that it began, but it goes on
-    assert cleanup.sweep(JobQueue(runs)) == [] and two.counts() == {"sad": 1}
-    os.utime(two.folder.parent, (1.0, 1.0))  # its session ended unnoticed, long ago
-    takes.delete_session("c")
-    assert two.folder.exists()
-    assert cleanup.sweep(JobQueue(runs)) == [two.folder.parent]
+    os.utime(visitor_store.folder_of("bert"), (1.0, 1.0))
+    visitor_store.note_presence("bert")  # it is long ago that it began, but it goes on
+    assert cleanup.sweep(jobs) == [] and two.counts() == {"sad": 1}
+    os.utime(visitor_store.folder_of("bert"), (1.0, 1.0))  # bert left long ago
+    assert cleanup.sweep(jobs) == [two.folder.parent.parent]
     assert not two.folder.exists() and own.counts() == {"sad": 1}
 
 
@@ -75,48 +71,47 @@ def test_an_owner_has_one_voice_and_each_session_its_own(runs: Path, clip: Clip)
 def test_who_leaves_while_it_learns_leaves_nothing(
     runs: Path, clip: Clip, predictor: Predictor, ended: bool
 ) -> None:
-    voice = takes.voice_of("anna", "a")
+    voice = takes.begun_voice_of("anna")
     slow = waveform.decode(EXAMPLES / "german-slow-low.flac")
     for emotion, sound in (("angry", clip), ("sad", slow)) * 2:
         voice.add(emotion, sound)
     teaching = handlers.adaptation_progress(predictor, voice)
     while next(teaching)[0] < 0.5:
         pass
-    takes.delete_session("a")
+    visitor_store.delete_all("anna", JobQueue(runs))
     voice.folder.mkdir(parents=True)  # as what it still writes makes it anew
     with suppress(SerdemoError):
         if ended:
             list(teaching)
         teaching.close()  # type: ignore[attr-defined]
-    assert not list((runs / visitor_store.VOICE_SESSIONS).iterdir())
+    assert not voice.folder.exists()
 
 
 def test_visitors_do_not_fill_the_disk(
     runs: Path, clip: Clip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    takes.voice_of("anna", "a").add("sad", clip)
+    takes.begun_voice_of("anna").add("sad", clip)
     monkeypatch.setattr(visitor_store, "MAX_TOTAL_BYTES", 1000)
-    takes.check_voice_quota(takes.voice_of("anna", "a"))  # whoever has begun goes on
-    takes.check_voice_quota(takes.voice_of(None, "a"))
+    takes.begun_voice_of("anna")  # whoever has begun goes on
+    takes.begun_voice_of(None)
     with pytest.raises(SerdemoError, match="no room for another voice"):
-        takes.check_voice_quota(takes.voice_of("bert", "b"))
+        takes.begun_voice_of("bert")
 
 
 def test_all_is_deleted_at_once(runs: Path, clip: Clip) -> None:
-    for voice in (takes.voice_of(None, "a"), takes.voice_of("anna", "a")):
+    for voice in (takes.voice_of(None), takes.begun_voice_of("anna")):
         voice.add("sad", clip)
         voice.select(["sad", "fear"])
         voice.delete()
         assert not voice.folder.exists() and voice.counts() == {}
         voice.delete()  # twice does no harm
-    assert not list((runs / visitor_store.VOICE_SESSIONS).glob("*"))
 
 
 # What is recorded
 
 
 def test_takes_are_asked_for_one_emotion_after_another(runs: Path, clip: Clip) -> None:
-    voice = takes.voice_of(None, "a")
+    voice = takes.voice_of(None)
     assert voice.selected() == ["angry", "happy", "neutral", "sad"]
     voice.select(["angry", "neutral", "nonsense"])
     assert voice.selected() == ["angry", "neutral"]
@@ -142,7 +137,7 @@ def test_takes_are_asked_for_one_emotion_after_another(runs: Path, clip: Clip) -
 
 
 def test_a_damaged_choice_is_the_first_one(runs: Path) -> None:
-    voice = takes.voice_of(None, "a")
+    voice = takes.voice_of(None)
     voice.select(["fear"])
     (voice.folder / takes.SELECTION).write_text("{", encoding="utf-8")
     assert voice.selected() == ["angry", "happy", "neutral", "sad"]
@@ -154,7 +149,7 @@ def test_a_full_disk_is_a_sentence(runs: Path, clip: Clip, monkeypatch: pytest.M
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    voice = takes.voice_of(None, "a")
+    voice = takes.voice_of(None)
     monkeypatch.setattr(soundfile, "write", full)
     with pytest.raises(SerdemoError, match=r"could not be kept: .*No space left"):
         voice.add("sad", clip)
@@ -228,7 +223,7 @@ def lesson(voice: VoiceFolder, **told: object) -> None:
 
 
 def test_the_panel_leads_from_nothing_to_a_model(runs: Path, clip: Clip) -> None:
-    voice = takes.voice_of(None, "a")
+    voice = takes.voice_of(None)
     shown = panel(voice, PanelState())
     assert 'data-due="neutral"' in shown and "neutral, take 1 of 5" in shown
     assert SENTENCES[0] in shown and shown.count(" checked") == 4
@@ -259,13 +254,12 @@ def test_the_panel_leads_from_nothing_to_a_model(runs: Path, clip: Clip) -> None
     assert "All is recorded" in panel(voice, PanelState())
 
 
-def test_a_visitor_is_told_that_nothing_stays(runs: Path, clip: Clip) -> None:
-    voice = takes.voice_of("anna", "a")
+def test_a_visitor_is_told_how_long_it_stays(runs: Path, clip: Clip) -> None:
+    voice = takes.begun_voice_of("anna")
     voice.add("sad", clip)
     lesson(voice, left_out_uar_before=0.25, gain=0.5, gain_ci95=[0.1, 0.9], clips={"sad": 4})
     shown = panel(voice, PanelState(is_remote=True))
-    assert "deleted when you close or reload it" in shown
-    assert "Keep this model in Models for a day" in shown
+    assert str(privacy.STORED) in shown and "List this model in Models" in shown
     assert str(runs) not in shown and "in a terminal" not in shown
 
 
@@ -289,13 +283,13 @@ def test_what_a_teaching_brought_is_told_as_it_is() -> None:
 
 def test_words_are_no_markup(runs: Path) -> None:
     shown = panel(
-        takes.voice_of(None, "a"), PanelState(message="<script>", fault="<b>", last_emotion='"><i>')
+        takes.voice_of(None), PanelState(message="<script>", fault="<b>", last_emotion='"><i>')
     )
     assert "<script" not in shown and "<b>" not in shown and "<i>" not in shown
 
 
 def test_a_damaged_model_is_no_model(runs: Path, tiny_checkpoint: Path) -> None:
-    voice = takes.voice_of(None, "a")
+    voice = takes.voice_of(None)
     assert voice.report() is None
     shutil.copytree(tiny_checkpoint, voice.checkpoint)
     assert voice.report() is None  # a model, but not one that was taught a voice
@@ -309,7 +303,7 @@ def test_the_command_shown_teaches_the_same(
 ) -> None:
     from support.command import here
 
-    voice = takes.voice_of(None, "a")
+    voice = takes.voice_of(None)
     slow = waveform.decode(EXAMPLES / "german-slow-low.flac")
     for emotion, sound in (("angry", clip), ("sad", slow)):
         for _ in range(2):
@@ -324,15 +318,14 @@ def test_the_command_shown_teaches_the_same(
     assert voice.report() == first
 
 
-def test_a_visitors_model_can_be_kept_for_a_day(
+def test_a_visitors_model_can_be_listed_in_models(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_checkpoint: Path
 ) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "served"))
-    voice = takes.voice_of("anna", "a")
+    voice = takes.begun_voice_of("anna")
     shutil.copytree(tiny_checkpoint, voice.checkpoint)
     assert "models/my-voice" in handlers.import_adapted(voice, "anna").key
-    takes.delete_session("a")
-    assert not voice.checkpoint.exists()
+    voice.delete()
     store = visitor_store.registry_for("anna")
     kept = store.get("models/my-voice").folder
     assert Predictor(kept, device="cpu").labels == ("angry", "happy", "sad")
@@ -344,7 +337,7 @@ def test_a_visitors_model_can_be_kept_for_a_day(
 def test_a_model_taught_anew_is_taught_from_what_it_began_with(
     runs: Path, tmp_path: Path, tiny_checkpoint: Path
 ) -> None:
-    page, voice = default_page(tiny_checkpoint), takes.voice_of(None, "a")
+    page, voice = default_page(tiny_checkpoint), takes.voice_of(None)
     other = Path(shutil.copytree(tiny_checkpoint, tmp_path / "other"))
     shutil.copytree(tiny_checkpoint, voice.checkpoint)
 

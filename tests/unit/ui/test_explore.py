@@ -88,7 +88,7 @@ def served(
     made = Explore(Page(WarmPredictor(lambda: predictor)))
     yield made
     for one in list(made.maps._open.values()):
-        one.close()
+        one.stop()
 
 
 def visitor(address: str = "127.0.0.1", **headers: str) -> Any:
@@ -869,7 +869,7 @@ def test_few_are_computed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     for one in opened:
         assert maps.progress(one) == []
     assert len(started) == open_maps.MAX_WORKING
-    opened[0].close()
+    opened[0].stop()
     assert len(started) == 1
 
 

@@ -57,7 +57,8 @@ from serdemo.ui.shell.page import Page
 
 
 @pytest.fixture
-def jobs(tmp_path: Path) -> JobQueue:
+def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> JobQueue:
+    monkeypatch.setenv("SERDEMO_RUNS", str(tmp_path / "runs"))
     return JobQueue(tmp_path / "runs")
 
 
@@ -203,7 +204,7 @@ def test_visitors_clips_do_not_fill_the_disk(
     def send(owner: str | None) -> Path:
         (tmp_path / "sent").mkdir(exist_ok=True)
         archive = zipped(tmp_path / "sent" / "a.zip", corpus_root)
-        return new_run.receive_zip(archive, jobs.uploads, owner)
+        return new_run.receive_zip(archive, jobs, owner)
 
     with pytest.raises(UsageError, match="reload it"):
         send("")
@@ -215,7 +216,8 @@ def test_visitors_clips_do_not_fill_the_disk(
     monkeypatch.setattr(visitor_store, "MAX_TOTAL_BYTES", 1000)
     with pytest.raises(SerdemoError, match="no room for another zip"):
         send("bert")
-    assert len(list(jobs.uploads.iterdir())) == 1
+    assert not jobs.uploads.exists()
+    assert len(list((visitor_store.folder_of("anna") / "uploads").iterdir())) == 1
     assert not (tmp_path / "sent").exists()
     assert send(None).is_dir()  # one's own disk one may fill
 

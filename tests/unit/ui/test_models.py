@@ -38,7 +38,6 @@ from serdemo.ui.shell import session as shell_session
 from serdemo.ui.shell.examples import EXAMPLES, EXAMPLES_DIR
 from serdemo.ui.shell.page import Page, footer_html
 from serdemo.ui.shell.session import Visitors, WarmPredictor
-from serdemo.ui.shell.visitor_store import VISITORS
 
 VOICE = EXAMPLES_DIR / next(iter(EXAMPLES.values()))
 
@@ -120,9 +119,9 @@ def test_visitors_do_not_fill_the_disk(
     monkeypatch.setattr(visitor_store, "MAX_TOTAL_BYTES", 1000)
     with pytest.raises(SerdemoError, match="no room"):
         send("cleo")
-    for folder in (runs.parent / "models" / VISITORS).glob("*/*"):
-        os.utime(folder, (1.0, 1.0))  # a day later
-    assert len(cleanup.sweep(JobQueue(runs))) == 1
+    left = visitor_store.folder_of("bert")
+    os.utime(left, (1.0, 1.0))
+    assert left in cleanup.sweep(JobQueue(runs))
     send("cleo")
     assert keys("bert") == [] and keys("cleo") == ["models/My-tiny"]
     assert keys(None)[-1] == "models/shared"
@@ -137,9 +136,10 @@ def test_an_export_is_a_zip_that_comes_back(
     assert made.name == "shared.zip" and made.is_relative_to(tmp_path / "served")
     back = Registry(runs).add("back", lambda folder: registry_archive.unpack(made, folder))
     assert description.read_description(back.folder) == description.read_description(entry.folder)
-    assert cleanup.sweep(JobQueue(runs)) == [] and made.exists()
-    os.utime(made.parent, (1.0, 1.0))
-    assert cleanup.sweep(JobQueue(runs)) == [made.parent] and not made.exists()
+    cleanup.sweep(JobQueue(runs))
+    assert made.exists()
+    os.utime(made, (1.0, 1.0))
+    assert made in cleanup.sweep(JobQueue(runs)) and not made.exists()
 
 
 def test_the_page_tidies_up_when_it_starts(
@@ -147,16 +147,27 @@ def test_the_page_tidies_up_when_it_starts(
 ) -> None:
     served, jobs = tmp_path / "served", JobQueue(runs)
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(served))
-    model = runs.parent / "models" / VISITORS / "bert" / "kept"
+    page_of_others = runs / ".visitors" / "page-killed"
+    model = page_of_others / "bert" / "models" / "mine"
     shutil.copytree(tiny_checkpoint, model)
-    voice, used = runs / ".voices" / "a", jobs.uploads / "used"
-    due = [model, voice, jobs.uploads / "left", served / "tmpempty", runs / "none"]
-    stay = [used, jobs.uploads / "fresh", served / "tmpfull", served / "tmpnew", served / "tmpdir"]
-    for path in (voice, *due[2:3], *stay[:2], served / "tmpdir"):
+    used = jobs.uploads / "used"
+    due = [
+        *(
+            page_of_others,
+            jobs.uploads / "left",
+            served / "tmpempty",
+            served / "hash",
+            runs / "none",
+        ),
+        *(runs / ".voices" / "a", runs.parent / "models" / ".visitors" / "b", runs / ".new.part"),
+        runs / "annas",  # whose visitor left nothing else
+    ]
+    stay = [used, jobs.uploads / "fresh", served / "new" / "tmpfull", served / "tmpnew"]
+    for path in (jobs.uploads / "left", served / "hash", *due[5:8], *stay[:2], served / "new"):
         path.mkdir(parents=True)
-    for path in (served / "tmpempty", served / "tmpfull", served / "tmpnew"):
-        path.write_text("x" if path.name == "tmpfull" else "", encoding="utf-8")
-    for path in (*due[:4], used, served / "tmpfull", served / "tmpdir"):
+    for path in (served / "tmpempty", served / "new" / "tmpfull", served / "tmpnew"):
+        path.write_text("x", encoding="utf-8")
+    for path in (jobs.uploads / "left", served / "tmpempty", served / "hash", used):
         os.utime(path, (1.0, 1.0))
     jobs.write(
         Job(
@@ -182,8 +193,9 @@ def test_what_others_delete_meanwhile_is_no_fault(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "served"))
-    monkeypatch.setattr(JobQueue, "orphaned_uploads", lambda _: [runs / "gone"])
-    assert cleanup.sweep(JobQueue(runs)) == [runs / "gone"]
+    gone = JobQueue(runs).uploads / "gone"
+    monkeypatch.setattr(JobQueue, "orphaned_uploads", lambda _: [gone])
+    assert gone in cleanup.sweep(JobQueue(runs))
 
 
 @pytest.fixture
