@@ -24,6 +24,7 @@ import soundfile
 
 from serdemo.audio.waveform import SAMPLE_RATE
 from serdemo.cli.options import JSON, number_option, print_figures
+from serdemo.experiments.kill_visits import kill_visits
 from serdemo.experiments.page_client import Page, served
 from serdemo.inference.speed import speech_samples
 from serdemo.nn import checkpoint
@@ -260,11 +261,13 @@ def _mean(values: list[Any]) -> float:
 @click.command("kill")
 @number_option("--runs", 10, 0, 1000, "Kills of the run.")
 @number_option("--pages", 10, 0, 1000, "Kills of the page.")
+@number_option("--visits", 0, 0, 1000, "Kills of a page that visitors use, in place of the others.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the moments.")
 @JSON
-def command(runs: int, pages: int, seed: int, as_json: bool) -> None:
-    """Kill a training run and its page at random moments; fail if saved work is lost or misreported."""
-    figures = kill(runs, pages, seed)
+def command(runs: int, pages: int, visits: int, seed: int, as_json: bool) -> None:
+    """Kill a training run and its page at random moments; fail if saved work is lost or misreported, or with
+    --visits if anything of a visitor is left after the next start."""
+    figures = kill_visits(visits, seed) if visits else kill(runs, pages, seed)
     faults = figures["faults"]
     print_figures({**figures, "faults": faults if as_json else len(faults)}, as_json)
     if faults:

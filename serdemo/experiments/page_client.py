@@ -20,12 +20,13 @@ from urllib.parse import urlsplit
 from serdemo.schema.errors import SerdemoError
 
 TIMEOUT_S = 120.0
+ELSEWHERE = "192.0.2.1"  # an address for documentation
 
 
 class Page:
-    """Client of the page at an address, for one thread."""
+    """Client of the page at an address, for one thread; as a `visitor` from elsewhere, or else a local user."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, visitor: bool = False) -> None:
         parts = urlsplit(url if "//" in url else f"//{url}", scheme="http")
         kind = (
             http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
@@ -33,21 +34,23 @@ class Page:
         if not parts.hostname:
             raise SerdemoError(f"{url} is no address: give one such as http://127.0.0.1:7860.")
         self._url, self._path = url, parts.path.rstrip("/")
-        self._origin = f"{parts.scheme}://{parts.netloc}"
+        self._headers = {"Origin": f"{parts.scheme}://{parts.netloc}"}
+        self._headers |= {"X-Forwarded-For": ELSEWHERE} if visitor else {}
         self._connection = kind(parts.hostname, parts.port, timeout=30)
         config = self._request("GET", "/config", None)
         self._config, self._prefix = config, config.get("api_prefix", "")
         self._session = uuid.uuid4().hex
+        self._stored: dict[int, Any] = {}  # what the browser would store, by component
         self._ids = {c["props"].get("elem_id"): c["id"] for c in config.get("components", [])}
         if "live" not in self._ids:
             raise SerdemoError(f"{url} is no page of serdemo: give the address of one.")
 
-    def call(self, name: str, **arguments: Any) -> dict[str, Any]:
-        """Call the server of the Live tab; raises SerdemoError when it refuses."""
+    def call(self, name: str, part: str = "live", **arguments: Any) -> dict[str, Any]:
+        """Call the server of the Live tab, or of another `part`; raises SerdemoError when it refuses."""
         body = {
-            "data": {"call": name, **arguments},
-            "component_id": self._ids["live"],
-            "fn_name": "live",
+            "data": {"call": name, "visitor": self._session, **arguments},
+            "component_id": self._ids[part],
+            "fn_name": part,
             "session_hash": "",
         }
         reply: dict[str, Any] = self._request("POST", f"{self._prefix}/component_server/", body)
@@ -55,11 +58,22 @@ class Page:
             raise SerdemoError(reply["refused"])
         return reply
 
-    def happen(self, event: str, output: str, at: str = "", **values_by_id: Any) -> str:
-        """Value of the element `output` after an event of the element `at`, or of the page.
+    def upload(self, name: str, content: bytes) -> dict[str, Any]:
+        """Send a file; returns it as the value of an element. Raises SerdemoError where it is refused."""
+        boundary = uuid.uuid4().hex
+        head = f'Content-Disposition: form-data; name="files"; filename="{name}"\r\n\r\n'
+        body = f"--{boundary}\r\n{head}".encode() + content + f"\r\n--{boundary}--\r\n".encode()
+        kind = f"multipart/form-data; boundary={boundary}"
+        (path,) = self._send("POST", f"{self._prefix}/upload", body, kind)
+        return {"path": path, "orig_name": name, "meta": {"_type": "gradio.FileData"}}
+
+    def happen(
+        self, event: str, output: str, at: str = "", data: Any = None, **values_by_id: Any
+    ) -> str:
+        """Value of the element `output` after an event of the element `at`, or of the page, with its `data`.
 
         Elements are named by id; they have the page's first values, but for `values_by_id` (with `_`
-        for `-`). Raises SerdemoError when the page responds with an error.
+        for `-`) and what a browser stores. Raises SerdemoError when the page responds with an error.
         """
         target, output_id = self._ids.get(at), self._ids[output]
         (dependency,) = (
@@ -73,19 +87,26 @@ class Page:
         )
         values = {self._ids[name.replace("_", "-")]: value for name, value in values_by_id.items()}
         parts = {part["id"]: part["props"].get("value") for part in self._config["components"]}
+        kinds = {part["id"]: part["type"] for part in self._config["components"]}
+        parts |= {number: "" for number, kind in kinds.items() if kind == "browserstate"}
+        parts |= self._stored
         body = {
             "data": [values.get(number, parts[number]) for number in dependency["inputs"]],
             "fn_index": dependency["id"],
             "session_hash": self._session,
+            "event_data": data,
         }
         self._request("POST", f"{self._prefix}/queue/join", body)
         outputs = self._queue_outputs(f"{self._prefix}/queue/data?session_hash={self._session}")
+        for number, value in zip(dependency["outputs"], outputs, strict=False):
+            if kinds.get(number) == "browserstate" and isinstance(value, str):
+                self._stored[number] = value
         return str(outputs[dependency["outputs"].index(output_id)])
 
     def _queue_outputs(self, path: str) -> list[Any]:
         """Outputs of the queued event, once it has been processed."""
         try:
-            self._connection.request("GET", self._path + path)
+            self._connection.request("GET", self._path + path, headers=self._headers)
             reply = self._connection.getresponse()
             outputs: list[Any] | None = None
             while line := reply.readline():
@@ -108,10 +129,13 @@ class Page:
         self._connection.close()
 
     def _request(self, method: str, path: str, body: Any) -> Any:
-        text = None if body is None else json.dumps(body)
-        headers = {"Content-Type": "application/json", "Origin": self._origin}
+        content = None if body is None else json.dumps(body).encode()
+        return self._send(method, path, content, "application/json")
+
+    def _send(self, method: str, path: str, body: bytes | None, kind: str) -> Any:
+        headers = {**self._headers, "Content-Type": kind}
         try:
-            self._connection.request(method, self._path + path, text, headers)
+            self._connection.request(method, self._path + path, body, headers)
             reply = self._connection.getresponse()
             content = reply.read()
         except (OSError, http.client.HTTPException) as problem:
