@@ -10,6 +10,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from serdemo.schema import settings
+
 __version__ = "0.3.0"
 
 __all__ = ["Predictor", "Stream", "__version__", "fit", "load", "resolve_checkpoint"]
@@ -28,6 +30,10 @@ _HOMES = {
     "load": "serdemo.nn.checkpoint",
     "resolve_checkpoint": "serdemo.runs.registry.hub",
 }
+
+
+# Of ONNX Runtime and the hub's library, which would report their use to their makers.
+settings.set_variables(ORT_DISABLE_TELEMETRY="1", HF_HUB_DISABLE_TELEMETRY="1")
 
 
 def __getattr__(name: str) -> Any:

@@ -103,6 +103,10 @@ def test_a_returning_visitor_finds_what_another_page_kept(jobs: JobQueue) -> Non
     assert visitor_store.made_folder_of("anna") == moved
 
 
+def test_no_library_reports_its_use() -> None:
+    assert os.environ["ORT_DISABLE_TELEMETRY"] == os.environ["HF_HUB_DISABLE_TELEMETRY"] == "1"
+
+
 def test_a_folder_is_a_processes_own_until_it_ends(tmp_path: Path) -> None:
     folder = process_folder.make_own(tmp_path, "page-")
     (tmp_path / "page-dead").mkdir()
