@@ -58,7 +58,8 @@ def build(predictor_factory: Callable[[], Predictor]) -> Page:
             return footer_html(request.session_hash)
 
     with Page(model, extra_routes=[files.route()]) as page:
-        plain_html(HEADER + privacy.notice_html())
+        plain_html(HEADER)
+        plain_html(privacy.notice_html())
         # With a fixed secret, which every visitor gets anyway, they outlast a start of the page.
         page.token = gr.BrowserState("", storage_key="serdemo-owner", secret="serdemo")
         page.chosen = gr.BrowserState("", storage_key="serdemo-model", secret="serdemo")
