@@ -116,4 +116,8 @@ def launch(
         api.begin_mcp(page, address.url)
     page.model.warm_up()
     cleanup.begin(page)
-    page.block_thread()
+    with serving.ended_by_sigterm():
+        try:
+            page.block_thread()
+        finally:
+            cleanup.end()

@@ -48,7 +48,7 @@ def test_first_screen_answers_an_example_and_says_it_is_synthetic(
     expected = predictor.predict(EXAMPLES_DIR / EXAMPLES[first])
     assert shown(page, ".sd-says").inner_text() == palette.sentence(expected)
     assert "synthetic" in shown(page, ".sd-file").inner_text()
-    page.get_by_text("deleted from the server").wait_for()
+    page.get_by_text("deleted from the server").first.wait_for()
     page.get_by_text("Not for medical, hiring or policing use").wait_for()
 
 

@@ -43,7 +43,7 @@ def test_the_page_is_served_whatever_it_cannot_write(tmp_path: Path) -> None:
         folders = sorted(tmp_path.glob("serdemo-uploads-*"))
         assert len(folders) == 1
         assert folders[0].stat().st_mode & 0o777 == 0o700
-        app.send_signal(2)
+        app.terminate()  # as a service or a container is ended
         output, _ = app.communicate(timeout=60)
         assert app.returncode == 0, output
         assert "Traceback" not in output

@@ -42,6 +42,12 @@ def begin(page: Page) -> None:
     threading.Thread(target=run, name="cleanup", daemon=True).start()
 
 
+def end() -> None:
+    """Delete what visitors have here, but for what they had kept, before this page ends."""
+    for _ in visitor_store.delete_departed(JobQueue(runs_root()), ending=True):
+        pass
+
+
 def sweep(jobs: JobQueue) -> list[Path]:
     """Delete what belongs to visitors who have left, and what nobody uses; returns the deleted paths."""
     served = Path(get_upload_folder())

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import logging
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from serdemo.schema import proxies, settings
@@ -50,3 +54,16 @@ def serve(page: Page, port: int | None = None, share: bool = False, **options: A
         raise in_use([address.port]) from problem
     print(f"* Running on local URL:  {address.url}", flush=True)
     return address
+
+
+@contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """Context manager in which SIGTERM, by which services and containers end a process, is like Ctrl-C."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

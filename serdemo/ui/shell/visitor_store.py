@@ -87,12 +87,14 @@ def delete_all(owner: str, jobs: JobQueue) -> tuple[int, int, int]:
     return recordings, models, len(own)
 
 
-def delete_departed(jobs: JobQueue) -> Iterator[Path]:
-    """Delete what belongs to visitors who have left, or whose page is no more; yields the deleted folders."""
+def delete_departed(jobs: JobQueue, *, ending: bool = False) -> Iterator[Path]:
+    """Delete what belongs to visitors who have left, or whose page is no more, or is this one and `ending`;
+    yields the deleted folders."""
+    own = _own_folder(_root()) if ending and _own_folder.cache_info().currsize else None
     for page in _root().glob(f"{PAGE}*"):
         with process_folder.abandoned(page) as is_abandoned:
             for folder in page.glob("[!.]*"):
-                if _is_due(folder, is_abandoned):
+                if _is_due(folder, is_abandoned or page == own):
                     shutil.rmtree(folder, ignore_errors=True)
                     yield folder
             if is_abandoned and not any(page.glob("[!.]*")):

@@ -97,6 +97,14 @@ def test_what_a_dead_page_left_goes_at_once_unless_it_is_kept(jobs: JobQueue) ->
     assert cleanup.sweep(jobs) == [killed / "cleo"] and not killed.exists()
 
 
+def test_a_page_that_ends_leaves_only_what_is_kept(jobs: JobQueue) -> None:
+    anna, bert = stock("anna", jobs), stock("bert", jobs)
+    visitor_store.keep("bert")
+    cleanup.end()
+    assert not anna.exists() and bert.exists()
+    assert [job.name for job in jobs.all()] == ["run-of-bert"]
+
+
 def test_a_returning_visitor_finds_what_another_page_kept(jobs: JobQueue) -> None:
     first = visitor_store.made_folder_of("anna")
     moved = first.parent.rename(first.parent.with_name("page-earlier")) / first.name
