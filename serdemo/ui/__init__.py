@@ -40,7 +40,7 @@ TABS: dict[str, Callable[[Page], None]] = {
 }
 
 MAX_WAITING = 1000  # calls of all visitors
-HEADER = """<header class="sd-header"><h1>serdemo</h1>
+HEADER = """<header class="sd-header"><a class="sd-skip" href="#skip">Skip to the content</a><h1>serdemo</h1>
 <p>Which emotion does a voice carry?</p></header>"""
 
 
@@ -67,7 +67,7 @@ def build(predictor_factory: Callable[[], Predictor]) -> Page:
         page.footer = plain_html(footer_html(), js_on_load=watch, render=False)
         with gr.Tabs():
             for name, build_tab in TABS.items():
-                with gr.Tab(name, id=name.lower()) as page.tab:
+                with gr.Tab(name, id=name.lower(), elem_id=f"panel-{name.lower()}") as page.tab:
                     build_tab(page)
         privacy.build(page)
         page.footer.render()

@@ -4,7 +4,7 @@ import { readFile } from "node:fs/promises";
 import { mock, test } from "node:test";
 import { BrowserAnswerer } from "./ui/live/answerers.js";
 import { takeOver } from "./ui/static_space/offline.js";
-import { indexFor } from "./ui/static_space/tabs.js";
+import { indexFor } from "./ui/shell/js/keyboard.js";
 
 const SCOPE = "http://localhost:8000/space/";
 const WORKER = new URL("./ui/static_space/service_worker.js", import.meta.url);
@@ -162,5 +162,6 @@ test("arrows go round the tabs", () => {
   assert.deepEqual([0, 1, 2].map((index) => indexFor("ArrowRight", index, 3)), [1, 2, 0]);
   assert.deepEqual([0, 1, 2].map((index) => indexFor("ArrowLeft", index, 3)), [2, 0, 1]);
   assert.deepEqual([indexFor("Home", 2, 3), indexFor("End", 0, 3)], [0, 2]);
+  assert.equal(indexFor("ArrowRight", 0, 3, true), 2);
   assert.equal(indexFor("a", 1, 3), undefined);
 });

@@ -31,7 +31,7 @@ export class ClipPlayer {
     const card = this.part("clip");
     card.hidden = row < 0;
     if (row < 0) return;
-    card.innerHTML = `<h3>${escapeHtml(clips.names[row])}</h3>
+    card.innerHTML = `<h2>${escapeHtml(clips.names[row])}</h2>
       <p>${clips.description(row).map(escapeHtml).join("<br>")}</p>
       <p class="sd-map-sound" role="status" data-part="sound-status">${escapeHtml(status)}</p>
       <div class="sd-map-buttons"><button type="button" class="sd-button" data-act="again" data-part="again" hidden>Play again</button>

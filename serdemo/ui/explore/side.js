@@ -25,7 +25,7 @@ export const showLegend = (part, clips, kind, styles) => {
 export const showSelection = (part, clips, selection) => {
   const card = part("selection");
   if (!selection) {
-    card.innerHTML = `<h3>Selection</h3><p class="sd-live-small">Press Lasso and draw round some points,
+    card.innerHTML = `<h2>Selection</h2><p class="sd-live-small">Press Lasso and draw round some points,
       or hold Shift while dragging: what is among them is counted here.</p>`;
     return;
   }
@@ -34,7 +34,7 @@ export const showSelection = (part, clips, selection) => {
     .map(([kind, title]) => `<table><caption>${title}</caption><tbody>${selection.counts[kind].map(
       ([name, n, whole]) => `<tr><th scope="row">${escapeHtml(name)}</th>
         <td>${count(n)} of ${count(whole)}</td></tr>`).join("")}</tbody></table>`);
-  card.innerHTML = `<h3>${plural(selection.n, "clip")} selected</h3>
+  card.innerHTML = `<h2>${plural(selection.n, "clip")} selected</h2>
     <div class="sd-map-counts">${tables.join("")}</div>
     <p class="sd-downloads"><button type="button" class="sd-button" data-save=".csv" data-chosen>Table (CSV)</button>
     <button type="button" class="sd-button sd-map-served" data-save=".parquet" data-chosen>Table (Parquet)</button>
@@ -127,7 +127,7 @@ export const showMetrics = (part, clips) => {
   const speaker = clips.speaker < 0 ? "" : clips.kinds.speaker.names[clips.speaker];
   const { speakers, mean, new: unseen } = clips.figures;
   const set = (html) => {
-    part("metrics").innerHTML = `<h3>Do clusters follow emotions?</h3>${html}`;
+    part("metrics").innerHTML = `<h2>Do clusters follow emotions?</h2>${html}`;
   };
   if (!mean) {
     return set(`<p class="sd-live-small">${clips.missing.includes("study")

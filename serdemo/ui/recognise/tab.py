@@ -35,7 +35,7 @@ DROP_ZONE = f"""
 LOCAL = '<span class="sd-is-local" hidden></span>'  # for the scripts and the style
 LEAD = """<p>Find out how a voice sounds: the answer, how sure it is, and where in the recording it was
 heard.</p>"""
-EXAMPLES_TITLE = "<h3>Or hear an example</h3><p>Synthetic voices, spoken by a computer.</p>"
+EXAMPLES_TITLE = "<h2>Or hear an example</h2><p>Synthetic voices, spoken by a computer.</p>"
 PRIVACY = f"<p>{READ} The answer lives only in this page.</p>"
 
 

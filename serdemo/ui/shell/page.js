@@ -1,6 +1,8 @@
 /* Behaviour of the whole page. Answers are replaced as a whole, so everything listens at the
    document and starts from the element that was pressed. */
 import { clock } from "./js/dom.js";
+import { listenToKeyboard } from "./js/keyboard.js";
+import { mendMarkup } from "./js/markup.js";
 
 /* Browsers level and clean the microphone by default, and loudness is a cue of emotion: for every
    script of the page the default is the raw sound. */
@@ -120,6 +122,8 @@ export const mount = () => {
   askForRawSound();
   deferReload();
   noticeFullServer();
+  listenToKeyboard();
+  mendMarkup();
   document.addEventListener("click", onClick);
   document.addEventListener("keydown", onKeydown);
   for (const kind of ["pause", "ended", "seeked"]) {

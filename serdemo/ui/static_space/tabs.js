@@ -1,13 +1,4 @@
-/* Tabs by ARIA's pattern: arrows, Home and End move, and the address names the tab that is open. */
-const STEPS = { ArrowRight: 1, ArrowLeft: -1 };
-
-/* The index that a key leads to from `index` among `n` tabs; undefined for another key. */
-export const indexFor = (key, index, n) => {
-  if (key === "Home") return 0;
-  if (key === "End") return n - 1;
-  return STEPS[key] && (index + STEPS[key] + n) % n;
-};
-
+/* Tabs by ARIA's pattern: the address names the one that is open. */
 const keyOf = (tab) => tab.id.replace("tab-", "");
 
 export class Tabs {
@@ -18,13 +9,6 @@ export class Tabs {
     list.addEventListener("click", ({ target }) => {
       const tab = target.closest("[role=tab]");
       if (tab) this.choose(tab);
-    });
-    list.addEventListener("keydown", (event) => {
-      const index = indexFor(event.key, this.tabs.indexOf(event.target), this.tabs.length);
-      if (index === undefined) return;
-      event.preventDefault();
-      this.choose(this.tabs[index]);
-      this.tabs[index].focus();
     });
     addEventListener("hashchange", () => this.openNamed());
     this.openNamed();
