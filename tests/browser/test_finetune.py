@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from support import hub_server
+from support.accessibility import faults
 
 Visit = Callable[..., Any]
 
@@ -68,6 +69,11 @@ def test_a_run_from_start_to_end(visit: Visit, asked: Callable[[Any], None]) -> 
         timeout=120_000,
     )
     assert uar.count() == 1
+    matrix = run_of(page).locator("details", has_text="Confusion matrix")
+    matrix.locator("summary").click()
+    page.wait_for_timeout(2500)  # the view is renewed each second
+    assert matrix.locator("table").is_visible()
+    assert faults(page) == []
 
     page.reload()
     page.get_by_role("tab", name="Fine-tune").click()

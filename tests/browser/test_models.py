@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.accessibility import faults
 
 from serdemo.nn import checkpoint
 from serdemo.nn.checkpoint_files import SHIPPED
@@ -62,11 +63,13 @@ def test_from_a_zip_to_answers_and_back(
     page.get_by_role("button", name="Compare on the clip").click()
     page.locator("#models-duel article").nth(1).wait_for(timeout=120_000)
     assert page.locator("#models-duel article .sd-bars").count() == 2
+    assert faults(page) == []
     page.get_by_label("Or a folder or table").last.fill(str(corpus_root))
     page.get_by_role("button", name="Compare on the corpus").click()
     verdict = page.locator("#models-duel .sd-verdict")
     verdict.wait_for(timeout=120_000)
     assert "clips of 1 unseen speaker" in verdict.inner_text()
+    assert faults(page) == []
 
     assert "speed here" not in card.inner_text()
     page.get_by_role("button", name="Measure its speed").click()
