@@ -1,9 +1,9 @@
 """Stock Firefox for Playwright, which drives it by WebDriver BiDi (its channel `moz-firefox`).
 
-Playwright gives every context a colour scheme by a command that not every Firefox has, and stops at the
-refusal; and it knows downloads by a name that stock Firefox does not give them. So it starts this file in
-Firefox's place: it starts Firefox, passes the messages on, answers that one command itself, and names
-downloads.
+Playwright sends commands that not every Firefox has, such as one for a context's colour scheme, and stops at
+the refusal; and it knows downloads by a name that stock Firefox does not give them. So it starts this file
+in Firefox's place: it starts Firefox, passes the messages on, accepts those commands where Firefox does not
+know them, and names downloads.
 """
 
 from __future__ import annotations
@@ -24,7 +24,11 @@ import pytest
 
 NAMES = ("firefox-esr", "firefox")
 ADDRESS = re.compile(r"(WebDriver BiDi listening on )(ws://\S+)")
-MISSING = "emulation.setMediaFeaturesOverride"
+# Commands that the tests can do without, and what answers them where Firefox does not.
+DISPENSABLE: dict[str, dict[str, str]] = {
+    "emulation.setMediaFeaturesOverride": {},
+    "network.addDataCollector": {"collector": "none"},
+}
 DOWNLOADS = ("browsingContext.downloadWillBegin", "browsingContext.downloadEnd")
 PREFERENCES: dict[str, str | float | bool] = {
     "media.navigator.streams.fake": True,  # a microphone that plays a tone
@@ -85,6 +89,16 @@ def with_download(text: str) -> str:
     return json.dumps(event)
 
 
+def with_success(text: str, dispensable: dict[int, str]) -> str:
+    """A message of Firefox's, in which an unknown command of those `dispensable`, by their ids, succeeds."""
+    if '"unknown command"' not in text:
+        return text
+    answer = json.loads(text)
+    if not (name := dispensable.get(answer.get("id"))):
+        return text
+    return json.dumps({"type": "success", "id": answer["id"], "result": DISPENSABLE[name]})
+
+
 async def run(program: str, *arguments: str) -> int:
     """Firefox behind a web socket of ours, whose address takes the place of its own in what it prints;
     returns its exit status."""
@@ -99,19 +113,18 @@ async def run(program: str, *arguments: str) -> int:
 
     async def serve_playwright(ours: Any) -> None:
         async with connect(theirs[0], max_size=None, proxy=None, ping_interval=None) as browser:
+            dispensable: dict[int, str] = {}
 
             async def pass_commands() -> None:
                 async for text in ours:
                     command = json.loads(text)
-                    if command["method"] == MISSING:
-                        answer = {"type": "success", "id": command["id"], "result": {}}
-                        await ours.send(json.dumps(answer))
-                    else:
-                        await browser.send(text)
+                    if command["method"] in DISPENSABLE:
+                        dispensable[command["id"]] = command["method"]
+                    await browser.send(text)
 
             async def pass_answers() -> None:
                 async for text in browser:
-                    await ours.send(with_download(text))
+                    await ours.send(with_success(with_download(text), dispensable))
 
             waiting = {asyncio.create_task(pass_commands()), asyncio.create_task(pass_answers())}
             _, left = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
