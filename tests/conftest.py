@@ -238,6 +238,13 @@ def nothing_but_python(request: pytest.FixtureRequest, monkeypatch: pytest.Monke
     monkeypatch.setattr(time, "sleep", sleep)
 
 
+@pytest.fixture
+def generous_owner(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The owner of the page lets visitors train and import."""
+    monkeypatch.setenv("SERDEMO_TRAINING", "on")
+    monkeypatch.setenv("SERDEMO_IMPORT", "on")
+
+
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     """Tiny tensors are computed soonest by one thread, most of all on a busy machine.

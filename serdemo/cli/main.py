@@ -38,10 +38,15 @@ from serdemo.cli.predict import predict
 from serdemo.cli.space import space
 from serdemo.cli.train import train
 from serdemo.schema import libraries
-from serdemo.schema.settings import data_root
+from serdemo.schema.settings import OWNER_SETTINGS, data_root
+
+SETTINGS = "\n".join(
+    f"  {one.name} [{one.default}]  {one.meaning}".replace("`", "").replace("*", "")
+    for one in OWNER_SETTINGS
+)
 
 
-@click.command()
+@click.command(epilog=f"\b\nEnvironment variables and their defaults:\n{SETTINGS}")
 @click.option(
     "--port",
     type=click.IntRange(1, 65535),

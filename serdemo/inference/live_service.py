@@ -27,6 +27,7 @@ from serdemo.inference.stream import FIRST_S, HOP_S
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.types import Prediction
 
+MAX_STREAMS = 64
 MAX_ROUND_S = 0.5  # of scoring at a time, so that no stream waits long for another
 MODEL_FAILED = "The model could not answer this sound: stop and start again."
 CLOSED = "This live stream is closed: start it again."
@@ -53,7 +54,7 @@ class LiveService:
     def __init__(
         self,
         predictor: Embedder,
-        max_streams: int = 64,
+        max_streams: int = MAX_STREAMS,
         *,
         idle_s: float = 60.0,
         speaker_model: Callable[[], Embedder | None] = lambda: None,

@@ -7,7 +7,7 @@ import threading
 from functools import cache
 
 from serdemo.inference import speed
-from serdemo.inference.live_service import CLOSED, LiveService
+from serdemo.inference.live_service import CLOSED, MAX_STREAMS, LiveService
 from serdemo.inference.predictor import Embedder
 from serdemo.inference.stream import HOP_S
 from serdemo.nn.checkpoint_files import bundled_checkpoint
@@ -31,11 +31,11 @@ def load_speaker_model() -> Embedder | None:
 class LiveServices:
     """The live services of several models, one each, so that all streams of a model share a batch.
 
-    With more than `max_services`, those without a stream are shut down.
+    With more than `max_services`, those without a stream are shut down. Each has `max_streams` places.
     """
 
-    def __init__(self, max_services: int = MAX_SERVICES) -> None:
-        self._max_services = max_services
+    def __init__(self, max_services: int = MAX_SERVICES, max_streams: int = MAX_STREAMS) -> None:
+        self._max_services, self._max_streams = max_services, max_streams
         self._speaker_model = cache(load_speaker_model)
         self._lock = threading.Lock()
         self._services: dict[Embedder, LiveService] = {}
@@ -53,7 +53,9 @@ class LiveServices:
                 for other, service in list(self._services.items()):
                     if len(self._services) >= self._max_services and not len(service):
                         self._services.pop(other).shutdown()
-                self._services[model] = LiveService(model, speaker_model=self._speaker_model)
+                self._services[model] = LiveService(
+                    model, self._max_streams, speaker_model=self._speaker_model
+                )
             return self._services[model]
 
     def keeps_up(self, model: Embedder) -> bool:

@@ -1,11 +1,104 @@
-"""Settings from environment variables, which no other module reads."""
+"""Settings from environment variables, which no other module reads.
+
+`OWNER_SETTINGS` lists those for whoever runs the page; the others are set by Spaces and by launchers.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+
+from serdemo.schema.errors import UsageError
+
+MAX_PLACES = 10_000
+MAX_CONTACT = 200  # characters
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """An environment variable: its name, its default and its meaning in words."""
+
+    name: str
+    default: str
+    meaning: str
+
+
+OWNER_SETTINGS = (
+    Setting(
+        "SERDEMO_TRAINING",
+        "off",
+        "`on` lets visitors train: Fine-tune, *Teach it your voice*, and comparisons of models on a corpus",
+    ),
+    Setting(
+        "SERDEMO_IMPORT",
+        "off",
+        "`on` lets visitors import: models from a zip or the Hugging Face hub, and tables in Explore",
+    ),
+    Setting("SERDEMO_PLACES", "64", "live streams of a model at once"),
+    Setting("SERDEMO_CONTACT", "none", "who runs the page and how to reach them, in one line"),
+    Setting("SERDEMO_RUNS", "`runs`", "folder of runs, imported models and visitors' clips"),
+    Setting("SERDEMO_DATA", "none", "folder of corpora, which visitors who may train can choose"),
+    Setting(
+        "XDG_CACHE_HOME", "`~/.cache`", "folder whose `serdemo` holds what can be computed again"
+    ),
+    Setting("GRADIO_SERVER_NAME", "127.0.0.1", "name or address to serve on; `0.0.0.0` for all"),
+    Setting("GRADIO_SERVER_PORT", "7860", "the first port to try"),
+    Setting("GRADIO_NUM_PORTS", "100", "how many ports to try"),
+    Setting("GRADIO_ROOT_PATH", "none", "path below which a proxy offers the page"),
+    Setting("GRADIO_TEMP_DIR", "a new one", "folder of uploads"),
+    Setting("GRADIO_SHARE", "false", "`true` adds a public link, through Gradio's servers"),
+    Setting("GRADIO_MCP_SERVER", "false", "`true` serves agents too"),
+    Setting("HF_ENDPOINT", "https://huggingface.co", "address of the hub"),
+)
+
+
+def visitors_may_train() -> bool:
+    """Whether those who do not sit at this machine may train: SERDEMO_TRAINING."""
+    return _switch("SERDEMO_TRAINING")
+
+
+def visitors_may_import() -> bool:
+    """Whether those who do not sit at this machine may import models and tables: SERDEMO_IMPORT."""
+    return _switch("SERDEMO_IMPORT")
+
+
+def live_places() -> int:
+    """Live streams of a model at once: SERDEMO_PLACES, else 64."""
+    text = os.environ.get("SERDEMO_PLACES", "").strip() or "64"
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= MAX_PLACES):
+        raise UsageError(
+            f"SERDEMO_PLACES is {text[:40]!r}: set it to a number from 1 to {MAX_PLACES}, or unset it."
+        )
+    return int(text)
+
+
+def contact() -> str:
+    """Who hosts the page and how to reach them, for its visitors: SERDEMO_CONTACT, "" where nobody is named."""
+    text = os.environ.get("SERDEMO_CONTACT", "").strip()
+    if len(text) > MAX_CONTACT or not text.isprintable():
+        raise UsageError(
+            f"SERDEMO_CONTACT is no line of at most {MAX_CONTACT} characters: name who runs the page, and"
+            " an address."
+        )
+    return text
+
+
+def check() -> None:
+    """Raise UsageError where a setting of the owner's has a value that cannot be."""
+    for read in (visitors_may_train, visitors_may_import, live_places, contact):
+        read()
+
+
+def _switch(name: str) -> bool:
+    text = os.environ.get(name, "").strip().lower()
+    if text in ("on", "true", "yes", "1"):
+        return True
+    if text in ("", "off", "false", "no", "0"):
+        return False
+    raise UsageError(f"{name} is {text[:40]!r}: set it to on or off.")
 
 
 def data_root(root: Path | None) -> Path | None:
@@ -93,9 +186,9 @@ def share_wanted() -> bool:
     return os.environ.get("GRADIO_SHARE", "").lower() == "true"
 
 
-def contact() -> str:
-    """Who hosts the page and how to reach them, for its visitors: SERDEMO_CONTACT, "" where nobody is named."""
-    return os.environ.get("SERDEMO_CONTACT", "").strip()
+def set_defaults(**values: str) -> None:
+    """Set those environment variables of this process that are not set."""
+    set_variables(**{name: value for name, value in values.items() if not os.environ.get(name)})
 
 
 def set_variables(**values: str | None) -> None:

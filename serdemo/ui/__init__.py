@@ -47,8 +47,10 @@ HEADER = """<header class="sd-header"><a class="sd-skip" href="#skip">Skip to th
 def build(predictor_factory: Callable[[], Predictor]) -> Page:
     """Build the page. The factory is called once: by `launch`, or by the first visitor.
 
-    All state lives in the objects made here, so that two pages in one process share nothing.
+    All state lives in the objects made here, so that two pages in one process share nothing. Raises
+    UsageError where a setting of the owner's cannot be.
     """
+    settings.check()
     model = WarmPredictor(predictor_factory)
 
     def on_load(chosen: str, token: str, request: gr.Request) -> str:

@@ -176,6 +176,8 @@ def served(
             folder = tmp_path_factory.mktemp("app")
             kept = {
                 "GRADIO_TEMP_DIR": str(uploads),
+                "SERDEMO_TRAINING": "on",
+                "SERDEMO_IMPORT": "on",
                 **hub.environment(folder / "hub", token=None),
             }
             started.append(App(folder, kept))

@@ -20,7 +20,7 @@ from serdemo.schema.types import EMOTIONS
 from serdemo.ui.adapt import takes
 from serdemo.ui.adapt.takes import VoiceFolder
 from serdemo.ui.adapt.view import PanelState, panel
-from serdemo.ui.shell import visitor_store
+from serdemo.ui.shell import permissions, visitor_store
 from serdemo.ui.shell.page import Page, footer_html
 from serdemo.ui.shell.rpc import Request, field, from_base64
 from serdemo.ui.shell.uploads import FAULT
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 OWN_KEY = f"{PREFIXES['run']}{takes.NAME}"  # registry key of a local user's adapted model
 
 log = logging.getLogger(__name__)
+
+ENDING = ("again", "leave", "delete")  # actions that take away what there is
 
 Updates = dict[Any, Any]
 
@@ -76,6 +78,8 @@ class Handlers:
             action = self.actions.get(name)
             if action is None:
                 raise UsageError(f"There is no button {name!r}: reload the page.")
+            if name not in ENDING:
+                permissions.require_training(visit.owner)
             return action(event._data, visit)
         except SerdemoError as problem:
             return self._show(visit, fault=str(problem))
@@ -88,6 +92,7 @@ class Handlers:
         visit = self._visit(token, request)
         voice, in_use = visit.voice, self._is_used(visit)
         try:
+            permissions.require_training(visit.owner)
             start = start_model(self.page, voice, request)
             for progress, message in adaptation_progress(start, voice):
                 yield self._show(visit, progress=progress, message=message)
@@ -242,4 +247,4 @@ def adaptation_progress(start: Predictor, voice: VoiceFolder) -> Iterator[tuple[
 def import_adapted(voice: VoiceFolder, owner: str | None) -> Entry:
     """Copy a remote visitor's adapted model into the visitor's registry."""
     archive = visitor_store.export(Entry(takes.NAME, "folder", voice.checkpoint))
-    return visitor_store.import_archive(archive, owner)
+    return visitor_store.add_archive(archive, owner)

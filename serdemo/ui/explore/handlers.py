@@ -18,6 +18,7 @@ from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.ui.explore import payload, sources
 from serdemo.ui.explore.open_maps import SHIPPED, MapSession, MapSessions
 from serdemo.ui.explore.placement import ClipPlacer
+from serdemo.ui.shell import permissions
 from serdemo.ui.shell.examples import EXAMPLES_DIR
 from serdemo.ui.shell.rpc import Calls, Request, Response, field, from_base64, to_base64
 from serdemo.ui.shell.uploads import check_size, uploaded
@@ -65,11 +66,15 @@ class Explore(Calls):
             self._placer.place(self.maps.get(SHIPPED), example(), "")
 
     def on_here(self, _: Request, visit: gr.Request) -> Response:
-        """The corpora that a visitor at this machine may choose from, and their folder."""
+        """The corpora that a visitor at this machine may choose from, and their folder; and the sentence
+        `no_tables` for one who may open no tables."""
         local = self._is_local(visit)
         root = sources.known_root() if local else None
         corpora = sources.available_corpora(root) if root else []
-        return {"local": local, "corpora": corpora, "root": str(root or "")}
+        refusal = (
+            "" if permissions.may_import(self._page.owner("", visit)) else permissions.NO_IMPORT
+        )
+        return {"local": local, "corpora": corpora, "root": str(root or ""), "no_tables": refusal}
 
     def on_folder(self, request: Request, visit: gr.Request) -> Response:
         """Start to embed the clips of `folder`, a corpus or a path under the data root, by the model of
@@ -89,9 +94,12 @@ class Explore(Calls):
             return payload.payload(job.result)
         return {"done": job.done, "total": job.total}
 
-    def on_table(self, request: Request, _: gr.Request) -> Response:
+    def on_table(self, request: Request, visit: gr.Request) -> Response:
         """The map of an uploaded Parquet table."""
         path, name = _sent(request, "The table")
+        if not permissions.may_import(self._page.owner("", visit)):
+            path.unlink(missing_ok=True)
+            raise UsageError(permissions.NO_IMPORT)
         embedding_map, notes = sources.read_upload(path, name)
         title, root = Path(name).stem, sources.known_root()
         session = self.maps.add(title, embedding_map, root, notes, _visitor(request))

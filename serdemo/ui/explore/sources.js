@@ -21,6 +21,8 @@ export class MapSources {
     const response = await this.ask("here");
     if (response.refused) return;
     this.part("own-here").hidden = !response.local;
+    this.part("own-table").hidden = Boolean(response.no_tables);
+    this.say(response.no_tables);
     put(this.part("root"), response.root || "SERDEMO_DATA");
     this.part("corpora").innerHTML =
       response.corpora.map((name) => `<option value="${escapeHtml(name)}">`).join("");

@@ -15,7 +15,7 @@ from serdemo.runs.request import TrainingRequest
 from serdemo.schema.errors import UsageError
 from serdemo.ui.finetune import option_widgets, start_models
 from serdemo.ui.finetune.new_run import build_request
-from serdemo.ui.shell import zerogpu
+from serdemo.ui.shell import permissions, zerogpu
 
 FOLDER, ZIP = "A folder or table of clips on this computer", "A zip of a folder of clips"
 OWN_WIDGETS = ("budget_minutes", "init_from")  # options that are not among "More options"
@@ -89,8 +89,17 @@ class Form:
             *(self.start, self.hub, self.time, self.options),
         }
 
-    def loaded(self, local: bool) -> Updates:
-        """The form as a visitor finds it: the corpora at hand, and folders only for a `local` one."""
+    @property
+    def loaded_widgets(self) -> list[gr.blocks.Block]:
+        """The widgets that `loaded` sets."""
+        return [
+            *(self.recipe, self.local, self.corpora),
+            *(self.folder, self.archive, self.hub),
+        ]
+
+    def loaded(self, owner: str | None) -> Updates:
+        """The form as a user finds it: the corpora at hand, and folders only for a local one."""
+        local = owner is None
         available = corpora.available_corpora()
         folder = f"Or {FOLDER[0].lower()}{FOLDER[1:]}" if available else FOLDER
         archive = f"Or {ZIP[0].lower()}{ZIP[1:]}" if available or local else ZIP
@@ -102,6 +111,7 @@ class Form:
             self.corpora: gr.CheckboxGroup(available, value=[], visible=bool(available)),
             self.folder: gr.Textbox(label=folder, visible=local),
             self.archive: gr.File(label=archive),
+            self.hub: gr.Textbox(visible=permissions.may_import(owner)),
         }
 
     def level_choice(self, values: Mapping[Any, Any], problem: LevelUnclearError) -> gr.Radio:

@@ -18,7 +18,7 @@ from serdemo.runs.request import TrainingRequest
 from serdemo.schema.errors import SerdemoError
 from serdemo.ui.finetune import new_run, run_view, start_models
 from serdemo.ui.finetune.form import Form, Updates
-from serdemo.ui.shell import html, visitor_store
+from serdemo.ui.shell import html, permissions, visitor_store
 from serdemo.ui.shell.page import Page, footer_html
 from serdemo.ui.shell.zerogpu import GpuTrain
 
@@ -63,10 +63,10 @@ class Handlers:
     def on_load(self, token: str, request: gr.Request) -> Updates:
         """Give a new browser a token; show what there is for it."""
         token = token or uuid.uuid4().hex
-        local = self.page.owner(token, request) is None
+        owner = self.page.owner(token, request)
         return {
             self.page.token: token,
-            **self.form.loaded(local),
+            **self.form.loaded(owner),
             **self.refresh(None, start_models.SHIPPED, token, request),
         }
 
@@ -163,6 +163,7 @@ class Handlers:
     ) -> Iterator[Updates]:
         """Let a run go on."""
         try:
+            permissions.require_training(self.page.owner(token, request))
             if self._owns(name, token, request):
                 for _ in new_run.start(self.jobs.rerun(name), self.jobs, self.gpu_train):
                     yield self.refresh(name, start, token, request)
@@ -216,12 +217,13 @@ class Handlers:
         return self.form.request(values, self.jobs, owner)
 
     def _fetch_start(self, values: dict[Any, Any], request: gr.Request) -> Iterator[Updates]:
-        """Fetch the model of the hub that is typed in, and choose it in `values` too."""
-        form = self.form
+        """Fetch the model of the hub that is typed in, and choose it in `values` too; raises UsageError
+        for a visitor who may not train."""
+        form, owner = self.form, self.page.owner(values[self.page.token], request)
+        permissions.require_training(owner)
         if not (repo := (values[form.hub] or "").strip()):
             return
         yield {form.status: Markup("<p>Fetching {}…</p>").format(repo)}
-        owner = self.page.owner(values[self.page.token], request)
         key = visitor_store.import_from_hub(repo, owner).key
         values[form.start] = key
         choices = start_models.choices(self.jobs, owner)

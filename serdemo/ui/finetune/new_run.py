@@ -20,7 +20,7 @@ from serdemo.schema.errors import SerdemoError
 from serdemo.schema.options import Value
 from serdemo.schema.types import Utterance
 from serdemo.schema.zipfiles import MAX_BYTES, unpack
-from serdemo.ui.shell import visitor_store, zerogpu
+from serdemo.ui.shell import permissions, visitor_store, zerogpu
 from serdemo.ui.shell.zerogpu import GpuTrain
 
 MAX_VISITOR_BYTES = 500_000_000  # of clips that a remote visitor uploads at once
@@ -90,12 +90,13 @@ def free_name(request: TrainingRequest, jobs: JobQueue) -> str:
 def receive_zip(archive: Path, jobs: JobQueue, owner: str | None) -> Path:
     """Unpack an uploaded zip into a folder of its own, a visitor's in that of the visitor; delete the zip.
 
-    Returns the folder, or the table in it where there is exactly one. Raises SerdemoError for a bad zip, and
-    when the visitors' quota is spent.
+    Returns the folder, or the table in it where there is exactly one. Raises SerdemoError for a bad zip,
+    for a visitor who may not train, and when the visitors' quota is spent.
     """
     uploads, max_bytes = jobs.uploads, MAX_BYTES
     try:
         if owner is not None:
+            permissions.require_training(owner)
             visitor_store.check_quota("zip")
             uploads = visitor_store.made_folder_of(owner) / UPLOADS
             max_bytes = MAX_VISITOR_BYTES
@@ -131,10 +132,11 @@ def command(request: TrainingRequest, name: str) -> str:
 
 def new_job(request: TrainingRequest, jobs: JobQueue, owner: str | None) -> Job:
     """A job for a request, not queued yet; raises SerdemoError for what cannot be trained, UsageError
-    for a visitor whose token is not known."""
+    for a visitor who may not train or whose token is not known."""
     from serdemo.runs import preflight
     from serdemo.training.options import resolve_recipe
 
+    permissions.require_training(owner)
     if owner is not None:
         visitor_store.made_folder_of(owner)  # the run goes with it
     resolve_recipe(request.recipe, request.options)

@@ -11,7 +11,7 @@ from serdemo.schema.settings import runs_root
 from serdemo.ui.adapt import tab as adapt_tab
 from serdemo.ui.finetune.form import Form
 from serdemo.ui.finetune.handlers import Handlers, RunPanel
-from serdemo.ui.shell import zerogpu
+from serdemo.ui.shell import permissions, zerogpu
 from serdemo.ui.shell.page import Page
 
 LEAD = """<p>Teach a model new voices: choose clips, press Start, and watch it get better on speakers
@@ -35,13 +35,14 @@ def build(page: Page) -> None:
         elem_classes="sd-lead",
         apply_default_css=False,
     )
-    adapt_tab.build(page)
     gpu_train = zerogpu.gpu_train_function()
-    with gr.Row(elem_classes="sd-columns", equal_height=False):
-        with gr.Column(scale=4, min_width=300, elem_classes="sd-inputs"):
-            form = Form(gpu_train is not None)
-        with gr.Column(scale=7, min_width=320, elem_classes="sd-follow"):
-            panel = RunPanel()
+    with permissions.section(page, permissions.may_train, permissions.NO_TRAINING):
+        adapt_tab.build(page)
+        with gr.Row(elem_classes="sd-columns", equal_height=False):
+            with gr.Column(scale=4, min_width=300, elem_classes="sd-inputs"):
+                form = Form(gpu_train is not None)
+            with gr.Column(scale=7, min_width=320, elem_classes="sd-follow"):
+                panel = RunPanel()
     _connect(page, form, panel, Handlers(page, JobQueue(runs_root()), form, panel, gpu_train))
 
 
@@ -58,7 +59,7 @@ def _connect(page: Page, form: Form, panel: RunPanel, handlers: Handlers) -> Non
     page.load(
         handlers.on_load,
         page.token,
-        [page.token, form.recipe, form.local, form.corpora, form.folder, form.archive, *refreshed],
+        [page.token, *form.loaded_widgets, *refreshed],
         **quiet,
     )
     checked = [form.status, form.level, form.hub, form.start]

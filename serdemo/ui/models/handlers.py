@@ -14,7 +14,7 @@ from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.settings import data_root
 from serdemo.ui.models import view
 from serdemo.ui.models.widgets import MAX_CLIPS, NO_OTHER_MODEL, Widgets
-from serdemo.ui.shell import html, visitor_store
+from serdemo.ui.shell import html, permissions, visitor_store
 from serdemo.ui.shell.examples import EXAMPLES, EXAMPLES_DIR
 from serdemo.ui.shell.page import Page, footer_html
 from serdemo.ui.shell.uploads import check_size
@@ -70,7 +70,10 @@ class Handlers:
 
         ui = self.widgets
         available = corpora.available_corpora()
-        is_local = self.page.owner(token, request) is None
+        owner = self.page.owner(token, request)
+        is_local = owner is None
+        if not permissions.may_train(owner):
+            available = []
         first = available[0][1] if available else None
         return {
             ui.owner_only: gr.Column(visible=is_local),
@@ -188,12 +191,13 @@ class Handlers:
         from serdemo.data import corpora
         from serdemo.evaluation import comparison
 
+        owner = self._owner(values, request)
         # A visitor reaches no file of this machine.
-        is_local = self._owner(values, request) is None
-        folder = (values[self.widgets.folder] or "").strip() if is_local else ""
+        folder = (values[self.widgets.folder] or "").strip() if owner is None else ""
         corpus = values[self.widgets.corpus]
         source = folder or str(corpus)
         try:
+            permissions.require_training(owner)
             pair = self._pair(values, request)
             if not folder and corpus not in [name for _, name in corpora.available_corpora()]:
                 raise UsageError("Choose a corpus to compare them on.")

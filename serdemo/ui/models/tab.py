@@ -19,7 +19,7 @@ CONFIRM_DELETE = (
 
 def build(page: Page) -> None:
     """Lay the tab out inside the page and connect it."""
-    ui = Widgets()
+    ui = Widgets(page)
     on = Handlers(page, ui)
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     slow = {**quiet, "concurrency_id": "models", "concurrency_limit": 2}

@@ -7,6 +7,8 @@ from typing import Any
 import gradio as gr
 
 from serdemo.ui.models import view
+from serdemo.ui.shell import permissions
+from serdemo.ui.shell.page import Page
 
 NO_OTHER_MODEL = "There is no other model yet: import one, or train one in Fine-tune."
 MAX_CLIPS = 300  # of a corpus comparison, so that nobody waits for minutes
@@ -25,12 +27,13 @@ class Widgets:
     `other` is the model to compare with. `owner_only` holds what pushes, with the token of this machine.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, page: Page) -> None:
         gr.HTML(LEAD, elem_classes="sd-lead", apply_default_css=False)
         with gr.Row(elem_classes="sd-columns", equal_height=False):
             with gr.Column(scale=4, min_width=300, elem_classes="sd-inputs"):
                 self._lay_out_list()
-                self._lay_out_hub()
+                with permissions.section(page, permissions.may_import, permissions.NO_IMPORT):
+                    self._lay_out_imports()
             with gr.Column(scale=7, min_width=320):
                 self.card = gr.HTML(view.WAITING, apply_default_css=False, elem_id="models-card")
                 self._lay_out_comparison()
@@ -45,6 +48,8 @@ class Widgets:
             self.delete = gr.Button("Delete", elem_id="models-delete", interactive=False, **small)
         self.exported = gr.File(label="Exported", visible=False, elem_id="models-exported")
         self.message = gr.HTML("", apply_default_css=False, elem_id="models-told")
+
+    def _lay_out_imports(self) -> None:
         self.archive = gr.File(
             label="Import a model from a zip",
             file_types=[".zip"],
@@ -52,8 +57,6 @@ class Widgets:
             height=150,
             elem_id="models-zip",
         )
-
-    def _lay_out_hub(self) -> None:
         with gr.Accordion("Hugging Face hub", open=False):
             self.repo = gr.Textbox(
                 label="Model on the hub",

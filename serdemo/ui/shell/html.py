@@ -76,6 +76,11 @@ def message_html(sentence: str) -> Markup:
     return Markup('<p role="status">{}</p>').format(sentence)
 
 
+def notice_html(sentence: str) -> Markup:
+    """A sentence that says from the start what is not to be had."""
+    return Markup('<p class="sd-refused">{}</p>').format(sentence)
+
+
 def refusal_html(sentence: str) -> Markup:
     """A sentence that reports a fault."""
     return Markup('<p class="sd-refused" role="alert">{}</p>').format(sentence)

@@ -129,7 +129,7 @@ class Visitors:
 
         with self._lock:
             if self._live_services is None:
-                self._live_services = LiveServices(MAX_LOADED)
+                self._live_services = LiveServices(MAX_LOADED, settings.live_places())
             return self._live_services
 
     def of(self, visitor: str | None) -> WarmPredictor:

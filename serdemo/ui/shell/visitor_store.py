@@ -27,7 +27,7 @@ from serdemo.runs.registry.store import Registry, slugify
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.files import make_folder, read_json, write_json
 from serdemo.schema.settings import runs_root
-from serdemo.ui.shell import process_folder
+from serdemo.ui.shell import permissions, process_folder
 
 PAGE = "page-"  # how the folder of a page begins, below that of all visitors
 VOICE, MODELS, KEPT = "voice", "models", "kept.json"  # in the folder of a visitor, beside UPLOADS
@@ -157,8 +157,18 @@ def registry_for(owner: str | None) -> Registry:
 def import_archive(archive: Path, owner: str | None) -> Entry:
     """Add the model of an uploaded zip under a free name, and delete the zip.
 
-    Raises SerdemoError for a zip that holds no sound model, and when the visitors' quota is spent.
+    Raises SerdemoError for a zip that holds no sound model, for a visitor who may not import, and when the
+    visitors' quota is spent.
     """
+    try:
+        permissions.require_import(owner)
+        return add_archive(archive, owner)
+    finally:
+        archive.unlink(missing_ok=True)
+
+
+def add_archive(archive: Path, owner: str | None) -> Entry:
+    """The same for a zip that was made here."""
     try:
         registry, max_bytes = _importing(owner)
         name = free_name(slugify(archive.stem), registry)
@@ -170,10 +180,12 @@ def import_archive(archive: Path, owner: str | None) -> Entry:
 def import_from_hub(repo: str, owner: str | None) -> Entry:
     """Add a model of the Hugging Face hub under a free name; a visitor reaches public ones only.
 
-    Raises SerdemoError when it cannot be fetched, is no model, or the visitors' quota is spent.
+    Raises SerdemoError when it cannot be fetched, is no model, the visitor may not import, or the visitors'
+    quota is spent.
     """
     from serdemo.runs.registry import hub
 
+    permissions.require_import(owner)
     repo = repo.strip()
     registry, max_bytes = _importing(owner)
     name = free_name(slugify(repo.rpartition("/")[2]), registry)

@@ -25,6 +25,8 @@ from serdemo.ui.adapt.takes import MAX_TAKE_S, MAX_TAKES, SENTENCES, VoiceFolder
 from serdemo.ui.adapt.view import PanelState, panel
 from serdemo.ui.shell import cleanup, privacy, visitor_store
 
+pytestmark = pytest.mark.usefixtures("generous_owner")
+
 
 @pytest.fixture
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -373,7 +373,9 @@ def test_a_clip_is_played_from_the_data_root_alone(
 def test_a_visitor_reaches_no_file_of_the_server(served: Explore, opened: Any, who: Any) -> None:
     assert call(served, "play", who, map=opened.key, row=0) == {"silent": handlers.NOT_YOURS}
     assert call(served, "folder", who, folder="simple") == {"refused": handlers.ONLY_HERE}
-    assert call(served, "here", who) == {"local": False, "corpora": [], "root": ""}
+    found = call(served, "here", who)
+    assert found.pop("no_tables")
+    assert found == {"local": False, "corpora": [], "root": ""}
 
 
 def test_a_selection_is_saved_as_a_table_that_others_open(
@@ -656,7 +658,8 @@ def test_without_a_data_root_it_says_how_to_name_one(
 ) -> None:
     monkeypatch.delenv("SERDEMO_DATA")
     assert call(served, "folder", folder="simple") == {"refused": sources.NO_ROOT}
-    assert call(served, "here") == {"local": True, "corpora": [], "root": ""}
+    found = {"local": True, "corpora": [], "root": "", "no_tables": ""}
+    assert call(served, "here") == found
 
 
 def test_hearing_can_be_stopped(

@@ -55,6 +55,8 @@ from serdemo.ui.finetune.new_run import build_request
 from serdemo.ui.shell import html, visitor_store
 from serdemo.ui.shell.page import Page
 
+pytestmark = pytest.mark.usefixtures("generous_owner")
+
 
 @pytest.fixture
 def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> JobQueue:

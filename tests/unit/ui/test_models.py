@@ -39,6 +39,8 @@ from serdemo.ui.shell.examples import EXAMPLES, EXAMPLES_DIR
 from serdemo.ui.shell.page import Page, footer_html
 from serdemo.ui.shell.session import Visitors, WarmPredictor
 
+pytestmark = pytest.mark.usefixtures("generous_owner")
+
 VOICE = EXAMPLES_DIR / next(iter(EXAMPLES.values()))
 
 
