@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from serdemo.cli.exits import exit_on_error
 
 
-def main() -> None:
-    """Run the command that was given; a missing library ends in one sentence too."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command of `arguments`, by default the one that was given; a missing library ends in one
+    sentence too."""
     with exit_on_error():
         from serdemo.cli.main import main as run
 
-        run()
+        run(arguments)
 
 
 if __name__ == "__main__":

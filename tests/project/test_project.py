@@ -188,9 +188,11 @@ def test_the_wheel_carries_what_is_used_and_no_more(wheel: Path) -> None:
         and not {"__pycache__", "experiments"}.intersection(path.parts)
         and path.name not in ("screenshot.png", "explore.png")
     } | {path.relative_to(ROOT).as_posix() for path in (ROOT / "checkpoints").rglob("*.*")}
-    expected = {
-        f"serdemo/{name}" if name.startswith("checkpoints/") else name for name in expected
-    } | {info + name for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt")}
+    expected = (
+        {f"serdemo/{name}" if name.startswith("checkpoints/") else name for name in expected}
+        | {"serdemo/requirements.txt"}
+        | {info + name for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt")}
+    )
     assert names == expected | {f"{info}licenses/LICENSE"}
     assert {
         "serdemo/checkpoints/compact/model.safetensors",

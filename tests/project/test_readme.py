@@ -20,7 +20,6 @@ from pathlib import Path
 
 import click
 import pytest
-import yaml
 from support.command import EXAMPLES, ROOT, Ran, clips, here
 
 from serdemo.cli.main import COMMANDS
@@ -202,26 +201,6 @@ def test_the_two_commands_stand_first_and_are_what_the_tests_run() -> None:
 
 def test_the_readme_is_short() -> None:
     assert len(TEXT.split()) <= MAX_WORDS
-
-
-def test_the_head_makes_a_space() -> None:
-    head = yaml.safe_load(TEXT.split("---\n")[1])
-    assert head["sdk"] == "gradio"
-    pinned = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    assert f"gradio=={head['sdk_version']}" in pinned
-    assert "torch==2.11.0" in pinned  # the newest that ZeroGPU offers
-    assert head["python_version"] == "3.12.12"  # likewise
-    assert (ROOT / "packages.txt").read_text(encoding="utf-8").split() == [
-        "ffmpeg",
-        "libportaudio2",
-    ]
-    assert (ROOT / head["app_file"]).is_file()
-    assert head["license"] == "apache-2.0"
-    assert len(head["short_description"]) <= 60
-    colours = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
-    assert {head["colorFrom"], head["colorTo"]} <= colours
-    assert head["title"] and head["emoji"] and head["tags"]
-    assert head["suggested_hardware"] == "zero-a10g"
 
 
 @pytest.mark.parametrize("page", PAGES)

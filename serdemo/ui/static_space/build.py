@@ -7,7 +7,6 @@ import hashlib
 import json
 import re
 from functools import cache
-from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -17,12 +16,12 @@ from markupsafe import Markup
 from serdemo.embeddings.html_map import COLOURS
 from serdemo.nn.checkpoint_files import ANSWERING, SHIPPED, SMALLEST, bundled_checkpoint
 from serdemo.nn.description import read_description
-from serdemo.schema.errors import SerdemoError, UsageError
-from serdemo.schema.files import atomic, make_folder, read_json
+from serdemo.schema.errors import SerdemoError
 from serdemo.schema.types import EMOTIONS
 from serdemo.ui.browser import files as browser_files
 from serdemo.ui.browser import map_files
 from serdemo.ui.explore import tab as explore_tab
+from serdemo.ui.hosting import folder
 from serdemo.ui.live import tab as live_tab
 from serdemo.ui.recognise import tab as recognise_tab
 from serdemo.ui.shell import privacy, scripts, theme
@@ -31,7 +30,6 @@ from serdemo.ui.shell.page import unseen_recalls
 from serdemo.ui.shell.templates import render
 
 HERE = "static_space"
-LIST = "files.json"  # every other file of the folder, with its SHA-256: so it is known again
 WORKER, PAGE, STYLE = "service_worker.js", "index.html", "theme.css"
 VOICES = "examples/voices.s16"  # what Live plays aloud
 # The folders of scripts that this page has a use for.
@@ -39,7 +37,7 @@ SCRIPTS = ("shell/js/", "shell/page.js", "recognise/", "live/", "explore/", "bro
 AUDIO_MODULE = "shell/js/tap.js"  # no module of the page's
 # Fetched when they are asked for, and there without a network from then on; all else after the first answer.
 LATER = (
-    *("README.md", LIST, "licences/", f"checkpoints/{SMALLEST}/"),
+    *("README.md", folder.LIST, "licences/", f"checkpoints/{SMALLEST}/"),
     *(f"map/{name}" for name in (map_files.CSV, map_files.PARQUET, map_files.PAGE)),
 )
 # The browser itself sees to it that nothing is asked of anyone else.
@@ -88,41 +86,9 @@ FRONT_MATTER: dict[str, Any] = {
 _IMPORT = re.compile(r'(?:\bfrom|\bimport|\bimport\(|\bnew URL\()\s*"(\.{1,2}/[^"]+\.js)"')
 
 
-def write(folder: Path) -> list[str]:
-    """Write the files into `folder`, and delete those of an earlier version; returns their paths.
-
-    Hidden files such as `.git` stay. Raises UsageError where the folder holds anything else, and
-    SerdemoError where something cannot be read or written.
-    """
-    earlier = _earlier_files(folder)
-    content = contents()
-    make_folder(folder)
-    for path in (
-        LIST,
-        *sorted(content.keys() - {LIST}),
-    ):  # a folder that is half written is known too
-        make_folder((folder / path).parent)
-        with atomic(folder / path) as temporary:
-            temporary.write_bytes(content[path])
-    for path in earlier - content.keys():
-        (folder / path).unlink(missing_ok=True)
-    return sorted(content)
-
-
-def _earlier_files(folder: Path) -> set[str]:
-    """Paths of the files that `write` left in a folder; raises UsageError where it holds others."""
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder} is a file: name a folder.")
-    if not folder.is_dir() or all(path.name.startswith(".") for path in folder.iterdir()):
-        return set()
-    try:
-        listed = set(read_json(folder / LIST))
-    except (SerdemoError, TypeError):
-        raise UsageError(
-            f"{folder} holds other files: name an empty folder, or one that this command has written."
-        ) from None
-    found = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    return listed.intersection(found)
+def write(place: Path) -> list[str]:
+    """Write the files into a folder; see `folder.write`."""
+    return folder.write(place, contents())
 
 
 @cache
@@ -144,8 +110,7 @@ def contents() -> dict[str, bytes]:
         "README.md": _card().encode(),
     }
     made[WORKER] = _service_worker(made).encode()
-    sums = {path: hashlib.sha256(content).hexdigest() for path, content in sorted(made.items())}
-    return {**made, LIST: (json.dumps(sums, indent=1) + "\n").encode()}
+    return folder.with_list(made)
 
 
 def first_files(content: dict[str, bytes]) -> list[str]:
@@ -250,8 +215,8 @@ def _reached_from(entry: str) -> set[str]:
         if path in found or path not in sources:
             continue
         found.add(path)
-        folder = PurePosixPath(path).parent
-        waiting += [_joined(folder, name) for name in _IMPORT.findall(sources[path])]
+        place = PurePosixPath(path).parent
+        waiting += [_joined(place, name) for name in _IMPORT.findall(sources[path])]
     return found
 
 
@@ -285,10 +250,9 @@ def _card() -> str:
 
 def _licences() -> dict[str, bytes]:
     """The licences of all that the folder holds, and their list."""
-    own = Path(scripts.__file__).parents[3] / "LICENSE"
     texts = {
-        "serdemo.txt": own.read_bytes() if own.is_file() else _licence_of("serdemo"),
-        "silero-vad.txt": _licence_of("silero-vad"),
+        "serdemo.txt": folder.own_licence(),
+        "silero-vad.txt": folder.licence_of("silero-vad"),
         **{
             f"{name}.txt": (bundled_checkpoint(name) / "README.md").read_bytes()
             for name in browser_files.MODELS
@@ -302,19 +266,11 @@ def _licences() -> dict[str, bytes]:
 
 
 def _runtime_notices() -> dict[str, bytes]:
-    folder = scripts.UI / browser_files.RUNTIME
+    runtime = scripts.UI / browser_files.RUNTIME
     names = {"LICENSE": "onnxruntime-web.txt", "ThirdPartyNotices.txt": "onnxruntime-notices.txt"}
     try:
-        return {name: (folder / file).read_bytes() for file, name in names.items()}
+        return {name: (runtime / file).read_bytes() for file, name in names.items()}
     except OSError as problem:
         raise SerdemoError(
             f"{problem.filename} is missing: install serdemo once more."
         ) from problem
-
-
-def _licence_of(distribution: str) -> bytes:
-    """Text of an installed package's licence; raises SerdemoError where it is missing."""
-    for file in metadata.files(distribution) or ():
-        if file.name.startswith("LICENSE"):
-            return Path(str(file.locate())).read_bytes()
-    raise SerdemoError(f"The licence of {distribution} is missing: install it once more.")
