@@ -1,4 +1,4 @@
-"""The page, for `python app.py` and for a Hugging Face Space."""
+"""The page, for `python app.py`."""
 
 from serdemo.cli.exits import exit_on_error
 from serdemo.schema.libraries import ImportProbe

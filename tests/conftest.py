@@ -239,10 +239,12 @@ def nothing_but_python(request: pytest.FixtureRequest, monkeypatch: pytest.Monke
 
 
 @pytest.fixture
-def generous_owner(monkeypatch: pytest.MonkeyPatch) -> None:
+def generous_owner() -> Iterator[None]:
     """The owner of the page lets visitors train and import."""
-    monkeypatch.setenv("SERDEMO_TRAINING", "on")
-    monkeypatch.setenv("SERDEMO_IMPORT", "on")
+    with pytest.MonkeyPatch.context() as patch:  # one that no test undoes
+        patch.setenv("SERDEMO_TRAINING", "on")
+        patch.setenv("SERDEMO_IMPORT", "on")
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,7 @@ from serdemo.ui.shell.examples import EXAMPLES
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("space")
     path = os.pathsep.join([str(space.put(folder)), str(ROOT)])
-    app = App(folder, {**space.ENVIRONMENT, "PYTHONPATH": path})
+    app = App(folder, {**space.ENVIRONMENT, "SERDEMO_TRAINING": "on", "PYTHONPATH": path})
     app.wait()
     yield app.address
     app.end()

@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,9 +20,18 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 class App:
-    """The app on a free port, with its runs and its log in `folder`."""
+    """The app on a free port, with its runs and its log in `folder`.
 
-    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+    It is started by a `command` in a `place`, where that is not the repository without any other modules.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        environment: Mapping[str, str],
+        command: Sequence[str] = (sys.executable, "app.py"),
+        place: Path = ROOT,
+    ) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -34,13 +43,13 @@ class App:
             "SERDEMO_RUNS": str(folder / "runs"),
             "OMP_NUM_THREADS": "2",
             "PYTHONUNBUFFERED": "1",
-            **environment,
         }
         told.pop("GRADIO_SERVER_NAME", None)
+        if place != ROOT:
+            told.pop("PYTHONPATH", None)
+        told |= environment
         with self.log.open("w") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "app.py"], cwd=ROOT, env=told, stdout=log, stderr=log
-            )
+            self.process = subprocess.Popen(command, cwd=place, env=told, stdout=log, stderr=log)
 
     def wait(self) -> None:
         """Until the page is served; fails the test where it is not within a minute."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable
 from importlib import metadata
 from pathlib import PurePosixPath
 
@@ -12,6 +11,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from support.command import ROOT
+from support.distributions import normal, required
 
 from serdemo.schema.settings import OWNER_SETTINGS
 from serdemo.ui.hosting import folder, gradio_space
@@ -98,26 +98,6 @@ def test_nothing_is_left_out_that_the_repository_serves(content: dict[str, bytes
     assert sum(path.startswith("checkpoints/") for path in content) == 16
 
 
-def required(roots: Iterable[str]) -> set[str]:
-    """The distributions that these need, and they themselves, on a Space."""
-    found, waiting = set[str](), [(name, frozenset[str]()) for name in roots]
-    seen = set[tuple[str, frozenset[str]]]()
-    while waiting:
-        one = waiting.pop()
-        if one in seen:
-            continue
-        seen.add(one)
-        name, extras = one
-        found.add(name)
-        for line in metadata.requires(name) or ():
-            needed = Requirement(line)
-            worlds = [{**gradio_space.MACHINE, "extra": extra} for extra in ("", *extras)]
-            if needed.marker is None or any(map(needed.marker.evaluate, worlds)):
-                normal = re.sub(r"[-_.]+", "-", needed.name).lower()
-                waiting.append((normal, frozenset(needed.extras)))
-    return found
-
-
 def test_every_requirement_is_imported_or_needed_by_one_that_is(
     content: dict[str, bytes], texts: dict[str, str]
 ) -> None:
@@ -132,7 +112,7 @@ def test_every_requirement_is_imported_or_needed_by_one_that_is(
         for name in names(text)
     }
     distributions = {
-        re.sub(r"[-_.]+", "-", name).lower()
+        normal(name)
         for package, owners in metadata.packages_distributions().items()
         if package in imported
         for name in owners
