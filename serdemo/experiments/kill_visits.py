@@ -86,7 +86,11 @@ def _environment(root: Path) -> dict[str, str]:
     paths = {name: root / path for name, path in folders.items()}
     for path in paths.values():
         path.mkdir()
-    return {**{name: str(path) for name, path in paths.items()}, "GRADIO_TEMP_DIR": ""}
+    allowed = {
+        "SERDEMO_TRAINING": "on",
+        "SERDEMO_IMPORT": "on",
+    }  # so that visitors leave all there is
+    return {**{name: str(path) for name, path in paths.items()}, "GRADIO_TEMP_DIR": "", **allowed}
 
 
 def _files(root: Path) -> list[Path]:

@@ -38,7 +38,9 @@ OWNER_SETTINGS = (
         "`on` lets visitors import: models from a zip or the Hugging Face hub, and tables in Explore",
     ),
     Setting("SERDEMO_PLACES", "64", "live streams of a model at once"),
-    Setting("SERDEMO_CONTACT", "none", "who runs the page and how to reach them, in one line"),
+    Setting(
+        "SERDEMO_CONTACT", "none", "who hosts the page: a name and an address, shown on the page"
+    ),
     Setting("SERDEMO_RUNS", "`runs`", "folder of runs, imported models and visitors' clips"),
     Setting("SERDEMO_DATA", "none", "folder of corpora, which visitors who may train can choose"),
     Setting(

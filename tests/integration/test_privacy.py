@@ -24,7 +24,7 @@ from serdemo.ui.shell import cleanup, visitor_store
 from serdemo.ui.shell.process_folder import LOCK
 from serdemo.ui.shell.uploads import FAULT
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("generous_owner")]
 OWN_FILES = {LOCK, ".queue.lock"}
 
 

@@ -92,7 +92,7 @@ def test_nothing_is_left_out_that_the_repository_serves(content: dict[str, bytes
     }
     left_out = own - content.keys()
     unused = r"serdemo/(experiments|cli/benchmarks|ui/(hosting|static_space|images))/.+|serdemo/embeddings/build_shipped\.py"
-    assert {path for path in left_out if not re.fullmatch(rf"{unused}|.+/README\.md", path)} == {
+    assert {path for path in left_out if not re.fullmatch(rf"{unused}|.+\.md", path)} == {
         "serdemo/ui/browser/onnxruntime/origin.json"
     } - content.keys()
     assert sum(path.startswith("checkpoints/") for path in content) == 16
