@@ -52,10 +52,9 @@ def voices() -> list[Path]:
 # predict
 
 
-@pytest.mark.slow
-def test_predict_tells_the_answer_its_probabilities_and_course(tmp_path: Path) -> None:
+def test_predict_tells_the_answer_its_probabilities_and_course() -> None:
     voice = max(voices(), key=lambda path: path.stat().st_size)
-    ran = there("predict", voice, cwd=tmp_path)
+    ran = here("predict", voice)
     assert (ran.code, ran.err) == (0, "")
     first, answer, *bars = ran.out.splitlines()
     assert first.startswith(f"{voice}  (")
@@ -67,9 +66,8 @@ def test_predict_tells_the_answer_its_probabilities_and_course(tmp_path: Path) -
     assert "0.0-3.0 s" in ran.out
 
 
-@pytest.mark.slow
-def test_predict_gives_one_json_document(tmp_path: Path) -> None:
-    ran = there("predict", *voices()[:2], "--json", "--device", "cpu", cwd=tmp_path)
+def test_predict_gives_one_json_document() -> None:
+    ran = here("predict", *voices()[:2], "--json", "--device", "cpu")
     assert ran.err == ""
     answers = ran.json()
     assert [answer["file"] for answer in answers] == [str(voice) for voice in voices()[:2]]
@@ -125,7 +123,7 @@ def test_predict_warns_and_shows_names_as_they_are(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_terminal_that_knows_only_ascii_will_do(tmp_path: Path) -> None:
+def test_in_a_process_of_its_own_a_terminal_that_knows_only_ascii_will_do(tmp_path: Path) -> None:
     voice = shutil.copy(voices()[0], tmp_path / "Stimme-ü-声.flac")
     ran = there("predict", voice, cwd=tmp_path, PYTHONIOENCODING="ascii")
     assert (ran.code, ran.err) == (0, "")
