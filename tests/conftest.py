@@ -37,6 +37,7 @@ FIRST = [
     "browser/static/test_real_time",
     "browser/test_live",
     "browser/test_explore",
+    "browser/test_accessibility",
     "browser/static/test_files",
     "browser/test_finetune",
     "integration/test_kill",
