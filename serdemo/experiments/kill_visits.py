@@ -35,6 +35,7 @@ VISITORS = 2
 SECRET = "visitor-told-nobody"  # in the names of all that they send
 MAX_VISIT_S = 12.0  # until the kill
 CLEANED_S = 60.0  # for the next page to delete what is left
+PLACES = ("runs", "tmp", "models")  # where only visitors' files may lie
 OWN_FILES = {".lock", ".queue.lock"}  # of pages and queues, empty
 PIECE_S = 0.5
 
@@ -66,7 +67,7 @@ def kill_visits(times: int, seed: int = 0) -> dict[str, Any]:
                 assert pid is not None
                 psutil.Process(pid).kill()
                 ended.set()
-            at_kill.append(len(_files(root)))
+            at_kill.append(len(visitors_files(root)))
             runs += sum(runs_process.alive(job.pid, job.born) for job in jobs.all())
         with served(**environment):
             after.append(_cleaned(root, jobs))
@@ -93,22 +94,29 @@ def _environment(root: Path) -> dict[str, str]:
     return {**{name: str(path) for name, path in paths.items()}, "GRADIO_TEMP_DIR": "", **allowed}
 
 
-def _files(root: Path) -> list[Path]:
-    """Files of visitors: all in the folders of runs and temporary files, and elsewhere those of their name."""
+def visitors_files(root: Path) -> list[Path]:
+    """Files of visitors below `root`, where all of a page lies: all in the folders of runs and temporary
+    files, and elsewhere those that have their name in theirs or within."""
     found = []
     for path in root.rglob("*"):
         inside = path.relative_to(root)
-        is_theirs = inside.parts[0] in ("runs", "tmp", "models") or SECRET in str(inside)
-        if is_theirs and path.is_file() and path.name not in OWN_FILES:
-            found.append(inside)
-    return found
+        if not path.is_file() or path.name in OWN_FILES:
+            continue
+        with suppress(OSError):  # gone meanwhile
+            if inside.parts[0] in PLACES or SECRET in str(inside) or _has_secret(path):
+                found.append(inside)
+    return sorted(found)
+
+
+def _has_secret(path: Path) -> bool:
+    return SECRET.encode() in path.read_bytes()
 
 
 def _cleaned(root: Path, jobs: JobQueue) -> list[str]:
     """What is left of visitors once the page had time to delete it: their files and runs."""
     until = time.monotonic() + CLEANED_S
     while True:
-        left = [str(path) for path in _files(root)]
+        left = [str(path) for path in visitors_files(root)]
         left += [f"the run {job.name}" for job in jobs.all()]
         if not left or time.monotonic() > until:
             return left

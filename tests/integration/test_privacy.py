@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from support.command import here
 
-from serdemo.experiments.kill_visits import SECRET, visitor_acts
+from serdemo.experiments.kill_visits import SECRET, visitor_acts, visitors_files
 from serdemo.experiments.page_client import ELSEWHERE
 from serdemo.experiments.page_client import Page as Client
 from serdemo.inference.predictor import Predictor
@@ -21,15 +21,13 @@ from serdemo.runs.queue import JobQueue
 from serdemo.schema.errors import SerdemoError
 from serdemo.ui import build
 from serdemo.ui.shell import cleanup, visitor_store
-from serdemo.ui.shell.process_folder import LOCK
 from serdemo.ui.shell.uploads import FAULT
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("generous_owner")]
-OWN_FILES = {LOCK, ".queue.lock"}
 
 
 class Watcher:
-    """All files that were ever below a folder."""
+    """All files of visitors that were ever below a folder."""
 
     def __init__(self, root: Path) -> None:
         self.root, self.seen, self._ended = root, set[str](), threading.Event()
@@ -40,9 +38,8 @@ class Watcher:
             self.seen.update(map(str, self.files()))
 
     def files(self) -> list[Path]:
-        """Those that are there now, but for locks."""
-        found = (path for path in self.root.rglob("*") if path.name not in OWN_FILES)
-        return sorted(path.relative_to(self.root) for path in found if path.is_file())
+        """Those that are there now."""
+        return visitors_files(self.root)
 
     def end(self) -> None:
         self._ended.set()
@@ -111,7 +108,10 @@ def test_nothing_of_a_visitor_outlasts_the_visit(
 
 
 def test_what_is_logged_names_no_visitor(
-    visitor: Client, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    visitor: Client,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError(f"{SECRET} of {ELSEWHERE}")
@@ -139,11 +139,12 @@ def test_what_is_logged_names_no_visitor(
         speak()
     with suppress(SerdemoError):
         import_zip()
+    for event in ("recognising", "a call of the page", "an event of the page"):
+        assert f"{event} failed: Traceback" in caplog.text
+    assert "RuntimeError" in caplog.text and 'handlers.py", line' in caplog.text
     out, err = capfd.readouterr()
-    assert "recognising failed" in err and "a call of the page failed" in err
-    assert "RuntimeError" in err and "handlers.py" in err
     for secret in (SECRET, ELSEWHERE):
-        assert secret not in out + err
+        assert secret not in out + err + caplog.text
 
 
 def test_a_killed_page_leaves_nothing_of_its_visitors_to_the_next() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import threading
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 from gradio.utils import get_upload_folder
 
 from serdemo.runs.queue import JobQueue
-from serdemo.schema.errors import SerdemoError
+from serdemo.schema.errors import SerdemoError, trace
 from serdemo.schema.settings import runs_root
 from serdemo.ui.shell import visitor_store
 from serdemo.ui.shell.page import Page
@@ -20,6 +21,8 @@ EVERY_S = 60.0
 SERVED_S = 300.0  # a file that was sent and not read, or that waits to be fetched
 LOCAL_UPLOAD_S = 3600.0  # a local user's clips that no run was begun with
 FORMER = (".voices", "../models/.visitors")  # what visitors had in version 0.2, below the runs
+
+log = logging.getLogger(__name__)
 
 
 def begin(page: Page) -> None:
@@ -33,10 +36,15 @@ def begin(page: Page) -> None:
             shutil.rmtree(jobs.folder / name, ignore_errors=True)
         while True:
             jobs.start_watcher()  # what an earlier page left waiting
-            for folder in sweep(jobs):
-                page.visitors.forget(folder)
-            for give_up in page.sweeps:
-                give_up()
+            try:
+                for folder in sweep(jobs):
+                    page.visitors.forget(folder)
+                for give_up in page.sweeps:
+                    give_up()
+            except (
+                Exception
+            ) as problem:  # such as a folder that another page deletes: in a minute again
+                log.error("a sweep failed: %s", trace(problem))
             time.sleep(EVERY_S)
 
     threading.Thread(target=run, name="cleanup", daemon=True).start()

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+from gradio.caching import CacheMissError
 from markupsafe import Markup
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
 from serdemo.nn.checkpoint_files import ANSWERING, bundled_checkpoint
-from serdemo.schema.errors import SerdemoError
+from serdemo.schema.errors import SerdemoError, trace
 from serdemo.ui.shell import gradio_settings, scripts, session, theme
 from serdemo.ui.shell.call_errors import EXCEPTION_HANDLERS
 from serdemo.ui.shell.presence import Presence
 from serdemo.ui.shell.root_path import RootPath
 from serdemo.ui.shell.session import Visitors, WarmPredictor
 from serdemo.ui.shell.templates import render
-from serdemo.ui.shell.uploads import UploadLimit
+from serdemo.ui.shell.uploads import FAULT, UploadLimit
 from serdemo.ui.shell.visitor_store import registry_for
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
     from serdemo.inference.predictor import Predictor
     from serdemo.runs.registry.store import Registry
+
+log = logging.getLogger(__name__)
 
 
 class Page(gr.Blocks):
@@ -110,6 +114,17 @@ class Page(gr.Blocks):
                 print_exception=False,
             )
         return [*inputs, *missing]
+
+    async def process_api(self, block_fn: BlockFunction | int, *args: Any, **options: Any) -> Any:
+        """What a handler answers. A failure that is no sentence is logged without its message, which gradio
+        would print: it may name a visitor's file."""
+        try:
+            return await super().process_api(block_fn, *args, **options)
+        except (gr.Error, CacheMissError):
+            raise
+        except Exception as problem:
+            log.error("an event of the page failed: %s", trace(problem))
+            raise gr.Error(FAULT, print_exception=False) from problem
 
     def models(self, token: str, request: gr.Request) -> Registry:
         """The models that a visitor sees."""
