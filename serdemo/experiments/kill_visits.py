@@ -36,7 +36,6 @@ SECRET = "visitor-told-nobody"  # in the names of all that they send
 MAX_VISIT_S = 12.0  # until the kill
 CLEANED_S = 60.0  # for the next page to delete what is left
 PLACES = ("runs", "tmp", "models")  # where only visitors' files may lie
-OWN_FILES = {".lock", ".queue.lock"}  # of pages and queues, empty
 PIECE_S = 0.5
 
 Act = Callable[[Page], object]
@@ -95,14 +94,16 @@ def _environment(root: Path) -> dict[str, str]:
 
 
 def visitors_files(root: Path) -> list[Path]:
-    """Files of visitors below `root`, where all of a page lies: all in the folders of runs and temporary
+    """Files of visitors below `root`, where all of a page lies, if not empty: all in the folders of runs and temporary
     files, and elsewhere those that have their name in theirs or within."""
     found = []
     for path in root.rglob("*"):
         inside = path.relative_to(root)
-        if not path.is_file() or path.name in OWN_FILES:
-            continue
         with suppress(OSError):  # gone meanwhile
+            if (
+                not path.is_file() or not path.stat().st_size
+            ):  # locks, and what gradio makes beside an upload
+                continue
             if inside.parts[0] in PLACES or SECRET in str(inside) or _has_secret(path):
                 found.append(inside)
     return sorted(found)
