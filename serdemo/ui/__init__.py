@@ -19,6 +19,7 @@ from serdemo.ui import api
 from serdemo.ui.browser import files
 from serdemo.ui.explore import tab as explore_tab
 from serdemo.ui.finetune import tab as finetune_tab
+from serdemo.ui.languages import table
 from serdemo.ui.live import tab as live_tab
 from serdemo.ui.models import tab as models_tab
 from serdemo.ui.recognise import tab as recognise_tab
@@ -40,8 +41,8 @@ TABS: dict[str, Callable[[Page], None]] = {
 }
 
 MAX_WAITING = 1000  # calls of all visitors
-HEADER = """<header class="sd-header"><a class="sd-skip" href="#skip">Skip to the content</a><h1>serdemo</h1>
-<p>Which emotion does a voice carry?</p></header>"""
+HEADER = f"""<header class="sd-header"><a class="sd-skip" href="#skip">Skip to the content</a>
+<h1 translate="no">serdemo</h1><p>Which emotion does a voice carry?</p>{table.picker()}</header>"""
 
 
 def build(predictor_factory: Callable[[], Predictor]) -> Page:
@@ -60,7 +61,7 @@ def build(predictor_factory: Callable[[], Predictor]) -> Page:
             return footer_html(request.session_hash)
 
     with Page(model, extra_routes=[files.route()]) as page:
-        plain_html(HEADER)
+        plain_html(HEADER, js_on_load=scripts.on_load("shell/js/language_picker.js"))
         plain_html(privacy.notice_html())
         # With a fixed secret, which every visitor gets anyway, they outlast a start of the page.
         page.token = gr.BrowserState("", storage_key="serdemo-owner", secret="serdemo")

@@ -2,6 +2,7 @@
 import { count, escapeHtml, partFinder, plural, put, wait } from "../shell/js/dom.js";
 import { inBrowser, pageModels } from "../shell/js/in_browser.js";
 import { caller, persistent } from "../shell/js/rpc.js";
+import { translate } from "../shell/js/translate.js";
 import { Clips, TITLES } from "./clips.js";
 import { drawCluster } from "./clusters.js";
 import { listen } from "./events.js";
@@ -123,8 +124,8 @@ class MapTab {
     const { clips } = this;
     for (const option of this.part("layout").options) {
       option.disabled = !clips.layout(option.value) || (option.value === "own" && clips.speaker < 0);
-      option.textContent = option.textContent.replace(" (soon)", "")
-        + (option.disabled && clips.missing.includes(option.value) ? " (soon)" : "");
+      const title = (option.dataset.title ||= option.textContent); // in the page's language
+      put(option, option.disabled && clips.missing.includes(option.value) ? `${title} ${translate("(soon)")}` : title);
     }
   }
 

@@ -2,6 +2,7 @@
 import { escapeHtml, percent, put, replaceKeepingFocus } from "../shell/js/dom.js";
 import { BrowserMicrophone, refusal } from "../shell/js/microphone.js";
 import { concat, toBase64 } from "../shell/js/sound.js";
+import { translate } from "../shell/js/translate.js";
 
 const MAX_TRAIL = 60; // places, half a second apart
 const PIECE_S = 0.4;
@@ -125,7 +126,7 @@ export class Newcomer {
     const list = this.part("near");
     list.hidden = !this.rows.length;
     const items = this.rows.slice(0, MAX_NEIGHBOURS).map((row, i) => `<li>
-      <button type="button" data-row="${row}">${escapeHtml(this.clips.names[row])}</button>
+      <button type="button" translate="no" data-row="${row}">${escapeHtml(this.clips.names[row])}</button>
       <span>${escapeHtml(this.clips.name("emotion", row))}, alike ${this.similarities[i].toFixed(2)}</span></li>`);
     replaceKeepingFocus(list, "row", items.join(""));
   }
@@ -264,7 +265,7 @@ export class Newcomer {
     pen.lineWidth = 4;
     pen.strokeStyle = "#ffffff";
     pen.fillStyle = "#b3273f";
-    pen.strokeText("you", x + 14, y + 4);
-    pen.fillText("you", x + 14, y + 4);
+    pen.strokeText(translate("you"), x + 14, y + 4);
+    pen.fillText(translate("you"), x + 14, y + 4);
   }
 }

@@ -45,7 +45,7 @@ export class ClipTable {
     const share = clips.shares ? ` ${clips.shares[row]}%` : "";
     const cells = COLUMNS.map((kind) =>
       `<td>${escapeHtml(clips.name(kind, row))}${kind === "prediction" ? share : ""}</td>`);
-    return `<tr><th scope="row"><button type="button" data-row="${row}"
+    return `<tr><th scope="row"><button type="button" translate="no" data-row="${row}"
       aria-pressed="${row === this.chosen}">${escapeHtml(clips.names[row])}</button></th>
       ${cells.join("")}</tr>`;
   }

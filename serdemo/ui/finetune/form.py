@@ -71,7 +71,7 @@ class Form:
             elem_id="finetune-hub",
         )
         self.time = _time_slider(is_lent)
-        with gr.Accordion("More options", open=False):
+        with gr.Accordion("More options", open=False, elem_id="finetune-options"):
             # One at a time: gradio's table of events may not change while a page reads it.
             @gr.render(inputs=[self.recipe, self.local], concurrency_limit=1)
             def lay_out_options(name: str, local: bool) -> None:

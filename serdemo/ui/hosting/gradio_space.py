@@ -32,7 +32,7 @@ LEFT_OUT = (
     *("cli/benchmarks/", "embeddings/build_shipped.py", "requirements.txt"),
 )
 SUFFIXES = {
-    *(".py", ".html", ".css", ".js", ".mjs", ".gz", ".svg"),
+    *(".py", ".html", ".css", ".js", ".mjs", ".gz", ".svg", ".yaml"),
     *(".json", ".parquet", ".flac", ".txt"),
 }
 LICENCE = "LICENSE"  # also of what the package contains

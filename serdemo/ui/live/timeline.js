@@ -1,6 +1,6 @@
 /* The timeline of the last minute: waveform, stretches of one emotion, axis. Times are in seconds
    since Start. */
-import { clock, escapeHtml, percent, put } from "../shell/js/dom.js";
+import { clock, escapeHtml, percent, put, putAttribute } from "../shell/js/dom.js";
 import { styleOf } from "../shell/js/emotions.js";
 import { FULL_SCALE, WINDOW_S } from "../shell/js/sound.js";
 
@@ -136,8 +136,7 @@ export class Timeline {
     paths.slice(labels.length).forEach((path) => path.remove());
     const sentences = spans.map(({ label, start, end }) => `${label} from ${clock(start)} to ${clock(end)}`);
     const description = `The last minute. ${sentences.join("; ") || "No emotion heard yet"}.`;
-    if (this.description !== description) this.wave.setAttribute("aria-label", description);
-    this.description = description;
+    putAttribute(this.wave, "aria-label", description);
   }
 
   /* Each stretch has its button as long as it lasts, so that the keyboard's place is not lost. */
@@ -150,10 +149,7 @@ export class Timeline {
       button.style.width = `${100 * (position(span.end) - position(span.start))}%`;
       const title = `${span.label}, ${clock(span.start)} to ${clock(span.end)}, ${
         percent(span.confidence)}. Play from here`;
-      if (button.title !== title) {
-        button.title = title;
-        button.setAttribute("aria-label", title);
-      }
+      for (const name of ["title", "aria-label"]) putAttribute(button, name, title);
       if (button.dataset.label !== span.label) {
         const style = styleOf(span.label);
         button.dataset.label = span.label;

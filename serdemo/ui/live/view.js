@@ -1,6 +1,6 @@
 /* What the Live tab shows beside its timeline: answer, bars, note and input level. Everything has
    its place from the beginning, so that nothing jumps. */
-import { percent, put } from "../shell/js/dom.js";
+import { percent, put, putAttribute } from "../shell/js/dom.js";
 import { bar, marker } from "../shell/js/emotions.js";
 import { FULL_SCALE, MIN_DB, drawLevel, levelDb } from "../shell/js/sound.js";
 
@@ -56,11 +56,12 @@ export class AnswerView {
 /* A function that announces a sentence to screen readers through `node`, at most every two seconds. */
 export const announcer = (node) => {
   let next = "";
+  let latest = "";
   let timer = null;
   const announce = () => {
     timer = null;
-    if (!next || node.textContent === next) return;
-    node.textContent = next;
+    if (!next || latest === next) return;
+    node.textContent = latest = next;
     timer = setTimeout(announce, ANNOUNCE_MS);
   };
   return (sentence) => {
@@ -91,7 +92,7 @@ export class LevelMeter {
   draw() {
     const text = `${this.db.toFixed(0)} dB`;
     drawLevel(this.part("meter"), this.db);
-    this.part("meter").setAttribute("aria-valuetext", text);
+    putAttribute(this.part("meter"), "aria-valuetext", text);
     put(this.part("level"), this.db > MIN_DB ? text.replace("-", "−") : "");
     const clipping = performance.now() - this.clippedAt < CLIPPING_MS;
     this.part("clipping").classList.toggle("sd-on", clipping);

@@ -34,9 +34,13 @@ const namedLabels = ({ prediction }) => {
   return nearest(prediction, prediction.unsure ? 2 : 1);
 };
 
+/* The name of a file as it is; that of a take or an example is the page's own. */
+const nameHtml = (name) => (/\.\w+$/.test(name) ? html`<bdi translate="no">${name}</bdi>` : name);
+
 const factsOf = ({ name, duration_s: seconds, origin }) => {
   const duration = seconds >= 60 ? clock(seconds) : `${fixed(seconds, 1)} s`;
-  return [name, seconds > 0 && duration, origin].filter(Boolean).join(" · ");
+  const facts = [seconds > 0 && duration, origin].filter(Boolean).join(" · ");
+  return html`${nameHtml(name)}${name && facts && " · "}${facts}`;
 };
 
 const heading = (answer) => {
@@ -83,7 +87,7 @@ const cueTable = (cues) => html`<h3>Emotion of each subtitle</h3>
 <div class="sd-scroll" tabindex="0" role="region" aria-label="Table of subtitles">
 <table class="sd-cues">${columnHeads("From", "Subtitle", "Sounds", "Confidence")}<tbody>
 ${cues.slice(0, MAX_TABLE_ROWS).map((cue) =>
-    html`<tr><td>${clock(cue.start_s)}</td><td dir="auto">${cue.text}</td>${cueAnswer(cue)}</tr>`)}
+    html`<tr><td>${clock(cue.start_s)}</td><td dir="auto" translate="no">${cue.text}</td>${cueAnswer(cue)}</tr>`)}
 </tbody></table>
 ${more(cues, "subtitles")}
 </div>`;
@@ -127,7 +131,7 @@ const pickerRow = (answer, index) => {
   const isLabelled = prediction?.label && hasSpeech(prediction);
   const notes = notesOf(answer).join(" ");
   return html`<tr><th scope="row"><button type="button" data-pick="${index}" aria-pressed="${String(index === 0)}">${
-    answer.name}</button>${notes && html`<small>${notes}</small>`}</th>
+    nameHtml(answer.name)}</button>${notes && html`<small>${notes}</small>`}</th>
 <td>${isLabelled && marker(prediction.label)}${headline(answer)}</td>
 <td class="sd-number">${isLabelled && percent(prediction.confidence)}</td></tr>`;
 };

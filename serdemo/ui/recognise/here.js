@@ -5,7 +5,7 @@ import { partFinder } from "../shell/js/dom.js";
 import { bindSwitch, inBrowser } from "../shell/js/in_browser.js";
 import { apiUrl } from "../shell/js/rpc.js";
 import { mountRecorder } from "./recorder.js";
-import { EXAMPLE_ORIGIN } from "./result.js";
+import { EXAMPLE_ORIGIN, exampleOf } from "./result.js";
 
 const TAKE = "Your recording";
 const RECORDER = "recognise-recorder";
@@ -31,10 +31,10 @@ export const mount = ({ element, examples }) => {
     answerHere({ name: label, url }, { origin: EXAMPLE_ORIGIN, ...request });
   };
   document.addEventListener("click", (event) => {
-    const label = event.target.closest?.(".sd-examples button")?.textContent.trim();
-    if (!inBrowser.on || !Object.hasOwn(examples, label)) return;
+    const button = event.target.closest?.(".sd-examples button");
+    if (!inBrowser.on || !button) return;
     event.stopImmediatePropagation(); // the server does not answer it too
-    answerExample(label);
+    answerExample(exampleOf(button, examples));
   }, true);
   addEventListener("sd-server-full", ({ detail: { props, data } }) => {
     if (props.elem_id === RECORDER) {

@@ -7,6 +7,10 @@ import { pageOf, refused, renderPage } from "./answers.js";
 export const EXAMPLE_ORIGIN = "synthetic example voice";
 const DEFAULT_MODEL = "base";
 
+/* The label of the example that a button stands for, by its place among them: its text is in any language. */
+export const exampleOf = (button, examples) =>
+  Object.keys(examples)[[...button.closest(".sd-examples").querySelectorAll("button")].indexOf(button)];
+
 /* The visitor's model where this browser has it. */
 const modelName = () => footerData().inBrowser || DEFAULT_MODEL;
 const fullNote = () => `The server is full: this browser answered instead, by ${modelName()}.`;

@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from serdemo.nn.checkpoint_files import ANSWERING, bundled_checkpoint
 from serdemo.schema.errors import SerdemoError, trace
+from serdemo.ui.languages import table
 from serdemo.ui.shell import gradio_settings, scripts, session, theme
 from serdemo.ui.shell.call_errors import EXCEPTION_HANDLERS
 from serdemo.ui.shell.presence import Presence
@@ -76,6 +77,7 @@ class Page(gr.Blocks):
             "theme": theme.theme(),
             "css": theme.css(),
             "head": scripts.head("shell/page.js"),
+            "i18n": table.i18n(self.blocks.values()),
             "app_kwargs": {
                 "routes": [scripts.route(), *self.extra_routes],
                 "exception_handlers": EXCEPTION_HANDLERS,

@@ -8,6 +8,7 @@ from urllib.parse import quote
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serdemo.ui.shell import scripts
 from serdemo.ui.shell.theme import asset
 
 PREFIX = re.compile(r"(/[\w.~-]+)+/?")
@@ -25,7 +26,7 @@ def normalise(path: str) -> str:
 
 
 class RootPath:
-    """ASGI middleware that makes gradio's page relative to where it is, and tells gradio of a proxy's header
+    """ASGI middleware that makes gradio's page relative to where it is, has it translated, and tells gradio of a proxy's header
     `X-Forwarded-Prefix`, which it does not know."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -54,7 +55,8 @@ class RootPath:
                 start = message
                 return
             if start:
-                body = message["body"].replace(MANIFEST.encode(), RELATIVE.encode())
+                links = RELATIVE + scripts.early()
+                body = message["body"].replace(MANIFEST.encode(), links.encode())
                 message = {**message, "body": body}
                 MutableHeaders(scope=start)["content-length"] = str(len(body))
                 await send(start)

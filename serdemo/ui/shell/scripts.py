@@ -1,4 +1,4 @@
-"""The page's scripts: ES modules and the runtime of networks, served with the hash of all of them in the
+"""The page's scripts: ES modules, the tables of its languages and the runtime of networks, served with the hash of all of them in the
 address, and nothing else."""
 
 from __future__ import annotations
@@ -15,12 +15,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from serdemo.ui.languages import table
+
 UI = Path(__file__).parent.parent
 ADDRESS = "serdemo-js"
 CACHE = "public, max-age=31536000, immutable"  # the address changes with the content
-MEDIA_TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".gz": "application/gzip"}
+_SCRIPTS = {".js": "text/javascript", ".mjs": "text/javascript", ".gz": "application/gzip"}
+MEDIA_TYPES = {**_SCRIPTS, ".json": "application/json"}
 # Loaded when they are needed: modules of the audio thread, and what answers without a server.
-_ON_DEMAND = ("shell/js/tap.js", "browser/", "recognise/in_browser/", "static_space/")
+_ON_DEMAND = (
+    *("shell/js/tap.js", "browser/", "recognise/in_browser/", "static_space/", "languages/"),
+)
 
 # The page's own address without what gradio adds. Behind a proxy gradio may not know the port and
 # protocol that the browser uses.
@@ -42,8 +47,9 @@ for (const path of {paths}) {{
 @cache
 def modules() -> dict[str, bytes]:
     """Content of each script by its path below `serdemo/ui`, such as "live/live.js"."""
-    files = sorted(path for path in UI.rglob("*") if path.suffix in MEDIA_TYPES)
-    return {path.relative_to(UI).as_posix(): path.read_bytes() for path in files}
+    files = sorted(path for path in UI.rglob("*") if path.suffix in _SCRIPTS)
+    read = {path.relative_to(UI).as_posix(): path.read_bytes() for path in files}
+    return read | table.files()
 
 
 @cache
@@ -84,6 +90,14 @@ def head(path: str) -> str:
     paths = preloaded()
     script = _base() + _PRELOAD.format(paths=json.dumps(paths)) + _mount(path, "")
     return f'<script type="module">{script}</script>'
+
+
+@cache
+def early() -> str:
+    """HTML that runs before gradio: it chooses the language and has the page translated."""
+    script = _base() + _mount("shell/js/translate.js", "")
+    first = modules()["languages/first.js"].decode()
+    return f'<script>{first}</script>\n<script type="module">{script}</script>'
 
 
 @cache

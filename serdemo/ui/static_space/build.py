@@ -22,6 +22,7 @@ from serdemo.ui.browser import files as browser_files
 from serdemo.ui.browser import map_files
 from serdemo.ui.explore import tab as explore_tab
 from serdemo.ui.hosting import folder
+from serdemo.ui.languages import table
 from serdemo.ui.live import tab as live_tab
 from serdemo.ui.recognise import tab as recognise_tab
 from serdemo.ui.shell import privacy, scripts, theme
@@ -33,7 +34,10 @@ HERE = "static_space"
 WORKER, PAGE, STYLE = "service_worker.js", "index.html", "theme.css"
 VOICES = "examples/voices.s16"  # what Live plays aloud
 # The folders of scripts that this page has a use for.
-SCRIPTS = ("shell/js/", "shell/page.js", "recognise/", "live/", "explore/", "browser/", f"{HERE}/")
+SCRIPTS = (
+    *("shell/js/", "shell/page.js", "languages/", "recognise/", "live/", "explore/", "browser/"),
+    f"{HERE}/",
+)
 AUDIO_MODULE = "shell/js/tap.js"  # no module of the page's
 # Fetched when they are asked for, and there without a network from then on; all else after the first answer.
 LATER = (
@@ -121,7 +125,8 @@ def first_files(content: dict[str, bytes]) -> list[str]:
 
 def _scripts() -> dict[str, bytes]:
     found = {p: content for p, content in scripts.modules().items() if p.startswith(SCRIPTS)}
-    return {p: c for p, c in found.items() if p not in (f"{HERE}/{WORKER}", f"{HERE}/first.js")}
+    inlined = (f"{HERE}/{WORKER}", f"{HERE}/first.js", "languages/first.js")
+    return {p: c for p, c in found.items() if p not in inlined}
 
 
 def _models() -> dict[str, bytes]:
@@ -143,7 +148,7 @@ def _style() -> str:
 
 
 def _page() -> str:
-    first = theme.asset(f"{HERE}/first.js")
+    first = _first_script()
     tabs = [
         {"key": title.lower(), "title": title, "lead": Markup(lead), "html": Markup(html)}
         for title, lead, html in (
@@ -167,7 +172,12 @@ def _page() -> str:
         waiting=Markup(theme.asset("recognise/waiting.html")),
         footer=_footer(SHIPPED),
         install=INSTALL,
+        picker=Markup(table.picker()),
     )
+
+
+def _first_script() -> str:
+    return theme.asset("languages/first.js") + theme.asset(f"{HERE}/first.js")
 
 
 def _settings() -> dict[str, Any]:
@@ -230,7 +240,7 @@ def _joined(folder: PurePosixPath, relative: str) -> str:
 def _service_worker(made: dict[str, bytes]) -> str:
     sums = {path: _sum(content) for path, content in sorted(made.items())}
     constants = {
-        "POLICY": _policy(theme.asset(f"{HERE}/first.js")),
+        "POLICY": _policy(_first_script()),
         "FILES": sums,
         "FIRST": first_files(made),
     }

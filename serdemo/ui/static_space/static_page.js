@@ -3,6 +3,8 @@ import { BrowserModels } from "../browser/remote.js";
 import { mount as mountExplore } from "../explore/explore.js";
 import { mount as mountLive } from "../live/live.js";
 import { mountRecognise } from "../recognise/in_browser/page.js";
+import { mount as mountPicker } from "../shell/js/language_picker.js";
+import { mount as mountTranslation } from "../shell/js/translate.js";
 import { mount as mountShell } from "../shell/page.js";
 import { keepFiles, takeOver } from "./offline.js";
 import { Tabs } from "./tabs.js";
@@ -36,6 +38,7 @@ const mountsFor = (models) => ({
 const open = async () => {
   if (await takeOver()) return;
   mountShell();
+  mountPicker({ element: document.querySelector(".sd-header") });
   byId("sd-model").addEventListener("change", showModel);
   showModel(); // a browser may remember the choice
   const mounts = mountsFor(new BrowserModels({ manifest: settings.browser }));
@@ -48,4 +51,5 @@ const open = async () => {
   if (await keepFiles()) byId("sd-offline").textContent = "It works without a network from now on.";
 };
 
+mountTranslation();
 open();

@@ -2,7 +2,7 @@
 import { BrowserAnswers } from "./answering.js";
 import { dropZone } from "../drop.js";
 import { mountRecorder } from "../recorder.js";
-import { EXAMPLE_ORIGIN, answersIn } from "../result.js";
+import { EXAMPLE_ORIGIN, answersIn, exampleOf } from "../result.js";
 
 /* Connects the elements `drop`, `recorder`, `examples` (with a button for each) and `result`. Answers come
    from `models`, BrowserModels, by the model that `modelName()` names; `addresses` are those of the example
@@ -18,8 +18,8 @@ export const mountRecognise = ({ drop, recorder, examples, result, models, model
   dropZone(drop, (files, { samePerson }) => { answers.answer(files, { samePerson }); });
   mountRecorder(recorder, (take) => answers.answer([take]));
   examples.addEventListener("click", ({ target }) => {
-    const label = target.closest("button")?.textContent.trim();
-    if (Object.hasOwn(addresses, label)) answerExample(label);
+    const button = target.closest("button");
+    if (button) answerExample(exampleOf(button, addresses));
   });
   return answerExample(Object.keys(addresses)[0]);
 };

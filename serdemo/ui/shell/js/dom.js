@@ -1,12 +1,20 @@
 /* Helpers for all tabs: finding and filling elements, and numbers as the page writes them. */
 import { fixed } from "../../browser/rounding.js";
+import { translate } from "./translate.js";
 
 /* A function that finds an element inside `element` by its data-part. */
 export const partFinder = (element) => (name) => element.querySelector(`[data-part="${name}"]`);
 
 /* Sets the text of a node, and leaves an equal text alone: screen readers repeat what is set. */
 export const put = (node, text) => {
-  if (node.textContent !== text) node.textContent = text;
+  const shown = translate(text);
+  if (node.textContent !== shown) node.textContent = shown;
+};
+
+/* The same of an attribute. */
+export const putAttribute = (node, name, text) => {
+  const shown = translate(text);
+  if (node.getAttribute(name) !== shown) node.setAttribute(name, shown);
 };
 
 export const escapeHtml = (text) =>

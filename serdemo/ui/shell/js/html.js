@@ -1,5 +1,6 @@
 /* HTML from template literals, which escape every value that is put into them. */
 import { escapeHtml } from "./dom.js";
+import { translateTree } from "./translate.js";
 
 class Html {
   constructor(text) {
@@ -50,5 +51,6 @@ const patchChildren = (element, fresh) => {
 export const patch = (element, content) => {
   const template = document.createElement("template");
   template.innerHTML = content;
+  translateTree(template.content); // what stays is compared as it is shown
   patchChildren(element, template.content);
 };
