@@ -41,6 +41,12 @@ test("numbers have the language's own signs, clocks and names stay", () => {
   assert.equal(german.translate("Sending 1 of 3: angry"), "1 von 3 wird gesendet: angry");
 });
 
+test("from right to left a sign stays before its number", () => {
+  const arabic = new Phrases({ "{n} dB": "{n} ديسيبل" }, "ar");
+  assert.equal(arabic.translate("−0.04"), "\u200e−0.04");
+  assert.equal(arabic.translate("-60 dB"), "\u200e-60 ديسيبل");
+});
+
 test("what is translated stays when it is met again", () => {
   const shown = german.translate("Sounds angry, very sure");
   assert.equal(german.translate(shown), shown);

@@ -46,6 +46,7 @@ export class Phrases {
   constructor(table, language) {
     this.table = table;
     this.joints = JOINTS[language] || {};
+    this.isRightToLeft = language === "ar";
     this.cached = new Map();
     this.patterns = Object.entries(table).filter(([source]) => source.includes("{"))
       .map(([source, target]) => ({ ...patternOf(source), target }))
@@ -55,15 +56,21 @@ export class Phrases {
     this.formats = {};
   }
 
-  /* A number as English writes it, with the language's own signs. */
+  /* A number as English writes it, with the language's own signs. Its sign stays before it. */
   number(text) {
+    const shown = this.formatted(text);
+    return this.isRightToLeft ? shown.replace(/^[-−+]/, "\u200e$&") : shown;
+  }
+
+  formatted(text) {
     if (!GROUPED.test(text) && !DECIMAL.test(text)) return text;
     const digits = text.split(".")[1]?.length || 0;
     const grouped = text.includes(",");
     const format = (this.formats[`${digits}${grouped}`] ||= new Intl.NumberFormat(this.locale, {
       minimumFractionDigits: digits, maximumFractionDigits: digits, useGrouping: grouped,
     }));
-    return format.format(Number(text.replaceAll(",", "").replace("−", "-")));
+    const sign = text.match(/^[-−]?/)[0];
+    return sign + format.format(Number(text.slice(sign.length).replaceAll(",", "")));
   }
 
   /* A text in the language; one that is not in the table, whole or in parts, as it is. */
@@ -81,7 +88,7 @@ export class Phrases {
   }
 
   find(source) {
-    if (!/\p{L}/u.test(source)) return source.includes(",") ? this.number(source) : source;
+    if (!/\p{L}/u.test(source)) return /^[-−+]\d|,/.test(source) ? this.number(source) : source;
     if (Object.hasOwn(this.table, source)) return this.table[source];
     for (const { match, target } of this.patterns) {
       const values = match(source);
