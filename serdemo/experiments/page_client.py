@@ -58,6 +58,14 @@ class Page:
             raise SerdemoError(reply["refused"])
         return reply
 
+    def push(self, stream: str, samples: bytes, sequence: int, since: float) -> dict[str, Any]:
+        """Send a piece of live sound, 16-bit mono samples; raises SerdemoError when it is refused."""
+        path = f"/serdemo-live/{stream}?sequence={sequence}&since={since}"
+        reply: dict[str, Any] = self._send("POST", path, samples, "application/octet-stream")
+        if "refused" in reply:
+            raise SerdemoError(reply["refused"])
+        return reply
+
     def upload(self, name: str, content: bytes) -> dict[str, Any]:
         """Send a file; returns it as the value of an element. Raises SerdemoError where it is refused."""
         boundary = uuid.uuid4().hex

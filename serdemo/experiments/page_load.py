@@ -6,7 +6,6 @@ the last call, and reads the predictions from the replies.
 
 from __future__ import annotations
 
-import base64
 import threading
 import time
 from collections import Counter
@@ -78,10 +77,9 @@ class Visitor:
         page.close()
 
     def _push(self, page: Page, stream: str, sequence: int, stop: int, began: float) -> None:
-        samples = base64.b64encode(self.sound(self.sent, stop).tobytes()).decode()
         newest = max(self.labels, default=0.0)
         since = max(0.0, newest - 5)
-        reply = page.call("push", stream=stream, sequence=sequence, samples=samples, since=since)
+        reply = page.push(stream, self.sound(self.sent, stop).tobytes(), sequence, since)
         now = time.monotonic() - began
         self.sent, self.received, self.skipped = stop, reply["received"], reply["skipped"]
         for segment in reply["segments"]:

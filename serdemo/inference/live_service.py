@@ -138,8 +138,8 @@ class LiveService:
 
         `rate` in Hz is needed only where it has changed. Pieces numbered by `sequence` from 0 are
         put in order; one that comes twice is taken once, one that never comes is counted as lost.
-        Raises SerdemoError for samples that are no sound or come too fast (the stream goes on),
-        and for a stream that is closed or has failed.
+        Raises SerdemoError for samples that are no sound or come too fast (BacklogError; the stream
+        goes on), and for a stream that is closed or has failed.
         """
         waveform.validate_samples(samples)
         frames = np.array(as_frames(samples))
@@ -279,7 +279,7 @@ class LiveService:
             while not self._stopping:
                 now = time.monotonic()
                 for handle, session in list(self._sessions.items()):
-                    if now - session.received_at > self._idle_s:
+                    if now - session.received_at > self._idle_s and not session.pending:
                         del self._sessions[handle]
                 waiting = [session for session in self._sessions.values() if session.pending]
                 if waiting:

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 def load_speaker_model() -> Embedder | None:
     """The shipped model that tells voices apart; None where it cannot be read."""
     try:
-        return Embedder(bundled_checkpoint(SPEAKER_MODEL))
+        return Embedder(bundled_checkpoint(SPEAKER_MODEL), by_graph=True)
     except SerdemoError as problem:
         log.warning("%s", problem)
         return None

@@ -29,6 +29,10 @@ MAX_REORDERED = 8  # pieces that may overtake a late one before that one counts 
 Piece = tuple[NDArray[np.generic], int]  # samples (N, C) and their rate in Hz
 
 
+class BacklogError(SerdemoError):
+    """More sound waits than a stream may hold: it is to be sent again later."""
+
+
 class WindowConsumer(Protocol):
     """Receiver of a live stream's scored windows, in order, called in the worker's thread."""
 
@@ -135,8 +139,8 @@ class LiveSession:
     ) -> None:
         """Put samples (N, C) into the inbox, numbered ones in order.
 
-        Raises SerdemoError, and takes nothing, for an impossible rate, for sound that comes too
-        fast, and when the stream has failed.
+        Raises, and takes nothing: BacklogError while too much sound waits, SerdemoError for an
+        impossible rate, and when the stream has failed.
         """
         if self.failure:
             raise self.failure
@@ -144,7 +148,7 @@ class LiveSession:
             waveform.Resampler(rate)
             self._rate = rate
         if self._backlog_s + len(samples) / self._rate > MAX_BACKLOG_S:
-            raise SerdemoError(
+            raise BacklogError(
                 "The sound comes faster than it can be answered: send it at the pace it is spoken."
             )
         self.received_at = now

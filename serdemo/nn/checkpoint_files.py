@@ -22,6 +22,10 @@ WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
 INDEX = f"{WEIGHTS}.index.json"  # of weights in several files, as transformers writes them
 SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
 SCALE = ".scale"  # ends the name of the scales of a matrix in 8 bits
+GRAPH, CLASSIFIER = (
+    "model.onnx",
+    "classifier.onnx",
+)  # of those that come with serdemo: embedding and logits; logits
 REPORT = "report.json"  # scores on the test clips, beside them
 SHIPPED = "base"
 SMALLEST = "compact"  # answers live sound where the shipped default is too slow

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from serdemo.audio import waveform
 from serdemo.audio.features import LogMel
 from serdemo.nn.checkpoint import constants, current_name, current_names, load
-from serdemo.nn.checkpoint_files import SCALE, read_tensors, tensor_files
+from serdemo.nn.checkpoint_files import CLASSIFIER, GRAPH, SCALE, read_tensors, tensor_files
 from serdemo.nn.description import Description, strip_folders
 from serdemo.nn.encoders import whisper
 from serdemo.nn.encoders.whisper import WhisperEncoder, piece_samples
@@ -34,7 +34,6 @@ from serdemo.schema.errors import SerdemoError
 from serdemo.schema.files import atomic
 from serdemo.schema.libraries import install_command
 
-GRAPH, CLASSIFIER = "model.onnx", "classifier.onnx"
 OPSET = 18
 PRODUCER = "serdemo"
 DATA_TYPES = {torch.float32: 1, torch.int8: 3, torch.float16: 10}  # of TensorProto

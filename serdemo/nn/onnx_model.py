@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from serdemo.audio.waveform import SAMPLE_RATE
+from serdemo.nn.checkpoint_files import CLASSIFIER, GRAPH, bundled_checkpoint
 from serdemo.nn.description import Description, read_description
 from serdemo.nn.model import HeadOptions
 from serdemo.nn.onnx_file import read_graph
@@ -21,12 +22,15 @@ FLOAT, INT64 = 1, 7  # of TensorProto
 
 
 class OnnxModel:
-    """A graph from waveform to embedding and logits, and the part of it from embedding to logits.
+    """A graph from waveform to embedding and logits, and the part of it from embedding to logits, None for a
+    model without labels: each as a path or serialised.
 
-    Raises SerdemoError for a graph that does not fit the description, or that onnxruntime refuses.
+    Safe to call from several threads. Raises SerdemoError for graphs that onnxruntime refuses.
     """
 
-    def __init__(self, graph: Any, description: Description) -> None:
+    def __init__(
+        self, network: Path | bytes, classifier: Path | bytes | None, description: Description
+    ) -> None:
         self.name, self.labels = description.name, description.labels
         self.options = HeadOptions.from_json(description.head_options)
         self.max_samples: int | None = None
@@ -34,9 +38,8 @@ class OnnxModel:
             from serdemo.nn.encoders.whisper import piece_samples
 
             self.max_samples = piece_samples(description.encoder_config)
-        _check_signature(graph.graph, self.options.embedding, len(self.labels), self.name)
-        self._network = self._session(graph)
-        self._classifier = self._session(_classifier(graph, self.name)) if self.labels else None
+        self._network = self._session(network)
+        self._classifier = None if classifier is None else self._session(classifier)
 
     def embed(self, wave: Tensor, lengths: Tensor) -> Tensor:
         """Embeddings (B, E) of `wave` (B, T) float32 at 16 kHz, zero-padded, of `lengths` (B,) samples.
@@ -57,14 +60,15 @@ class OnnxModel:
             return torch.zeros(len(embedding), len(self.labels))
         return self._run(self._classifier, LOGITS, {EMBEDDING: embedding.cpu().numpy()})
 
-    def _session(self, graph: Any) -> Any:
+    def _session(self, graph: Path | bytes) -> Any:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
+        # Threads that spin while they wait take the processor from other streams and programs.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 4  # what fails is raised
+        source = str(graph) if isinstance(graph, Path) else graph
         try:
-            return onnxruntime.InferenceSession(
-                graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
-            )
+            return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         except Exception as problem:  # onnxruntime's errors have no other base
             raise SerdemoError(
                 f"{self.name} cannot be run: onnxruntime {onnxruntime.__version__} refuses its graph."
@@ -81,12 +85,31 @@ class OnnxModel:
 def load(path: Path, device: str | torch.device = "cpu") -> tuple[OnnxModel, Description]:
     """Load an ONNX file that `serdemo export` wrote, or the graph in a checkpoint's folder.
 
-    Raises SerdemoError as `read_graph` and `OnnxModel`, UsageError for another device than the CPU.
+    Raises SerdemoError as `read_graph`, for a graph that does not fit its description, and as `OnnxModel`;
+    UsageError for another device than the CPU.
     """
     if torch.device(device).type != "cpu":
         raise UsageError(f"{path.name} is an ONNX file, which runs on the CPU: give --device cpu.")
     description = read_description(path)
-    return OnnxModel(read_graph(path, weights=True), description), description
+    graph, name, labels = read_graph(path, weights=True), description.name, description.labels
+    width = HeadOptions.from_json(description.head_options).embedding
+    _check_signature(graph.graph, width, len(labels), name)
+    classifier = _classifier(graph, name).SerializeToString() if labels else None
+    return OnnxModel(graph.SerializeToString(), classifier, description), description
+
+
+def carries_graph(folder: Path) -> bool:
+    """Whether a folder is a checkpoint that comes with serdemo, and has a graph. A graph of a stranger is
+    read by `load` alone, which looks at what is in it."""
+    shipped = bundled_checkpoint().parent
+    return folder.resolve().parent == shipped.resolve() and (folder / GRAPH).is_file()
+
+
+def load_shipped(folder: Path) -> tuple[OnnxModel, Description]:
+    """Load the graph of a checkpoint that comes with serdemo, which runs without the package `onnx`."""
+    description = read_description(folder)
+    classifier = folder / CLASSIFIER if description.labels else None
+    return OnnxModel(folder / GRAPH, classifier, description), description
 
 
 def _check_signature(graph: Any, width: int, classes: int, name: str) -> None:

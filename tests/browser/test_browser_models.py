@@ -62,8 +62,7 @@ BESIDE = """async (sound) => {
   const delays = [];
   let answer;
   for (let sequence = 0; sequence < 40; sequence += 1) {
-    const piece = Int16Array.from({ length: 1600 }, (_, i) => 32767 * voice[(1600 * sequence + i) % voice.length]);
-    const samples = btoa(String.fromCharCode(...new Uint8Array(piece.buffer)));
+    const samples = Int16Array.from({ length: 1600 }, (_, i) => 32767 * voice[(1600 * sequence + i) % voice.length]);
     const began = performance.now();
     answer = await running.live({ call: "push", stream, samples, sequence, since: 0 });
     delays.push(performance.now() - began);

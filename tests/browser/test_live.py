@@ -287,35 +287,20 @@ def test_leaving_frees_the_stream(
     visit_live: Callable[..., Any], speaking: Any, url: str, leave: str
 ) -> None:
     page = visit_live(browser=speaking)
-    calls: list[dict[str, Any]] = []
-    page.on(
-        "request",
-        lambda request: (
-            calls.append(request.post_data_json) if "component_server" in request.url else None
-        ),
-    )
-    start(page)
-    until = time.monotonic() + 60
-    while not (pushes := [call for call in calls if call["data"]["call"] == "push"]):
-        assert time.monotonic() < until, "no sound is sent"
-        page.wait_for_timeout(100)
-    pushed = pushes[0]
-    assert "gone" not in call_again(url, pushed)
+    with page.expect_request("**/serdemo-live/**", timeout=60_000) as sent:
+        start(page)
+    pushed = sent.value.url
+    assert "gone" not in call_again(pushed)
     page.reload() if leave == "reload" else page.close(run_before_unload=True)
     until = time.monotonic() + 20
-    while not call_again(url, pushed).get("gone"):
+    while not call_again(pushed).get("gone"):
         assert time.monotonic() < until, "the stream is still there"
         time.sleep(0.1)
 
 
-def call_again(url: str, pushed: dict[str, Any]) -> Any:
+def call_again(url: str) -> Any:
     """The answer to a piece that came before: it is taken but once, so this only looks."""
-    request = urllib.request.Request(
-        f"{url}/gradio_api/component_server/",
-        json.dumps(pushed).encode(),
-        {"Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=5) as reply:
+    with urllib.request.urlopen(urllib.request.Request(url, b""), timeout=5) as reply:
         return json.load(reply)
 
 

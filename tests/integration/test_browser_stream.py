@@ -72,11 +72,13 @@ class Page:
     def ask(self, call: str, **fields: Any) -> Any:
         request = {"call": call, **fields}
         if isinstance(self.remote, BrowserWorker):
+            if call == "push":
+                request["samples"] = base64.b64encode(fields["samples"].tobytes()).decode()
             return self.remote.ask("live", request)
         if call == "push":  # as the worker, which answers before it returns
             self.remote.call(request, None)  # type: ignore[arg-type]
             self.remote.services.find(self.stream).flush(self.stream, 60)
-            request["samples"] = ""
+            request["samples"] = fields["samples"][:0]
             request["sequence"] = 0  # taken already
         return self.remote.call(request, None)  # type: ignore[arg-type]
 
@@ -87,9 +89,8 @@ class Page:
         return opened
 
     def push(self, samples: NDArray[np.int16]) -> Any:
-        text = base64.b64encode(samples.tobytes()).decode()
         answer = self.ask(
-            "push", stream=self.stream, sequence=self.sequence, samples=text, since=0.0
+            "push", stream=self.stream, sequence=self.sequence, samples=samples, since=0.0
         )
         assert not answer.get("refused"), answer
         self.pushed, self.sequence = self.pushed + len(samples), self.sequence + 1

@@ -42,7 +42,7 @@ const made = (own = model) => {
 };
 
 const sound = (seconds) =>
-  toBase64(Int16Array.from({ length: 16_000 * seconds }, (_, i) => 16_384 * Math.sin(i / 10)));
+  Int16Array.from({ length: 16_000 * seconds }, (_, i) => 16_384 * Math.sin(i / 10));
 const piece = (stream, sequence, seconds = 0.5, since = 0) =>
   ({ stream, sequence, since, samples: sound(seconds) });
 

@@ -1,6 +1,6 @@
 /* What answers in a browser's worker, run by node: a line of JSON { service, request } on the standard input gets
    one of { response } or { error } on the standard output. The first line is what Services is made from. The sound
-   of a recording comes as base64 of 32-bit floats. */
+   of a recording comes as base64 of 32-bit floats, a piece of live sound as that of 16-bit integers. */
 import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -12,8 +12,11 @@ const floats = (text) => new Float32Array(new Uint8Array(Buffer.from(text, "base
 
 const recording = (sent) => ({ ...sent, channels: sent.channels.map(floats) });
 
-const decoded = ({ recordings, sounds, sound, ...request }) => ({
+const integers = (text) => new Int16Array(new Uint8Array(Buffer.from(text, "base64")).buffer);
+
+const decoded = ({ recordings, sounds, sound, samples, ...request }) => ({
   ...request,
+  ...(samples !== undefined && { samples: integers(samples) }),
   ...(recordings && { recordings: recordings.map(recording) }),
   ...(sounds && { sounds: sounds.map(recording) }),
   ...(sound && { sound: recording(sound) }),

@@ -257,7 +257,7 @@ class Endpoints:
 
         if key == "" or read_description(folder := self._folder(key, request)).labels:
             return self.predictor(key, request)
-        return Embedder(folder, device=page_device())
+        return Embedder(folder, device=page_device(), by_graph=True)
 
     def _refuse_large(self, recordings: list[Recording], request: gr.Request) -> None:
         """Replace a visitor's recordings above the page's size by refusals, and delete them."""

@@ -18,7 +18,9 @@ from serdemo.audio import vad
 from serdemo.embeddings import embedding_map
 from serdemo.nn.checkpoint_files import (
     ANSWERING,
+    CLASSIFIER,
     DESCRIPTION,
+    GRAPH,
     SHIPPED,
     SPEAKER,
     bundled_checkpoint,
@@ -29,7 +31,6 @@ from serdemo.ui.shell.examples import EXAMPLES, EXAMPLES_DIR
 from serdemo.ui.shell.scripts import CACHE, modules
 
 ADDRESS = "serdemo-models"
-GRAPHS = ("model.onnx", "classifier.onnx")  # of the embedding and the logits, and of these alone
 MODELS = (*ANSWERING, SPEAKER)
 DETECTOR = "silero-vad"
 MAP = "map"
@@ -50,7 +51,7 @@ def contents() -> dict[str, tuple[Path, ...]]:
     groups: dict[str, tuple[Path, ...]] = {DETECTOR: (vad.network_path(),)}
     for name in MODELS:
         folder = bundled_checkpoint(name)
-        graphs = [folder / graph for graph in GRAPHS if (folder / graph).is_file()]
+        graphs = [folder / graph for graph in (GRAPH, CLASSIFIER) if (folder / graph).is_file()]
         groups[name] = (folder / DESCRIPTION, *graphs, *tensor_files(folder))
     return groups
 

@@ -1,5 +1,5 @@
 /* Live sound answered in the browser: the calls of the tab Live, with the responses that the server gives. */
-import { fromBase64, toBase64 } from "../shell/js/sound.js";
+import { toBase64 } from "../shell/js/sound.js";
 import { Calls, field } from "./calls.js";
 import { UsageError } from "./errors.js";
 import { LiveServices } from "./live_service.js";
@@ -8,23 +8,10 @@ import { SILENT_DBFS } from "./quality.js";
 import { round } from "./rounding.js";
 import { SAMPLE_RATE } from "./samples.js";
 
-export const MAX_BASE64_CHARS = 4_000_000; // of one piece of sound
 export const FLUSH_S = 10; // until what has arrived is answered, at the end
 const ANSWER_S = 2; // the same after a piece: the page sends the next one then
 const NEUTRAL = "neutral";
 const ONLY_HERE = "A browser answers its own microphones alone: choose one of them.";
-
-/* 16-bit samples from base64; throws UsageError for anything else. */
-const samplesOf = (text) => {
-  if (text.length > MAX_BASE64_CHARS) {
-    throw new UsageError(`A piece of sound has at most ${MAX_BASE64_CHARS} letters: send less.`);
-  }
-  try {
-    return fromBase64(text);
-  } catch {
-    throw new UsageError("The samples are no 16-bit sound in base64: reload the page.");
-  }
-};
 
 /* A segment with as many digits as are of use, since many are sent. */
 const row = (segment) => ({
@@ -161,10 +148,11 @@ export class LiveCalls extends Calls {
     return { warnings, ...adaptation(service.state(stream)) };
   }
 
-  /* Adds the piece `sequence` to a stream, 16-bit mono `samples` in base64; gives the stream's state, with the
+  /* Adds the piece `sequence` to a stream, 16-bit mono `samples`; gives the stream's state, with the
      segments that end after `since` seconds. */
   async onPush(request) {
-    const samples = samplesOf(field(request, "samples", "string"));
+    const { samples } = request;
+    if (!(samples instanceof Int16Array)) throw new UsageError("The samples are no 16-bit sound: reload the page.");
     const sequence = field(request, "sequence", "int");
     const since = field(request, "since", "number");
     const { stream, service } = this.streamOf(request);

@@ -106,7 +106,7 @@ class ClipPlacer:
             with suppress(SerdemoError):
                 folder = bundled_checkpoint(name)
                 if _identity(folder) == digest:
-                    return Embedder(folder)
+                    return Embedder(folder, by_graph=True)
         name = str(session.mapped.table.about.get("checkpoint", "")) or "a model it does not name"
         raise SerdemoError(
             f"This map was made by {name}, in a version that is not here: a new clip can be placed"

@@ -9,10 +9,22 @@ const DEFAULT_MODEL = "base";
 /* The visitor's model on gradio's page. */
 const modelOfPage = () => footerData().inBrowser;
 
+const SOUND_ADDRESS = new URL("../../../serdemo-live/", import.meta.url); // of live/route.py
+
+/* A piece of sound to the server, as it is; resolves to undefined where nothing answers. */
+const sendSound = async ({ stream, samples, sequence, since }) => {
+  const url = new URL(`${encodeURIComponent(stream)}?sequence=${sequence}&since=${since}`, SOUND_ADDRESS);
+  const response = await fetch(url, { method: "POST", body: samples });
+  return response.status < 500 ? response.json() : undefined;
+};
+
 export class ServerAnswerer {
-  constructor(remote, timeoutMs) {
-    this.ask = caller(remote, timeoutMs);
+  constructor(remote, timeoutMs, send = sendSound) {
+    this.call = caller(remote, timeoutMs);
+    this.send = caller(send, timeoutMs);
   }
+
+  ask = (call, ...rest) => (call === "push" ? this.send : this.call)(call, ...rest);
 
   leave(stream) {
     beacon("live", { call: "close", stream }); // the page may be on its way out

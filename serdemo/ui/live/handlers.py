@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+import numpy as np
 
 from serdemo.audio.waveform import SAMPLE_RATE
 from serdemo.nn.checkpoint_files import SHIPPED, SMALLEST, bundled_checkpoint
@@ -17,9 +18,10 @@ from serdemo.schema import palette
 from serdemo.schema.errors import UsageError
 from serdemo.schema.types import Prediction, Segment
 from serdemo.ui.live import local_microphone
+from serdemo.ui.live.route import ADDRESS
 from serdemo.ui.shell import session
 from serdemo.ui.shell.examples import example_voices
-from serdemo.ui.shell.rpc import Calls, Request, Response, field, from_base64, to_base64
+from serdemo.ui.shell.rpc import Calls, Request, Response, field, to_base64
 from serdemo.ui.shell.session import Visitors
 
 if TYPE_CHECKING:
@@ -61,7 +63,7 @@ class Live(Calls):
         smallest = self._visitors.at(bundled_checkpoint(SMALLEST))
         return smallest, STANDS_IN.format(smallest=smallest.name, default=model.name)
 
-    def call(self, request: Any, visit: gr.Request) -> Response:
+    def call(self, request: Any, visit: gr.Request | None) -> Response:
         """Answer a call. A refusal has `gone`: whether the stream that the request names is closed."""
         response = super().call(request, visit)
         if "refused" in response:
@@ -118,13 +120,21 @@ class Live(Calls):
         return {"warnings": warnings, **_adaptation(service.state(stream))}
 
     def on_push(self, request: Request, _: gr.Request) -> Response:
-        """Add the piece `sequence` to `stream`, 16-bit mono `samples` in base64; gives the stream's
-        state, with the segments that end after `since` seconds."""
+        """Add the piece `sequence` to `stream`, 16-bit mono `samples` (N,) from the route; gives the
+        stream's state, with the segments that end after `since` seconds. A refusal has `busy` where the
+        piece is to be sent again later."""
+        from serdemo.inference.live_session import BacklogError
+
         stream = field(request, "stream", str)
-        samples = from_base64(field(request, "samples", str))
-        sequence = field(request, "sequence", int)
-        self.services.find(stream).push(stream, samples, sequence=sequence)
-        return self._state(stream, field(request, "since", float))
+        sequence, since = field(request, "sequence", int), field(request, "since", float)
+        samples = request.get("samples")
+        if not isinstance(samples, np.ndarray):
+            raise UsageError(f"Sound is sent to /{ADDRESS}: reload the page.")
+        try:
+            self.services.find(stream).push(stream, samples, sequence=sequence)
+        except BacklogError as problem:
+            return {"refused": str(problem), "busy": True}
+        return self._state(stream, since)
 
     def on_close(self, request: Request, _: gr.Request) -> Response:
         """Close `stream`. With `since`, give the answer for all of it, and how many samples that were."""

@@ -1,7 +1,7 @@
 /* Between the microphone and the server. Pieces are numbered and sent one after another, each again
    until the server confirms it, so nothing is lost on a bad connection. */
 import { wait } from "../shell/js/dom.js";
-import { LastMinute, toBase64 } from "../shell/js/sound.js";
+import { LastMinute } from "../shell/js/sound.js";
 
 export const ANSWER_TIMEOUT_MS = 5000;
 const CLOSE_TIMEOUT_MS = 40_000; // a busy server reads and answers first what it has
@@ -14,6 +14,11 @@ const OVERLAP_S = 5; // answers may come out of order by so much
 const DRAIN_MS = 3000;
 const POLL_MS = 50;
 const OFFLINE = "The connection was lost for too long: press Start when it is back.";
+const RENEWED = "The server began anew: nothing you said is lost, but the whole counts from there on.";
+const MAX_RENEWALS = 5; // in RENEWALS_MS
+const RENEWALS_MS = 60_000;
+const SCATTERED = "Several servers answer this page, and none knows the streams of another: switch Answer in this "
+  + "browser on, then press Start.";
 
 const PROCESSING = {
   autoGainControl: "gain control",
@@ -95,6 +100,7 @@ export class BrowserLink extends Link {
     this.microphone = new Microphone((block) => this.take(block), on.trouble, on.suspended);
     this.piece = null;
     this.busy = false;
+    this.renewals = []; // when
   }
 
   async open(device, cleaned) {
@@ -118,6 +124,22 @@ export class BrowserLink extends Link {
     return "";
   }
 
+  /* The server has no such stream any more, as after its restart: opens another, which begins with the first
+     sample that no answer covers. Resolves as `begin`. */
+  async renew() {
+    const now = performance.now();
+    this.renewals = [...this.renewals.filter((at) => now - at < RENEWALS_MS), now];
+    if (this.renewals.length > MAX_RENEWALS) {
+      this.fail(SCATTERED);
+      return "";
+    }
+    const answered = this.base + Math.round(this.newest * this.rate);
+    this.sent = Math.min(this.sent, Math.max(this.sound.first, answered));
+    const refusal = await this.begin();
+    if (!refusal) this.instead = RENEWED;
+    return refusal;
+  }
+
   take(block) {
     if (this.over) return;
     this.sound.push(block);
@@ -130,14 +152,16 @@ export class BrowserLink extends Link {
     this.busy = true;
     while (!this.over && this.sent < this.sound.written) {
       const response = await this.send();
-      if (response.refused && !response.gone && !response.unreached) {
-        this.fail(response.refused);
-      } else if (response.unreached || (response.gone && (await this.begin()))) {
+      if (response.busy) {
+        await wait(RETRY_MS); // the sound waits here
+      } else if (response.unreached || (response.gone && (await this.renew()))) {
         this.noteOffline(OFFLINE);
         await wait(RETRY_MS);
-      } else if (!response.gone) {
+      } else if (!response.refused) {
         this.noteOnline();
         this.accept(response);
+      } else if (!response.gone) {
+        this.fail(response.refused);
       }
     }
     this.busy = false;
@@ -150,7 +174,7 @@ export class BrowserLink extends Link {
       const from = Math.max(this.sent, this.sound.first);
       this.lost += from - this.sent;
       const to = Math.min(this.sound.written, from + MAX_PIECE_S * this.rate);
-      this.piece = { stream: this.stream, to, samples: toBase64(this.sound.read(from, to)) };
+      this.piece = { stream: this.stream, to, samples: this.sound.read(from, to) };
     }
     const { stream, samples } = this.piece;
     return this.api.ask("push", { stream, samples, sequence: this.sequence, since: this.since });

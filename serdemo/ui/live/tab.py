@@ -9,6 +9,7 @@ import gradio as gr
 from serdemo.schema.types import EMOTIONS
 from serdemo.ui.browser import files
 from serdemo.ui.live.handlers import Live
+from serdemo.ui.live.route import route
 from serdemo.ui.shell import scripts, theme
 from serdemo.ui.shell.html import plain_html
 from serdemo.ui.shell.page import Page
@@ -19,6 +20,7 @@ LEAD = """<p>Speak and watch: which emotion your voice carries now, and over the
 def build(page: Page) -> None:
     """Lay the tab out inside the page and connect it."""
     handlers = Live(page.visitors)
+    page.extra_routes.append(route(handlers.call))
 
     def live(request: Any, visit: gr.Request) -> dict[str, Any]:
         return handlers.call(request, visit)

@@ -65,7 +65,7 @@ class Page(gr.Blocks):
             )
         self.api_open = False  # no call of a program skips the queue
         self.model = model
-        self.extra_routes = extra_routes
+        self.extra_routes = list(extra_routes)
         self.visitors = Visitors(model)
         self.presence = Presence()
         self.sweeps: list[Callable[[], object]] = []

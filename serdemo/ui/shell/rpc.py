@@ -26,10 +26,10 @@ log = logging.getLogger(__name__)
 class Calls:
     """The calls of one tab: the method `on_NAME(request, visit)` answers the call NAME."""
 
-    def call(self, request: Any, visit: gr.Request) -> Response:
+    def call(self, request: Any, visit: gr.Request | None) -> Response:
         """The response of the call that `request["call"]` names; a failure is the sentence `refused`.
 
-        `visit` is gradio's request, which shows where the visitor comes from.
+        `visit` is gradio's request, which shows where the visitor comes from; None for a piece of sound.
         """
         try:
             name = field(request, "call", str)

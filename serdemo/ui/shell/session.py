@@ -34,7 +34,7 @@ def load_predictor(checkpoint: str | Path | None) -> Predictor:
     """The model of a checkpoint folder, None for the shipped one, on the page's device."""
     from serdemo.inference.predictor import Predictor
 
-    return Predictor(checkpoint, device=zerogpu.page_device())
+    return Predictor(checkpoint, device=zerogpu.page_device(), by_graph=True)
 
 
 class WarmPredictor:

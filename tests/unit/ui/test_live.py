@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import shutil
 import threading
@@ -17,17 +16,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
 from support.command import here
 
 from serdemo.audio import microphone, waveform
 from serdemo.experiments import page_load as load_bench
-from serdemo.inference import speed
+from serdemo.inference import live_session, speed
 from serdemo.inference.predictor import Predictor
 from serdemo.nn import description
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.types import Prediction, Segment
 from serdemo.ui import build
-from serdemo.ui.live import handlers, local_microphone
+from serdemo.ui.live import handlers, local_microphone, route
 from serdemo.ui.live.handlers import Live
 from serdemo.ui.shell import examples, rpc
 from serdemo.ui.shell.session import Visitors, WarmPredictor
@@ -61,10 +62,6 @@ def call(page: Live, name: str, **asked: Any) -> Any:
     return json.loads(json.dumps(page.call({"call": name, **asked}, visitor()), allow_nan=False))
 
 
-def coded(samples: np.ndarray[Any, Any]) -> str:
-    return base64.b64encode(waveform.to_int16(samples).tobytes()).decode()
-
-
 def voice() -> waveform.Samples:
     """Some seconds of an example voice."""
     path = examples.EXAMPLES_DIR / next(iter(examples.EXAMPLES.values()))
@@ -72,7 +69,8 @@ def voice() -> waveform.Samples:
 
 
 def push(page: Live, stream: str, sequence: int, samples: Any, since: float = 0.0) -> Any:
-    return call(page, "push", stream=stream, sequence=sequence, samples=coded(samples), since=since)
+    sound = waveform.to_int16(samples)
+    return call(page, "push", stream=stream, sequence=sequence, samples=sound, since=since)
 
 
 def say(page: Live, stream: str, samples: waveform.Samples) -> Any:
@@ -155,7 +153,7 @@ def test_streams_are_known_by_handles_that_cannot_be_guessed(page: Live) -> None
 
 def test_gone_is_told_only_of_streams_that_are(page: Live) -> None:
     stream = call(page, "open", rate=16_000)["stream"]
-    told = call(page, "push", stream=stream, sequence=0, samples="no base64", since=0.0)
+    told = call(page, "push", stream=stream, sequence=0, samples="no sound", since=0.0)
     assert told["gone"] is False
     call(page, "close", stream=stream)
     assert push(page, stream, 0, voice()[:PIECE])["gone"] is True
@@ -177,6 +175,7 @@ def test_gone_is_told_only_of_streams_that_are(page: Live) -> None:
         {"call": "open", "rate": 10**9},
         {"call": "push"},
         {"call": "push", "stream": 7, "sequence": 0, "samples": "", "since": 0},
+        {"call": "push", "stream": "x", "sequence": 0, "samples": "AAAA", "since": 0},
         {"call": "close", "stream": None},
         {"call": "read_local", "stream": "x"},
     ],
@@ -188,15 +187,39 @@ def test_a_wrong_call_is_refused_in_a_sentence(page: Live, asked: Any) -> None:
     assert len(page.service) == 0
 
 
-@pytest.mark.parametrize(
-    "samples",
-    ["AAA", "AAAA AAAA", "ä", "AA==", "A" * (rpc.MAX_BASE64_CHARS + 4)],
-    ids=lambda s: s[:9],
-)
-def test_what_is_no_sound_is_refused_and_the_stream_goes_on(page: Live, samples: str) -> None:
+def test_the_route_takes_sound_and_refuses_all_else_in_a_sentence(page: Live) -> None:
+    client = TestClient(Starlette(routes=[route.route(page.call)]))
     stream = call(page, "open", rate=16_000)["stream"]
-    told = call(page, "push", stream=stream, sequence=0, samples=samples, since=0.0)
-    assert told["refused"].endswith(".")
+    sound = waveform.to_int16(voice()[:PIECE]).tobytes()
+    for query, body, status in (
+        ("sequence=0", b"A", 400),
+        ("sequence=0", b"AAA", 400),
+        ("sequence=x", sound, 400),
+        ("sequence=0&since=x", sound, 400),
+        ("since=0", sound, 400),
+        ("sequence=0", bytes(route.MAX_BYTES + 2), 413),
+    ):
+        answer = client.post(f"/serdemo-live/{stream}?{query}", content=body)
+        assert answer.status_code == status
+        assert answer.json()["refused"].rstrip().endswith(".")
+    gone = client.post("/serdemo-live/nobody?sequence=0", content=sound).json()
+    assert gone["gone"] is True and gone["refused"].endswith(".")
+    for _ in range(2):  # the second time for nothing
+        answer = client.post(f"/serdemo-live/{stream}?sequence=0&since=0", content=sound)
+    assert answer.status_code == 200 and "refused" not in answer.json()
+    page.service.flush(stream, 10)
+    assert page.service.state(stream).received_samples == PIECE
+    assert client.get(f"/serdemo-live/{stream}").status_code == 405
+
+
+def test_sound_that_waits_too_long_is_sent_again_later(
+    page: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = call(page, "open", rate=16_000)["stream"]
+    monkeypatch.setattr(live_session, "MAX_BACKLOG_S", 0.05)
+    refused = push(page, stream, 0, voice()[:PIECE])
+    assert refused["busy"] is True and refused["refused"].endswith(".") and not refused["gone"]
+    monkeypatch.undo()
     assert say(page, stream, voice()[:PIECE])["received"] == PIECE
 
 

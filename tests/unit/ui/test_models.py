@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from support import hub_server
 
@@ -310,10 +311,13 @@ def test_live_answers_each_visitor_by_his_own_model(page: Visitors, runs: Path) 
 
     mine, theirs = (call("open", rate=16_000, visitor=who)["stream"] for who in ("one", "two"))
     page.choose("one", None)  # a stream that has begun goes on as it began
-    silence = {"sequence": 0, "samples": "AAAA" * 8000, "since": 0}
+    silence = {"sequence": 0, "samples": np.zeros(12_000, np.int16), "since": 0}
     for stream in (mine, theirs):
         assert "refused" not in call("push", stream=stream, **silence)
-    assert call("push", stream=mine, sequence=1, samples="", since=0)["streams"] == 2
+    assert (
+        call("push", stream=mine, sequence=1, samples=np.zeros(0, np.int16), since=0)["streams"]
+        == 2
+    )
     told = {s: call("close", stream=s, since=0.0)["segments"] for s in (mine, theirs)}
     assert set(told[mine][0]["probabilities"]) == {"angry", "happy", "sad"}
     assert len(told[theirs][0]["probabilities"]) == 7
