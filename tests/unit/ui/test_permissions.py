@@ -68,7 +68,7 @@ def test_no_handler_of_fine_tune_trains(page: Page, tmp_path: Path) -> None:
 def test_no_handler_of_the_voice_panel_records_or_trains(page: Page, tmp_path: Path) -> None:
     event: Any = SimpleNamespace(_data={"act": "take", "emotion": "sad", "samples": "", "rate": 1})
     assert NO_TRAINING in call(page, "Handlers.act", event, "anna")
-    for action in ("keep", "use", "choose", "skip"):
+    for action in ("list", "use", "choose", "skip"):
         event._data["act"] = action
         assert NO_TRAINING in call(page, "Handlers.act", event, "anna")
     assert NO_TRAINING in call(page, "Handlers.train", "anna")
