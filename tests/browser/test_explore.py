@@ -464,10 +464,8 @@ def called(request: Any) -> str:
     return str(told["data"]["call"]) if told and told["fn_name"] == "explore" else ""
 
 
-def test_a_microphone_allowed_too_late_is_let_go(
-    launch: Callable[..., Any], visit_map: Callable[..., Any]
-) -> None:
-    page = visit_map(browser=launch(), permissions=["microphone"])
+def test_a_microphone_allowed_too_late_is_let_go(visit_map: Callable[..., Any]) -> None:
+    page = visit_map(permissions=["microphone"])
     page.evaluate(ASKING)
     page.get_by_role("button", name="Speak", exact=True).click()
     page.get_by_role("button", name="Stop", exact=True).first.click()
@@ -477,12 +475,9 @@ def test_a_microphone_allowed_too_late_is_let_go(
 
 
 def test_who_stops_or_goes_is_forgotten_by_the_server(
-    launch: Callable[..., Any],
-    visit_map: Callable[..., Any],
-    own: tuple[Path, EmbeddingMap],
-    address: str,
+    visit_map: Callable[..., Any], own: tuple[Path, EmbeddingMap], address: str
 ) -> None:
-    page = visit_map(own[0], browser=launch(), permissions=["microphone"])
+    page = visit_map(own[0], permissions=["microphone"])
     page.evaluate("""() => { window.last = [];
       const real = navigator.sendBeacon.bind(navigator);
       navigator.sendBeacon = (url, body) => {
