@@ -68,7 +68,7 @@ def build(predictor_factory: Callable[[], Predictor]) -> Page:
         page.chosen = gr.BrowserState("", storage_key="serdemo-model", secret="serdemo")
         watch = scripts.on_load("shell/js/in_browser.js")
         page.footer = plain_html(footer_html(), js_on_load=watch, render=False)
-        with gr.Tabs():
+        with gr.Tabs(overflow_behavior="wrap"):
             for name, build_tab in TABS.items():
                 with gr.Tab(name, id=name.lower(), elem_id=f"panel-{name.lower()}") as page.tab:
                     build_tab(page)

@@ -80,7 +80,7 @@ def test_whatever_has_the_focus_shows_it_and_the_tab_key_finds_the_end(visit: Vi
         found = stops(page)
         assert len(found) > 10, name
         assert [stop["name"] for stop in found if not stop["differs"]] == [], name
-        assert found[0]["name"] == "recognise", name
+        assert "recognise" in [stop["name"] for stop in found[:3]], name
 
 
 def test_from_the_empty_page_to_an_answer_by_keyboard(
