@@ -35,7 +35,7 @@ SUFFIXES = {
     *(".py", ".html", ".css", ".js", ".mjs", ".gz", ".svg", ".yaml"),
     *(".json", ".parquet", ".flac", ".txt"),
 }
-LICENCE = "LICENSE"  # also of what the package contains
+LICENCE = "LICENSE"
 CHECKPOINTS = (*ANSWERING, SPEAKER)
 PYTHON = "3.12.12"  # the newest of ZeroGPU
 # Of the pinned libraries: those of a microphone at the server, and those of CUDA.
