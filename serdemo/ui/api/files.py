@@ -16,7 +16,7 @@ from gradio.utils import get_upload_folder
 
 from serdemo.schema.errors import UsageError
 from serdemo.schema.files import make_folder
-from serdemo.ui.shell.uploads import MAX_FILES, Recording, uploaded
+from serdemo.ui.shell.uploads import MAX_FILES, Recording, delete, uploaded
 
 MAX_NAME = 200  # letters of a file's name
 MAX_DISCARDED = 10_000  # files of a refused call that are looked for
@@ -51,8 +51,7 @@ def discard(recording: Recording) -> None:
     if recording.path is None or recording.keep:
         return
     with suppress(OSError):
-        recording.path.unlink(missing_ok=True)
-        recording.path.parent.rmdir()
+        delete(recording.path)
 
 
 def _recording(item: Any) -> Recording:

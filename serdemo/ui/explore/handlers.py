@@ -21,7 +21,7 @@ from serdemo.ui.explore.placement import ClipPlacer
 from serdemo.ui.shell import permissions
 from serdemo.ui.shell.examples import EXAMPLES_DIR
 from serdemo.ui.shell.rpc import Calls, Request, Response, field, from_base64, to_base64
-from serdemo.ui.shell.uploads import check_size, uploaded
+from serdemo.ui.shell.uploads import check_size, delete, uploaded
 
 if TYPE_CHECKING:
     from serdemo.ui.shell.page import Page
@@ -160,7 +160,7 @@ class Explore(Calls):
             check_size(path, name)
             clip = waveform.decode(path, name=name)
         finally:
-            path.unlink(missing_ok=True)
+            delete(path)
         return self._placed(current, beginning(clip), request)
 
     def on_example(self, request: Request, _: gr.Request) -> Response:

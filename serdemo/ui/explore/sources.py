@@ -17,6 +17,7 @@ from serdemo.embeddings.projection import MIN_POINTS
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.settings import data_root
 from serdemo.schema.types import is_known_speaker
+from serdemo.ui.shell.uploads import delete
 
 if TYPE_CHECKING:
     from serdemo.embeddings.embedding_map import EmbeddingMap
@@ -101,8 +102,8 @@ def read_upload(path: Path, name: str) -> tuple[EmbeddingMap, list[str]]:
     except OSError as problem:
         raise SerdemoError(f"{name} could not be read: {problem.strerror}.") from problem
     finally:
-        path.unlink(missing_ok=True)
-        named.unlink(missing_ok=True)
+        delete(path)
+        delete(named)
     return uploaded_map, notes(uploaded_map.table)
 
 

@@ -7,7 +7,6 @@ import shutil
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -21,6 +20,7 @@ from serdemo.schema.options import Value
 from serdemo.schema.types import Utterance
 from serdemo.schema.zipfiles import MAX_BYTES, unpack
 from serdemo.ui.shell import permissions, visitor_store, zerogpu
+from serdemo.ui.shell.uploads import delete
 from serdemo.ui.shell.zerogpu import GpuTrain
 
 MAX_VISITOR_BYTES = 500_000_000  # of clips that a remote visitor uploads at once
@@ -107,9 +107,7 @@ def receive_zip(archive: Path, jobs: JobQueue, owner: str | None) -> Path:
             shutil.rmtree(folder.parent, ignore_errors=True)
             raise
     finally:
-        archive.unlink(missing_ok=True)
-        with suppress(OSError):  # each upload has a folder of its own
-            archive.parent.rmdir()
+        delete(archive)
     tables = sorted(folder.rglob("*.csv"))
     return tables[0] if len(tables) == 1 else folder
 

@@ -14,10 +14,9 @@ from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.settings import data_root
 from serdemo.ui.models import view
 from serdemo.ui.models.widgets import MAX_CLIPS, NO_OTHER_MODEL, Widgets
-from serdemo.ui.shell import html, permissions, visitor_store
+from serdemo.ui.shell import html, permissions, uploads, visitor_store
 from serdemo.ui.shell.examples import EXAMPLES, EXAMPLES_DIR
 from serdemo.ui.shell.page import Page, footer_html
-from serdemo.ui.shell.uploads import check_size
 
 if TYPE_CHECKING:
     from serdemo.runs.registry.entry import Entry
@@ -249,10 +248,10 @@ def predict_both(
     Raises SerdemoError when the clip cannot be read or a model has no classifier.
     """
     try:
-        check_size(path, name)
+        uploads.check_size(path, name)
         models = [visitors.at(entry.folder) for entry in entries]
         first, second = (model.predict(path, name=name) for model in models)
     finally:
         if delete:
-            path.unlink(missing_ok=True)
+            uploads.delete(path)
     return first, second

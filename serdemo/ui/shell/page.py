@@ -18,13 +18,16 @@ from starlette.routing import Route
 from serdemo.nn.checkpoint_files import ANSWERING, bundled_checkpoint
 from serdemo.schema.errors import SerdemoError, trace
 from serdemo.ui.languages import table
-from serdemo.ui.shell import gradio_settings, scripts, session, theme
-from serdemo.ui.shell.call_errors import EXCEPTION_HANDLERS
+from serdemo.ui.shell import gradio_settings, scripts, session, theme, upload_route
+from serdemo.ui.shell.call_errors import EXCEPTION_HANDLERS, NO_CALL, OneSentence
 from serdemo.ui.shell.presence import Presence
+from serdemo.ui.shell.request_limits import RequestLimits
 from serdemo.ui.shell.root_path import RootPath
+from serdemo.ui.shell.security_headers import SecurityHeaders
+from serdemo.ui.shell.served_paths import ServedPaths
 from serdemo.ui.shell.session import Visitors, WarmPredictor
 from serdemo.ui.shell.templates import render
-from serdemo.ui.shell.uploads import FAULT, UploadLimit
+from serdemo.ui.shell.uploads import FAULT
 from serdemo.ui.shell.visitor_store import registry_for
 
 if TYPE_CHECKING:
@@ -73,16 +76,24 @@ class Page(gr.Blocks):
 
     def launch(self, *args: Any, **options: Any) -> Any:
         """Serve the page as `gr.Blocks.launch` does, with its theme, style sheets and scripts."""
+        routes = [
+            scripts.route(),
+            upload_route.route(unlimited=self.is_local_program),
+            *self.extra_routes,
+        ]
         served = {
             "theme": theme.theme(),
             "css": theme.css(),
             "head": scripts.head("shell/page.js"),
             "i18n": table.i18n(self.blocks.values()),
             "app_kwargs": {
-                "routes": [scripts.route(), *self.extra_routes],
+                "routes": routes,
                 "exception_handlers": EXCEPTION_HANDLERS,
                 "middleware": [
-                    Middleware(UploadLimit, unlimited=self.is_local_program),
+                    Middleware(SecurityHeaders),
+                    Middleware(OneSentence),
+                    Middleware(ServedPaths, own=routes),
+                    Middleware(RequestLimits, unlimited=self.is_local_program),
                     Middleware(RootPath),
                 ],
             },
@@ -107,7 +118,12 @@ class Page(gr.Blocks):
         """The arguments of a handler. Those of a program's call stay as they were sent, with the defaults
         of the last ones: gradio would fetch addresses among them, and hold them for a session."""
         if block_fn.api_visibility == "private":
-            return await super().preprocess_data(block_fn, inputs, state, explicit_call)
+            try:
+                if any(map(_names_address, inputs)):
+                    raise ValueError("gradio would fetch it")
+                return await super().preprocess_data(block_fn, inputs, state, explicit_call)
+            except Exception as problem:  # no page sends such arguments
+                raise gr.Error(NO_CALL, print_exception=False) from problem
         missing = [getattr(block, "value", None) for block in block_fn.inputs[len(inputs) :]]
         if len(inputs) > len(block_fn.inputs) or None in missing:
             raise gr.Error(
@@ -163,6 +179,15 @@ class Page(gr.Blocks):
         owner = token if isinstance(token, str) else ""  # what is sent may be anything, None too
         self.presence.note(getattr(request, "session_hash", None), owner)
         return owner
+
+
+def _names_address(value: Any) -> bool:
+    """Whether there is a file among sent values whose path is an address."""
+    if isinstance(value, dict):
+        path = value.get("path")
+        is_address = isinstance(path, str) and path.startswith(("http:", "https:"))
+        return is_address or any(map(_names_address, value.values()))
+    return isinstance(value, list) and any(map(_names_address, value))
 
 
 def footer_html(visitor: str | None = None, predictor: Predictor | None = None) -> Markup:

@@ -28,6 +28,7 @@ from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.files import make_folder, read_json, write_json
 from serdemo.schema.settings import runs_root
 from serdemo.ui.shell import permissions, process_folder
+from serdemo.ui.shell.uploads import delete
 
 PAGE = "page-"  # how the folder of a page begins, below that of all visitors
 VOICE, MODELS, KEPT = "voice", "models", "kept.json"  # in the folder of a visitor, beside UPLOADS
@@ -174,7 +175,7 @@ def add_archive(archive: Path, owner: str | None) -> Entry:
         name = free_name(slugify(archive.stem), registry)
         return registry.add(name, lambda folder: unpack(archive, folder, max_bytes))
     finally:
-        archive.unlink(missing_ok=True)
+        delete(archive)
 
 
 def import_from_hub(repo: str, owner: str | None) -> Entry:
@@ -219,11 +220,11 @@ def require_token(owner: str | None) -> None:
         raise UsageError("This page does not know your browser yet: reload it, then try again.")
 
 
-def check_quota(what: str) -> None:
-    """Raise SerdemoError when all that visitors have exceeds their quota; `what` names the thing that is to
-    be stored."""
+def check_quota(what: str, folder: Path | None = None) -> None:
+    """Raise SerdemoError when all that visitors have, or is in `folder`, exceeds their quota; `what` names the
+    thing that is to be stored."""
     used = 0
-    for path in _root().rglob("*"):
+    for path in (folder or _root()).rglob("*"):
         with suppress(OSError):  # another visitor may delete files meanwhile
             used += path.stat().st_size if path.is_file() else 0
     if used > MAX_TOTAL_BYTES:
@@ -238,7 +239,12 @@ def export(entry: Entry) -> Path:
 
 
 def export_path(name: str) -> Path:
-    """Path of a file to be fetched by the browser, in a new folder that `cleanup` deletes later."""
-    path = Path(get_upload_folder()) / EXPORTS / uuid.uuid4().hex / name
+    """Path of a file to be fetched by the browser, in a new folder that `cleanup` deletes later.
+
+    Raises SerdemoError when the quota of such files is spent.
+    """
+    folder = Path(get_upload_folder()) / EXPORTS
+    check_quota("download", folder)
+    path = folder / uuid.uuid4().hex / name
     make_folder(path.parent)
     return path
