@@ -65,10 +65,7 @@ def _recording(item: Any) -> Recording:
     refusal = NO_UPLOAD.format(name)
     if not Path(path).is_absolute():
         return Recording(None, name, refusal=refusal)
-    try:
-        recording = uploaded({"path": path, "name": name})
-    except (OSError, ValueError):  # no path at all: too long, or with a zero in it
-        return Recording(None, name, refusal=refusal)
+    recording = uploaded({"path": path, "name": name})
     return recording if recording.path else replace(recording, refusal=refusal)
 
 

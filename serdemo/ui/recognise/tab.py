@@ -13,6 +13,7 @@ from serdemo.inference.subtitles import SUBTITLE_SUFFIXES
 from serdemo.ui.browser import files
 from serdemo.ui.recognise.handlers import first_screen, recognise
 from serdemo.ui.shell import scripts, theme
+from serdemo.ui.shell.call_errors import NO_CALL
 from serdemo.ui.shell.examples import EXAMPLES, example
 from serdemo.ui.shell.html import plain_html
 from serdemo.ui.shell.page import Page
@@ -117,7 +118,10 @@ def _wire(
         return gr.skip() if run.replaced else answer
 
     def on_upload(event: gr.EventData, request: gr.Request) -> Iterator[str]:
-        sent = event._data["files"]
+        files = event._data.get("files") if isinstance(event._data, dict) else None
+        sent = [file for file in files if "name" in file] if _are_objects(files) else []
+        if not sent:
+            raise gr.Error(NO_CALL, print_exception=False)
         if len(sent) > MAX_FILES:
             gr.Warning(
                 f"{len(sent) - MAX_FILES} files were left out: send at most {MAX_FILES} at once."
@@ -152,3 +156,8 @@ def _wire(
 
         button.click(on_example, outputs=result, cancels=first, **shared)
     result.stop(on_stop, queue=False, **private)
+
+
+def _are_objects(values: Any) -> bool:
+    """Whether a browser sent a list of objects, as the page does."""
+    return isinstance(values, list) and all(isinstance(value, dict) for value in values)

@@ -76,8 +76,8 @@ class OneSentence:
         except ClientDisconnect:
             return
         except Exception as problem:
-            if answering:
-                raise
+            if answering:  # gradio has sent its reason, as of a stream of events that is not there
+                return await send({"type": "http.response.body", "body": b""})
             if scope["method"] == "POST" and path.startswith(API_PREFIX):
                 log.warning("serdemo: no call of %s: %s", path, type(problem).__name__)
                 response = JSONResponse({"detail": NO_CALL}, 422)

@@ -18,7 +18,7 @@ from starlette.routing import Route
 from serdemo.nn.checkpoint_files import ANSWERING, bundled_checkpoint
 from serdemo.schema.errors import SerdemoError, trace
 from serdemo.ui.languages import table
-from serdemo.ui.shell import gradio_settings, scripts, session, theme, upload_route
+from serdemo.ui.shell import calls_queue, gradio_settings, scripts, session, theme, upload_route
 from serdemo.ui.shell.call_errors import EXCEPTION_HANDLERS, NO_CALL, OneSentence
 from serdemo.ui.shell.presence import Presence
 from serdemo.ui.shell.request_limits import RequestLimits
@@ -100,6 +100,12 @@ class Page(gr.Blocks):
         }
         return super().launch(*args, **{**served, **options})
 
+    def queue(self, *args: Any, **options: Any) -> Any:
+        """Set the queue of calls as `gr.Blocks.queue` does."""
+        page = super().queue(*args, **options)
+        calls_queue.harden(self._queue)
+        return page
+
     def is_local_program(self, request: gr.Request | Request) -> bool:
         """Whether a browser or a program on this machine sent a request.
 
@@ -119,8 +125,8 @@ class Page(gr.Blocks):
         of the last ones: gradio would fetch addresses among them, and hold them for a session."""
         if block_fn.api_visibility == "private":
             try:
-                if any(map(_names_address, inputs)):
-                    raise ValueError("gradio would fetch it")
+                if block_fn.fn is None or any(map(_names_address, inputs)):
+                    raise ValueError("for the browser alone, or gradio would fetch it")
                 return await super().preprocess_data(block_fn, inputs, state, explicit_call)
             except Exception as problem:  # no page sends such arguments
                 raise gr.Error(NO_CALL, print_exception=False) from problem

@@ -60,8 +60,12 @@ def uploaded(file: dict[str, Any], unlimited: bool = False) -> Recording:
     name = str(file["name"])
     if file.get("too_large"):
         return Recording(None, name, refusal=TOO_LARGE.format(name))
-    path = Path(str(file.get("path", ""))).resolve()
-    if Path(get_upload_folder()).resolve() not in path.parents or not path.is_file():
+    try:
+        path = Path(str(file.get("path", ""))).resolve()
+        is_sent = Path(get_upload_folder()).resolve() in path.parents and path.is_file()
+    except (OSError, ValueError):  # no path at all: too long, or with a zero in it
+        is_sent = False
+    if not is_sent:
         return Recording(None, name, refusal=f"{name} could not be sent: drop it once more.")
     return Recording(path, name, unlimited=unlimited)
 

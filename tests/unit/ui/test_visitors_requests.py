@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
         with Page(WarmPredictor(lambda: pytest.fail("no model is needed"))) as page:
             file, text = gr.File(), gr.Textbox()
             file.change(lambda path: path, file, text, api_visibility="private", queue=False)
+            text.submit(lambda text: text, text, text, api_visibility="private")
             text.change(lambda text: 1 / 0, text, text, api_visibility="private", queue=False)
         page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", show_error=True)
         yield page
@@ -270,7 +272,7 @@ def test_a_call_names_no_address_and_no_file_of_the_server(
 
 
 def test_a_failure_within_is_a_sentence_without_its_reason(browser: TestClient) -> None:
-    sent = {"data": ["x"], "fn_index": 1, "session_hash": "s"}
+    sent = {"data": ["x"], "fn_index": 2, "session_hash": "s"}
     response = browser.post("/gradio_api/run/predict", json=sent)
     assert "Something went wrong" in response.text and "division" not in response.text
 
@@ -297,6 +299,20 @@ def test_no_files_come_with_a_call(browser: TestClient) -> None:
     fields = {"data": "x", "component_id": "1", "session_hash": "s", "fn_name": "live"}
     response = browser.post("/gradio_api/component_server", data=fields, files={"f": b"x"})
     assert response.status_code == 415 and "/gradio_api/upload" in response.text
+
+
+def test_a_session_has_a_name_that_is_text(browser: TestClient) -> None:
+    for name in ("\ud800", "a" * 65, "", "a b", "../a"):
+        sent = {"data": ["x"], "fn_index": 1, "session_hash": name}
+        sent = json.dumps(sent)
+        headers = {"content-type": "application/json"}
+        response = browser.post("/gradio_api/queue/join", content=sent, headers=headers)
+        assert response.status_code == 400, name
+
+
+def test_a_stream_of_events_that_is_not_there_ends(browser: TestClient) -> None:
+    for path in ("call/predict/nothing", "queue/data?session_hash=nothing"):
+        assert "404" in browser.get(f"/gradio_api/{path}").text
 
 
 # Limits
