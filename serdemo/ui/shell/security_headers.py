@@ -23,7 +23,7 @@ CONTENT = {
     "form-action": "'self'",
 }
 SPACE_FRAMES = "https://huggingface.co https://*.huggingface.co https://*.hf.space"
-OFF = "accelerometer bluetooth camera display-capture geolocation gyroscope hid magnetometer midi payment serial usb"
+OFF = "accelerometer camera display-capture geolocation gyroscope hid magnetometer midi payment serial usb"
 FILE = "/gradio_api/file="
 FILE_CONTENT = "default-src 'none'; sandbox"  # an uploaded page runs nothing
 
