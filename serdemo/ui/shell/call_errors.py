@@ -9,6 +9,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serdemo.schema.errors import trace
 from serdemo.ui.shell.served_paths import route_path
 from serdemo.ui.shell.uploads import FAULT
 
@@ -82,6 +83,6 @@ class OneSentence:
                 log.warning("serdemo: no call of %s: %s", path, type(problem).__name__)
                 response = JSONResponse({"detail": NO_CALL}, 422)
             else:
-                log.exception("a request failed")
+                log.error("a request failed: %s", trace(problem))
                 response = JSONResponse({"detail": FAULT}, 500)
             await response(scope, receive, send)

@@ -85,8 +85,8 @@ def route(unlimited: Callable[[Request], bool]) -> Route:
             return PlainTextResponse(problem.message, 400)
         except HTTPException as problem:
             return PlainTextResponse(str(problem.detail), problem.status_code)
-        except OSError:
-            log.exception("an upload could not be stored")
+        except OSError as problem:
+            log.error("an upload could not be stored: %s", problem.strerror)
             return PlainTextResponse(NO_ROOM, 503)
         except ClientDisconnect:
             raise
