@@ -42,9 +42,9 @@ enter_environment() {
             "$python" -m venv --clear "$place" >/dev/null 2>&1 || continue
         fi
         export PATH="$place/bin:$PATH" VIRTUAL_ENV="$place" PIP_DISABLE_PIP_VERSION_CHECK=1
-        export PIP_COMPILE=0 # most modules are never imported
         export CI=true # what could be installed may not be skipped
-        unset PYTHONPATH PYTHONHOME
+        # Each of some hundred processes would compile what it imports.
+        unset PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
         if [ -z "${SERDEMO_DATA:-}" ] && [ -d ../shared/data ]; then
             SERDEMO_DATA=$(cd ../shared/data && pwd)
             export SERDEMO_DATA

@@ -65,6 +65,7 @@ class OnnxModel:
         options.intra_op_num_threads = torch.get_num_threads()
         # Threads that spin while they wait take the processor from other streams and programs.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.enable_cpu_mem_arena = False  # it grows with every new length and number of windows
         options.log_severity_level = 4  # what fails is raised
         source = str(graph) if isinstance(graph, Path) else graph
         try:

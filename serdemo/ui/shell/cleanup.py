@@ -12,6 +12,7 @@ from pathlib import Path
 from gradio.utils import get_upload_folder
 
 from serdemo.runs.queue import JobQueue
+from serdemo.schema import memory
 from serdemo.schema.errors import SerdemoError, trace
 from serdemo.schema.settings import runs_root
 from serdemo.ui.shell import visitor_store
@@ -45,6 +46,7 @@ def begin(page: Page) -> None:
                 Exception
             ) as problem:  # such as a folder that another page deletes: in a minute again
                 log.error("a sweep failed: %s", trace(problem))
+            memory.trim()
             time.sleep(EVERY_S)
 
     threading.Thread(target=run, name="cleanup", daemon=True).start()

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import gradio as gr
 
-from serdemo.schema import settings
+from serdemo.schema import memory, settings
 from serdemo.schema.errors import SerdemoError
 from serdemo.ui.shell import zerogpu
 
@@ -60,6 +60,7 @@ class WarmPredictor:
         with self._lock:
             if self._predictor is None:
                 self._predictor = self._factory()
+                memory.trim()
             return self._predictor
 
     def once(self, make: Callable[[Predictor], str]) -> str:
