@@ -31,10 +31,7 @@ LEFT_OUT = (
     *("experiments/", "ui/hosting/", "ui/static_space/", "ui/images/", "checkpoints/"),
     *("cli/benchmarks/", "embeddings/build_shipped.py", "requirements.txt"),
 )
-SUFFIXES = {
-    *(".py", ".html", ".css", ".js", ".mjs", ".gz", ".svg", ".yaml"),
-    *(".json", ".parquet", ".flac", ".txt"),
-}
+NOT_RUN = (".md", ".pyc")  # for people who read the source, and what Python makes anew
 LICENCE = "LICENSE"
 CHECKPOINTS = (*ANSWERING, SPEAKER)
 PYTHON = "3.12.12"  # the newest of ZeroGPU
@@ -100,8 +97,8 @@ def contents(zerogpu: bool = False) -> dict[str, bytes]:
 def _package_files() -> Iterator[Path]:
     for path in PACKAGE.rglob("*"):
         name = path.relative_to(PACKAGE).as_posix()
-        wanted = path.suffix in SUFFIXES or path.name == LICENCE
-        if wanted and path.is_file() and not name.startswith(LEFT_OUT):
+        hidden = any(part.startswith(".") for part in path.relative_to(PACKAGE).parts)
+        if path.is_file() and not (hidden or name.startswith(LEFT_OUT) or name.endswith(NOT_RUN)):
             yield path
 
 
