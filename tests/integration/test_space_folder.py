@@ -69,7 +69,8 @@ def test_the_environment_is_that_of_the_requirements(space: Path, python: str) -
 
 
 def test_the_page_answers_from_its_folder_alone(app: App, space: Path) -> None:
-    client = Client(app.address, verbose=False, headers=VISITOR)
+    patient = {"timeout": 60}
+    client = Client(app.address, verbose=False, headers=VISITOR, httpx_kwargs=patient)
     (entry,) = client.predict(files=[handle_file(ROOT / EXAMPLE)], api_name="/predict")
     expected = Predictor(device="cpu").predict(ROOT / EXAMPLE)
     assert entry["label"] == expected.label
@@ -92,7 +93,7 @@ def pressed(address: str, button: str, **filled: Any) -> str:
         (call,) = (
             one
             for one in config["dependencies"]
-            if any(widgets[at].get("elem_id") == button for at, _ in one["targets"])
+            if any(widgets.get(at, {}).get("elem_id") == button for at, _ in one["targets"])
             and one["backend_fn"]
         )
         data = [
