@@ -22,6 +22,7 @@ from support.app_server import App
 pytestmark = pytest.mark.slow
 
 VISITOR = {"x-forwarded-for": "203.0.113.9"}  # as a proxy in front of the page tells
+ELSEWHERE = "X-Forwarded-For: 203.0.113.9\r\n"
 MAX_MEMORY = 1_500_000_000
 CALLS = ("predict", "embed", "compare", "models", "live_open", "live_push", "live_close", "nothing")
 PRIVATE = (
@@ -100,16 +101,22 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
 @pytest.fixture(scope="module")
 def trickle(app: App) -> Iterator[socket.socket]:
     """A connection that never ends its headers, opened before all that follows."""
-    host, port = app.address.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port))) as connection:
+    with connected(app) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX: ")
         yield connection
 
 
 @pytest.fixture(scope="module")
 def visitor(app: App) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=app.address, headers=VISITOR, timeout=60) as visitor:
+    anew = httpx.Limits(max_keepalive_connections=0)  # none that the server is about to close
+    with httpx.Client(base_url=app.address, headers=VISITOR, timeout=60, limits=anew) as visitor:
         yield visitor
+
+
+def connected(app: App) -> socket.socket:
+    """A connection to the app."""
+    host, port = app.address.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), timeout=30)
 
 
 def written(app: App) -> list[Path]:
@@ -150,7 +157,6 @@ def test_a_call_of_anything_is_a_sentence(
         b"[" * 200_000,
         b'{"a":' * 100_000,
         b'{"data":[' + b"9" * 5000 + b"]}",
-        b'{"data":[1e999, NaN, -Infinity]}',
         b'\xff\xfe{"data":[]}',
         b"",
         b"null",
@@ -167,9 +173,10 @@ def test_text_that_is_no_json_is_a_sentence(app: App, visitor: httpx.Client, bod
 
 def test_large_calls_take_no_more_memory_than_is_there(app: App, visitor: httpx.Client) -> None:
     """300 MB for the page's own calls, values without number, and more base64 than waits for its turn."""
-    large = {"content-length": str(300 * 2**20), "content-type": "application/json"}
-    refused = visitor.post("/gradio_api/component_server", content=b"", headers=large)
-    assert refused.status_code in (400, 413)
+    with connected(app) as connection:
+        head = f"POST /gradio_api/component_server HTTP/1.1\r\nHost: localhost\r\n{ELSEWHERE}"
+        connection.sendall(f"{head}Content-Length: {300 * 2**20}\r\n\r\n".encode())
+        assert connection.recv(100).startswith(b"HTTP/1.1 413")
     kind = {"content-type": "application/json"}
     dense = b'{"data":[' + b"{}," * 3_000_000 + b"1]}"
     assert visitor.post("/gradio_api/call/predict", content=dense, headers=kind).status_code == 503
@@ -204,8 +211,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(app: App, visitor: httpx.Clien
         b"POST /gradio_api/upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999999\r\n"
         b"Content-Type: multipart/form-data; boundary=x\r\n\r\n" + head + b"x" * 100_000
     )
-    host, port = app.address.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port))) as connection:
+    with connected(app) as connection:
         connection.sendall(request)
         deadline = time.monotonic() + 10
         while written(app) == before and time.monotonic() < deadline:
@@ -218,6 +224,5 @@ def test_an_upload_that_breaks_off_leaves_nothing(app: App, visitor: httpx.Clien
 
 
 def test_a_connection_without_a_request_is_closed(trickle: socket.socket) -> None:
-    trickle.settimeout(30)
     with suppress(ConnectionResetError):
         assert trickle.recv(100) == b""

@@ -401,6 +401,7 @@ def test_memory_is_that_of_all_visitors_too() -> None:
 def test_a_body_that_trickles_breaks_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(request_limits, "IDLE_S", 0.02)
     assert call(limited(), [b"x"] * 100, "/gradio_api/upload", wait_s=0.005) == 408
+    monkeypatch.undo()
     assert call(limited(), [b"x" * 4096] * 5, "/gradio_api/upload", wait_s=0.005) == 200
 
 
