@@ -100,9 +100,8 @@ def visitors_files(root: Path) -> list[Path]:
     for path in root.rglob("*"):
         inside = path.relative_to(root)
         with suppress(OSError):  # gone meanwhile
-            if (
-                not path.is_file() or not path.stat().st_size
-            ):  # locks, and what gradio makes beside an upload
+            # Locks are empty, and so is what gradio makes beside an upload.
+            if not path.is_file() or not path.stat().st_size:
                 continue
             if inside.parts[0] in PLACES or SECRET in str(inside) or _has_secret(path):
                 found.append(inside)
