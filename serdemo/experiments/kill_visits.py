@@ -158,7 +158,7 @@ def visitor_acts() -> dict[str, Act]:
             page.call("push", stream=stream, samples=sound, sequence=number, since=0.0)
 
     def record(page: Page) -> None:
-        data = {"act": "record", "emotion": "sad", "rate": SAMPLE_RATE, "samples": take}
+        data = {"act": "take", "emotion": "sad", "rate": SAMPLE_RATE, "samples": take}
         page.happen("submit", "voice-panel", at="voice-panel", data={**data, "anyway": True})
 
     def import_model(page: Page) -> None:
