@@ -8,7 +8,7 @@ import struct
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -17,12 +17,19 @@ from typing import IO, Any
 
 import numpy as np
 
-from serdemo.audio.samples import BLOCK_VALUES, AudioError, Block
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
-# A decoder may take as long as the sound it has given lasts, and so much longer; a film of hours
-# passes, a file made to keep a server busy does not.
-FFMPEG_TIMEOUT_S = 120.0
+from serdemo.audio.samples import BLOCK_VALUES, AudioError, Block, require_channels
+
+# A decoder may take so long, and a share of what the sound it has given lasts; a film of hours passes,
+# a file made to keep a server busy does not.
+FFMPEG_TIMEOUT_S, TIMEOUT_SHARE = 30.0, 0.2
+MAX_MEMORY = 1_500_000_000  # bytes that the program may allocate, where the system can limit it
 MAX_LOG = 1 << 16  # bytes of the program's messages that are looked at
+MAX_HEADER = 1 << 16  # bytes before the sound that it writes
 MAX_TRACKS = 16
 
 # Self-contained formats only: with playlists among them, a visitor's file could name others.
@@ -94,17 +101,12 @@ def _input(path: Path, start: int) -> list[str]:
 
 def probe(path: Path, start: int = 0) -> Media:
     """Look at a file's tracks; raises `AudioError` where it holds no sound."""
-    try:
-        done = subprocess.run(
-            _input(path, start),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            timeout=FFMPEG_TIMEOUT_S,
-        )
-    except subprocess.TimeoutExpired as problem:
-        raise _too_slow() from problem
-    log = done.stderr[-MAX_LOG:].decode("utf-8", "replace")
+    with _running(_input(path, start), subprocess.DEVNULL) as (process, messages):
+        try:
+            process.wait(FFMPEG_TIMEOUT_S)
+        except subprocess.TimeoutExpired as problem:
+            raise _too_slow() from problem
+        log = messages()
     tracks = [match[1] for match in _TRACK.finditer(log)]
     media = Media(tracks.count("Audio"), "Video" in tracks)
     if _NO_INDEX.search(log):
@@ -130,14 +132,8 @@ def open_track(path: Path, track: int = 0, start: int = 0) -> Iterator[Decoding]
     # the code that mixes, resamples and counts clipped samples.
     command = [*_input(path, start), "-v", "warning", "-map", f"0:a:{track}", "-map_metadata", "-1"]
     command += ["-c:a", "pcm_f32be", "-f", "au", "-"]
-    process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    assert process.stdout is not None and process.stderr is not None
-    log = bytearray()
-    listener = threading.Thread(target=_drain, args=(process.stderr, log), daemon=True)
-    listener.start()
-    try:
+    with _running(command, subprocess.PIPE) as (process, messages):
+        assert process.stdout is not None
         reader = _Reader(process, process.stdout)
         header = reader.read(_AU_HEADER.size)
         if len(header) < _AU_HEADER.size:
@@ -145,16 +141,44 @@ def open_track(path: Path, track: int = 0, start: int = 0) -> Iterator[Decoding]
                 "holds no sound that can be read: give a WAV, FLAC, OGG, MP3 or M4A file."
             )
         _, offset, _, _, rate, channels = _AU_HEADER.unpack(header)
+        if not (_AU_HEADER.size <= offset <= MAX_HEADER and rate):
+            raise AudioError("cannot be decoded by this ffmpeg program: convert it to WAV.")
+        require_channels(channels)
         reader.read(offset - _AU_HEADER.size)
         decoding = Decoding(rate, channels)
-        decoding.blocks = _blocks(reader, decoding, listener, log)
+        decoding.blocks = _blocks(reader, decoding, messages)
         yield decoding
+
+
+@contextmanager
+def _running(
+    command: list[str], stdout: int
+) -> Iterator[tuple[subprocess.Popen[bytes], Callable[[], str]]]:
+    """Run the program within bounds, and end it at the end; with a function that gives the last of
+    what it says once it is done."""
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE
+    )
+    assert process.stderr is not None
+    if limit := getattr(resource, "prlimit", None):
+        with suppress(OSError):  # it has ended already
+            limit(process.pid, resource.RLIMIT_DATA, (MAX_MEMORY, MAX_MEMORY))
+    log = bytearray()
+    listener = threading.Thread(target=_drain, args=(process.stderr, log), daemon=True)
+    listener.start()
+
+    def messages() -> str:
+        listener.join(FFMPEG_TIMEOUT_S)
+        return log.decode("utf-8", "replace")
+
+    try:
+        yield process, messages
     finally:
         process.kill()
         process.wait()
-        listener.join()
-        process.stdout.close()
-        process.stderr.close()
+        listener.join(FFMPEG_TIMEOUT_S)
+        for stream in filter(None, (process.stdout, process.stderr)):
+            stream.close()
 
 
 class _Reader:
@@ -190,22 +214,20 @@ def _too_slow() -> AudioError:
     return AudioError(f"took more than {FFMPEG_TIMEOUT_S:g} s to decode: convert it to WAV.")
 
 
-def _blocks(
-    reader: _Reader, decoding: Decoding, listener: threading.Thread, log: bytearray
-) -> Iterator[Block]:
+def _blocks(reader: _Reader, decoding: Decoding, messages: Callable[[], str]) -> Iterator[Block]:
     frame = 4 * decoding.channels
     size = frame * max(1, BLOCK_VALUES // decoding.channels)
     while data := reader.read(size):
         whole = len(data) // frame * frame
-        reader.left_s += whole / frame / decoding.rate
+        reader.left_s += TIMEOUT_SHARE * whole / frame / decoding.rate
         block: np.ndarray[Any, Any] = np.frombuffer(data[:whole], ">f4").astype(np.float32)
         yield block.reshape(-1, decoding.channels)
-    listener.join(FFMPEG_TIMEOUT_S)
-    decoding.is_damaged = bool(_DAMAGE.search(log.decode("utf-8", "replace")))
+    decoding.is_damaged = bool(_DAMAGE.search(messages()))
 
 
 def _drain(stream: IO[bytes], log: bytearray) -> None:
-    """Read messages to their end, so that the program never waits, and keep the first of them."""
+    """Read messages to their end, so that the program never waits, and keep the last of them."""
     with suppress(ValueError, OSError):
-        while data := stream.read1(4096):  # type: ignore[attr-defined]
-            log += data[: max(0, MAX_LOG - len(log))]
+        while data := stream.read1(MAX_LOG):  # type: ignore[attr-defined]
+            log += data
+            del log[:-MAX_LOG]

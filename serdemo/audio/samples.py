@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,9 +27,21 @@ HIGH_PASS_ORDER = 4
 FULL_SCALE = 0.999
 # Floats beyond this many times full scale are integers or raw bytes in disguise.
 MAX_PEAK = 64.0
-MAX_ARRAY_CHANNELS = 64
+MAX_CHANNELS = 64
 
 BLOCK_VALUES = 1 << 18  # values in one block, all channels together
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much sound one file may hold: `seconds`, and samples of all channels together."""
+
+    seconds: int = MAX_SECONDS
+    values: float = math.inf
+
+
+OWN = Limits()  # of files of whoever runs serdemo
+VISITOR = Limits(3600, 400_000_000)  # of strangers: an hour, in stereo at 48 kHz
 
 Samples = NDArray[np.float32]
 Block = NDArray[np.float32]  # frames (n, C) of a decoder
@@ -107,10 +121,18 @@ class Resampler:
         return samples if self._filter is None else self._filter.push(samples)
 
 
+def require_channels(channels: int) -> None:
+    """Raise `AudioError` for a sound of more channels than are looked at, or of none."""
+    if not 1 <= channels <= MAX_CHANNELS:
+        raise AudioError(
+            f"has {channels} channels: save the one with the voice as a file of its own."
+        )
+
+
 def as_frames(samples: NDArray[Any]) -> NDArray[Any]:
     """View samples (N,) or (N, C) as (N, C); raises `AudioError` for another shape or type."""
     samples = np.asarray(samples)
-    if samples.ndim not in (1, 2) or samples[:1].size > MAX_ARRAY_CHANNELS:
+    if samples.ndim not in (1, 2) or samples[:1].size > MAX_CHANNELS:
         raise AudioError(
             f"has samples of shape {samples.shape}: give (samples,) or (samples, channels)."
         )

@@ -26,13 +26,24 @@ from serdemo.audio.channels import (
     ordinal,
 )
 from serdemo.audio.decoding import AudioFile, Sound, open_audio
-from serdemo.audio.samples import BLOCK_VALUES, MAX_SECONDS, AudioError, Block, as_frames, to_frames
+from serdemo.audio.samples import (
+    BLOCK_VALUES,
+    AudioError,
+    Block,
+    as_frames,
+    require_channels,
+    to_frames,
+)
 from serdemo.audio.samples import MAX_RATE as MAX_RATE
 from serdemo.audio.samples import MIN_RATE as MIN_RATE
+from serdemo.audio.samples import OWN as OWN
 from serdemo.audio.samples import SAMPLE_RATE as SAMPLE_RATE
+from serdemo.audio.samples import VISITOR as VISITOR
+from serdemo.audio.samples import Limits as Limits
 from serdemo.audio.samples import Resampler as Resampler
 from serdemo.audio.samples import Samples as Samples
 from serdemo.audio.samples import validate_samples as validate_samples
+from serdemo.schema.text import counted
 
 WINDOW_S = 3.0
 HOP_S = 1.0
@@ -58,6 +69,16 @@ class Clip:
     def duration_s(self) -> float:
         """Length in seconds."""
         return len(self.samples) / SAMPLE_RATE
+
+
+@dataclass(frozen=True, slots=True)
+class SoundFile:
+    """A file to decode: its `name` in messages (default: the file's base name), and how much sound it may
+    hold."""
+
+    path: str | Path
+    name: str | None = None
+    limits: Limits = OWN
 
 
 @dataclass(slots=True, eq=False)
@@ -103,25 +124,26 @@ class Recording:
 
 @contextmanager
 def open_recording(
-    path: str | Path, *, name: str | None = None, high_pass: bool = True
+    source: str | Path | SoundFile, *, name: str | None = None, high_pass: bool = True
 ) -> Iterator[Recording]:
     """Open a recording in any format that soundfile, or else the ffmpeg program, reads.
 
-    `name` is its name in messages (default: the file's base name); without `high_pass` its pieces hold
+    `name` is its name in messages (default: the source's); without `high_pass` its pieces hold
     what lies below a voice too, as models of others expect. Raises `AudioError`, here or
-    while its pieces are read, for a file that cannot be read as sound.
+    while its pieces are read, for a file that cannot be read as sound or holds too much of it.
     """
-    path = Path(path)
-    name = path.name if name is None else name
+    file = source if isinstance(source, SoundFile) else SoundFile(source)
+    path, limits = Path(file.path), file.limits
+    name = name or file.name or path.name
     with _named(name):
-        track, mixes, notes = _analyse(lambda track: open_audio(path, track))
+        track, mixes, notes = _analyse(lambda track: open_audio(path, track), limits)
         with open_audio(path, track) as audio:
-            yield _recording(name, audio, mixes, notes, high_pass)
+            yield _recording(name, audio, mixes, notes, limits, high_pass)
 
 
-def decode(path: str | Path, *, name: str | None = None) -> Clip:
+def decode(source: str | Path | SoundFile, *, name: str | None = None) -> Clip:
     """Decode a recording at once; `name` and errors as for `open_recording`."""
-    with open_recording(path, name=name) as recording:
+    with open_recording(source, name=name) as recording:
         return recording.collect()
 
 
@@ -140,9 +162,9 @@ def from_array(samples: NDArray[Any], rate: int, name: str = "The recording") ->
             blocks = (frames[i : i + step] for i in range(0, len(frames), step))
             yield AudioFile(iter([Sound(rate, channels, blocks)]))
 
-        _, mixes, notes = _analyse(opened)
+        _, mixes, notes = _analyse(opened, OWN)
         with opened() as audio:
-            return _recording(name, audio, mixes, notes).collect()
+            return _recording(name, audio, mixes, notes, OWN).collect()
 
 
 def to_int16(samples: Samples) -> NDArray[np.int16]:
@@ -186,7 +208,7 @@ def _named(name: str) -> Iterator[None]:
 
 
 def _analyse(
-    opened: Callable[[int], AbstractContextManager[AudioFile]],
+    opened: Callable[[int], AbstractContextManager[AudioFile]], limits: Limits
 ) -> tuple[int, list[Mix], list[str]]:
     """The track to use, the down-mixes of its sounds, and a note where another track was left out.
 
@@ -198,9 +220,11 @@ def _analyse(
         if n_tracks == 1 and (first is None or first.channels == 1):
             return 0, [], []
     tracks = []
+    budget = _Budget(limits)
     for track in range(n_tracks):
+        budget.begin_track()
         with opened(track) as audio:
-            tracks.append([_analysed(sound, n_tracks > 1) for sound in audio.sounds])
+            tracks.append([_analysed(sound, budget, n_tracks > 1) for sound in audio.sounds])
     track = 0
     if n_tracks > 1:
         speech = [sum(sound.speech_s for sound in sounds) for sounds in tracks]
@@ -215,37 +239,70 @@ def _analyse(
     return track, [sound.decide() for sound in tracks[track]], notes
 
 
-def _analysed(sound: Sound, always: bool) -> ChannelAnalysis:
+class _Budget:
+    """What is left of the sound that a file may hold, over all its tracks."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits, self._left_s, self._left_values = limits, 0.0, limits.values
+        self.begin_track()
+
+    def begin_track(self) -> None:
+        """Begin a track, each of which may be as long as a file."""
+        self._left_s = self._limits.seconds + 1e-6
+
+    def spend(self, block: Block, rate: int) -> None:
+        """Count a block (n, C); raises `AudioError` where there is too much sound."""
+        self._left_s -= len(block) / rate
+        self._left_values -= block.size
+        if self._left_s < 0:
+            hours = counted(self._limits.seconds // 3600, "hour")
+            raise AudioError(f"is longer than {hours}: cut it into shorter files.")
+        if self._left_values < 0:
+            raise AudioError(
+                f"holds more than {self._limits.values / 1e6:.0f} million samples: save it as mono, or"
+                " cut it into shorter files."
+            )
+
+
+def _analysed(sound: Sound, budget: _Budget, always: bool) -> ChannelAnalysis:
+    require_channels(sound.channels)
     analysis = ChannelAnalysis(sound.rate, sound.channels, always=always)
-    for frames, _ in _checked(sound):
+    for frames, _ in _checked(sound, budget):
         analysis.push(frames)
     return analysis
 
 
-def _checked(sound: Sound) -> Iterator[tuple[Block, int]]:
+def _checked(sound: Sound, budget: _Budget) -> Iterator[tuple[Block, int]]:
     """The blocks of a sound as frames (n, C), each with its number of values at full scale."""
-    n_frames = 0
     for block in sound.blocks:
-        n_frames += len(block)
-        if n_frames > MAX_SECONDS * sound.rate:
-            raise _too_long()
+        budget.spend(block, sound.rate)
         yield to_frames(block)
 
 
 def _recording(
-    name: str, audio: AudioFile, mixes: list[Mix], notes: list[str], high_pass: bool = True
+    name: str,
+    audio: AudioFile,
+    mixes: list[Mix],
+    notes: list[str],
+    limits: Limits,
+    high_pass: bool = True,
 ) -> Recording:
     first = next(audio.sounds, None)
     if first is None:
         raise AudioError("holds no sound: record it or save it again.")
     recording = Recording(name, first.rate, first.channels, audio.duration_s)
     audio.sounds = chain([first], audio.sounds)
-    recording.pieces = _pieces(recording, audio, mixes, notes, high_pass)
+    recording.pieces = _pieces(recording, audio, mixes, notes, _Budget(limits), high_pass)
     return recording
 
 
 def _pieces(
-    recording: Recording, audio: AudioFile, mixes: list[Mix], notes: list[str], high_pass: bool
+    recording: Recording,
+    audio: AudioFile,
+    mixes: list[Mix],
+    notes: list[str],
+    budget: _Budget,
+    high_pass: bool,
 ) -> Iterator[Samples]:
     """Check, down-mix and resample the sounds of a file as they come."""
     n_samples = n_values = n_clipped = 0
@@ -255,7 +312,7 @@ def _pieces(
         # That a later sound has more channels than the first was not looked for.
         mixer = StreamMixer(sound.rate, sound.channels) if mix is None else mix
         resampler = Resampler(sound.rate, high_pass=high_pass)
-        for frames, clipped in _checked(sound):
+        for frames, clipped in _checked(sound, budget):
             n_clipped, n_values = n_clipped + clipped, n_values + frames.size
             piece = resampler.push(mixer.apply(frames))
             n_samples += len(piece)
@@ -265,13 +322,7 @@ def _pieces(
         yield piece
         if mixer.note and mixer.note not in notes:
             notes.append(mixer.note)
-        if n_samples > MAX_SECONDS * SAMPLE_RATE:
-            raise _too_long()
     if not n_samples:
         raise AudioError("holds no sound: record it or save it again.")
     recording.clipped = n_clipped / n_values
     recording.notes = (*notes, *audio.notes)
-
-
-def _too_long() -> AudioError:
-    return AudioError(f"is longer than {MAX_SECONDS // 3600} hours: cut it into shorter files.")

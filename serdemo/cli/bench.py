@@ -16,6 +16,7 @@ TABLE: Mapping[str, tuple[str, str]] = {
     "browser": (f"{EXPERIMENTS}.browser", "Answers in Chromium beside Python's."),
     "estimate": (f"{EXPERIMENTS}.estimate", "Estimated beside actual duration of a training run."),
     "field": (f"{EXPERIMENTS}.field", "SVM and linear probe by a corpus's own protocol."),
+    "fuzz": (f"{EXPERIMENTS}.fuzz.bench", "Bad inputs for all that reads files and calls."),
     "kill": (f"{EXPERIMENTS}.kill", "Kill a training run and its page at random moments."),
     "live": (f"{BENCHMARKS}.live", "Delay and losses of many live streams."),
     "load": (f"{EXPERIMENTS}.page_load", "Delay, losses and memory of the page under load."),

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pyarrow.types as pt
 
+from serdemo.embeddings.parquet_pages import page_sizes
 from serdemo.schema.errors import SerdemoError
 
 TEXT_COLUMNS = ("clip", "corpus", "speaker", "gender", "language", "emotion", "prediction")
@@ -55,25 +56,28 @@ def numeric_columns(schema: Any, names: Sequence[str]) -> list[str]:
 def refuse_large(path: Path) -> None:
     """Raise SerdemoError for a file that would need much memory, or whose columns make no table.
 
-    A file that is damaged otherwise passes: `table.read` reports it.
+    Counted are its pages, not what its metadata claim.
     """
     try:
         with pq.ParquetFile(path) as file:
             table_columns(path, file.schema_arrow)
             metadata = file.metadata
             groups = [metadata.row_group(n) for n in range(metadata.num_row_groups)]
-            chunks = [group.column(n) for group in groups for n in range(group.num_columns)]
+        n_rows = max(metadata.num_rows, sum(group.num_rows for group in groups))
+        n_bytes, n_values = page_sizes(path, metadata)
         large = (
-            metadata.num_rows > MAX_ROWS
-            or sum(chunk.num_values for chunk in chunks) > MAX_VALUES
-            or sum(chunk.total_uncompressed_size for chunk in chunks) > MAX_BYTES
+            n_rows > MAX_ROWS
+            or n_values > MAX_VALUES
+            or n_bytes > MAX_BYTES
             or _max_text_length(path) > MAX_TEXT_LENGTH
         )
-    except (pa.ArrowException, OSError, ValueError):
-        return
+    except (pa.ArrowException, OSError, ValueError) as problem:
+        raise SerdemoError(
+            f"{path.name} is no Parquet table, or is damaged: make one with `serdemo embed`."
+        ) from problem
     if large:
         raise SerdemoError(
-            f"{path.name} holds {metadata.num_rows} clips, too much for the page: send at most"
+            f"{path.name} holds {n_rows} clips, too much for the page: send at most"
             f" {MAX_ROWS} clips of a few hundred numbers, with short names."
         )
 

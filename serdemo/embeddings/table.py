@@ -257,6 +257,6 @@ def _json(data: Any, key: bytes) -> dict[str, Any]:
     """Metadata entry `key` as parsed JSON; empty where another tool wrote the file."""
     try:
         values = json.loads((data.schema.metadata or {}).get(key, b"{}"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return values if isinstance(values, dict) else {}

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
 from serdemo.audio import quality, vad, waveform
-from serdemo.audio.waveform import Clip, Recording, Samples
+from serdemo.audio.waveform import Clip, Recording, Samples, SoundFile
 from serdemo.data.dataset import collate
 from serdemo.inference.aggregation import Window, aggregate
 from serdemo.inference.novelty import Novelty
@@ -36,7 +36,7 @@ from serdemo.nn.transformers_model import TransformersModel
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.types import Prediction
 
-Source = str | Path | Clip
+Source = str | Path | SoundFile | Clip
 Result = TypeVar("Result")
 FeatureFn = Callable[[Samples], NDArray[np.float32]]
 Progress = Callable[[float, float | None], object]  # seconds done, and in all where that is known
@@ -127,9 +127,11 @@ class Embedder:
     def _check(self) -> None:
         """Raise SerdemoError for a checkpoint that this class cannot use."""
 
-    def open(self, path: str | Path, name: str | None = None) -> AbstractContextManager[Recording]:
+    def open(
+        self, source: str | Path | SoundFile, name: str | None = None
+    ) -> AbstractContextManager[Recording]:
         """Open a recording as the model takes it, see `open_recording`."""
-        return waveform.open_recording(path, name=name, high_pass=self.high_pass)
+        return waveform.open_recording(source, name=name, high_pass=self.high_pass)
 
     @property
     def name(self) -> str:

@@ -15,7 +15,7 @@ SUBTITLE_SUFFIXES = frozenset({".srt", ".vtt"})
 MAX_CUES = 100_000
 ARROW = "-->"
 
-_TIME = r"(?:(\d+):)?(\d{1,2}):(\d{1,2})(?:[.,](\d{1,9}))?"
+_TIME = r"(?:(\d{1,6}):)?(\d{1,2}):(\d{1,2})(?:[.,](\d{1,9}))?"
 _TIMING = re.compile(rf"\s*{_TIME}\s*{ARROW}\s*{_TIME}(?:\s+(.*))?\s*")
 _SKIPPED_BLOCK = re.compile(r"(NOTE|STYLE|REGION)(\s|$)")
 _TAG = re.compile(r"</?[a-zA-Z0-9][^<>]*>|\{\\[^{}]*\}")  # <i>, <v Ann>, <00:01.000>, {\an8}

@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # importing torch takes a second, and few commands read tenso
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
 INDEX = f"{WEIGHTS}.index.json"  # of weights in several files, as transformers writes them
 SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
+MAX_HEADER = 10_000_000  # bytes of a safetensors file's list of tensors
 SCALE = ".scale"  # ends the name of the scales of a matrix in 8 bits
 GRAPH, CLASSIFIER = (
     "model.onnx",
@@ -148,6 +149,9 @@ def tensor_types(folder: Path) -> dict[str, str]:
 @contextmanager
 def _open_safetensors(path: Path) -> Iterator[Any]:
     try:
+        with path.open("rb") as start:
+            if int.from_bytes(start.read(8), "little") > MAX_HEADER:
+                raise ValueError("its list of tensors is too long")
         with safe_open(path, framework="pt") as file:
             yield file
     except (SafetensorError, OSError, ValueError) as problem:

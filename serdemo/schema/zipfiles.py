@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import stat
 import unicodedata
@@ -17,8 +18,10 @@ MAX_FILES = 20_000
 MAX_BYTES = 2_000_000_000
 # A zip may unpack to at most so many times its own size, plus so many bytes.
 MAX_RATIO, FREE_BYTES = 20, 20_000_000
+MAX_DIRECTORY = 8_000_000  # bytes of a zip's list of files, which is read at once
 MAX_DEPTH = 20  # nested folders; Python's own limit is some hundreds
 CHUNK = 1 << 20
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # those of ordinary zips, in little memory
 DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, OSError)
 WINDOWS_DEVICES = {"con", "prn", "aux", "nul"} | {
     f"{port}{number}" for port in ("com", "lpt") for number in "123456789"
@@ -31,13 +34,14 @@ def unpack(
     """Replace `folder` by the files of a zip that have one of `suffixes` (lower case).
 
     Other files, hidden ones and those that macOS adds are skipped. Returns the number of files.
-    Raises SerdemoError and leaves the folder unchanged for a file that is no zip, damaged or
-    encrypted, for a path that leaves the folder or nests too deep, a link, two files of one name,
-    an implausible compression ratio, more than `max_bytes` or MAX_FILES, and for no file at all.
+    Raises SerdemoError and leaves the folder unchanged for a file that is no zip, damaged,
+    encrypted or packed by an unusual method, for a path that leaves the folder or nests too deep, a
+    link, two files of one name, an implausible compression ratio, more than `max_bytes` or
+    MAX_FILES, and for no file at all.
     """
     try:
         max_bytes = min(max_bytes, MAX_RATIO * archive.stat().st_size + FREE_BYTES)
-        with zipfile.ZipFile(archive) as opened:
+        with _Archive(io.FileIO(archive)) as file, zipfile.ZipFile(file) as opened:
             members = _members(opened, archive.name, suffixes, max_bytes)
             if not members:
                 named = ", ".join(sorted(suffixes))
@@ -57,6 +61,16 @@ def unpack(
         sentence = f"{archive.name} is locked by a password: pack it without one."
         raise SerdemoError(sentence) from problem
     return len(members)
+
+
+class _Archive(io.BufferedReader):
+    """The file of a zip, of which no more is read at once than a list of files may take."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """The next bytes; raises BadZipFile for more than `MAX_DIRECTORY`."""
+        if size is not None and size > MAX_DIRECTORY:
+            raise zipfile.BadZipFile("its list of files is too long")
+        return super().read(size)
 
 
 def _members(
@@ -80,6 +94,8 @@ def _members(
             part.split(".")[0].lower() in WINDOWS_DEVICES or len(part) > 150 for part in path.parts
         ):
             raise SerdemoError(f"{name} is refused: {quoted} is no name for a file.")
+        if member.compress_type not in METHODS:
+            raise SerdemoError(f"{name} packs {quoted} in an unusual way: make an ordinary zip.")
         # The same name on file systems that ignore case or normalise accents
         key = unicodedata.normalize("NFC", str(path)).casefold()
         if key in seen:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -80,7 +81,7 @@ def _class_names(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:
             for column, feature in features.items()
             if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
         }
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
 
 
@@ -89,13 +90,17 @@ def _json_list(path: Path, text: str) -> list[tuple[str, Any]]:
         rows = json.loads(text)
     except (ValueError, RecursionError) as problem:
         raise SerdemoError(f"{path.name} is no valid JSON ({problem}).") from None
+    if len(rows) > text_table.MAX_ROWS:
+        raise text_table.too_many(path)
     return [(f"{path.name}, entry {n}", row) for n, row in enumerate(rows, 1)]
 
 
 def _json_lines(path: Path, text: str) -> list[tuple[str, Any]]:
-    rows = []
-    for line, content in enumerate(text.split("\n"), 1):
+    rows: list[tuple[str, Any]] = []
+    for line, content in enumerate(io.StringIO(text), 1):
         if content.strip():
+            if len(rows) == text_table.MAX_ROWS:
+                raise text_table.too_many(path)
             where = f"{path.name}, line {line}"
             try:
                 rows.append((where, json.loads(content)))

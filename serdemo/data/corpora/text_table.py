@@ -11,7 +11,9 @@ from pathlib import Path
 
 from serdemo.schema.errors import SerdemoError
 
-MAX_BYTES, MAX_FIELD = 200_000_000, 10_000  # of a file, characters of a field
+# Of a file, so that reading one takes some seconds and a gigabyte at most.
+MAX_BYTES, MAX_ROWS, MAX_CELLS = 40_000_000, 500_000, 5_000_000
+MAX_FIELD, MAX_HEADER = 10_000, 1_000_000  # characters of a field, and of the line of column names
 DELIMITERS = ",;\t|"
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -90,8 +92,12 @@ def read(path: Path, encoding: str = "") -> TextTable:
     if first is None:
         raise SerdemoError(f"{path.name} is empty: it needs a header and a row for each clip.")
     header = _trimmed(first[1])
-    rows = []
+    rows: list[tuple[int, Mapping[str, str]]] = []
+    n_cells = 0
     for line, fields in lines:
+        n_cells += len(fields)
+        if len(rows) == MAX_ROWS or n_cells > MAX_CELLS:
+            raise too_many(path)
         fields = _trimmed(fields, len(header))
         if fields[0].startswith("# ") or (fields[0].startswith("#") and len(fields) != len(header)):
             continue
@@ -104,10 +110,18 @@ def read(path: Path, encoding: str = "") -> TextTable:
     return TextTable(path.name, tuple(header), tuple(rows), notes)
 
 
+def too_many(path: Path) -> SerdemoError:
+    """The error for a table with more rows or fields than are read."""
+    return SerdemoError(
+        f"{path.name} has more than {MAX_ROWS} rows or {MAX_CELLS} fields: split it, or save it as"
+        " Parquet."
+    )
+
+
 def _lines(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
     """(number of its first line, stripped fields) of each row that is not blank, header first."""
     stream = io.StringIO(text, newline="")
-    skipped, delimiter = _preamble(stream)
+    skipped, delimiter = _preamble(path, stream)
     reader = csv.reader(stream, delimiter=delimiter, strict=True)
     line = skipped + 1
     try:
@@ -126,7 +140,7 @@ def _lines(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
         ) from None
 
 
-def _preamble(stream: io.StringIO) -> tuple[int, str]:
+def _preamble(path: Path, stream: io.StringIO) -> tuple[int, str]:
     """Number of lines before the header (blank, comments, Excel's `sep=`), and the separator.
 
     The stream is left at the header.
@@ -137,6 +151,11 @@ def _preamble(stream: io.StringIO) -> tuple[int, str]:
         is_choice = content.strip('"')[:4].lower() == "sep=" and len(content.strip('"')) == 5
         if is_choice:
             delimiter = content.strip('"')[4]
+        elif len(content) > MAX_HEADER:
+            raise SerdemoError(
+                f"{path.name}, line {number + 1}: longer than {MAX_HEADER} characters; a table"
+                " begins with the names of its columns."
+            )
         elif content.strip() and not content.startswith("#"):
             stream.seek(start)
             return number, max(DELIMITERS, key=lambda mark: _n_fields(content, mark))
@@ -155,6 +174,7 @@ def _n_fields(line: str, delimiter: str) -> int:
 
 def _trimmed(fields: list[str], n_columns: int = 1) -> list[str]:
     """The fields without empty ones at the end, at least `n_columns` of them."""
-    while len(fields) > n_columns and not fields[-1]:
-        fields = fields[:-1]
-    return fields
+    size = len(fields)
+    while size > n_columns and not fields[size - 1]:
+        size -= 1
+    return fields[:size]

@@ -179,8 +179,7 @@ class Endpoints:
             for recording in recordings:
                 name = recording.name
                 try:
-                    path = _path(recording)
-                    pair = [model.predict(path, name=name) for model in (first, second)]
+                    pair = [model.predict(recording.source) for model in (first, second)]
                 except SerdemoError as problem:
                     entries.append({"file": name, "error": str(problem)})
                 else:
@@ -262,6 +261,7 @@ class Endpoints:
     def _refuse_large(self, recordings: list[Recording], request: gr.Request) -> None:
         """Replace a visitor's recordings above the page's size by refusals, and delete them."""
         if self._is_local(request):
+            recordings[:] = [replace(recording, unlimited=True) for recording in recordings]
             return
         for place, recording in enumerate(recordings):
             try:
@@ -288,24 +288,17 @@ def _discarding(recordings: Sequence[Recording]) -> ExitStack:
     return stack
 
 
-def _path(recording: Recording) -> Path:
-    """The file of a recording; raises SerdemoError where none was sent."""
-    if recording.path is None:
-        raise SerdemoError(recording.refusal)
-    return recording.path
-
-
 def _answers(
     predictor: Predictor, recordings: Sequence[Recording], same_speaker: bool
 ) -> Iterator[Prediction | SerdemoError]:
     """The answer for each recording, as `serdemo predict` computes it."""
     from serdemo.inference.same_speaker import predict_same_speaker
 
-    paths = [recording.path for recording in recordings if recording.path]
+    sources = [recording.source for recording in recordings if recording.path]
     found = iter(
-        predict_same_speaker(predictor, paths).predictions
+        predict_same_speaker(predictor, sources).predictions
         if same_speaker
-        else predictor.predict_many(paths)
+        else predictor.predict_many(sources)
     )
     for recording in recordings:
         yield next(found) if recording.path else SerdemoError(recording.refusal)
@@ -323,7 +316,7 @@ def prediction_entry(name: str, answer: Prediction | SerdemoError) -> Prediction
 def _embedding(embedder: Embedder, recording: Recording) -> EmbeddingEntry:
     name = recording.name
     try:
-        (output,) = embedder.embed_many([_path(recording)])
+        (output,) = embedder.embed_many([recording.source])
     except SerdemoError as problem:
         output = problem
     discard(recording)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import gradio as gr
 
 from serdemo.audio import waveform
-from serdemo.audio.waveform import Clip
+from serdemo.audio.waveform import Clip, SoundFile
 from serdemo.data.corpora.corpus import AUDIO_SUFFIXES
 from serdemo.nn.checkpoint_files import bundled_checkpoint
 from serdemo.schema.errors import SerdemoError, UsageError
@@ -158,7 +158,7 @@ class Explore(Calls):
         path, name = _sent(request, "The clip")
         try:
             check_size(path, name)
-            clip = waveform.decode(path, name=name)
+            clip = waveform.decode(SoundFile(path, name, waveform.VISITOR))
         finally:
             delete(path)
         return self._placed(current, beginning(clip), request)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from serdemo.audio.waveform import VISITOR, SoundFile
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.settings import data_root
 from serdemo.ui.models import view
@@ -250,7 +251,7 @@ def predict_both(
     try:
         uploads.check_size(path, name)
         models = [visitors.at(entry.folder) for entry in entries]
-        first, second = (model.predict(path, name=name) for model in models)
+        first, second = (model.predict(SoundFile(path, name, VISITOR)) for model in models)
     finally:
         if delete:
             uploads.delete(path)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import TYPE_CHECKING, TypeVar
 
 import gradio as gr
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from serdemo.inference.predictor import Predictor
     from serdemo.schema.types import Prediction
 
+TOO_MUCH = "{} is too much to be answered together with the others: answer it by itself."
 Result = TypeVar("Result")
 log = logging.getLogger(__name__)
 
@@ -143,7 +144,7 @@ def _followed(
     try:
         if not recording.unlimited:
             check_size(path, recording.name)
-        with predictor.open(path, name=recording.name) as opened:
+        with predictor.open(recording.source) as opened:
             if clip := opened.head(LONG_S):
                 found = view.Answer(recording.name, clip, origin=recording.origin)
             else:
@@ -156,7 +157,7 @@ def _followed(
         if recording.subtitles is None or found.prediction is None:
             return found
         cues = _cues(recording.subtitles)
-        scoring = partial(_score_cues, predictor, path, recording.name, cues)
+        scoring = partial(_score_cues, predictor, recording.source, cues)
         scored = yield from _pages(
             followed(scoring, run), f"Listening to the cues of {recording.name}"
         )
@@ -189,11 +190,11 @@ def _cues(subtitles: Recording) -> list[Cue]:
 
 
 def _score_cues(
-    predictor: Predictor, path: Path, name: str, cues: Sequence[Cue], progress: Progress
+    predictor: Predictor, source: waveform.SoundFile, cues: Sequence[Cue], progress: Progress
 ) -> list[ScoredCue]:
     from serdemo.inference.cue_scores import score_cues
 
-    with predictor.open(path, name=name) as opened:
+    with predictor.open(source) as opened:
         total_s = opened.duration_s
         scored, _ = score_cues(
             predictor, opened.pieces, cues, lambda done_s: progress(done_s, total_s)
@@ -231,13 +232,32 @@ def answer_same_person(
     speech by which the model got used to the voice, 0 for fewer than two that can be read."""
     from serdemo.inference.same_speaker import predict_same_speaker
 
-    decoded = [_decoded(predictor, recording) for recording in recordings if not run.stopped]
+    decoded = _together(predictor, recordings, run)
     clips = [one.clip for one in decoded if isinstance(one.clip, waveform.Clip)]
     if len(clips) < 2:
         return [_answered(answer, predictor.predict) for answer in decoded], 0.0
     found = predict_same_speaker(predictor, clips)
     predictions = dict(zip(map(id, clips), found.predictions, strict=True))
     return [_answered(one, lambda clip: predictions[id(clip)]) for one in decoded], found.speech_s
+
+
+def _together(
+    predictor: Predictor, recordings: Sequence[Recording], run: TrackedRequest
+) -> list[view.Answer]:
+    """The sound of recordings, decoded until `run` is stopped: as much of it as one may hold."""
+    decoded: list[view.Answer] = []
+    seconds = 0.0
+    for recording in recordings:
+        if run.stopped:
+            break
+        one = _decoded(predictor, recording)
+        if isinstance(one.clip, waveform.Clip):
+            seconds += one.clip.duration_s
+            if seconds > recording.limits.seconds:
+                seconds -= one.clip.duration_s
+                one = replace(one, clip=None, refusal=TOO_MUCH.format(recording.name))
+        decoded.append(one)
+    return decoded
 
 
 def _decoded(predictor: Predictor, recording: Recording) -> view.Answer:
@@ -247,7 +267,7 @@ def _decoded(predictor: Predictor, recording: Recording) -> view.Answer:
     try:
         if not recording.unlimited:
             check_size(recording.path, recording.name)
-        with predictor.open(recording.path, name=recording.name) as opened:
+        with predictor.open(recording.source) as opened:
             clip = opened.collect()
         recording.forget()
     except SerdemoError as error:

@@ -9,6 +9,7 @@ from typing import Any
 
 from gradio.utils import get_upload_folder
 
+from serdemo.audio.waveform import OWN, VISITOR, Limits, SoundFile
 from serdemo.schema.errors import UsageError
 
 MAX_FILES = 50
@@ -21,7 +22,8 @@ FAULT = "Something went wrong inside serdemo, and its log says what: try another
 class Recording:
     """A file to answer, or the sentence why it never arrived.
 
-    `path` is deleted once it is decoded, unless `keep`. `unlimited` recordings may have any size.
+    `path` is deleted once it is decoded, unless `keep`. `unlimited` recordings may have any size
+    and hold hours of sound.
     `subtitles` is the file with those of the recording.
     """
 
@@ -32,6 +34,18 @@ class Recording:
     refusal: str = ""
     unlimited: bool = False
     subtitles: Recording | None = None
+
+    @property
+    def limits(self) -> Limits:
+        """How much sound it may hold."""
+        return OWN if self.unlimited else VISITOR
+
+    @property
+    def source(self) -> SoundFile:
+        """The file to decode; raises UsageError where none was sent."""
+        if self.path is None:
+            raise UsageError(self.refusal)
+        return SoundFile(self.path, self.name, self.limits)
 
     def forget(self) -> None:
         """Delete the file, and that of the subtitles."""

@@ -57,13 +57,18 @@ def test_an_unreadable_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         waveform.decode(path)
 
 
-def test_too_long_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_long_a_file(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     path.write_bytes(bad_audio.wav(bad_audio.sine(5.0, 8_000), 8_000))
     assert waveform.decode(path).duration_s == 5.0
-    monkeypatch.setattr(waveform, "MAX_SECONDS", 4)
-    with pytest.raises(SerdemoError, match=r"longer than .* hours: cut it"):
-        waveform.decode(path)
+    short = waveform.SoundFile(path, limits=waveform.Limits(seconds=4))
+    with pytest.raises(SerdemoError, match=r"a\.wav is longer than .* hours: cut it"):
+        waveform.decode(short)
+    few = waveform.SoundFile(path, "voice.wav", waveform.Limits(values=39_999))
+    with pytest.raises(SerdemoError, match=r"voice\.wav holds more than .* samples: save it"):
+        waveform.decode(few)
+    enough = waveform.SoundFile(path, limits=waveform.Limits(5, 40_000))
+    assert waveform.decode(enough).duration_s == 5.0
 
 
 def test_memory_is_the_result_and_a_block(tmp_path: Path) -> None:

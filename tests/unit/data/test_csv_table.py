@@ -393,3 +393,22 @@ def test_bytes_that_are_no_table_are_refused(content: bytes, suffix: str) -> Non
         with pytest.raises(SerdemoError) as refusal:
             csv_table.read(path)
         assert "\n" not in str(refusal.value)
+
+
+def test_a_table_beyond_measure_is_refused_in_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, lines = tmp_path / "t.csv", tmp_path / "t.jsonl"
+    table.write_text(HEADER + "a.wav,1,angry" + "," * 900_000 + "\n")  # empty fields cost nothing
+    (tmp_path / "a.wav").touch()
+    assert len(csv_table.read(table)) == 1
+    table.write_text("path," * 300_000 + "\n")
+    with pytest.raises(SerdemoError, match=r"line 1: longer than 1000000 characters"):
+        csv_table.read(table)
+    monkeypatch.setattr("serdemo.data.corpora.text_table.MAX_ROWS", 3)
+    table.write_text(HEADER + "a.wav,1,angry\n" * 4)
+    lines.write_text('{"path": "a.wav", "emotion": "angry"}\n' * 4)
+    (tmp_path / "t.json").write_text("[{}, {}, {}, {}]")
+    for path in (table, lines, tmp_path / "t.json"):
+        with pytest.raises(SerdemoError, match="more than 3 rows"):
+            csv_table.read(path)

@@ -120,3 +120,9 @@ def test_markup_and_settings_stay_in_their_own_format(tmp_path: Path) -> None:
     cues = [(cue, "[sad]") for cue in read_subtitles(tmp_path / "a.vtt")]
     assert "00:00:02.000 line:0\n[sad] <i>A</i> &amp; b\n" in to_vtt(cues)
     assert to_srt(cues) == "1\n00:00:01,000 --> 00:00:02,000\n[sad] A & b\n"
+
+
+@pytest.mark.parametrize("hours", ["9" * 400, "9" * 5000])
+def test_hours_beyond_measure_are_no_times(tmp_path: Path, hours: str) -> None:
+    with pytest.raises(SerdemoError, match=r"talk\.srt, line 2: the times cannot be read"):
+        read(tmp_path, f"1\n{hours}:00:01,000 --> {hours}:00:02,500\nHello\n")

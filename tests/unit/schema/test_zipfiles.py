@@ -157,3 +157,23 @@ def test_what_is_packed_comes_out_again(tmp_path: Path) -> None:
     with pytest.raises(SerdemoError, match="could not be written"):
         pack(folder, tmp_path / "three.zip", ["gone"])
     assert not list(tmp_path.glob("three*"))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_only_the_ordinary_methods_are_unpacked(tmp_path: Path, method: int) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", method) as archive:
+        archive.writestr("a.wav", b"a" * 100)
+    with pytest.raises(SerdemoError, match=r"packs 'a\.wav' in an unusual way"):
+        unpack(tmp_path / "a.zip", tmp_path / "out", WAV)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_list_of_files_beyond_measure_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = made(tmp_path / "a.zip", {f"{number}.wav": b"" for number in range(40)})
+    monkeypatch.setattr(zipfiles, "MAX_DIRECTORY", 40 * 46)
+    with pytest.raises(SerdemoError, match="its list of files is too long"):
+        unpack(archive, tmp_path / "out", WAV)
+    monkeypatch.undo()
+    assert unpack(archive, tmp_path / "out", WAV) == 40
