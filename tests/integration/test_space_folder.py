@@ -126,7 +126,7 @@ def test_a_wrong_setting_ends_in_one_sentence(space: Path, python: str) -> None:
     environment = {**os.environ, **surroundings(space.parent), "SERDEMO_TRAINING": "maybe"}
     environment.pop("PYTHONPATH", None)
     done = subprocess.run(
-        [python, "app.py"], capture_output=True, text=True, cwd=space, env=environment, timeout=120
+        [python, "app.py"], capture_output=True, text=True, cwd=space, env=environment, timeout=300
     )
     assert done.returncode == 2
     assert done.stderr == "SERDEMO_TRAINING is 'maybe': set it to on or off.\n"
