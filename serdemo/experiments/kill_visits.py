@@ -52,7 +52,7 @@ def kill_visits(times: int, seed: int = 0) -> dict[str, Any]:
         environment = _environment(root)
         jobs = JobQueue(root / "runs")
         for number in range(times):
-            with served(**environment) as (address, pid):
+            with served(None, None, **environment) as (address, pid):
                 if number:
                     after.append(_cleaned(root, jobs))
                     faults += [f"After kill {number} there is {path}." for path in after[-1]]
@@ -68,7 +68,7 @@ def kill_visits(times: int, seed: int = 0) -> dict[str, Any]:
                 ended.set()
             at_kill.append(len(visitors_files(root)))
             runs += sum(runs_process.alive(job.pid, job.born) for job in jobs.all())
-        with served(**environment):
+        with served(None, None, **environment):
             after.append(_cleaned(root, jobs))
             faults += [f"After kill {times} there is {path}." for path in after[-1]]
     return {

@@ -76,7 +76,7 @@ def contents(zerogpu: bool = False) -> dict[str, bytes]:
     Raises SerdemoError where a model, a licence or the pinned requirements are missing.
     """
     pins = _pins()
-    made = {
+    made: dict[str, bytes | Path] = {
         "README.md": _card(zerogpu, next(p for p in pins if p.name == "gradio")).encode(),
         "app.py": APP.format(TRAINING_ON if zerogpu else "").encode(),
         "requirements.txt": _requirements(zerogpu, pins).encode(),

@@ -118,7 +118,7 @@ def _wire(
         return gr.skip() if run.replaced else answer
 
     def on_upload(event: gr.EventData, request: gr.Request) -> Iterator[str]:
-        files = event._data.get("files") if isinstance(event._data, dict) else None
+        files: Any = event._data.get("files") if isinstance(event._data, dict) else None
         sent = [file for file in files if "name" in file] if _are_objects(files) else []
         if not sent:
             raise gr.Error(NO_CALL, print_exception=False)
