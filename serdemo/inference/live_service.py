@@ -24,7 +24,7 @@ from serdemo.inference.speaker_adaptation import Calibration, estimate_speaker_o
 from serdemo.inference.speaker_prior import SpeakerPrior, require_prior
 from serdemo.inference.speaker_tracking import SpeakerTracker
 from serdemo.inference.stream import FIRST_S, HOP_S
-from serdemo.schema.errors import SerdemoError
+from serdemo.schema.errors import SerdemoError, trace
 from serdemo.schema.types import Prediction
 
 MAX_STREAMS = 64
@@ -299,8 +299,8 @@ class LiveService:
             return session.stream.ready_windows()
         except SerdemoError as problem:
             session.fail(str(problem))
-        except Exception:
-            log.exception("a live stream failed")
+        except Exception as problem:
+            log.error("a live stream failed: %s", trace(problem))
             session.fail(MODEL_FAILED)
         return []
 
@@ -331,8 +331,8 @@ class LiveService:
                     now = time.monotonic()
                     delay_s = session.add_scores(window, embedding, scores, now, voices.get(number))
                     self._delays.append(delay_s)
-            except Exception:
-                log.exception("a live stream or its consumer failed")
+            except Exception as problem:
+                log.error("a live stream or its consumer failed: %s", trace(problem))
                 session.fail(MODEL_FAILED)
         cost_s = (time.monotonic() - started) / len(batch)
         self._window_cost_s = (
@@ -356,8 +356,8 @@ class LiveService:
         """Embedding (E,) of every window; None where the model fails."""
         try:
             return list(model.embeddings(waves))
-        except Exception:
-            log.exception("scoring failed")
+        except Exception as problem:
+            log.error("scoring failed: %s", trace(problem))
             if len(waves) == 1:
                 return [None]
             return [self._embed(model, [wave])[0] for wave in waves]
