@@ -120,9 +120,9 @@ def connected(app: App) -> socket.socket:
 
 
 def written(app: App) -> list[Path]:
-    """What lies in the app's folder of uploads."""
+    """What lies in the app's folder of uploads, beside the lock that keeps it the app's."""
     folder = app.log.parent / "uploads"
-    return sorted(path for path in folder.rglob("*") if path.is_file())
+    return sorted(path for path in folder.rglob("[!.]*") if path.is_file())
 
 
 def test_a_call_of_anything_is_a_sentence(
@@ -148,7 +148,8 @@ def test_a_call_of_anything_is_a_sentence(
     send()
     assert visitor.get("/config").status_code == 200
     assert written(app) == []
-    assert "Traceback" not in app.log.read_text()
+    log = app.log.read_text()
+    assert "Traceback" not in log, log
 
 
 @pytest.mark.parametrize(
