@@ -20,6 +20,7 @@ UPLOAD = "/gradio_api/upload"
 MAX_UPLOAD_MB = 300
 MAX_CALL_MB = 28  # a file of 20 MB in base64
 MAX_PAGE_CALL_MB = 8  # of the page's own calls: some seconds of sound
+QUEUED = ("/gradio_api/queue/join", "/gradio_api/call/")
 PAGE_CALLS = ("/gradio_api/component_server", "/live")
 MAX_REQUESTS = 256  # at once of one visitor: a class may share an address, and each page holds two
 MAX_MEMORY_MB = 256  # of the values of all calls that are being read, or wait for their turn
@@ -54,7 +55,8 @@ class Memory:
 
 
 class Call:
-    """What a call takes of `memory`: until its request is forgotten, with which gradio's queue holds it."""
+    """What a call takes of `memory`: until it ends or, where gradio's queue holds its request, until that is
+    forgotten."""
 
     def __init__(self, memory: Memory, visitor: str) -> None:
         self.memory, self.visitor, self.n_bytes = memory, visitor, 0
@@ -65,8 +67,12 @@ class Call:
         self.n_bytes += n_bytes
         return self.memory.add(self.visitor, n_bytes)
 
-    def __del__(self) -> None:
+    def end(self) -> None:
+        """Count nothing of it any more."""
         self.memory.add(self.visitor, -self.n_bytes)
+        self.n_bytes = 0
+
+    __del__ = end
 
 
 class RequestLimits:
@@ -113,7 +119,7 @@ class RequestLimits:
             return await refusal(scope, receive, send)
 
         call = scope["serdemo.call"] = Call(self.memory, visitor)
-        began, received, ended, answering = time.monotonic(), 0, False, False
+        began, received, ended, status = time.monotonic(), 0, False, 0
 
         async def limited() -> Message:
             nonlocal refusal, received, ended
@@ -136,15 +142,18 @@ class RequestLimits:
             return {"type": "http.disconnect"} if refusal else message
 
         async def answered(message: Message) -> None:
-            nonlocal answering
-            if refusal is None or answering:
-                answering = True
+            nonlocal status
+            if refusal is None or status:
+                status = message.get("status", status)
                 await send(message)
 
         try:
             await self.app(scope, limited, answered)
         except Exception:
-            if refusal is None or answering:
+            if refusal is None or status:
                 raise
-        if refusal and not answering:
+        finally:
+            if status != 200 or not path.startswith(QUEUED):
+                call.end()
+        if refusal and not status:
             await refusal(scope, receive, send)

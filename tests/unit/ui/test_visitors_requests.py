@@ -391,6 +391,13 @@ def test_calls_that_wait_count_until_they_are_forgotten() -> None:
     assert call(limits, [b"x" * 20 * MIB], "/gradio_api/queue/join") == 200
 
 
+def test_a_call_that_is_answered_counts_no_more() -> None:
+    limits = limited()
+    for path in ("/gradio_api/component_server", "/gradio_api/run/live_push"):
+        assert [call(limits, [b"[" * 300_000], path) for _ in range(9)] == [200] * 9
+    assert limits.memory.used.total() == 0 and len(HELD) == 18
+
+
 def test_memory_is_that_of_all_visitors_too() -> None:
     memory = Memory()
     assert all(memory.add(str(visitor), 60 * MIB) for visitor in range(4))
