@@ -19,6 +19,7 @@ from serdemo.audio.samples import as_frames
 from serdemo.inference import speed
 from serdemo.inference.aggregation import Window
 from serdemo.inference.live_session import LiveSession, LiveState, Piece, WindowConsumer
+from serdemo.inference.live_totals import LiveTotals
 from serdemo.inference.predictor import Embedder
 from serdemo.inference.speaker_adaptation import Calibration, estimate_speaker_offset
 from serdemo.inference.speaker_prior import SpeakerPrior, require_prior
@@ -48,7 +49,7 @@ class LiveService:
     dropped: when more windows are ready than can be scored in time, each stream's older ones are
     skipped in favour of its newest, and its state counts them and says so. `speaker_model` loads the
     model that tells voices apart, for streams that adapt: without it they do not start anew with
-    another voice.
+    another voice. `totals` counts what is done; several services may share it.
     """
 
     def __init__(
@@ -58,7 +59,9 @@ class LiveService:
         *,
         idle_s: float = 60.0,
         speaker_model: Callable[[], Embedder | None] = lambda: None,
+        totals: LiveTotals | None = None,
     ) -> None:
+        self.totals = totals or LiveTotals()
         self._predictor, self._max_streams, self._idle_s = predictor, max_streams, idle_s
         self._speaker_model = cache(speaker_model)
         self._sessions: dict[str, LiveSession] = {}
@@ -84,6 +87,11 @@ class LiveService:
     def delays_s(self) -> tuple[float, ...]:
         """Delays of the latest scores: from a window's last sample being spoken to its scores."""
         return tuple(self._delays)
+
+    @property
+    def waiting_s(self) -> float:
+        """Seconds of sound of all streams that is not scored yet."""
+        return sum(session.waiting_s for session in list(self._sessions.values()))
 
     @property
     def window_cost_s(self) -> float:
@@ -116,6 +124,7 @@ class LiveService:
             if self._stopping:
                 raise SerdemoError("serdemo is shutting down: start it again.")
             if len(self._sessions) >= self._max_streams:
+                self.totals.add_refusal()
                 raise NoPlaceError(
                     f"All {self._max_streams} places for live sound are taken: "
                     "try again in a minute."
@@ -270,7 +279,7 @@ class LiveService:
             self._score_newest({session: windows for session, windows in ready.items() if windows})
             with self._wake:
                 for session in inboxes:
-                    session.publish()
+                    self.totals.add_progress(*session.publish())
                 self._wake.notify_all()
 
     def _wait(self) -> dict[LiveSession, tuple[list[Piece], bool]] | None:
@@ -331,6 +340,7 @@ class LiveService:
                     now = time.monotonic()
                     delay_s = session.add_scores(window, embedding, scores, now, voices.get(number))
                     self._delays.append(delay_s)
+                    self.totals.delays_s.add(delay_s)
             except Exception as problem:
                 log.error("a live stream or its consumer failed: %s", trace(problem))
                 session.fail(MODEL_FAILED)

@@ -8,6 +8,7 @@ from functools import cache
 
 from serdemo.inference import speed
 from serdemo.inference.live_service import CLOSED, MAX_STREAMS, LiveService
+from serdemo.inference.live_totals import LiveTotals
 from serdemo.inference.predictor import Embedder
 from serdemo.inference.stream import HOP_S
 from serdemo.nn.checkpoint_files import bundled_checkpoint
@@ -35,6 +36,7 @@ class LiveServices:
     """
 
     def __init__(self, max_services: int = MAX_SERVICES, max_streams: int = MAX_STREAMS) -> None:
+        self.totals = LiveTotals()
         self._max_services, self._max_streams = max_services, max_streams
         self._speaker_model = cache(load_speaker_model)
         self._lock = threading.Lock()
@@ -46,6 +48,11 @@ class LiveServices:
     def __len__(self) -> int:
         return sum(map(len, list(self._services.values())))
 
+    @property
+    def waiting_s(self) -> float:
+        """Seconds of sound of all streams that is not scored yet."""
+        return sum(service.waiting_s for service in list(self._services.values()))
+
     def of(self, model: Embedder) -> LiveService:
         """The service of a loaded model, started when there is none."""
         with self._lock:
@@ -54,7 +61,10 @@ class LiveServices:
                     if len(self._services) >= self._max_services and not len(service):
                         self._services.pop(other).shutdown()
                 self._services[model] = LiveService(
-                    model, self._max_streams, speaker_model=self._speaker_model
+                    model,
+                    self._max_streams,
+                    speaker_model=self._speaker_model,
+                    totals=self.totals,
                 )
             return self._services[model]
 

@@ -179,6 +179,11 @@ class LiveSession:
         """Whether something was received that is not scored yet."""
         return bool(self._inbox or self._collected or (self.ending and not self.ended.is_set()))
 
+    @property
+    def waiting_s(self) -> float:
+        """Seconds of the sound that arrived in order and is not scored yet."""
+        return max(0.0, self._received_s - self._state.received_s)
+
     def fail(self, sentence: str) -> None:
         """Stop scoring this stream; `sentence` is the error that its user gets."""
         self.failure = SerdemoError(sentence)
@@ -212,9 +217,10 @@ class LiveSession:
         self._delay_s = max(0.0, now - self._started_at - window.stop / waveform.SAMPLE_RATE)
         return self._delay_s
 
-    def publish(self) -> None:
-        """Make the stream's state visible in `state`, after all that was collected is scored."""
-        stream, segments = self.stream, self.stream.segments
+    def publish(self) -> tuple[LiveState, LiveState]:
+        """Make the stream's state visible in `state`, after all that was collected is scored; return
+        the one before and the new one."""
+        stream, segments, before = self.stream, self.stream.segments, self._state
         if stream.meter.level_dbfs >= quality.SILENT_DBFS:
             self._loud_s = stream.received_s
         newest = segments[-1] if segments else Segment(0.0, 0.0, "", 0.0, {}, 0.0)
@@ -240,6 +246,7 @@ class LiveSession:
         self._collected = False
         if stream.finished:
             self.ended.set()
+        return before, self._state
 
     def state(self, now: float) -> LiveState:
         """The state published last, with the warnings and the adaptation of now."""

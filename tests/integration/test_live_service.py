@@ -24,6 +24,7 @@ from serdemo.cli.benchmarks.live import live
 from serdemo.inference.aggregation import Window, WindowAggregator
 from serdemo.inference.live_service import LiveService
 from serdemo.inference.live_services import LiveServices
+from serdemo.inference.live_totals import LiveTotals
 from serdemo.inference.predictor import Predictor
 from serdemo.inference.speaker_adaptation import SpeakerAdapter
 from serdemo.inference.speaker_prior import CLIP_S, require_prior
@@ -577,3 +578,46 @@ def test_services_are_one_per_model_and_found_by_the_stream(model: Fake) -> None
             services.find(handle)
     finally:
         services.shutdown()
+
+
+def test_totals_count_all_streams_closed_ones_too(model: Fake) -> None:
+    totals = LiveTotals()
+    with LiveService(model, max_streams=2, totals=totals) as first, LiveService(model) as other:
+        one, two = first.open(RATE), first.open(48_000)
+        with pytest.raises(SerdemoError, match="All 2 places"):
+            first.open(RATE)
+        first.push(one, tone(0.4, 1.0), sequence=0)
+        first.push(two, tone(0.1, 1.5, 48_000))
+        for sequence in range(3, 12):  # two pieces are lost
+            first.push(one, tone(0.4, 0.1), sequence=sequence)
+        first.flush(one, 10)
+        first.flush(two, 10)
+        assert first.waiting_s == pytest.approx(0)
+        assert len(other) == 0 and other.totals.received_samples == 0
+        states = [first.state(one), first.state(two)]
+        first.close(one)
+        first.close(two)
+    assert totals.received_samples == round(1.9 * RATE) + 72_000
+    assert (totals.lost_pieces, totals.n_refused) == (2, 1)
+    assert totals.n_scored == sum(state.n_scored for state in states)
+    assert totals.n_skipped == sum(state.n_skipped for state in states)
+    assert totals.delays_s.cumulated[-1] == totals.n_scored > 2
+    assert 0 <= totals.delays_s.sum < 10
+
+
+def test_sound_that_waits_is_measured(model: Fake) -> None:
+    with LiveService(model) as service:
+        stuck, release = threading.Event(), threading.Event()
+
+        def hold(*_: object) -> None:
+            stuck.set()
+            release.wait(10)
+
+        handle = service.open(RATE, consumer=hold)
+        service.push(handle, tone(0.4, 1.0))
+        assert stuck.wait(10)
+        service.push(handle, tone(0.4, 2.0))
+        assert service.waiting_s == pytest.approx(3)
+        release.set()
+        service.flush(handle, 10)
+        assert service.waiting_s == pytest.approx(0)
