@@ -89,6 +89,11 @@ class LiveService:
         return tuple(self._delays)
 
     @property
+    def is_working(self) -> bool:
+        """Whether streams are answered."""
+        return self._worker is None or self._worker.is_alive() or self._stopping
+
+    @property
     def waiting_s(self) -> float:
         """Seconds of sound of all streams that is not scored yet."""
         return sum(session.waiting_s for session in list(self._sessions.values()))

@@ -49,6 +49,16 @@ class LiveServices:
         return sum(map(len, list(self._services.values())))
 
     @property
+    def places(self) -> int:
+        """How many streams may be open at once, of the models that have a worker, or of one."""
+        return self._max_streams * max(1, len(self._services))
+
+    @property
+    def is_working(self) -> bool:
+        """Whether the streams of all models are answered."""
+        return all(service.is_working for service in list(self._services.values()))
+
+    @property
     def waiting_s(self) -> float:
         """Seconds of sound of all streams that is not scored yet."""
         return sum(service.waiting_s for service in list(self._services.values()))

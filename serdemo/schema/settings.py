@@ -53,6 +53,18 @@ OWNER_SETTINGS = (
     Setting("GRADIO_TEMP_DIR", "a new one", "folder of uploads"),
     Setting("GRADIO_SHARE", "false", "`true` adds a public link, through Gradio's servers"),
     Setting("GRADIO_MCP_SERVER", "false", "`true` serves agents too"),
+    Setting("SERDEMO_METRICS_PORT", "none", "port for Prometheus' metrics; 0 for any that is free"),
+    Setting(
+        "SERDEMO_METRICS_NAME", "127.0.0.1", "name or address for the metrics; `0.0.0.0` for all"
+    ),
+    Setting(
+        "SERDEMO_LOG", "`text`", "`json` writes the log as one object a line, with every request"
+    ),
+    Setting(
+        "SERDEMO_LOG_LEVEL",
+        "`warning`",
+        "`debug`, `info` (that of JSON), `warning` or `error`; `debug` has a page's steady calls too",
+    ),
     Setting("HF_ENDPOINT", "https://huggingface.co", "address of the hub"),
 )
 
@@ -186,6 +198,26 @@ def root_path() -> str:
 def share_wanted() -> bool:
     """Whether GRADIO_SHARE asks for a public link."""
     return os.environ.get("GRADIO_SHARE", "").lower() == "true"
+
+
+def metrics_port() -> str:
+    """Port for Prometheus' metrics: SERDEMO_METRICS_PORT, "" for none."""
+    return os.environ.get("SERDEMO_METRICS_PORT", "").strip()
+
+
+def metrics_name() -> str:
+    """Name or address for them: SERDEMO_METRICS_NAME, else 127.0.0.1, which other machines do not reach."""
+    return os.environ.get("SERDEMO_METRICS_NAME", "").strip() or "127.0.0.1"
+
+
+def log_format() -> str:
+    """How a page writes its log: SERDEMO_LOG, "" for the usual."""
+    return os.environ.get("SERDEMO_LOG", "").strip()
+
+
+def log_level() -> str:
+    """From which level on: SERDEMO_LOG_LEVEL, "" for the usual."""
+    return os.environ.get("SERDEMO_LOG_LEVEL", "").strip()
 
 
 def set_defaults(**values: str) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
-from serdemo.schema import settings
+from serdemo.schema import logs, settings
 from serdemo.schema.errors import SerdemoError
 from serdemo.ui import api
 from serdemo.ui.browser import files
@@ -107,14 +107,20 @@ def launch(
     `port` None takes the first free one from 7860 (or GRADIO_SERVER_PORT). `share` adds a public link
     for some days. `mcp`, or gradio's GRADIO_MCP_SERVER, offers the endpoints as MCP tools. A `page` that
     is already built has its own checkpoint. Raises SerdemoError when the checkpoint cannot be read, the
-    page cannot be served there, or the package mcp is missing.
+    page or its metrics cannot be served there, or the package mcp is missing.
     """
+    logs.configure()
     if mcp := mcp or settings.serves_mcp():
         api.require_mcp()
     page = page or default_page(checkpoint)
     if checkpoint is not None:
         page.model.get()
+    if settings.metrics_port():
+        from serdemo.ui.shell import metrics
+
+        metrics.serve(page)
     address = serving.serve(page, port, share, mcp_server=mcp)
+    logs.take_over_servers()
     if mcp:
         api.begin_mcp(page, address.url)
     page.model.warm_up()

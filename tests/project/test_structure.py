@@ -40,6 +40,7 @@ ONLY_IN = {
     "torchvision": ("serdemo/nn/image_pooling.py",),
     "opensmile": ("serdemo/evaluation/functionals.py",),
     "datasets": ("serdemo/data/corpora/hf_dataset.py",),
+    "prometheus_client": ("serdemo/ui/shell/metrics.py",),
     "spaces": ("serdemo/ui/shell/zerogpu.py",),
     "huggingface_hub": (
         "serdemo/evaluation/model_card.py",

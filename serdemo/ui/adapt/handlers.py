@@ -21,6 +21,7 @@ from serdemo.ui.adapt import takes
 from serdemo.ui.adapt.takes import VoiceFolder
 from serdemo.ui.adapt.view import PanelState, panel
 from serdemo.ui.shell import permissions, visitor_store
+from serdemo.ui.shell.activity import note_refusal
 from serdemo.ui.shell.page import Page, footer_html
 from serdemo.ui.shell.rpc import Request, field, from_base64
 from serdemo.ui.shell.uploads import FAULT
@@ -117,6 +118,8 @@ class Handlers:
         return self.page.answered_by(visit.request) == visit.voice.checkpoint
 
     def _show(self, visit: Visit, *, remembered: bool = False, **state: Any) -> Updates:
+        if state.get("fault"):
+            note_refusal()
         in_use = visit.voice.report() is not None and (remembered or self._is_used(visit))
         is_remote, turn = visit.owner is not None, time.time_ns()
         state = {"in_use": in_use, "is_remote": is_remote, "turn": turn, **state}

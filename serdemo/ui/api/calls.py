@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import logging
 from collections.abc import Callable
 from copy import copy
 from functools import partial
@@ -15,7 +14,7 @@ from gradio.components.api_component import Api
 from gradio.events import api
 from gradio.utils import get_function_description
 
-from serdemo.schema.errors import SerdemoError, UsageError, trace
+from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.ui.shell.page import Page
 from serdemo.ui.shell.uploads import FAULT
 
@@ -24,8 +23,6 @@ Result = TypeVar("Result")
 
 FILE = {"path": "audio.wav", "url": "audio.wav", "meta": {"_type": "gradio.FileData"}}
 EXAMPLES: dict[str, Any] = {"files": [FILE], "a": "compact"}  # in the code that the API page shows
-
-log = logging.getLogger(__name__)
 
 
 def answered(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
@@ -37,8 +34,7 @@ def answered(function: Callable[Parameters, Result]) -> Callable[Parameters, Res
             return function(*args, **options)
         except SerdemoError as problem:
             raise gr.Error(str(problem), print_exception=False) from problem
-        except Exception as problem:
-            log.error("a call of a program failed: %s", trace(problem))
+        except Exception as problem:  # which the page logs
             raise gr.Error(FAULT, print_exception=False) from problem
 
     # gradio reads types from the signature, where `annotations` of __future__ leaves their names.

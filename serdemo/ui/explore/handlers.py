@@ -39,6 +39,7 @@ class Explore(Calls):
 
     def __init__(self, page: Page) -> None:
         self._page = page
+        self.activity = page.visitors.activity
         self.maps = MapSessions()
         page.sweeps.append(lambda: self.maps.stop_departed(page.presence.is_here))
         page.forgets.append(self.maps.close)

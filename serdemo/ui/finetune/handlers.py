@@ -19,6 +19,7 @@ from serdemo.schema.errors import SerdemoError
 from serdemo.ui.finetune import new_run, run_view, start_models
 from serdemo.ui.finetune.form import Form, Updates
 from serdemo.ui.shell import html, permissions, visitor_store
+from serdemo.ui.shell.activity import note_refusal
 from serdemo.ui.shell.page import Page, footer_html
 from serdemo.ui.shell.zerogpu import GpuTrain
 
@@ -168,6 +169,7 @@ class Handlers:
                 for _ in new_run.start(self.jobs.rerun(name), self.jobs, self.gpu_train):
                     yield self.refresh(name, start, token, request)
         except SerdemoError as problem:
+            note_refusal()
             gr.Warning(str(problem))
         yield self.refresh(name, start, token, request)
 
@@ -254,5 +256,6 @@ class Handlers:
             if self._owns(name, token, request):
                 action(name)
         except SerdemoError as problem:
+            note_refusal()
             gr.Warning(str(problem))
         return self.refresh(name, start, token, request)

@@ -20,6 +20,7 @@ from serdemo.schema.types import Prediction, Segment
 from serdemo.ui.live import local_microphone
 from serdemo.ui.live.route import ADDRESS
 from serdemo.ui.shell import session
+from serdemo.ui.shell.activity import note_refusal
 from serdemo.ui.shell.examples import example_voices
 from serdemo.ui.shell.rpc import Calls, Request, Response, field, to_base64
 from serdemo.ui.shell.session import Visitors
@@ -40,6 +41,7 @@ class Live(Calls):
 
     def __init__(self, visitors: Visitors) -> None:
         self._visitors = visitors
+        self.activity = visitors.activity
         self._local = local_microphone.LocalMicrophones()
 
     @property
@@ -133,6 +135,7 @@ class Live(Calls):
         try:
             self.services.find(stream).push(stream, samples, sequence=sequence)
         except BacklogError as problem:
+            note_refusal()
             return {"refused": str(problem), "busy": True}
         return self._state(stream, since)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from serdemo.audio.waveform import SAMPLE_RATE, Clip
 from serdemo.schema.types import Prediction
 from serdemo.ui.recognise.drawing import PEAK_RATE, Outline, bar_levels, sound_url
+from serdemo.ui.shell.activity import note_refusal
 
 if TYPE_CHECKING:  # the page is laid out without torch
     from serdemo.inference.cue_scores import ScoredCue
@@ -86,6 +87,8 @@ def answers_page(
     answers: Sequence[Answer], note: str = "", same_person: SamePerson | None = None
 ) -> str:
     """All answers of one request, with the box `same_person` above several; None for no box."""
+    if answers and all(answer.refusal for answer in answers):
+        note_refusal()
     box = asdict(same_person) if same_person else None
     return _page(answers=[answer.to_json() for answer in answers], note=note, same_person=box)
 

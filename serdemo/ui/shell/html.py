@@ -11,6 +11,7 @@ import gradio as gr
 from markupsafe import Markup
 
 from serdemo.schema.palette import style_of
+from serdemo.ui.shell.activity import note_refusal
 
 plain_html = partial(gr.HTML, apply_default_css=False)  # in the page's own style alone
 
@@ -82,7 +83,8 @@ def notice_html(sentence: str) -> Markup:
 
 
 def refusal_html(sentence: str) -> Markup:
-    """A sentence that reports a fault."""
+    """A sentence that reports a fault; the request at hand counts as refused."""
+    note_refusal()
     return Markup('<p class="sd-refused" role="alert">{}</p>').format(sentence)
 
 

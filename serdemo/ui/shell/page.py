@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import gradio as gr
 from gradio.caching import CacheMissError
@@ -16,9 +16,18 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 
 from serdemo.nn.checkpoint_files import ANSWERING, bundled_checkpoint
-from serdemo.schema.errors import SerdemoError, trace
+from serdemo.schema.errors import SerdemoError
 from serdemo.ui.languages import table
-from serdemo.ui.shell import calls_queue, gradio_settings, scripts, session, theme, upload_route
+from serdemo.ui.shell import (
+    activity,
+    calls_queue,
+    gradio_settings,
+    health,
+    scripts,
+    session,
+    theme,
+    upload_route,
+)
 from serdemo.ui.shell.call_errors import EXCEPTION_HANDLERS, NO_CALL, OneSentence
 from serdemo.ui.shell.presence import Presence
 from serdemo.ui.shell.request_limits import RequestLimits
@@ -37,8 +46,6 @@ if TYPE_CHECKING:
 
     from serdemo.inference.predictor import Predictor
     from serdemo.runs.registry.store import Registry
-
-log = logging.getLogger(__name__)
 
 
 class Page(gr.Blocks):
@@ -73,10 +80,12 @@ class Page(gr.Blocks):
         self.presence = Presence()
         self.sweeps: list[Callable[[], object]] = []
         self.forgets: list[Callable[[str], object]] = []
+        self._generating: WeakKeyDictionary[Any, activity.Request] = WeakKeyDictionary()
 
     def launch(self, *args: Any, **options: Any) -> Any:
         """Serve the page as `gr.Blocks.launch` does, with its theme, style sheets and scripts."""
         routes = [
+            health.route(self.visitors),
             scripts.route(),
             upload_route.route(unlimited=self.is_local_program),
             *self.extra_routes,
@@ -114,6 +123,44 @@ class Page(gr.Blocks):
         through_mcp = request.headers.get("x-gradio-user") == "mcp"
         return not (self.share or through_mcp) and session.is_local(request, program=True)
 
+    async def process_api(
+        self,
+        block_fn: BlockFunction | int,
+        inputs: list[Any],
+        state: SessionState | None = None,
+        request: Any = None,
+        iterator: Any = None,
+        *args: Any,
+        **options: Any,
+    ) -> dict[str, Any]:
+        """The output of a call, which counts as one request, a generator's once that has ended. Errors
+        leave as sentences: gradio would print them with what the visitor sent."""
+        function = self.fns[block_fn] if isinstance(block_fn, int) else block_fn
+        begun = self._generating.pop(iterator, None) if iterator else None
+        begun = begun or activity.begin(*activity.names(function.fn))
+        output: dict[str, Any] = {}
+        try:
+            with activity.answering(begun):
+                output = await super().process_api(
+                    function, inputs, state, request, iterator, *args, **options
+                )
+        except CacheMissError:
+            begun.outcome, begun.problem = "refused", None
+            raise
+        except gr.Error as problem:
+            problem.print_exception = False
+            raise
+        except SerdemoError as problem:
+            raise gr.Error(str(problem), print_exception=False) from problem
+        except Exception as problem:
+            raise gr.Error(FAULT, print_exception=False) from problem
+        finally:
+            if output.get("is_generating"):
+                self._generating[output["iterator"]] = begun
+            elif function.fn:
+                self.visitors.activity.end(begun)
+        return output
+
     async def preprocess_data(
         self,
         block_fn: BlockFunction,
@@ -138,17 +185,6 @@ class Page(gr.Blocks):
                 print_exception=False,
             )
         return [*inputs, *missing]
-
-    async def process_api(self, block_fn: BlockFunction | int, *args: Any, **options: Any) -> Any:
-        """What a handler answers. A failure that is no sentence is logged without its message, which gradio
-        would print: it may name a visitor's file."""
-        try:
-            return await super().process_api(block_fn, *args, **options)
-        except (gr.Error, CacheMissError):
-            raise
-        except Exception as problem:
-            log.error("an event of the page failed: %s", trace(problem))
-            raise gr.Error(FAULT, print_exception=False) from problem
 
     def models(self, token: str, request: gr.Request) -> Registry:
         """The models that a visitor sees."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import base64
 import binascii
-import logging
 from typing import Any, TypeVar
 
 import gradio as gr
 import numpy as np
 from numpy.typing import NDArray
 
-from serdemo.schema.errors import SerdemoError, UsageError, trace
+from serdemo.schema.errors import SerdemoError, UsageError
+from serdemo.ui.shell.activity import Activity
 from serdemo.ui.shell.uploads import FAULT
 
 MAX_BASE64_CHARS = 4_000_000  # of one piece of sound: some seconds at any rate a browser knows
@@ -20,27 +20,30 @@ Request = dict[str, Any]  # what a script sends: `call`, and the fields of that 
 Response = dict[str, Any]
 Kind = TypeVar("Kind", int, float, str, bool)
 
-log = logging.getLogger(__name__)
-
 
 class Calls:
-    """The calls of one tab: the method `on_NAME(request, visit)` answers the call NAME."""
+    """The calls of one tab: the method `on_NAME(request, visit)` answers the call NAME. They count as
+    requests of the tab that has the class's name."""
+
+    activity: Activity
 
     def call(self, request: Any, visit: gr.Request | None) -> Response:
         """The response of the call that `request["call"]` names; a failure is the sentence `refused`.
 
         `visit` is gradio's request, which shows where the visitor comes from; None for a piece of sound.
         """
+        name = request.get("call") if isinstance(request, dict) else None
+        method = getattr(self, f"on_{name}", None)
+        known = str(name) if method else "unknown"
         try:
-            name = field(request, "call", str)
-            method = getattr(self, f"on_{name}", None)
-            if method is None:
-                raise UsageError(f"There is no call {name!r}: reload the page.")
-            response: Response = method(request, visit)
+            with self.activity.request(type(self).__name__.lower(), known):
+                if method is None:
+                    name = field(request, "call", str)
+                    raise UsageError(f"There is no call {name!r}: reload the page.")
+                response: Response = method(request, visit)
         except SerdemoError as problem:
             return {"refused": str(problem)}
-        except Exception as problem:
-            log.error("a call of the page failed: %s", trace(problem))
+        except Exception:  # which is in the log
             return {"refused": FAULT}
         return response
 

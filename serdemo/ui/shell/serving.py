@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from serdemo.schema import proxies, settings
+from serdemo.schema import logs, proxies, settings
 from serdemo.ui.shell import connections, gradio_settings
 from serdemo.ui.shell.address import Address, find_address, in_use
 from serdemo.ui.shell.root_path import normalise
@@ -53,7 +53,10 @@ def serve(page: Page, port: int | None = None, share: bool = False, **options: A
     except OSError as problem:  # taken since then
         raise in_use([address.port]) from problem
     connections.limit(page.server.config)
-    print(f"* Running on local URL:  {address.url}", flush=True)
+    if logs.as_json():
+        log.info("serving", extra={"fields": {"url": address.url}})
+    else:
+        print(f"* Running on local URL:  {address.url}", flush=True)
     return address
 
 

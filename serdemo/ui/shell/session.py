@@ -18,6 +18,7 @@ import gradio as gr
 from serdemo.schema import memory, settings
 from serdemo.schema.errors import SerdemoError
 from serdemo.ui.shell import zerogpu
+from serdemo.ui.shell.activity import Activity
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -44,7 +45,13 @@ class WarmPredictor:
         self._factory = factory
         self._lock = threading.Lock()
         self._predictor: Predictor | None = None
+        self.has_failed = False  # when it was last tried
         self._first_page: str | None = None
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether `get` returns at once."""
+        return self._predictor is not None
 
     def warm_up(self) -> None:
         """Start loading, and return at once. A failure is raised by `get`."""
@@ -59,7 +66,12 @@ class WarmPredictor:
         """Wait for the predictor. Raises what the factory raises, at each call again."""
         with self._lock:
             if self._predictor is None:
-                self._predictor = self._factory()
+                try:
+                    self._predictor = self._factory()
+                except Exception:
+                    self.has_failed = True
+                    raise
+                self.has_failed = False
                 memory.trim()
             return self._predictor
 
@@ -114,10 +126,12 @@ class RequestTracker:
 
 
 class Visitors:
-    """The page's own model, and the model chosen by each visitor, known by the session's hash."""
+    """The page's own model, and the model chosen by each visitor, known by the session's hash; the
+    `activity` of all."""
 
     def __init__(self, own: WarmPredictor) -> None:
         self.own = own
+        self.activity = Activity()
         self._lock = threading.Lock()
         self._chosen: OrderedDict[str, Path] = OrderedDict()
         self._loaded: OrderedDict[Path, WarmPredictor] = OrderedDict()
@@ -132,6 +146,17 @@ class Visitors:
             if self._live_services is None:
                 self._live_services = LiveServices(MAX_LOADED, settings.live_places())
             return self._live_services
+
+    @property
+    def live_works(self) -> bool:
+        """Whether the live services answer, as far as they were begun."""
+        return self._live_services is None or self._live_services.is_working
+
+    @property
+    def n_loaded(self) -> int:
+        """How many models are in memory."""
+        with self._lock:
+            return sum(model.is_loaded for model in (self.own, *self._loaded.values()))
 
     def of(self, visitor: str | None) -> WarmPredictor:
         """The model that answers this visitor; its `get` waits for it."""
