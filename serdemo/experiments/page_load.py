@@ -27,6 +27,7 @@ from serdemo.nn.checkpoint_files import SMALLEST, bundled_checkpoint
 from serdemo.schema.errors import SerdemoError
 
 PIECE_S = 0.096  # of the page's recorder
+PACE, MAX_PACE_S = 0.25, 0.5  # of the delay, between two pieces
 SETTLE_S = 10.0
 
 
@@ -66,8 +67,9 @@ class Visitor:
                 time.sleep(0.005)
                 continue
             stop = min(captured, total)
-            self._push(page, stream, sequence, stop, began)
+            delay_s = self._push(page, stream, sequence, stop, began)
             sequence += 1
+            time.sleep(min(MAX_PACE_S, PACE * delay_s))
         until = time.monotonic() + SETTLE_S
         while self.received < self.sent and time.monotonic() < until:
             time.sleep(0.05)
@@ -76,7 +78,8 @@ class Visitor:
         page.call("close", stream=stream)
         page.close()
 
-    def _push(self, page: Page, stream: str, sequence: int, stop: int, began: float) -> None:
+    def _push(self, page: Page, stream: str, sequence: int, stop: int, began: float) -> float:
+        """Send the sound up to the sample `stop`; gives the delay of the newest answer in seconds."""
         newest = max(self.labels, default=0.0)
         since = max(0.0, newest - 5)
         reply = page.push(stream, self.sound(self.sent, stop).tobytes(), sequence, since)
@@ -87,6 +90,8 @@ class Visitor:
                 self.labels[segment["end_s"]] = segment["label"]
         if max(self.labels, default=0.0) > newest:
             self.delays.append(now - max(self.labels))
+        delay_s: float = reply["delay_s"] or 0.0
+        return delay_s
 
 
 def load(

@@ -7,6 +7,9 @@ export const ANSWER_TIMEOUT_MS = 5000;
 const CLOSE_TIMEOUT_MS = 40_000; // a busy server reads and answers first what it has
 export const OPEN_TIMEOUT_MS = 90_000; // the first visitor waits for the model
 const RETRY_MS = 700;
+// Where answers are late, pieces that come less often cost less, and delay them by a quarter more at most.
+const PACE = 0.25;
+const MAX_PACE_S = 0.5;
 const MAX_PIECE_S = 4;
 const MAX_OFFLINE_MS = 50_000; // shorter than the sound that is held
 const MAX_TRY_MS = 2 * ANSWER_TIMEOUT_MS; // what takes longer is sleep, in which no sound comes
@@ -160,6 +163,7 @@ export class BrowserLink extends Link {
       } else if (!response.refused) {
         this.noteOnline();
         this.accept(response);
+        await wait(1000 * Math.min(MAX_PACE_S, PACE * (response.delay_s || 0)));
       } else if (!response.gone) {
         this.fail(response.refused);
       }

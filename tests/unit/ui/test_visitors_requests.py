@@ -367,7 +367,11 @@ def limited() -> RequestLimits:
 
 @pytest.mark.parametrize(
     ("path", "most_mb"),
-    [("/gradio_api/component_server", 8), ("/gradio_api/call/predict", 28), ("/live/push", 8)],
+    [
+        ("/gradio_api/component_server", 8),
+        ("/gradio_api/call/predict", 28),
+        ("/serdemo-live/abc", 8),
+    ],
 )
 def test_a_call_is_as_large_as_it_needs_to_be(path: str, most_mb: int) -> None:
     limits = limited()
