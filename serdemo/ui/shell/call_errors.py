@@ -33,7 +33,7 @@ def no_function(request: Request, problem: Exception) -> JSONResponse:
     # a call is on its way, or when the server is started anew.
     if path.endswith(f"{API_PREFIX}/queue/join"):
         return JSONResponse({"detail": NO_FUNCTION}, 404)
-    if any(f"{API_PREFIX}/{route}/" in path for route in ("call", "run", "api")):
+    if any(f"{API_PREFIX}/{route}/" in path for route in ("call", "run")):
         return no_endpoint(request, problem)
     raise problem
 
