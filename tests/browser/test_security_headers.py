@@ -33,9 +33,10 @@ def test_every_tab_works_within_the_policy(
         page.get_by_role("tab", name=tab).click()
         page.wait_for_timeout(500)
     page.get_by_role("tab", name="Explore").click()
-    page.wait_for_function("document.querySelector('.sd-explore canvas')?.width > 0")
+    page.wait_for_selector(".sd-map[data-state=open]")
     assert page.evaluate("crossOriginIsolated") is True
     assert page.evaluate("violations") == []
-    page.evaluate(FORBIDDEN)
-    page.wait_for_function("violations.length == 1")
-    assert page.evaluate("violations[0]").startswith("object-src")
+    if kind == "chromium":  # Firefox reports it as an error, which `visit` allows nowhere
+        page.evaluate(FORBIDDEN)
+        page.wait_for_function("violations.length == 1")
+        assert page.evaluate("violations[0]").startswith("object-src")
