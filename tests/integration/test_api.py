@@ -89,7 +89,7 @@ def command_line(*clips: Path) -> list[dict[str, Any]]:
 
 
 def assert_same(found: Any, wanted: Any) -> None:
-    """Equal, numbers to 1e-6."""
+    """Equal, numbers to 1e-5: the page answers by the graphs of the shipped models."""
     if isinstance(wanted, dict):
         assert list(found) == list(wanted)
         for key, value in wanted.items():
@@ -99,7 +99,7 @@ def assert_same(found: Any, wanted: Any) -> None:
         for one, other in zip(found, wanted, strict=True):
             assert_same(one, other)
     elif isinstance(wanted, float):
-        assert found == pytest.approx(wanted, abs=1e-6)
+        assert found == pytest.approx(wanted, abs=1e-5)
     else:
         assert found == wanted
 

@@ -328,7 +328,7 @@ def test_live_answers_each_visitor_by_his_own_model(page: Visitors, runs: Path) 
 
 def test_the_foot_of_the_page_tells_model_and_visitor(page: Visitors, runs: Path) -> None:
     own = footer_html('"><script>', page.own.get())
-    assert "<script>" not in own and f"<strong>{SHIPPED}</strong>" in own
+    assert "<script>" not in own and f'<strong translate="no">{SHIPPED}</strong>' in own
     other = footer_html("a", page.choose("a", runs / "mine" / "checkpoint"))
     assert own.partition("data-model=")[2][:18] != other.partition("data-model=")[2][:18]
     assert str(runs) not in other
@@ -348,7 +348,7 @@ def test_a_choice_is_of_whoever_may_see_the_model(tiny_checkpoint: Path, runs: P
         )
 
     assert page.use("runs/annas", "anna", visit("a")).labels == ("angry", "happy", "sad")
-    assert "<strong>tiny</strong>" in page.foot(visit("a"))
+    assert '<strong translate="no">tiny</strong>' in page.foot(visit("a"))
     with pytest.raises(SerdemoError, match="no model"):
         page.use("runs/annas", "bert", visit("b"))
     assert page.use("runs/annas", "", visit("c", "127.0.0.1")).name == "tiny"  # sits here
@@ -357,7 +357,7 @@ def test_a_choice_is_of_whoever_may_see_the_model(tiny_checkpoint: Path, runs: P
     assert page.answering("runs/annas", "bert", visit("b")).name == SHIPPED
     assert page.answering("runs/annas", "anna", visit("d")).name == "tiny"  # comes again
     page.visitors.forget(runs / "annas" / "checkpoint")
-    assert f"<strong>{SHIPPED}</strong>" in page.foot(visit("a"))
+    assert f'<strong translate="no">{SHIPPED}</strong>' in page.foot(visit("a"))
 
 
 # What is shown

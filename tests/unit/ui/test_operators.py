@@ -247,7 +247,7 @@ def test_where_metrics_cannot_be_served_a_sentence_says_so(
 
 def test_an_outcome_is_what_leaves_or_is_shown(caplog: pytest.LogCaptureFixture) -> None:
     counts = Activity()
-    with caplog.at_level(logging.DEBUG):
+    with caplog.at_level(logging.DEBUG, "serdemo"):
         with counts.request("models", "pull"):
             pass
         with counts.request("models", "push"):

@@ -254,7 +254,7 @@ def test_footer_tells_only_figures_on_unseen_speakers() -> None:
     shown = dict(visitor="", model="<b>", model_id="", in_browser="")
     line = render("shell/footer.html", recalls={"RAVDESS": 0.683}, **shown)
     assert "RAVDESS 68%" in line
-    assert "<strong>&lt;b&gt;</strong>" in line
+    assert '<strong translate="no">&lt;b&gt;</strong>' in line
     assert "recall" not in render("shell/footer.html", recalls={}, **shown)
 
 
