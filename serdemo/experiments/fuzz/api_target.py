@@ -76,7 +76,6 @@ class Calls(Target):
         )
         self._faults = _Faults()
         logging.getLogger("serdemo").addHandler(self._faults)
-        logging.getLogger("serdemo").propagate = False
 
     def seeds(self) -> list[bytes]:
         """A call of each function, and values of other types at every place."""
@@ -150,13 +149,13 @@ class Calls(Target):
 
 
 class _Faults(logging.Handler):
-    """Keeps the exception that a call logged instead of raising it."""
+    """What a call logged as an error instead of raising it."""
 
     found: BaseException | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.exc_info:
-            self.found = record.exc_info[1]
+        if record.levelno >= logging.ERROR:
+            self.found = AssertionError(record.getMessage())
 
 
 def _base64(data: bytes) -> str:
