@@ -38,8 +38,8 @@ class Explore(Calls):
     """The maps of one page and the calls about them."""
 
     def __init__(self, page: Page) -> None:
+        super().__init__(page.visitors.activity)
         self._page = page
-        self.activity = page.visitors.activity
         self.maps = MapSessions()
         page.sweeps.append(lambda: self.maps.stop_departed(page.presence.is_here))
         page.forgets.append(self.maps.close)

@@ -40,8 +40,8 @@ class Live(Calls):
     """The calls about live streams of one page."""
 
     def __init__(self, visitors: Visitors) -> None:
+        super().__init__(visitors.activity)
         self._visitors = visitors
-        self.activity = visitors.activity
         self._local = local_microphone.LocalMicrophones()
 
     @property

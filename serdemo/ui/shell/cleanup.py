@@ -53,7 +53,7 @@ def begin(page: Page) -> None:
 
 
 def end() -> None:
-    """Delete what visitors have here, but for what they had kept, before this page ends."""
+    """Delete what visitors have here, but for what is retained, before this page ends."""
     for _ in visitor_store.delete_departed(JobQueue(runs_root()), ending=True):
         pass
 

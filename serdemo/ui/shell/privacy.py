@@ -46,18 +46,19 @@ class Privacy(Calls):
     """The calls about what a visitor has here."""
 
     def __init__(self, page: Page) -> None:
+        super().__init__(page.visitors.activity)
         self._page = page
 
     def on_here(self, request: Request, visit: gr.Request) -> Response:
         """Note that the session `visitor` is here; gives whether the visitor is `local` and, in seconds since
-        1970, until when all is `kept`, 0 where only till the visitor leaves."""
+        1970, until when all is `retained`, 0 where only till the visitor leaves."""
         self._page.presence.note(_session(request))
         local, owner = self._is_local(visit), self._owner(request)
-        return {"local": local, "kept": visitor_store.kept_until(owner) if owner else 0}
+        return {"local": local, "retained": visitor_store.retained_until(owner) if owner else 0}
 
     def on_keep(self, request: Request, visit: gr.Request) -> Response:
-        """Keep what the visitor has here for a day; gives until when, as `kept`."""
-        return {"kept": visitor_store.keep(self._known_owner(request))}
+        """Keep what the visitor has here for a day; gives until when, as `retained`."""
+        return {"retained": visitor_store.retain(self._known_owner(request))}
 
     def on_forget(self, request: Request, visit: gr.Request) -> Response:
         """Delete at once what the visitor has here, and the `uploads` that the page names; gives as `message`

@@ -25,7 +25,8 @@ class Calls:
     """The calls of one tab: the method `on_NAME(request, visit)` answers the call NAME. They count as
     requests of the tab that has the class's name."""
 
-    activity: Activity
+    def __init__(self, activity: Activity) -> None:
+        self._activity = activity
 
     def call(self, request: Any, visit: gr.Request | None) -> Response:
         """The response of the call that `request["call"]` names; a failure is the sentence `refused`.
@@ -35,8 +36,9 @@ class Calls:
         name = request.get("call") if isinstance(request, dict) else None
         method = getattr(self, f"on_{name}", None)
         known = str(name) if method else "unknown"
+        counted = self._activity.request(type(self).__name__.lower(), known)
         try:
-            with self.activity.request(type(self).__name__.lower(), known):
+            with counted:
                 if method is None:
                     name = field(request, "call", str)
                     raise UsageError(f"There is no call {name!r}: reload the page.")

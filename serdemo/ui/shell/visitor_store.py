@@ -2,7 +2,7 @@
 
 A visitor is known by the token of the browser, of which the folder's name is a hash. The folder lies in that
 of the page that made it. It goes once its visitor has left, when the page is no more, or, where the visitor
-had it kept, at that term.
+chose retention, at its term.
 """
 
 from __future__ import annotations
@@ -31,10 +31,14 @@ from serdemo.ui.shell import permissions, process_folder
 from serdemo.ui.shell.uploads import delete
 
 PAGE = "page-"  # how the folder of a page begins, below that of all visitors
-VOICE, MODELS, KEPT = "voice", "models", "kept.json"  # in the folder of a visitor, beside UPLOADS
+VOICE, MODELS, RETENTION = (
+    "voice",
+    "models",
+    "retention.json",
+)  # in the folder of a visitor, beside UPLOADS
 EXPORTS = "exports"  # below what the page serves: files to download, each in a folder
 LEFT_S = 240.0  # without a sign of life, after which a visitor has left
-KEPT_S = 24 * 3600.0  # where the visitor had it kept
+RETENTION_S = 24 * 3600.0  # where the visitor chose it
 MAX_VISITOR_BYTES = 200_000_000  # of one model of a remote visitor
 MAX_TOTAL_BYTES = 4_000_000_000  # of all that visitors have
 
@@ -63,15 +67,15 @@ def note_presence(owner: str) -> None:
         os.utime(folder_of(owner))
 
 
-def keep(owner: str) -> float:
-    """Keep what a visitor has until the time returned, in seconds since 1970."""
-    until = time.time() + KEPT_S
-    write_json(made_folder_of(owner) / KEPT, until)
+def retain(owner: str) -> float:
+    """Retain what a visitor has until the time returned, in seconds since 1970."""
+    until = time.time() + RETENTION_S
+    write_json(made_folder_of(owner) / RETENTION, until)
     return until
 
 
-def kept_until(owner: str) -> float:
-    """The time until which all of a visitor is kept, 0 where only till the visitor leaves."""
+def retained_until(owner: str) -> float:
+    """The time until which all of a visitor is retained, 0 where only till the visitor leaves."""
     return _term(folder_of(owner))
 
 
@@ -114,10 +118,10 @@ def _is_due(folder: Path, is_abandoned: bool) -> bool:
 
 
 def _term(folder: Path) -> float:
-    if not (folder / KEPT).exists():
+    if not (folder / RETENTION).exists():
         return 0.0
     with suppress(SerdemoError, TypeError, ValueError):
-        return float(read_json(folder / KEPT))
+        return float(read_json(folder / RETENTION))
     return 0.0
 
 

@@ -31,6 +31,7 @@ pytestmark = pytest.mark.usefixtures("generous_owner")
 @pytest.fixture
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SERDEMO_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "served"))
     return tmp_path / "runs"
 
 

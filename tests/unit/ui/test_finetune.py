@@ -61,6 +61,7 @@ pytestmark = pytest.mark.usefixtures("generous_owner")
 @pytest.fixture
 def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> JobQueue:
     monkeypatch.setenv("SERDEMO_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "served"))
     return JobQueue(tmp_path / "runs")
 
 
@@ -144,9 +145,9 @@ def test_speakers_are_kept_apart_as_far_as_there_are_any(corpus_root: Path) -> N
 
 def test_a_zip_becomes_data_of_its_own(jobs: JobQueue, corpus_root: Path, tmp_path: Path) -> None:
     sent = zipped(tmp_path / "My clips.zip", corpus_root)
-    folder = new_run.receive_zip(sent, tmp_path / "up", None)
+    folder = new_run.receive_zip(sent, jobs, None)
     assert not (tmp_path / "My clips.zip").exists()
-    assert folder.name == "My-clips"
+    assert folder.name == "My-clips" and folder.is_relative_to(jobs.uploads)
     split = data(folder)
     assert sum(map(len, split.parts.values())) == 24
     assert len(split.speakers("test")) == 1
@@ -158,8 +159,9 @@ def test_a_zip_becomes_data_of_its_own(jobs: JobQueue, corpus_root: Path, tmp_pa
         for clip in sorted(corpus_root.rglob("*.wav"))[:12]
     ]
     archive = zipped(tmp_path / "b.zip", corpus_root, "\n".join(rows))
-    table = new_run.receive_zip(archive, tmp_path / "up", "anna")
+    table = new_run.receive_zip(archive, jobs, "anna")
     assert table.name == "list.csv"
+    assert table.is_relative_to(visitor_store.folder_of("anna"))
     assert sum(map(len, data(table).parts.values())) == 12
 
 
@@ -168,7 +170,7 @@ def test_a_table_in_a_zip_reaches_nothing_else(
 ) -> None:
     table = "path,speaker,emotion\n/etc/hostname,a,sad\n"
     sent = zipped(tmp_path / "a.zip", corpus_root, table)
-    found = new_run.receive_zip(sent, tmp_path / "up", None)
+    found = new_run.receive_zip(sent, jobs, None)
     with pytest.raises(SerdemoError, match="leads out"):
         data(found)
     # one's own table may name any file, and a request remembers which it is
@@ -204,23 +206,23 @@ def test_visitors_clips_do_not_fill_the_disk(
     jobs: JobQueue, corpus_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def send(owner: str | None) -> Path:
-        (tmp_path / "sent").mkdir(exist_ok=True)
-        archive = zipped(tmp_path / "sent" / "a.zip", corpus_root)
+        (sent := tmp_path / "served" / "hash").mkdir(parents=True)
+        archive = zipped(sent / "a.zip", corpus_root)
         return new_run.receive_zip(archive, jobs, owner)
 
     with pytest.raises(UsageError, match="reload it"):
         send("")
     send("anna")
-    monkeypatch.setattr(new_run, "MAX_VISITOR_BYTES", 1000)
-    with pytest.raises(SerdemoError, match="unpacks to more than"):
-        send("anna")
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(new_run, "MAX_VISITOR_BYTES", 1000)
+        with pytest.raises(SerdemoError, match="unpacks to more than"):
+            send("anna")
     monkeypatch.setattr(visitor_store, "MAX_TOTAL_BYTES", 1000)
     with pytest.raises(SerdemoError, match="no room for another zip"):
         send("bert")
     assert not jobs.uploads.exists()
     assert len(list((visitor_store.folder_of("anna") / "uploads").iterdir())) == 1
-    assert not (tmp_path / "sent").exists()
+    assert not list((tmp_path / "served").iterdir())
     assert send(None).is_dir()  # one's own disk one may fill
 
 
@@ -372,11 +374,13 @@ def test_without_a_gpu_a_head_on_the_shipped_encoder_is_preselected(
     assert start_models.folder(start_models.SHIPPED, jobs, None) == tmp_path
 
 
-def test_a_bad_zip_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("owner", [None, "anna"])
+def test_a_bad_zip_leaves_nothing(jobs: JobQueue, tmp_path: Path, owner: str | None) -> None:
     (tmp_path / "a.zip").write_bytes(b"no zip")
     with pytest.raises(SerdemoError, match="not a zip file"):
-        new_run.receive_zip(tmp_path / "a.zip", tmp_path / "up", None)
-    assert not list((tmp_path / "up").glob("*"))
+        new_run.receive_zip(tmp_path / "a.zip", jobs, owner)
+    assert not list(jobs.uploads.glob("*"))
+    assert not list((visitor_store.folder_of("anna") / "uploads").glob("*"))
     assert not (tmp_path / "a.zip").exists()
 
 
@@ -550,7 +554,7 @@ def test_too_short_a_time_is_told(
     ):
         found = Estimate(130.0, 120.0, epochs, 36, 5.0, "Some <GPU>")
         monkeypatch.setattr(
-            "serdemo.runs.estimate.estimate_duration", lambda *given, found=found: found
+            "serdemo.runs.estimate.estimate_duration", lambda *_, found=found, **__: found
         )
         shown = run_view.estimate_html(asks, split)
         assert words in shown and "On Some &lt;GPU&gt;: <b>about 2 minutes</b>" in shown
@@ -599,7 +603,7 @@ def test_one_place_says_where_the_runs_lie(monkeypatch: pytest.MonkeyPatch, tmp_
         assert runs_root() == folder
         assert visitor_store.registry_for(None).runs == folder.absolute()
         assert default_registry().runs == folder.absolute()
-        assert takes.voice_of(None, None).folder == folder.absolute() / takes.NAME
+        assert takes.voice_of(None).folder == folder.absolute() / takes.NAME
     monkeypatch.delenv("SERDEMO_RUNS")
     assert runs_root() == Path("runs")
     readers = [

@@ -34,7 +34,7 @@ from serdemo.schema.types import Prediction, Segment
 from serdemo.ui import build, launch
 from serdemo.ui.live.handlers import Live
 from serdemo.ui.models import handlers, view
-from serdemo.ui.shell import cleanup, visitor_store
+from serdemo.ui.shell import cleanup, connections, visitor_store
 from serdemo.ui.shell import session as shell_session
 from serdemo.ui.shell.examples import EXAMPLES, EXAMPLES_DIR
 from serdemo.ui.shell.page import Page, footer_html
@@ -182,6 +182,9 @@ def test_the_page_tidies_up_when_it_starts(
     )
     monkeypatch.setattr(Page, "launch", lambda *_, **__: None)
     monkeypatch.setattr(Page, "block_thread", lambda _: None)
+    monkeypatch.setattr(Page, "server", SimpleNamespace(config=None), raising=False)
+    monkeypatch.setattr(connections, "limit", lambda _: None)
+    monkeypatch.setattr(cleanup, "end", lambda: None)  # which would sweep too
     page = build(lambda: Predictor(device="cpu"))
     page.visitors.choose("b", model)
     launch(page=page)

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from huggingface_hub import constants
 
 from serdemo.runs.job import Job
 from serdemo.runs.queue import JobQueue
@@ -75,12 +76,14 @@ def test_all_goes_with_a_visitor_who_leaves_and_nothing_of_others(jobs: JobQueue
 
 def test_what_is_kept_goes_at_its_term(jobs: JobQueue) -> None:
     anna = stock("anna", jobs)
-    until = visitor_store.keep("anna")
+    until = visitor_store.retain("anna")
     assert until == pytest.approx(time.time() + 24 * 3600, abs=5)
-    assert visitor_store.kept_until("anna") == until and visitor_store.kept_until("bert") == 0
+    assert (
+        visitor_store.retained_until("anna") == until and visitor_store.retained_until("bert") == 0
+    )
     leave(anna)
     assert cleanup.sweep(jobs) == [] and anna.exists()
-    write_json(anna / visitor_store.KEPT, time.time() - 1)
+    write_json(anna / visitor_store.RETENTION, time.time() - 1)
     os.utime(anna)  # whoever is here has it go at the term too
     assert cleanup.sweep(jobs) == [anna, jobs.path("run-of-anna")]
 
@@ -90,16 +93,16 @@ def test_what_a_dead_page_left_goes_at_once_unless_it_is_kept(jobs: JobQueue) ->
     killed = own.parent.with_name("page-killed")
     for name in ("bert", "cleo"):
         (killed / name).mkdir(parents=True)
-    write_json(killed / "cleo" / visitor_store.KEPT, time.time() + 60)
+    write_json(killed / "cleo" / visitor_store.RETENTION, time.time() + 60)
     assert cleanup.sweep(jobs) == [killed / "bert"]
     assert own.exists() and (killed / "cleo").exists()
-    write_json(killed / "cleo" / visitor_store.KEPT, time.time() - 1)
+    write_json(killed / "cleo" / visitor_store.RETENTION, time.time() - 1)
     assert cleanup.sweep(jobs) == [killed / "cleo"] and not killed.exists()
 
 
 def test_a_page_that_ends_leaves_only_what_is_kept(jobs: JobQueue) -> None:
     anna, bert = stock("anna", jobs), stock("bert", jobs)
-    visitor_store.keep("bert")
+    visitor_store.retain("bert")
     cleanup.end()
     assert not anna.exists() and bert.exists()
     assert [job.name for job in jobs.all()] == ["run-of-bert"]
@@ -112,7 +115,8 @@ def test_a_returning_visitor_finds_what_another_page_kept(jobs: JobQueue) -> Non
 
 
 def test_no_library_reports_its_use() -> None:
-    assert os.environ["ORT_DISABLE_TELEMETRY"] == os.environ["HF_HUB_DISABLE_TELEMETRY"] == "1"
+    assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
+    assert constants.HF_HUB_DISABLE_TELEMETRY is True
 
 
 def test_a_folder_is_a_processes_own_until_it_ends(tmp_path: Path) -> None:
@@ -189,17 +193,17 @@ def test_a_local_users_runs_are_not_forgotten(jobs: JobQueue, page: Page) -> Non
     assert response["message"] == f"{privacy.FORGOTTEN} {privacy.STAYS}"
     assert [job.name for job in jobs.all()] == ["local"]
     here = Privacy(page).call({"call": "here", "visitor": "s"}, visit(**LOCAL))
-    assert here == {"local": True, "kept": 0}
+    assert here == {"local": True, "retained": 0}
 
 
 def test_a_visitor_has_all_kept_for_a_day(jobs: JobQueue, page: Page) -> None:
     calls, request = Privacy(page), {"visitor": "s"}
     assert calls.call({"call": "keep", **request}, visit()) == {"refused": privacy.NO_SESSION}
     page.presence.note("s", "anna")
-    assert calls.call({"call": "here", **request}, visit()) == {"local": False, "kept": 0}
-    kept = calls.call({"call": "keep", **request}, visit())["kept"]
-    assert kept == pytest.approx(time.time() + visitor_store.KEPT_S, abs=5)
-    assert calls.call({"call": "here", **request}, visit()) == {"local": False, "kept": kept}
+    assert calls.call({"call": "here", **request}, visit()) == {"local": False, "retained": 0}
+    until = calls.call({"call": "keep", **request}, visit())["retained"]
+    assert until == pytest.approx(time.time() + visitor_store.RETENTION_S, abs=5)
+    assert calls.call({"call": "here", **request}, visit()) == {"local": False, "retained": until}
 
 
 def test_the_page_says_what_it_does_and_who_hosts_it(

@@ -51,24 +51,24 @@ export const mount = ({ element, server }) => {
     part("message").focus();
   };
 
-  const showKept = (kept) => {
+  const showRetention = (until) => {
     const day = { weekday: "long", hour: "2-digit", minute: "2-digit" };
-    put(part("keep"), kept ? `Kept until ${new Date(1000 * kept).toLocaleString([], day)}` : "Keep for a day");
+    put(part("keep"), until ? `Kept until ${new Date(1000 * until).toLocaleString([], day)}` : "Keep for a day");
   };
 
   const here = async () => {
-    const { local, kept, refused } = await ask("here");
+    const { local, retained, refused } = await ask("here");
     if (refused) return;
     isLocal = local;
     part("stored").hidden = part("keep").hidden = local;
     part("stored-locally").hidden = !local;
-    showKept(kept);
+    showRetention(retained);
   };
 
   const keep = async () => {
-    const { kept, refused } = await ask("keep");
+    const { retained, refused } = await ask("keep");
     if (refused) return say(refused);
-    showKept(kept);
+    showRetention(retained);
     say("All that you have here is kept till then. Forget me deletes it before.");
   };
 
