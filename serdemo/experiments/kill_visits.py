@@ -141,7 +141,7 @@ def visitor_acts() -> dict[str, Act]:
     clips = iter(speech_samples(40))
     samples = next(clips).samples[: 3 * SAMPLE_RATE]
     recording, piece = _wav(samples), to_int16(samples[: round(PIECE_S * SAMPLE_RATE)])
-    sound = base64.b64encode(piece.astype("<i2").tobytes()).decode()
+    sound = piece.astype("<i2").tobytes()
     take = base64.b64encode(to_int16(samples).astype("<i2").tobytes()).decode()
     corpus = _zip(_corpus(clips))
     checkpoint = bundled_checkpoint(SMALLEST)
@@ -155,7 +155,7 @@ def visitor_acts() -> dict[str, Act]:
     def speak(page: Page) -> None:
         stream = page.call("open", rate=SAMPLE_RATE)["stream"]
         for number in range(6):
-            page.call("push", stream=stream, samples=sound, sequence=number, since=0.0)
+            page.push(stream, sound, number, 0.0)
 
     def record(page: Page) -> None:
         data = {"act": "take", "emotion": "sad", "rate": SAMPLE_RATE, "samples": take}

@@ -31,11 +31,8 @@ from serdemo.ui.shell import permissions, process_folder
 from serdemo.ui.shell.uploads import delete
 
 PAGE = "page-"  # how the folder of a page begins, below that of all visitors
-VOICE, MODELS, RETENTION = (
-    "voice",
-    "models",
-    "retention.json",
-)  # in the folder of a visitor, beside UPLOADS
+# In the folder of a visitor, beside UPLOADS.
+VOICE, MODELS, RETENTION = "voice", "models", "retention.json"
 EXPORTS = "exports"  # below what the page serves: files to download, each in a folder
 LEFT_S = 240.0  # without a sign of life, after which a visitor has left
 RETENTION_S = 24 * 3600.0  # where the visitor chose it
