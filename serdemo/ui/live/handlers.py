@@ -18,7 +18,6 @@ from serdemo.schema import palette
 from serdemo.schema.errors import UsageError
 from serdemo.schema.types import Prediction, Segment
 from serdemo.ui.live import local_microphone
-from serdemo.ui.live.route import ADDRESS
 from serdemo.ui.shell import session
 from serdemo.ui.shell.activity import note_refusal
 from serdemo.ui.shell.examples import example_voices
@@ -131,7 +130,7 @@ class Live(Calls):
         sequence, since = field(request, "sequence", int), field(request, "since", float)
         samples = request.get("samples")
         if not isinstance(samples, np.ndarray):
-            raise UsageError(f"Sound is sent to /{ADDRESS}: reload the page.")
+            raise UsageError("Live sound has an address of its own: reload the page.")
         try:
             self.services.find(stream).push(stream, samples, sequence=sequence)
         except BacklogError as problem:

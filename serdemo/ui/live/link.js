@@ -37,7 +37,7 @@ const PROCESSING = {
    leave(stream), context(), the fields with which a stream is opened, and opened(response). */
 export class Link {
   constructor(on, api) {
-    Object.assign(this, { on, api, stream: "", sound: null, over: false });
+    Object.assign(this, { on, api, stream: "", sound: null, over: false, isRenewed: false });
     this.base = this.sent = this.received = this.lost = 0;
     this.offlineAt = this.offlineMs = 0;
     this.newest = 0; // end of the newest window in seconds of the stream
@@ -139,7 +139,7 @@ export class BrowserLink extends Link {
     const answered = this.base + Math.round(this.newest * this.rate);
     this.sent = Math.min(this.sent, Math.max(this.sound.first, answered));
     const refusal = await this.begin();
-    if (!refusal) this.instead = RENEWED;
+    if (!refusal) Object.assign(this, { isRenewed: true, instead: RENEWED });
     return refusal;
   }
 

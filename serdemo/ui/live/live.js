@@ -251,7 +251,7 @@ class LiveTab {
       const base = this.link.base / this.link.rate;
       this.timeline.data.addAnswer(this.now, false, shifted(answer.segments, base));
       this.showAnswer(answer);
-      put(this.part("scope"), base ? `From ${clock(base)} on, taken as a whole` : "Taken as a whole");
+      put(this.part("scope"), this.link.isRenewed ? `From ${clock(base)} on, taken as a whole` : "Taken as a whole");
       if (!sentence) this.announce(`Stopped. Taken as a whole: ${answer.says}`);
     }
     this.connected = true;
