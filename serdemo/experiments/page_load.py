@@ -29,6 +29,7 @@ from serdemo.schema.errors import SerdemoError
 PIECE_S = 0.096  # of the page's recorder
 PACE, MAX_PACE_S = 0.25, 0.5  # of the delay, between two pieces
 SETTLE_S = 10.0
+MINUTE_S = 60.0  # after which memory has settled
 
 
 @dataclass(slots=True)
@@ -107,7 +108,9 @@ def load(
     Delays run from the last sample of a window to the arrival of its prediction. `labels_as_file` is,
     for each visitor, the share of windows with the label that the same sound gets in this process, by
     the shipped model or `checkpoint`, or by the smallest where that answered; with `adapt`, the page
-    gets used to the voices and that does not. `models` counts the visitors by the model that answered them. Memory is that of a page started here. Raises SerdemoError when the page cannot be reached or refuses.
+    gets used to the voices and that does not. `models` counts the visitors by the model that answered them. Memory
+    is that of a page started here: before, after the first minute, and at the end. Raises SerdemoError when
+    the page cannot be reached or refuses.
     """
     clips = [waveform.to_int16(clip.samples) for clip in speech_samples(streams)]
     visitors = [Visitor(clip, adapt) for clip in clips]
@@ -123,6 +126,8 @@ def load(
         for number, thread in enumerate(threads):
             thread.start()
             time.sleep(PIECE_S * (number % 7) / 7)  # visitors are not in step
+        threads[0].join(MINUTE_S)
+        minute = _rss_mb(process) if threads[0].is_alive() else None
         for thread in threads:
             thread.join()
         end = _rss_mb(process)
@@ -141,7 +146,7 @@ def load(
         "models": dict(Counter(visitor.model for visitor in visitors)),
         "lost_samples": sum(visitor.sent - visitor.received for visitor in visitors),
         "delay_s": {"p50": _quantile(delays, 0.5), "p99": _quantile(delays, 0.99)},
-        "rss_mb": {"start": start, "end": end},
+        "rss_mb": {"start": start, "minute": minute, "end": end},
         "windows": {
             "answered": sum(len(visitor.labels) for visitor in visitors),
             "skipped": sum(visitor.skipped for visitor in visitors),

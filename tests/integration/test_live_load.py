@@ -18,7 +18,7 @@ def test_eight_streams_lose_nothing(command: str, tmp_path: Path) -> None:
     assert figures["streams"] == 8
     assert figures["lost_samples"] == 0
     assert 0 < figures["delay_s"]["p50"] <= figures["delay_s"]["p99"]
-    assert set(figures["rss_mb"]) == {"start", "end"}
+    assert {"start", "end"} <= set(figures["rss_mb"])
     if command == "load":
         assert figures["windows"]["answered"] > 8 * 20
         assert len(figures["labels_as_file"]["streams"]) == 8

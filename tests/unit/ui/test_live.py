@@ -435,7 +435,7 @@ def test_many_visitors_at_once_lose_nothing_and_get_the_labels_of_the_file(
     assert told["labels_as_file"] == {"mean": 1, "streams": [1, 1, 1]}
     assert told["models"] == {"tiny": 3}
     assert 0 < told["delay_s"]["p50"] <= told["delay_s"]["p99"] < 5
-    assert told["rss_mb"] == {"start": None, "end": None}
+    assert told["rss_mb"] == {"start": None, "minute": None, "end": None}
 
 
 @pytest.mark.slow
