@@ -17,7 +17,7 @@ const OVERLAP_S = 5; // answers may come out of order by so much
 const DRAIN_MS = 3000;
 const POLL_MS = 50;
 const OFFLINE = "The connection was lost for too long: press Start when it is back.";
-const RENEWED = "The server began anew: nothing you said is lost, but the whole counts from there on.";
+const RENEWED = "The server had let the stream go: nothing you said is lost, but the whole counts from there on.";
 const MAX_RENEWALS = 5; // in RENEWALS_MS
 const RENEWALS_MS = 60_000;
 const SCATTERED = "Several servers answer this page, and none knows the streams of another: switch Answer in this "
@@ -127,7 +127,7 @@ export class BrowserLink extends Link {
     return "";
   }
 
-  /* The server has no such stream any more, as after its restart: opens another, which begins with the first
+  /* The server has no such stream any more, as after its restart or a long pause: opens another, which begins with the first
      sample that no answer covers. Resolves as `begin`. */
   async renew() {
     const now = performance.now();
