@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -129,7 +130,7 @@ def test_a_wrong_setting_ends_in_one_sentence(space: Path, python: str) -> None:
         [python, "app.py"], capture_output=True, text=True, cwd=space, env=environment, timeout=300
     )
     assert done.returncode == 2
-    assert done.stderr == "SERDEMO_TRAINING is 'maybe': set it to on or off.\n"
+    assert done.stderr == "serdemo: SERDEMO_TRAINING is 'maybe': set it to on or off.\n"
 
 
 def test_what_the_dockerfile_copies_serves_the_page(tmp_path: Path, python: str) -> None:
@@ -153,8 +154,10 @@ def test_what_the_dockerfile_copies_serves_the_page(tmp_path: Path, python: str)
         app.wait()
         program, *words = dockerfile.command(recipe, "HEALTHCHECK")
         port = {"GRADIO_SERVER_PORT": app.address.rpartition(":")[2]}
-        asked = subprocess.run([python, *words], env={**os.environ, **port}, timeout=60)
-        assert asked.returncode == 0
+        until = time.monotonic() + 60  # while the model is loaded the page is not healthy yet
+        while subprocess.run([python, *words], env={**os.environ, **port}, timeout=60).returncode:
+            assert time.monotonic() < until, "the page does not become healthy"
+            time.sleep(0.5)
         assert not list(place.rglob("__pycache__"))  # it needs to write nothing there
     finally:
         app.end()
