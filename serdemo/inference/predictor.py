@@ -83,8 +83,8 @@ class Embedder:
     `folder` is the checkpoint or an ONNX file, None for the bundled one. `check_cancelled` runs before every batch
     and may raise to stop. `feature_fn(model)` returns a function from samples (N,) to cached encoder
     frames (F, D). `label_map` names the labels of a model of transformers. With `by_graph` a checkpoint that
-    comes with serdemo answers by its ONNX graph where the device is the CPU: equal to 0.0001, loaded in half the
-    time, with 200 MB less, and several threads at once. Safe to call from several
+    comes with serdemo answers by its ONNX graph where the device is the CPU: equal to 0.0001, with 200 MB less,
+    and several threads at once. Safe to call from several
     threads; the network runs in one at a time. Raises SerdemoError when the checkpoint cannot be read,
     UsageError for an unknown device.
     """

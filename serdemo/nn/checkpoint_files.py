@@ -23,10 +23,8 @@ INDEX = f"{WEIGHTS}.index.json"  # of weights in several files, as transformers 
 SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
 MAX_HEADER = 10_000_000  # bytes of a safetensors file's list of tensors
 SCALE = ".scale"  # ends the name of the scales of a matrix in 8 bits
-GRAPH, CLASSIFIER = (
-    "model.onnx",
-    "classifier.onnx",
-)  # of those that come with serdemo: embedding and logits; logits
+# Of those that come with serdemo: embedding and logits, and the latter alone.
+GRAPH, CLASSIFIER = "model.onnx", "classifier.onnx"
 REPORT = "report.json"  # scores on the test clips, beside them
 SHIPPED = "base"
 SMALLEST = "compact"  # answers live sound where the shipped default is too slow

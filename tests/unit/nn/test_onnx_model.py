@@ -21,7 +21,9 @@ from serdemo.inference.predictor import Embedder, Predictor
 from serdemo.nn import checkpoint
 from serdemo.nn.checkpoint_files import DESCRIPTION, WEIGHTS, bundled_checkpoint
 from serdemo.nn.loading import load_model
+from serdemo.nn.model import Model
 from serdemo.nn.onnx_file import read_graph
+from serdemo.nn.onnx_model import OnnxModel
 from serdemo.schema.errors import SerdemoError, UsageError
 
 SHIPPED = ("compact", "base", "speaker")
@@ -290,3 +292,21 @@ def test_without_onnx_the_command_that_installs_it(
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(SerdemoError, match="need the package onnx: python -m pip install"):
         Predictor(file)
+
+
+def test_a_shipped_model_answers_by_its_graph_and_a_copy_of_it_by_its_weights(
+    tmp_path: Path,
+) -> None:
+    shipped = bundled_checkpoint("compact")
+    plain, graph = (
+        Predictor(shipped, device="cpu", by_graph=by_graph) for by_graph in (False, True)
+    )
+    assert isinstance(graph.model, OnnxModel) and isinstance(plain.model, Model)
+    wave = np.random.default_rng(0).normal(0, 0.1, 24_000).astype(np.float32)
+    rows = [predictor.embeddings([wave, wave[:9000]]) for predictor in (plain, graph)]
+    assert np.allclose(*rows, atol=1e-4) and np.ptp(rows[0]) > 0.1
+    assert isinstance(graph.own_model, Model)  # for training and adaptation
+    copy = shutil.copytree(
+        shipped, tmp_path / "compact"
+    )  # as a stranger's may be: its graph is not run
+    assert isinstance(Predictor(copy, device="cpu", by_graph=True).model, Model)
