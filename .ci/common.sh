@@ -4,6 +4,7 @@ APT="apt-get -qq -y -o DPkg::Lock::Timeout=600" # one lane waits for the other's
 
 install_programs() {
     local wanted=() program package
+    command -v chromium-headless-shell >/dev/null || wanted+=(chromium-headless-shell)
     command -v chromium chromium-browser google-chrome >/dev/null || wanted+=(chromium)
     command -v firefox-esr firefox >/dev/null || wanted+=(firefox-esr)
     for program in curl:curl ffmpeg:ffmpeg git:git pulseaudio:pulseaudio pactl:pulseaudio-utils node:nodejs sox:sox; do

@@ -25,6 +25,8 @@ from serdemo.ui import build
 from serdemo.ui.shell.examples import EXAMPLES, EXAMPLES_DIR
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+# Without a window around its pages, which costs a third less; but what asks the user is never answered.
+CHROMIUM_SHELL = "chromium-headless-shell"
 OURS = str(ROOT / "serdemo")  # in every trace of what fails in the app
 FAILED = pytest.StashKey[bool]()  # a test has, since the app was started
 UNFETCHED = ("Unable to preload CSS", "Failed to fetch")  # as Vite and Chromium say it
@@ -57,9 +59,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.flaky(reruns=1))
 
 
-def chromium() -> str:
+def chromium(asks: bool) -> str:
     given = os.environ.get("SERDEMO_CHROMIUM")
-    found = given or next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
+    names = CHROMIUM_NAMES if asks else (CHROMIUM_SHELL, *CHROMIUM_NAMES)
+    found = given or next(filter(None, map(shutil.which, names)), None)
     if not found or not Path(found).exists():
         pytest.skip("needs Chromium: install it, or name it in SERDEMO_CHROMIUM")
     return found
@@ -106,8 +109,9 @@ def launch(playwright: Any) -> Iterator[Callable[..., Any]]:
         if microphone:
             arguments.append(f"--use-file-for-fake-audio-capture={microphone}")
         through: Any = {"server": proxy} if proxy else None
+        path = chromium(asks=not allowed)
         started.append(
-            playwright.chromium.launch(executable_path=chromium(), args=arguments, proxy=through)
+            playwright.chromium.launch(executable_path=path, args=arguments, proxy=through)
         )
         return started[-1]
 

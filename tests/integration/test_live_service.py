@@ -8,6 +8,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -226,7 +227,7 @@ def test_one_broken_stream_does_not_stop_the_others(service: LiveService, model:
     model.breaks = True
     for _ in range(20):
         service.push(good, tone(0.4, 0.1))
-        if service.state(bad).warnings == ():
+        with suppress(SerdemoError):  # once its fault is known
             service.push(bad, tone(0.95, 0.1))
     settled(service, good, 32_000)
     until(lambda: service.state(bad).warnings != ())

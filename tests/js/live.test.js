@@ -132,6 +132,29 @@ test("a piece that was not answered goes out again, and nothing is lost or doubl
   assert.equal(link.received, 10);
 });
 
+test("a pause holds the stream by pieces without sound, for a while", async () => {
+  const pieces = [];
+  const ask = async (call, fields) => {
+    if (call === "open") return { stream: "s" };
+    if (call === "push") pieces.push([fields.sequence, fields.samples.length]);
+    return { received: 2, segments: [] };
+  };
+  const on = { sound() {}, answer() {}, connection: assert.fail, trouble: assert.fail };
+  const api = { ask, leave() {}, context: () => ({}), opened() {} };
+  const link = new BrowserLink(on, api, FakeMicrophone);
+  await link.open("", false);
+  link.microphone.onBlock(Int16Array.of(1, 2));
+  while (link.busy) await new Promise((resolve) => setTimeout(resolve, 5));
+  await link.hold(); // there was sound just now
+  assert.deepEqual(pieces, [[0, 2]]);
+  for (let n = 0; n < 50; n += 1) await link.hold();
+  assert.deepEqual(pieces.slice(1), Array.from({ length: 45 }, (_, n) => [n + 1, 0]));
+  link.microphone.onBlock(Int16Array.of(3));
+  while (link.busy) await new Promise((resolve) => setTimeout(resolve, 5));
+  assert.deepEqual(pieces.at(-1), [46, 1]);
+  await link.close();
+});
+
 /* What a browser's storage does; null where it is forbidden. */
 const fakeStorage = () => {
   const items = new Map();

@@ -185,7 +185,7 @@ def test_before_anything_is_installed(command: list[str]) -> None:
     assert (bare.returncode, bare.stdout) == (1, "")
     (line,) = bare.stderr.splitlines()
     count = len(libraries.requirements(extras=False))
-    first = "httpx" if command == ["app.py"] else "click"
+    first = "filelock" if command == ["app.py"] else "click"
     assert (
         line
         == f"serdemo: serdemo needs {count} libraries that are missing, {first} first: {libraries.INSTALL_ALL}"

@@ -1,6 +1,6 @@
 /* What answers in a browser's worker, run by node: a line of JSON { service, request } on the standard input gets
    one of { response } or { error } on the standard output. The first line is what Services is made from. The sound
-   of a recording comes as base64 of 32-bit floats, a piece of live sound as that of 16-bit integers. */
+   of a recording comes as base64 of 32-bit floats, a piece for Live as that of 16-bit integers. */
 import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -14,9 +14,9 @@ const recording = (sent) => ({ ...sent, channels: sent.channels.map(floats) });
 
 const integers = (text) => new Int16Array(new Uint8Array(Buffer.from(text, "base64")).buffer);
 
-const decoded = ({ recordings, sounds, sound, samples, ...request }) => ({
+const decoded = (service, { recordings, sounds, sound, samples, ...request }) => ({
   ...request,
-  ...(samples !== undefined && { samples: integers(samples) }),
+  ...(samples !== undefined && { samples: service === "live" ? integers(samples) : samples }),
   ...(recordings && { recordings: recordings.map(recording) }),
   ...(sounds && { sounds: sounds.map(recording) }),
   ...(sound && { sound: recording(sound) }),
@@ -38,7 +38,7 @@ for await (const line of createInterface({ input: process.stdin })) {
   let answer;
   try {
     const job = { cancelled: false, progress() {} };
-    const response = await services.answer(message.service, decoded(message.request), job);
+    const response = await services.answer(message.service, decoded(message.service, message.request), job);
     answer = { response };
   } catch (error) {
     answer = { error: error.message };

@@ -19,12 +19,14 @@ HOP_BY_HOP = ("host", "connection", "transfer-encoding", "content-length", "keep
 
 @dataclass
 class PathProxy:
-    """The proxy: whatever lies below `path` is that of `app`; `outside` are the other paths asked for."""
+    """The proxy: whatever lies below `path` is that of `app`, and of the `others` in turn; `outside` are the
+    other paths asked for."""
 
     app: str
     path: str
     announced: bool  # in X-Forwarded-Prefix
     port: int = 0
+    others: list[str] = field(default_factory=list)
     outside: list[str] = field(default_factory=list)
     inside: list[str] = field(default_factory=list)
 
@@ -44,13 +46,19 @@ class PathProxy:
         headers |= {"x-forwarded-for": "203.0.113.9", "x-forwarded-host": request.headers["host"]}
         if self.announced:
             headers["x-forwarded-prefix"] = self.path
+        apps = [self.app, *self.others]
         sent = client.build_request(
             request.method,
-            httpx.URL(self.app).copy_with(path=path, query=request.url.query.encode()),
+            httpx.URL(apps[len(self.inside) % len(apps)]).copy_with(
+                path=path, query=request.url.query.encode()
+            ),
             headers=headers,
             content=request.stream() if request.method == "POST" else None,
         )
-        got = await client.send(sent, stream=True)
+        try:
+            got = await client.send(sent, stream=True)
+        except httpx.ConnectError:
+            return Response("the app is not there", 502)
         passed = {k: v for k, v in got.headers.items() if k not in HOP_BY_HOP}
         return StreamingResponse(_body(got), got.status_code, passed)
 

@@ -43,7 +43,6 @@ FORMATS = (
     ("PVF", "PCM_16", 1),
     ("XI", "DPCM_16", 1),
     ("WVE", "ALAW", 1),
-    ("SD2", "PCM_16", 1),
     ("MPC2K", "PCM_16", 1),
 )
 # Format and codec of what ffmpeg alone reads.

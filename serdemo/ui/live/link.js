@@ -18,6 +18,8 @@ const DRAIN_MS = 3000;
 const POLL_MS = 50;
 const OFFLINE = "The connection was lost for too long: press Start when it is back.";
 const RENEWED = "The server had let the stream go: nothing you said is lost, but the whole counts from there on.";
+const HOLD_MS = 20_000; // the server lets a stream go to which nothing comes for a minute
+const MAX_HOLDS = 45; // of a pause: a place is not held for ever
 const MAX_RENEWALS = 5; // in RENEWALS_MS
 const RENEWALS_MS = 60_000;
 const SCATTERED = "Several servers answer this page, and none knows the streams of another: switch Answer in this "
@@ -104,6 +106,7 @@ export class BrowserLink extends Link {
     this.piece = null;
     this.busy = false;
     this.renewals = []; // when
+    this.holds = 0; // since sound was sent
   }
 
   async open(device, cleaned) {
@@ -112,6 +115,7 @@ export class BrowserLink extends Link {
     const refusal = await this.begin();
     if (refusal) throw new Error(refusal);
     this.microphone.start();
+    this.holding = setInterval(() => this.hold(), HOLD_MS);
   }
 
   get rate() {
@@ -127,8 +131,8 @@ export class BrowserLink extends Link {
     return "";
   }
 
-  /* The server has no such stream any more, as after its restart or a long pause: opens another, which begins with the first
-     sample that no answer covers. Resolves as `begin`. */
+  /* The server has no such stream any more, as after its restart or a very long pause: opens another, which
+     begins with the first sample that no answer covers. Resolves as `begin`. */
   async renew() {
     const now = performance.now();
     this.renewals = [...this.renewals.filter((at) => now - at < RENEWALS_MS), now];
@@ -188,6 +192,8 @@ export class BrowserLink extends Link {
     this.sent = this.piece.to;
     this.piece = null;
     this.sequence += 1;
+    this.holds = 0;
+    this.isHeard = true;
     this.noteAnswer(response);
   }
 
@@ -208,7 +214,23 @@ export class BrowserLink extends Link {
     return this.microphone.resume();
   }
 
+  /* In a pause: sends a piece without sound, so that the server keeps the stream. */
+  async hold() {
+    if (this.over) return clearInterval(this.holding);
+    const wasHeard = this.isHeard;
+    this.isHeard = false;
+    if (wasHeard || this.busy || this.sent < this.sound.written || this.holds === MAX_HOLDS) return undefined;
+    this.busy = true;
+    this.holds += 1;
+    const { stream, sequence } = this;
+    const response = await this.api.ask("push", { stream, samples: new Int16Array(0), sequence, since: this.since });
+    if (!response.refused) this.sequence += 1;
+    this.busy = false;
+    return this.pump();
+  }
+
   async close() {
+    clearInterval(this.holding);
     await this.microphone.close();
     // A slow server gets all that was said; one that does not answer is waited for only a moment.
     for (let ms = 0; !this.over && this.busy && (!this.offlineAt || ms < DRAIN_MS); ms += POLL_MS) {
@@ -232,6 +254,7 @@ export class BrowserLink extends Link {
 
   leave() {
     super.leave();
+    clearInterval(this.holding);
     this.microphone.close();
   }
 }
