@@ -40,6 +40,9 @@ TABS: dict[str, Callable[[Page], None]] = {
     "Models": models_tab.build,
 }
 
+# Made by the browser, so that it is known however late the server answers.
+NEW_TOKEN = """(token) => token || Array.from(crypto.getRandomValues(new Uint8Array(16)),
+  (byte) => byte.toString(16).padStart(2, "0")).join("")"""
 MAX_WAITING = 1000  # calls of all visitors
 HEADER = f"""<header class="sd-header"><a class="sd-skip" href="#skip">Skip to the content</a>
 <h1 translate="no">serdemo</h1><p>Which emotion does a voice carry?</p>{table.picker()}</header>"""
@@ -66,6 +69,9 @@ def build(predictor_factory: Callable[[], Predictor]) -> Page:
         # With a fixed secret, which every visitor gets anyway, they outlast a start of the page.
         page.token = gr.BrowserState("", storage_key="serdemo-owner", secret="serdemo")
         page.chosen = gr.BrowserState("", storage_key="serdemo-model", secret="serdemo")
+        page.identified = page.load(
+            None, page.token, page.token, js=NEW_TOKEN, api_visibility="private"
+        )
         watch = scripts.on_load("shell/js/in_browser.js")
         page.footer = plain_html(footer_html(), js_on_load=watch, render=False)
         with gr.Tabs(overflow_behavior="wrap"):

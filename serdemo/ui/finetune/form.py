@@ -71,11 +71,17 @@ class Form:
             elem_id="finetune-hub",
         )
         self.time = _time_slider(is_lent)
-        with gr.Accordion("More options", open=False, elem_id="finetune-options"):
-            # One at a time: gradio's table of events may not change while a page reads it.
-            @gr.render(inputs=[self.recipe, self.local], concurrency_limit=1)
-            def lay_out_options(name: str, local: bool) -> None:
-                option_widgets.lay_out_options(name, self.options, hidden_options(local))
+        with gr.Accordion("More options", open=False, elem_id="finetune-options") as more:
+            # When they are looked at: some hundred widgets are dear. One call at a time: gradio's table of
+            # events may not change while a page reads it.
+            @gr.render(
+                inputs=[self.recipe, self.local, self.options],
+                triggers=[more.expand, self.recipe.input],
+                concurrency_limit=1,
+            )
+            def lay_out_options(name: str, local: bool, changed: dict[str, Any]) -> None:
+                without = hidden_options(local)
+                option_widgets.lay_out_options(name, self.options, changed.get(name, {}), without)
 
         self.check = gr.Button("Check", elem_id="finetune-check")
         self.submit = gr.Button("Start", variant="primary", elem_id="finetune-start")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -62,11 +61,9 @@ class Handlers:
         self.gpu_train = gpu_train
 
     def on_load(self, token: str, request: gr.Request) -> Updates:
-        """Give a new browser a token; show what there is for it."""
-        token = token or uuid.uuid4().hex
+        """Show what there is for a browser."""
         owner = self.page.owner(token, request)
         return {
-            self.page.token: token,
             **self.form.loaded(owner),
             **self.refresh(None, start_models.SHIPPED, token, request),
         }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gradio as gr
@@ -48,10 +48,13 @@ def recipe_options(recipe: str, without: Sequence[str]) -> list[tuple[Spec, Valu
     ]
 
 
-def lay_out_options(recipe: str, changed: gr.State, without: Sequence[str]) -> None:
-    """A widget for each option of a recipe; `changed` holds the values that differ, by recipe."""
+def lay_out_options(
+    recipe: str, changed: gr.State, values: Mapping[str, Value], without: Sequence[str]
+) -> None:
+    """A widget for each option of a recipe; `changed` holds what differs from the defaults, by recipe, at
+    first the `values`."""
     for spec, default in recipe_options(recipe, without):
-        field = widget(spec, default)
+        field = widget(spec, values.get(spec.name, default))
 
         def on_change(value: Any, changed: dict[str, Any], spec: Any = spec) -> dict[str, Any]:
             try:

@@ -56,12 +56,7 @@ def _connect(page: Page, form: Form, panel: RunPanel, handlers: Handlers) -> Non
     refreshed = [*panel.refreshed, form.start]
     values = {*form.inputs, page.token}
 
-    page.load(
-        handlers.on_load,
-        page.token,
-        [page.token, *form.loaded_widgets, *refreshed],
-        **quiet,
-    )
+    page.identified.then(handlers.on_load, page.token, [*form.loaded_widgets, *refreshed], **quiet)
     checked = [form.status, form.level, form.hub, form.start]
     form.check.click(handlers.on_check, values, checked, concurrency_limit=2, **quiet)
     form.submit.click(
