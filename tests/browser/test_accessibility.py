@@ -137,7 +137,8 @@ def test_a_window_of_320_pixels_needs_no_sideways_scroll(visit: Visit) -> None:
 
 
 def test_settings_of_the_system_are_followed(visit: Visit) -> None:
-    page = visit(forced_colors="active", reduced_motion="reduce")
+    page = visit(color_scheme="dark", forced_colors="active", reduced_motion="reduce")
+    assert page.evaluate("document.body.classList.contains('dark')")
     fill = shown(page, ".sd-track span").first
     assert fill.evaluate("(node) => getComputedStyle(node).backgroundColor") != page.evaluate(
         "getComputedStyle(document.body).backgroundColor"

@@ -141,12 +141,6 @@ def test_a_microphone_refused_is_a_sentence(visit: Visit, launch: Callable[..., 
     assert voice(page).get_by_role("button", name="Record", exact=True).is_enabled()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_scrolls_sideways_on_a_phone(visit: Visit, scheme: str) -> None:
-    page = opened(visit, width=390, height=844, color_scheme=scheme)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
-
-
 def test_a_visitor_from_afar_leaves_nothing_behind(visit: Visit, speaking: Any) -> None:
     here = opened(visit)
     told = voice(here).locator(".sd-live-small").inner_text()

@@ -241,10 +241,3 @@ def test_the_run_is_in_sight_of_the_button_that_begins_it(
     page.on("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Delete", exact=True).click()
     says(page, "No run yet")
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_scrolls_sideways_on_a_phone(visit: Visit, scheme: str) -> None:
-    page = opened(visit, width=390, height=844, color_scheme=scheme)
-    wide = page.evaluate("document.documentElement.scrollWidth")
-    assert wide <= 390

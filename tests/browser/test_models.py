@@ -209,12 +209,3 @@ def test_the_hub_needs_a_name_and_a_token(visit: Visit) -> None:
     refused.get_by_text("give OWNER/NAME").wait_for(timeout=120_000)
     page.get_by_role("button", name="Push the model shown").click()
     refused.get_by_text("set HF_TOKEN").or_(refused.get_by_text("give OWNER/NAME")).first.wait_for()
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_scrolls_sideways_on_a_phone(visit: Visit, scheme: str) -> None:
-    page = opened(visit, width=390, height=844, color_scheme=scheme)
-    page.get_by_text("Its card").click()
-    page.get_by_text("Compare with another").click()
-    page.get_by_text("Hugging Face hub").click()
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from support.answers import shown, wait_for_answer
-from support.page_scripts import FAINT_TEXTS
 
 from serdemo.inference.predictor import Predictor
 from serdemo.schema import palette
@@ -235,21 +234,6 @@ def test_arrows_move_within_the_timeline(visit: Visit) -> None:
     page.keyboard.press("ArrowRight")
     assert page.evaluate("document.activeElement.id") == "two"
     assert page.locator(".sd-span[tabindex='0']").count() == 1
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_is_readable(visit: Visit, scheme: str, clips: list[Path], broken: Path) -> None:
-    page = visit(color_scheme=scheme)
-    assert page.evaluate("document.body.classList.contains('dark')") == (scheme == "dark")
-    send(page, clips[0], broken)
-    page.locator("[data-pick]").nth(1).wait_for()
-    page.locator(".sd-segments summary").first.click()
-    page.wait_for_timeout(500)  # toasts and hover colours settle
-    for index in (0, 1):
-        page.locator("[data-pick]").nth(index).click()
-        found = page.evaluate(FAINT_TEXTS)
-        assert found["seen"] > 20
-        assert found["faint"] == []
 
 
 def test_a_phone_needs_no_sideways_scroll(visit: Visit, clips: list[Path], broken: Path) -> None:

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from support.leftovers import leftovers, overflow
+from support.static_page import IN_CHROMIUM
 
 
+@IN_CHROMIUM
 def test_nothing_in_sight_is_left_in_english(open_page: Callable[..., Any]) -> None:
     page = open_page(width=390, locale="ar")
     assert page.locator("html").get_attribute("dir") == "rtl"

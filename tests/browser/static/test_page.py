@@ -67,6 +67,7 @@ LACKING = {
 }
 
 
+@IN_CHROMIUM
 @pytest.mark.parametrize("lack", LACKING)
 def test_a_browser_that_lacks_something_is_told_so(open_page: Open, lack: str) -> None:
     page = open_page(script=LACKING[lack], ready=False)
@@ -118,6 +119,7 @@ def tab_to(page: Any, *names: str) -> None:
     pytest.fail(f"{missing} not in {reached}")
 
 
+@IN_CHROMIUM
 def test_axe_finds_no_fault_and_a_window_of_320_pixels_no_sideways_scroll(open_page: Open) -> None:
     page = open_page(width=320, height=640)
     for tab in TABS:
