@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from serdemo.schema.errors import SerdemoError
 
 TIMEOUT_S = 120.0
+TOKEN_KEY = "serdemo-owner"  # under which a browser stores who it is
 ELSEWHERE = "192.0.2.1"  # an address for documentation
 
 
@@ -40,8 +41,14 @@ class Page:
         config = self._request("GET", "/config", None)
         self._config, self._prefix = config, config.get("api_prefix", "")
         self._session = uuid.uuid4().hex
-        self._stored: dict[int, Any] = {}  # what the browser would store, by component
-        self._ids = {c["props"].get("elem_id"): c["id"] for c in config.get("components", [])}
+        components = config.get("components", [])
+        self._ids = {part["props"].get("elem_id"): part["id"] for part in components}
+        # What the browser would store, by component: the token that it makes, and what comes.
+        self._stored: dict[int, Any] = {
+            part["id"]: self._session
+            for part in components
+            if part["props"].get("storage_key") == TOKEN_KEY
+        }
         if "live" not in self._ids:
             raise SerdemoError(f"{url} is no page of serdemo: give the address of one.")
 
@@ -87,11 +94,7 @@ class Page:
         (dependency,) = (
             dependency
             for dependency in self._config["dependencies"]
-            if output_id in dependency["outputs"]
-            and any(
-                kind == event and (not at or where == target)
-                for where, kind in dependency["targets"]
-            )
+            if output_id in dependency["outputs"] and self._is_due(dependency, event, target)
         )
         values = {self._ids[name.replace("_", "-")]: value for name, value in values_by_id.items()}
         parts = {part["id"]: part["props"].get("value") for part in self._config["components"]}
@@ -110,6 +113,16 @@ class Page:
             if kinds.get(number) == "browserstate" and isinstance(value, str):
                 self._stored[number] = value
         return str(outputs[dependency["outputs"].index(output_id)])
+
+    def _is_due(self, dependency: dict[str, Any], event: str, target: int | None) -> bool:
+        """Whether the event of an element, or of the page, runs a function, itself or after another."""
+        if (before := dependency.get("trigger_after")) is not None:
+            dependencies = self._config["dependencies"]
+            first = next(one for one in dependencies if one["id"] == before)
+            return self._is_due(first, event, target)
+        return any(
+            kind == event and target in (None, where) for where, kind in dependency["targets"]
+        )
 
     def _queue_outputs(self, path: str) -> list[Any]:
         """Outputs of the queued event, once it has been processed."""
