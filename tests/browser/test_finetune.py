@@ -38,10 +38,11 @@ def endless(page: Any) -> None:
 
 @pytest.fixture
 def asked(corpus_root: Path) -> Callable[[Any], None]:
-    """A function that fills the form in: a folder of clips, from the shipped model."""
+    """A function that fills the form in: a folder of clips, from the smallest shipped model."""
 
     def fill(page: Any) -> None:
         page.locator("#finetune-folder input").fill(str(corpus_root))
+        page.get_by_label("compact, shipped too").check()
         page.get_by_label("Cross-entropy with supervised contrastive", exact=False).check()
 
     return fill

@@ -87,7 +87,6 @@ def test_a_small_compact(tmp_path: Path) -> None:
 
 
 WHISPERS = {
-    "positions of its own": {},
     "weighted layers": dict(layer_pooling="weighted", keep_layers=2),
     "concatenated, adapted": dict(layer_pooling="concat", keep_layers=2, lora_rank=2, bottleneck=6),
 }
