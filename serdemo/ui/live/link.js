@@ -4,7 +4,7 @@ import { wait } from "../shell/js/dom.js";
 import { LastMinute } from "../shell/js/sound.js";
 
 export const ANSWER_TIMEOUT_MS = 5000;
-const CLOSE_TIMEOUT_MS = 40_000; // a busy server reads and answers first what it has
+export const CALL_TIMEOUT_MS = 40_000; // of what is asked once: a busy server answers first what it has
 export const OPEN_TIMEOUT_MS = 90_000; // the first visitor waits for the model
 const RETRY_MS = 700;
 // Where answers are late, pieces that come less often cost less, and delay them by a quarter more at most.
@@ -89,7 +89,7 @@ export class Link {
   closeStream(wasOver) {
     if (!this.stream) return undefined;
     if (wasOver) return this.api.leave(this.stream);
-    return this.api.ask("close", { stream: this.stream, since: this.newest }, CLOSE_TIMEOUT_MS);
+    return this.api.ask("close", { stream: this.stream, since: this.newest }, CALL_TIMEOUT_MS);
   }
 
   leave() {

@@ -7,7 +7,7 @@ import { footerData } from "../shell/js/rpc.js";
 import { wav } from "../shell/js/sound.js";
 import { Answerers, BrowserAnswerer, ServerAnswerer } from "./answerers.js";
 import { LOCAL, listDevices, listLocalDevices } from "./devices.js";
-import { ANSWER_TIMEOUT_MS, BrowserLink } from "./link.js";
+import { ANSWER_TIMEOUT_MS, BrowserLink, CALL_TIMEOUT_MS } from "./link.js";
 import { LocalLink } from "./local_microphone.js";
 import { DOWNLOADS, lastMinute } from "./save.js";
 import { SILENT_PEAK, SILENT_S, debounceWarning, detailsOf, noteOf, statusOf } from "./status.js";
@@ -37,7 +37,7 @@ class LiveTab {
     this.view = new AnswerView(part);
     this.meter = new LevelMeter(part);
     this.announce = announcer(part("spoken"));
-    this.voice = new Voice(part, this.ask);
+    this.voice = new Voice(part, (call, fields) => this.ask(call, fields, CALL_TIMEOUT_MS));
     this.link = null;
     this.started = null;
     this.reloadDue = false; // gradio waits to reload the page
