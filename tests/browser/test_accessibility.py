@@ -50,7 +50,7 @@ def test_axe_finds_no_fault(visit: Visit, clips: list[Path], broken: Path) -> No
     page.locator(".sd-live .sd-span").first.wait_for()
     found["listening"] = faults_in_both_looks(page)
     live(page, "start").click()
-    page.get_by_text("Taken as a whole").filter(visible=True).wait_for()
+    page.get_by_role("heading", name="Taken as a whole").wait_for()
     found["stopped"] = faults_in_both_looks(page)
     tab(page, "Explore")
     page.locator(".sd-map [data-act=example]").click()

@@ -62,6 +62,7 @@ test("of several sentences the worst is shown, and else a hint", () => {
   assert.equal(noteOf({ ...calm, instead: "small" }).sentence, "small");
   assert.match(noteOf({ ...calm, state: "idle", instead: "small" }).sentence, /Stopped/);
   assert.match(noteOf({ ...calm, state: "idle", reloadDue: true }).sentence, /then reload it/);
+  assert.match(noteOf({ ...calm, state: "idle", reloadDue: true, warning: "loud" }).sentence, /then reload it/);
   assert.equal(statusOf("live", 3, [0.3, 0.1, 0.2]), "Listening · answers lag 0.2 s");
   assert.equal(statusOf("idle", 61, []), "Stopped after 1:01.0");
   const suspended = { ...calm, state: "paused", suspended: true };

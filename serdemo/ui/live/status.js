@@ -44,7 +44,7 @@ export const noteOf = (now) => {
   if (!connected) sentence = DISCONNECTED;
   else if (state === "paused" && suspended) sentence = SUSPENDED;
   else if (state === "live" && silent) sentence = NO_SOUND;
-  if (stopped && reloadDue && !sentence) sentence = RELOAD;
+  if (stopped && reloadDue && !fault) sentence = RELOAD;
   const hint = state === "live" && instead ? instead : HINTS[stopped ? "stopped" : state];
   return { sentence: sentence || hint, isFault: Boolean(sentence) };
 };
