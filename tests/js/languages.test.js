@@ -16,6 +16,7 @@ const TABLE = {
   "Sending {n} of {n2}: {name}": "{n} von {n2} wird gesendet: {name}",
   "Press Stop.": "Drücke Stopp.",
   "It is silent.": "Es ist still.",
+  "Go on. Or stay.": "Geh weiter. Oder bleib.",
 };
 const german = new Phrases(TABLE, "de");
 
@@ -26,6 +27,7 @@ test("texts are found whole, by their placeholders and in parts", () => {
     "Sounds angry, very sure": "Klingt wütend, sehr sicher",
     "Not sure: angry or fear": "Unsicher: wütend oder ängstlich",
     "It is silent. Press Stop.": "Es ist still. Drücke Stopp.",
+    "Go on. Or stay. Press Stop.": "Geh weiter. Oder bleib. Drücke Stopp.",
     "angry, fear": "wütend, ängstlich",
     "Unknown words": "Unknown words",
     "0:03.2": "0:03.2",

@@ -51,7 +51,7 @@ class Form:
         self.level = gr.Radio([], visible=False, elem_id="finetune-level")
         self.recipe = gr.Radio(
             ["supervised"],
-            value="supervised",
+            value=None,  # until the page is loaded
             label="How",
             info="The first is for a machine without a GPU, the second trains a whole network; the others do"
             " what papers describe.",
@@ -71,12 +71,12 @@ class Form:
             elem_id="finetune-hub",
         )
         self.time = _time_slider(is_lent)
-        with gr.Accordion("More options", open=False, elem_id="finetune-options") as more:
-            # When they are looked at: some hundred widgets are dear. One call at a time: gradio's table of
+        with gr.Accordion("More options", open=False, elem_id="finetune-options"):
+            # Once a visit and for each choice, as a hundred widgets are dear; one at a time: gradio's table of
             # events may not change while a page reads it.
             @gr.render(
                 inputs=[self.recipe, self.local, self.options],
-                triggers=[more.expand, self.recipe.input],
+                triggers=[self.recipe.change],
                 concurrency_limit=1,
             )
             def lay_out_options(name: str, local: bool, changed: dict[str, Any]) -> None:

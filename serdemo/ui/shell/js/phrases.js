@@ -102,11 +102,25 @@ export class Phrases {
 
   inParts(source) {
     for (const { at, joint } of BREAKS) {
-      const parts = source.split(at);
+      const parts = this.joined(source.split(at), joint);
       if (parts.length === 1) continue;
       const targets = parts.map((part) => this.translate(part));
       if (targets.some((target, i) => target !== parts[i])) return targets.join(this.joints[joint] ?? joint);
     }
     return source;
+  }
+
+  /* Parts, of which those are one again that the table has together. */
+  joined(parts, joint) {
+    for (let count = parts.length; count > 1; count -= 1) {
+      for (let from = 0; from + count <= parts.length; from += 1) {
+        const whole = parts.slice(from, from + count).join(joint);
+        if (Object.hasOwn(this.table, whole)) {
+          const [before, after] = [parts.slice(0, from), parts.slice(from + count)];
+          return [...this.joined(before, joint), whole, ...this.joined(after, joint)];
+        }
+      }
+    }
+    return parts;
   }
 }
