@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,17 +26,27 @@ def speaking(
 
 
 @pytest.fixture(scope="module")
-def apps(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[App]]:
+def started() -> Iterator[list[App]]:
+    """The pages that were started, which end with the tests."""
+    apps: list[App] = []
+    yield apps
+    for app in apps:
+        if app.process.poll() is None:
+            app.end()
+
+
+@pytest.fixture
+def apps(started: list[App], tmp_path_factory: pytest.TempPathFactory) -> list[App]:
     """Two pages that answer, each a process of its own."""
-    started = [App(tmp_path_factory.mktemp("app"), {"GRADIO_ROOT_PATH": PATH}) for _ in range(2)]
-    try:
-        for app in started:
-            app.wait()
-        yield started
-    finally:
-        for app in started:
-            if app.process.poll() is None:
-                app.end()
+    alive = [app for app in started if app.process.poll() is None]
+    fresh = [
+        App(tmp_path_factory.mktemp("app"), {"GRADIO_ROOT_PATH": PATH})
+        for _ in range(2 - len(alive))
+    ]
+    started += fresh
+    for app in fresh:
+        app.wait()
+    return alive + fresh
 
 
 @pytest.fixture
@@ -68,7 +79,7 @@ def fact(page: Any, name: str) -> int:
 def test_streams_that_land_on_either_server_end_in_a_sentence(listening: Any, apps: Any) -> None:
     page, proxy = listening
     proxy.others = [apps[1].address]  # each request is the next one's
-    page.get_by_text("Several servers answer this page").wait_for()
+    live(page, "note").filter(has_text="Several servers answer this page").wait_for()
     page.locator(".sd-live[data-state=idle]").wait_for()
 
 
@@ -77,10 +88,10 @@ def test_a_server_that_is_started_anew_costs_no_sample(listening: Any, apps: Any
     apps[0].process.kill()
     page.wait_for_timeout(2000)
     proxy.app = apps[1].address  # which knows nothing of the stream
-    page.get_by_text("The server had let the stream go: nothing you said is lost").wait_for()
+    live(page, "note").filter(has_text="nothing you said is lost").wait_for()
     page.wait_for_timeout(2000)
     page.get_by_role("button", name="Stop", exact=True).click()
     page.locator(".sd-live[data-state=idle]").wait_for()
-    assert live(page, "scope").inner_text() == "Taken as a whole"
-    assert fact(page, "captured") == fact(page, "received") > 4 * 48_000
+    assert re.match(r"From \d:\d\d\.\d on, taken as a whole", live(page, "scope").inner_text())
+    assert fact(page, "captured") == fact(page, "received") > 4 * 16_000
     assert fact(page, "lost") == 0
