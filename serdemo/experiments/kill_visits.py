@@ -168,7 +168,8 @@ def visitor_acts() -> dict[str, Act]:
     def train(page: Page) -> None:
         file = page.upload(f"{SECRET}.zip", corpus)
         page.happen("upload", "finetune-told", at="finetune-zip", finetune_zip=file)
-        page.happen("click", "finetune-told", at="finetune-start", finetune_zip=file)
+        chosen = {"finetune_zip": file, "finetune_recipe": "supervised"}
+        page.happen("click", "finetune-told", at="finetune-start", **chosen)
 
     acts = (recognise, speak, record, import_model, train)
     return {act.__name__: act for act in acts}

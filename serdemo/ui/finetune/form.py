@@ -149,10 +149,13 @@ class Form:
         start = start_models.folder(values[self.start], jobs, owner)
         # A visitor names no folder of this machine.
         typed = (values[self.folder] or "") if owner is None else ""
-        options = values[self.options].get(values[self.recipe], {})
+        recipe = (
+            values[self.recipe] or option_widgets.preselected_recipe()
+        )  # before the page is loaded
+        options = values[self.options].get(recipe, {})
         without = hidden_options(owner is None)
         return build_request(
-            values[self.recipe],
+            recipe,
             values[self.corpora],
             _with_options(values[self.uploaded] or typed, values.get(self.level)),
             start,

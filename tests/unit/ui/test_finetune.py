@@ -288,7 +288,12 @@ def test_a_visitor_names_no_place_on_this_machine() -> None:
     with gr.Blocks():
         asks = form.Form(False)
     given: dict[Any, Any] = {one: getattr(one, "value", None) for one in asks.inputs}
-    given |= {asks.corpora: ["emodb"], asks.folder: "/home", asks.time: 3}
+    given |= {
+        asks.corpora: ["emodb"],
+        asks.folder: "/home",
+        asks.time: 3,
+        asks.recipe: "supervised",
+    }
     given[asks.options] = {"supervised": {"epochs": 3, "source": "me/secret", "cache": "/etc"}}
     requests = [asks.request(given, JobQueue(Path("runs")), owner) for owner in (None, "anna")]
     assert [one.corpora for one in requests] == [("emodb", "/home"), ("emodb",)]
