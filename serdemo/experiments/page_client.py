@@ -90,7 +90,7 @@ class Page:
         Elements are named by id; they have the page's first values, but for `values_by_id` (with `_`
         for `-`) and what a browser stores. Raises SerdemoError when the page responds with an error.
         """
-        target, output_id = self._ids.get(at), self._ids[output]
+        target, output_id = self._ids[at] if at else None, self._ids[output]
         (dependency,) = (
             dependency
             for dependency in self._config["dependencies"]

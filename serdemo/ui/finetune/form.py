@@ -149,9 +149,8 @@ class Form:
         start = start_models.folder(values[self.start], jobs, owner)
         # A visitor names no folder of this machine.
         typed = (values[self.folder] or "") if owner is None else ""
-        recipe = (
-            values[self.recipe] or option_widgets.preselected_recipe()
-        )  # before the page is loaded
+        # Before the page is loaded none is chosen.
+        recipe = values[self.recipe] or option_widgets.preselected_recipe()
         options = values[self.options].get(recipe, {})
         without = hidden_options(owner is None)
         return build_request(

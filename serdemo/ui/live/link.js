@@ -157,12 +157,12 @@ export class BrowserLink extends Link {
   async pump() {
     if (this.busy) return;
     this.busy = true;
-    while (!this.over && this.sent < this.sound.written) {
+    while (!this.over && (this.piece || this.sent < this.sound.written)) {
       const response = await this.send();
       if (response.busy) {
         await wait(RETRY_MS); // the sound waits here
       } else if (response.unreached || (response.gone && (await this.renew()))) {
-        this.noteOffline(OFFLINE);
+        if (this.sent < this.sound.written) this.noteOffline(OFFLINE); // a pause needs no connection
         await wait(RETRY_MS);
       } else if (!response.refused) {
         this.noteOnline();
@@ -189,11 +189,11 @@ export class BrowserLink extends Link {
   }
 
   accept(response) {
-    this.sent = this.piece.to;
+    const { to, samples } = this.piece;
+    this.sent = to;
     this.piece = null;
     this.sequence += 1;
-    this.holds = 0;
-    this.isHeard = true;
+    if (samples.length) Object.assign(this, { holds: 0, isHeard: true });
     this.noteAnswer(response);
   }
 
@@ -220,12 +220,8 @@ export class BrowserLink extends Link {
     const wasHeard = this.isHeard;
     this.isHeard = false;
     if (wasHeard || this.busy || this.sent < this.sound.written || this.holds === MAX_HOLDS) return undefined;
-    this.busy = true;
     this.holds += 1;
-    const { stream, sequence } = this;
-    const response = await this.api.ask("push", { stream, samples: new Int16Array(0), sequence, since: this.since });
-    if (!response.refused) this.sequence += 1;
-    this.busy = false;
+    this.piece = { stream: this.stream, to: this.sent, samples: new Int16Array(0) };
     return this.pump();
   }
 

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 class Page(gr.Blocks):
     """The page, the predictor behind it, and its visitors.
 
-    `token` identifies a browser from visit to visit and is there once it is `identified`, `chosen` is the key of the model that its visitor
+    `token` identifies a browser from visit to visit, from the event `identified` on; `chosen` is the key of the model that its visitor
     chose; `footer` names the model in use. `tab` is the tab that is being laid out. `extra_routes` are
     served beside gradio's own. `sweeps` are called each minute, to give up what belongs to sessions that are
     gone by `presence`; `forgets` with a session whose visitor wants to be forgotten.
