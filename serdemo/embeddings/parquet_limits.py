@@ -64,7 +64,7 @@ def refuse_large(path: Path) -> None:
             metadata = file.metadata
             groups = [metadata.row_group(n) for n in range(metadata.num_row_groups)]
         n_rows = max(metadata.num_rows, sum(group.num_rows for group in groups))
-        n_bytes, n_values = page_sizes(path, metadata)
+        n_bytes, n_values = page_sizes(path)
         large = (
             n_rows > MAX_ROWS
             or n_values > MAX_VALUES

@@ -1,7 +1,7 @@
-"""Headers of the pages of a Parquet file, which alone say what reading it takes.
+"""What reading a Parquet file takes, from its footer and the headers of its pages.
 
-Sizes and counts in a file's metadata are claims that no reader checks. The headers are structs of
-Thrift's compact protocol; of these, whole numbers and structs are read, the rest is passed over.
+The sizes and counts of the footer are claims that no reader checks, so the pages are counted. Both are
+structs of Thrift's compact protocol; pyarrow's own view of a damaged footer can end the process.
 """
 
 from __future__ import annotations
@@ -10,10 +10,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+MAGIC = b"PAR1"
 MAX_PAGES = 100_000
 MAX_HEADER = 1 << 16  # bytes; statistics may lie in it
-UNPACKED_SIZE, PACKED_SIZE = 2, 3  # fields of a header
-DATA, DICTIONARY, DATA_V2 = 5, 7, 8  # structs in it, whose first field is the number of values
+MAX_PARTS = 1_000_000  # of a struct: fields, and members of lists
+MAX_DEPTH = 16
+ROW_GROUPS = 4  # field of a footer
+COLUMNS = 1  # of a row group
+CHUNK = 3  # of a column
+CHUNK_SIZE, DATA_OFFSET, DICTIONARY_OFFSET = 7, 9, 11  # of a chunk
+UNPACKED_SIZE, PACKED_SIZE = 2, 3  # of a header
+DATA, DICTIONARY, DATA_V2 = (
+    5,
+    7,
+    8,
+)  # structs in a header, whose first field is the number of values
 _TRUE, _FALSE, _BYTE, _INTS, _DOUBLE, _BINARY, _LISTS, _STRUCT = (
     1,
     2,
@@ -26,60 +37,94 @@ _TRUE, _FALSE, _BYTE, _INTS, _DOUBLE, _BINARY, _LISTS, _STRUCT = (
 )
 
 
-def page_sizes(path: Path, metadata: Any) -> tuple[int, int]:
-    """Unpacked bytes and values of all pages of a file whose pyarrow `metadata` are given.
+def page_sizes(path: Path) -> tuple[int, int]:
+    """Unpacked bytes and values of all pages of a file.
 
-    Raises ValueError for pages that cannot be read.
+    Raises ValueError for a footer or pages that cannot be read.
     """
     size = values = 0
     with path.open("rb") as file:
-        for number, header in enumerate(_headers(file, metadata)):
+        for number, header in enumerate(_headers(file)):
             if number >= MAX_PAGES:
                 raise ValueError("there are too many pages")
-            size += header.get(UNPACKED_SIZE, 0)
-            values += sum(header.get(kind, {}).get(1, 0) for kind in (DATA, DICTIONARY, DATA_V2))
+            size += _integer(header, UNPACKED_SIZE)
+            kinds = [kind for kind in (DATA, DICTIONARY, DATA_V2) if kind in header]
+            values += sum(_integer(_struct(header, kind), 1) for kind in kinds)
     return size, values
 
 
-def _headers(file: BinaryIO, metadata: Any) -> Iterator[dict[int, Any]]:
-    for group in range(metadata.num_row_groups):
-        for column in range(metadata.row_group(group).num_columns):
-            chunk = metadata.row_group(group).column(column)
-            start = chunk.data_page_offset
-            if chunk.has_dictionary_page and chunk.dictionary_page_offset:
-                start = min(start, chunk.dictionary_page_offset)
-            stop = start + chunk.total_compressed_size
-            while 0 <= start < stop:
-                file.seek(start)
-                reader = _Compact(file.read(MAX_HEADER))
-                header = reader.struct()
-                packed = header.get(PACKED_SIZE, -1)
-                if packed < 0 or header.get(UNPACKED_SIZE, -1) < 0:
-                    raise ValueError("a page has no size")
-                yield header
-                start += reader.place + packed
+def _headers(file: BinaryIO) -> Iterator[dict[int, Any]]:
+    for chunk in _chunks(file):
+        start = _integer(chunk, DATA_OFFSET)
+        if chunk.get(DICTIONARY_OFFSET):
+            start = min(start, _integer(chunk, DICTIONARY_OFFSET))
+        stop = start + _integer(chunk, CHUNK_SIZE)
+        while start < stop:
+            file.seek(start)
+            reader = _Compact(file.read(MAX_HEADER))
+            header = reader.struct()
+            yield header
+            start += reader.place + _integer(header, PACKED_SIZE)
+
+
+def _chunks(file: BinaryIO) -> Iterator[dict[int, Any]]:
+    """The metadata of every column of every row group."""
+    length = file.seek(-8, 2)
+    tail = file.read(8)
+    size = int.from_bytes(tail[:4], "little")
+    if tail[4:] != MAGIC or size > length:
+        raise ValueError("there is no footer")
+    file.seek(length - size)
+    for group in _members(_Compact(file.read(size)).struct(), ROW_GROUPS):
+        for column in _members(group, COLUMNS):
+            yield _struct(column, CHUNK)
+
+
+def _integer(fields: dict[int, Any], number: int) -> int:
+    if not isinstance(value := fields.get(number), int) or value < 0:
+        raise ValueError("a size or a place is missing")
+    return value
+
+
+def _struct(fields: dict[int, Any], number: int) -> dict[int, Any]:
+    if not isinstance(value := fields.get(number), dict):
+        raise ValueError("a part is missing")
+    return value
+
+
+def _members(fields: dict[int, Any], number: int) -> list[dict[int, Any]]:
+    value = fields.get(number)
+    if not isinstance(value, list) or not all(isinstance(member, dict) for member in value):
+        raise ValueError("a list is missing")
+    return value
 
 
 class _Compact:
-    """Reads a struct of Thrift's compact protocol from the beginning of some bytes."""
+    """Reads a struct of Thrift's compact protocol from the beginning of some bytes.
+
+    A field that comes twice, or under a number that Thrift would cut, is refused: readers would differ.
+    """
 
     def __init__(self, data: bytes) -> None:
-        self._data, self.place = data, 0
+        self._data, self.place, self._n_parts = data, 0, 0
 
     def struct(self, depth: int = 0) -> dict[int, Any]:
-        """Whole numbers and structs by their field; raises ValueError where there is no struct."""
-        if depth > 8:
-            raise ValueError("a header is nested too deep")
+        """Whole numbers, structs and lists by their field, None for all else; raises ValueError where
+        there is no struct."""
         fields: dict[int, Any] = {}
         number = 0
         while (byte := self._byte()) != 0:
             number = number + (byte >> 4) if byte >> 4 else self._integer()
-            fields[number] = self._value(byte & 15, depth)
+            if number in fields or not -(1 << 15) <= number < 1 << 15:
+                raise ValueError("a field is in its place twice, or in none")
+            is_flag = byte & 15 in (_TRUE, _FALSE)  # whose value is its kind
+            fields[number] = None if is_flag else self._value(byte & 15, depth)
         return fields
 
     def _value(self, kind: int, depth: int) -> Any:
-        if kind in (_TRUE, _FALSE):
-            return None
+        self._n_parts += 1
+        if depth > MAX_DEPTH or self._n_parts > MAX_PARTS:
+            raise ValueError("there are too many parts, or parts within parts")
         if kind in _INTS:
             return self._integer()
         if kind == _STRUCT:
@@ -87,18 +132,16 @@ class _Compact:
         if kind in _LISTS:
             head = self._byte()
             size = head >> 4 if head >> 4 < 15 else self._unsigned()
-            for _ in range(size):
-                self._skip(1) if head & 15 in (_TRUE, _FALSE) else self._value(head & 15, depth + 1)
-            return None
-        if kind not in (_BYTE, _DOUBLE, _BINARY):
-            raise ValueError("a header holds what no page has")
-        self._skip({_BYTE: 1, _DOUBLE: 8}.get(kind) or self._unsigned())
+            return [self._value(head & 15, depth + 1) for _ in range(size)]
+        if kind not in (_TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY):
+            raise ValueError("a field is of a kind that no Parquet file has")
+        self._skip({_TRUE: 1, _FALSE: 1, _BYTE: 1, _DOUBLE: 8}.get(kind) or self._unsigned())
         return None
 
     def _skip(self, size: int) -> None:
         self.place += size
         if self.place > len(self._data):
-            raise ValueError("a header is cut off")
+            raise ValueError("a struct is cut off")
 
     def _byte(self) -> int:
         self._skip(1)
@@ -109,6 +152,8 @@ class _Compact:
         while (byte := self._byte()) & 128:
             value |= (byte & 127) << shift
             shift += 7
+            if shift > 63:
+                raise ValueError("a number has more than 64 bits")
         return value | byte << shift
 
     def _integer(self) -> int:

@@ -49,7 +49,8 @@ class LiveService:
     dropped: when more windows are ready than can be scored in time, each stream's older ones are
     skipped in favour of its newest, and its state counts them and says so. `speaker_model` loads the
     model that tells voices apart, for streams that adapt: without it they do not start anew with
-    another voice. `totals` counts what is done; several services may share it.
+    another voice. `totals` counts what is done; several services may share it, and have `max_streams`
+    in common where `count_streams` gives the streams of all.
     """
 
     def __init__(
@@ -60,8 +61,10 @@ class LiveService:
         idle_s: float = 60.0,
         speaker_model: Callable[[], Embedder | None] = lambda: None,
         totals: LiveTotals | None = None,
+        count_streams: Callable[[], int] | None = None,
     ) -> None:
         self.totals = totals or LiveTotals()
+        self._count_streams = count_streams or self.__len__
         self._predictor, self._max_streams, self._idle_s = predictor, max_streams, idle_s
         self._speaker_model = cache(speaker_model)
         self._sessions: dict[str, LiveSession] = {}
@@ -128,7 +131,7 @@ class LiveService:
         with self._wake:
             if self._stopping:
                 raise SerdemoError("serdemo is shutting down: start it again.")
-            if len(self._sessions) >= self._max_streams:
+            if self._count_streams() >= self._max_streams:
                 self.totals.add_refusal()
                 raise NoPlaceError(
                     f"All {self._max_streams} places for live sound are taken: "

@@ -32,12 +32,13 @@ def load_speaker_model() -> Embedder | None:
 class LiveServices:
     """The live services of several models, one each, so that all streams of a model share a batch.
 
-    With more than `max_services`, those without a stream are shut down. Each has `max_streams` places.
+    With more than `max_services`, those without a stream are shut down. They have `max_streams` places
+    together.
     """
 
     def __init__(self, max_services: int = MAX_SERVICES, max_streams: int = MAX_STREAMS) -> None:
         self.totals = LiveTotals()
-        self._max_services, self._max_streams = max_services, max_streams
+        self.max_streams, self._max_services = max_streams, max_services
         self._speaker_model = cache(load_speaker_model)
         self._lock = threading.Lock()
         self._services: dict[Embedder, LiveService] = {}
@@ -47,11 +48,6 @@ class LiveServices:
 
     def __len__(self) -> int:
         return sum(map(len, list(self._services.values())))
-
-    @property
-    def places(self) -> int:
-        """How many streams may be open at once, of the models that have a worker, or of one."""
-        return self._max_streams * max(1, len(self._services))
 
     @property
     def is_working(self) -> bool:
@@ -72,9 +68,10 @@ class LiveServices:
                         self._services.pop(other).shutdown()
                 self._services[model] = LiveService(
                     model,
-                    self._max_streams,
+                    self.max_streams,
                     speaker_model=self._speaker_model,
                     totals=self.totals,
+                    count_streams=self.__len__,
                 )
             return self._services[model]
 

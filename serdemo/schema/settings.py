@@ -37,7 +37,7 @@ OWNER_SETTINGS = (
         "off",
         "`on` lets visitors import: models from a zip or the Hugging Face hub, and tables in Explore",
     ),
-    Setting("SERDEMO_PLACES", "64", "live streams of a model at once"),
+    Setting("SERDEMO_PLACES", "64", "live streams at once"),
     Setting(
         "SERDEMO_CONTACT", "none", "who hosts the page: a name and an address, shown on the page"
     ),
@@ -80,7 +80,7 @@ def visitors_may_import() -> bool:
 
 
 def live_places() -> int:
-    """Live streams of a model at once: SERDEMO_PLACES, else 64."""
+    """Live streams at once: SERDEMO_PLACES, else 64."""
     text = os.environ.get("SERDEMO_PLACES", "").strip() or "64"
     if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= MAX_PLACES):
         raise UsageError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from support.app_server import ROOT
 from support.command import there
 
 pytestmark = pytest.mark.slow
@@ -13,7 +14,9 @@ pytestmark = pytest.mark.slow
 @pytest.mark.real_time
 @pytest.mark.parametrize("command", ["load", "live"])
 def test_eight_streams_lose_nothing(command: str, tmp_path: Path) -> None:
-    ran = there("bench", command, "--streams", "8", "--seconds", "20", "--json", cwd=tmp_path)
+    model = ["--checkpoint", str(ROOT / "checkpoints/compact")]
+    asked = ["--streams", "8", "--seconds", "20", "--json"]
+    ran = there("bench", command, *model, *asked, cwd=tmp_path)
     figures = ran.json()
     assert figures["streams"] == 8
     assert figures["lost_samples"] == 0

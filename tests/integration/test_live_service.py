@@ -564,14 +564,19 @@ def test_a_model_without_labels_gives_its_consumer_embeddings(model: Fake) -> No
 
 def test_services_are_one_per_model_and_found_by_the_stream(model: Fake) -> None:
     other = Fake()
-    services = LiveServices(max_services=1)
+    services = LiveServices(max_services=1, max_streams=2)
     try:
         first = services.of(model)
         assert services.of(model) is first
         handle = first.open(RATE)
         second = services.of(other)  # the first has a stream and stays
         assert services.find(handle) is first and handle in services and len(services) == 1
+        second.open(RATE)
+        for full in (first, second):
+            with pytest.raises(SerdemoError, match="All 2 places for live sound are taken"):
+                full.open(RATE)
         first.close(handle)
+        second.close(second.open(RATE))
         assert services.of(Fake()) is not second
         with pytest.raises(SerdemoError, match="shutting down"):
             first.open(RATE)

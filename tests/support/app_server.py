@@ -41,7 +41,7 @@ class App:
             **os.environ,
             "GRADIO_SERVER_PORT": str(port),
             "SERDEMO_RUNS": str(folder / "runs"),
-            "OMP_NUM_THREADS": "2",
+            "OMP_NUM_THREADS": "1",  # what else is tested has the other cores
             "PYTHONUNBUFFERED": "1",
         }
         told.pop("GRADIO_SERVER_NAME", None)

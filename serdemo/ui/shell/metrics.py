@@ -77,7 +77,7 @@ class PageCollector(Collector):
         totals = services.totals
         for name, text, value in (
             ("streams", "Live streams that are open.", len(services)),
-            ("places", "Live streams that may be open at once.", services.places),
+            ("places", "Live streams that may be open at once.", services.max_streams),
             ("waiting_seconds", "Live sound that is not scored yet.", services.waiting_s),
         ):
             yield GaugeMetricFamily(f"serdemo_live_{name}", text, value)
