@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pyarrow.types as pt
 
-from serdemo.embeddings.parquet_pages import page_sizes
+from serdemo.schema import parquet_pages
 from serdemo.schema.errors import SerdemoError
 
 TEXT_COLUMNS = ("clip", "corpus", "speaker", "gender", "language", "emotion", "prediction")
@@ -64,11 +64,11 @@ def refuse_large(path: Path) -> None:
             metadata = file.metadata
             groups = [metadata.row_group(n) for n in range(metadata.num_row_groups)]
         n_rows = max(metadata.num_rows, sum(group.num_rows for group in groups))
-        n_bytes, n_values = page_sizes(path)
+        pages = parquet_pages.measure(path)
         large = (
             n_rows > MAX_ROWS
-            or n_values > MAX_VALUES
-            or n_bytes > MAX_BYTES
+            or pages.n_values > MAX_VALUES
+            or pages.n_bytes > MAX_BYTES
             or _max_text_length(path) > MAX_TEXT_LENGTH
         )
     except (pa.ArrowException, OSError, ValueError) as problem:

@@ -37,11 +37,12 @@ def read(
     corpus (default: the table's name), language, gender, duration_s (seconds) and fold (or
     session); others are ignored. `table_columns` knows other names. Text may be separated by commas,
     semicolons or tabs, in the encodings of `text_table.read_text`; Parquet may hold the sound itself,
-    as Hugging Face datasets do. `confined` refuses files outside of the table's folder.
+    as Hugging Face datasets do. `confined` refuses files outside of the table's folder, and Parquet
+    that unpacks to too much.
 
     Raises SerdemoError with the line number of a fault.
     """
-    table = _table(path, options, note)
+    table = _table(path, options, note, confined)
     columns = choose_columns(path.name, table.header, options.columns, note, table.sound)
     if "speaker" not in columns:
         note(f"{path.name} has no column speaker.")
@@ -68,10 +69,10 @@ class _Table:
     sound: str = "path"
 
 
-def _table(path: Path, options: SpecOptions, note: Note) -> _Table:
+def _table(path: Path, options: SpecOptions, note: Note, untrusted: bool) -> _Table:
     suffix = path.suffix.lower()
     if suffix == ".parquet":
-        parquet = record_table.ParquetTable(path)
+        parquet = record_table.ParquetTable(path, untrusted=untrusted)
         return _Table(parquet.header, parquet.rows, "audio")
     if suffix in RECORD_SUFFIXES:
         header, records = record_table.read_json(path, options.encoding)

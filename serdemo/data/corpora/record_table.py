@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from serdemo.data.corpora import text_table
+from serdemo.schema import parquet_pages
 from serdemo.schema.errors import SerdemoError
+from serdemo.schema.zipfiles import FREE_BYTES, MAX_RATIO
 
 BATCH = 64  # rows of Parquet at once: they may hold sound
+MAX_PAGE = 100_000_000  # unpacked bytes of a page of an untrusted table, and of a batch of its rows
 
 
 def read_json(path: Path, encoding: str = "") -> tuple[list[str], list[tuple[str, Any]]]:
@@ -35,15 +38,17 @@ class ParquetTable:
     """A Parquet table whose rows are read as they are iterated over.
 
     Class indices that the `datasets` library stored are replaced by their names. Raises SerdemoError
-    for a file that is no Parquet table or is damaged.
+    for a file that is no Parquet table or is damaged, and for an `untrusted` one that would take much
+    memory: a value that is stored once may stand in every row.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, untrusted: bool = False) -> None:
         import pyarrow.parquet as pq
 
-        self._path = path
+        self._path, self._untrusted = path, untrusted
         with _readable(path):
             schema = pq.read_schema(path)
+            self._batch = _bounded_batch(path) if untrusted else BATCH
         self.header: Sequence[str] = schema.names
         self._classes = _class_names(schema.metadata or {})
 
@@ -51,15 +56,43 @@ class ParquetTable:
         """Places and values of `columns`, row by row."""
         import pyarrow.parquet as pq
 
-        number = 0
+        number = n_characters = 0
         with _readable(self._path), pq.ParquetFile(self._path) as file:
-            for batch in file.iter_batches(BATCH, columns=list(dict.fromkeys(columns))):
+            for batch in file.iter_batches(self._batch, columns=list(dict.fromkeys(columns))):
                 for row in batch.to_pylist():
                     number += 1
+                    n_characters += _n_characters(row) if self._untrusted else 0
+                    if n_characters > text_table.MAX_BYTES:
+                        raise _too_large(self._path)
                     for column, names in self._classes.items():
                         if isinstance(index := row.get(column), int) and 0 <= index < len(names):
                             row[column] = names[index]
                     yield f"{self._path.name}, row {number}", row
+
+
+def _bounded_batch(path: Path) -> int:
+    """Rows of an untrusted table to be read at once; raises SerdemoError where it unpacks to too much."""
+    pages = parquet_pages.measure(path)
+    if (
+        pages.n_bytes > MAX_RATIO * path.stat().st_size + FREE_BYTES
+        or pages.n_values > text_table.MAX_CELLS
+        or pages.largest > MAX_PAGE
+    ):
+        raise _too_large(path)
+    return max(1, min(BATCH, MAX_PAGE // max(1, pages.largest)))
+
+
+def _too_large(path: Path) -> SerdemoError:
+    return SerdemoError(f"{path.name} unpacks to far more than its size: send it in smaller parts.")
+
+
+def _n_characters(value: Any) -> int:
+    """Characters of all texts in a value."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list):
+        return sum(map(_n_characters, value))
+    return len(value) if isinstance(value, str) else 0
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import io
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -353,6 +354,38 @@ def test_parquet_is_read_with_its_sound_its_classes_and_any_type_of_text(
     monkeypatch.setattr("serdemo.data.corpora.embedded_sound.MAX_BYTES", 10)
     with pytest.raises(SerdemoError, match="take a part of it"):
         csv_table.read(folder / "t.parquet")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "n_rows"),
+    [
+        ("audio", {"bytes": b"\0" * 30_000_000, "path": "a.wav"}, 1),
+        ("gender", "f" * 1_000_000, 50),  # stored once
+        ("gender", [0] * 200_000, 40),  # as one number, repeated
+    ],
+    ids=["bytes", "text", "values"],
+)
+def test_a_strangers_parquet_that_unpacks_to_too_much_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: Any, n_rows: int
+) -> None:
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+    sound = {"bytes": b"RIFF", "path": "a.wav"}
+    usual = {"audio": sound, "speaker": "7", "gender": "f", "emotion": "sad"}
+    path = folder / "t.parquet"
+
+    def write(**special: Any) -> None:
+        row = usual | special
+        pq.write_table(pa.Table.from_pylist([row] * n_rows), path, compression="zstd")
+
+    write()
+    assert len(csv_table.read(path, confined=True)) == 1  # they are all alike
+    write(**{name: value})
+    assert path.stat().st_size < 200_000
+    with pytest.raises(SerdemoError, match="unpacks to far more than its size"):
+        csv_table.read(path, confined=True)
+    if name == "audio":
+        assert csv_table.read(path)[0].path.stat().st_size == 30_000_000
 
 
 FIELDS = st.text(st.sampled_from("ab.wvsd,;\t\"'#/\\\n\r é怒=|0\ufeff\ud800"), max_size=12)

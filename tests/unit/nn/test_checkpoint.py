@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from support.small_encoders import KINDS
 
 from serdemo.nn import checkpoint, encoders
-from serdemo.nn.checkpoint_files import DESCRIPTION, WEIGHTS
+from serdemo.nn.checkpoint_files import DESCRIPTION, MAX_HEADER, WEIGHTS
 from serdemo.nn.description import FORMAT, Description, read_description
 from serdemo.nn.encoders.options import SPECTRAL, PretrainedOptions
 from serdemo.schema import files
@@ -130,6 +130,10 @@ BAD: dict[str, tuple[Damage, str]] = {
     "weights-empty": (weights(b""), DAMAGED),
     "weights-of-noise": (weights(b"\x93" * 4000), DAMAGED),
     "weights-of-huge-header": (weights(b"\xff" * 7 + b"\x7f{}"), DAMAGED),
+    "weights-of-a-long-list": (
+        weights((MAX_HEADER + 10).to_bytes(8, "little") + b'{"a":' + b"[" * MAX_HEADER + b"]" * 9),
+        "its list of tensors is too long",
+    ),
     "weights-pickled": (weights(pickle.dumps({"a": 1})), DAMAGED),
     "lost-tensor": (tensors(lambda s: s.pop(BIAS)), f"does not fit .* lacks tensor {BIAS}"),
     "extra-tensor": (

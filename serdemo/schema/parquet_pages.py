@@ -7,6 +7,7 @@ structs of Thrift's compact protocol; pyarrow's own view of a damaged footer can
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -37,20 +38,27 @@ _TRUE, _FALSE, _BYTE, _INTS, _DOUBLE, _BINARY, _LISTS, _STRUCT = (
 )
 
 
-def page_sizes(path: Path) -> tuple[int, int]:
-    """Unpacked bytes and values of all pages of a file.
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """Unpacked bytes of all pages of a file, of its largest page, and the values in them."""
 
-    Raises ValueError for a footer or pages that cannot be read.
-    """
-    size = values = 0
+    n_bytes: int
+    largest: int
+    n_values: int
+
+
+def measure(path: Path) -> Pages:
+    """The pages of a file; raises ValueError for a footer or pages that cannot be read."""
+    n_bytes = largest = n_values = 0
     with path.open("rb") as file:
         for number, header in enumerate(_headers(file)):
             if number >= MAX_PAGES:
                 raise ValueError("there are too many pages")
-            size += _integer(header, UNPACKED_SIZE)
+            size = _integer(header, UNPACKED_SIZE)
+            n_bytes, largest = n_bytes + size, max(largest, size)
             kinds = [kind for kind in (DATA, DICTIONARY, DATA_V2) if kind in header]
-            values += sum(_integer(_struct(header, kind), 1) for kind in kinds)
-    return size, values
+            n_values += sum(_integer(_struct(header, kind), 1) for kind in kinds)
+    return Pages(n_bytes, largest, n_values)
 
 
 def _headers(file: BinaryIO) -> Iterator[dict[int, Any]]:
