@@ -139,10 +139,14 @@ def test_an_export_is_a_zip_that_comes_back(
     assert made.name == "shared.zip" and made.is_relative_to(tmp_path / "served")
     back = Registry(runs).add("back", lambda folder: registry_archive.unpack(made, folder))
     assert description.read_description(back.folder) == description.read_description(entry.folder)
+    monkeypatch.setattr(visitor_store, "MAX_TOTAL_BYTES", 1000)
+    with pytest.raises(SerdemoError, match="no room for another download"):
+        visitor_store.export(entry)
     cleanup.sweep(JobQueue(runs))
     assert made.exists()
     os.utime(made, (1.0, 1.0))
     assert made in cleanup.sweep(JobQueue(runs)) and not made.exists()
+    assert visitor_store.export(entry).exists()
 
 
 def test_the_page_tidies_up_when_it_starts(
