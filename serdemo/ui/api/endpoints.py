@@ -314,16 +314,17 @@ def prediction_entry(name: str, answer: Prediction | SerdemoError) -> Prediction
 
 
 def _embedding(embedder: Embedder, recording: Recording) -> EmbeddingEntry:
+    from serdemo.inference.recording_embeddings import embed_recordings
+
     name = recording.name
     try:
-        (output,) = embedder.embed_many([recording.source])
+        (found,) = embed_recordings(embedder, [recording.source])
     except SerdemoError as problem:
-        output = problem
+        found = problem
     discard(recording)
-    if isinstance(output, SerdemoError):
-        return {"file": name, "error": str(output)}
-    embedding = [float(value) for value in output.embedding]
-    return {"file": name, "embedding": embedding, "model": embedder.name}
+    if isinstance(found, SerdemoError):
+        return {"file": name, "error": str(found)}
+    return {"file": name, "embedding": found.tolist(), "model": embedder.name}
 
 
 def _folder_entry(name: str, folder: Path) -> Entry:
