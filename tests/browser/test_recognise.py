@@ -51,6 +51,18 @@ def test_first_screen_answers_an_example_and_says_it_is_synthetic(
     page.get_by_text("Not for medical, hiring or policing use").wait_for()
 
 
+def test_a_page_at_rest_draws_nothing(visit: Visit, browser: Any) -> None:
+    """gradio's loading screen would be timed at every frame for ever."""
+    page = visit()
+    page.wait_for_timeout(3000)
+    browser.start_tracing(page=page, categories=["devtools.timeline"])
+    page.wait_for_timeout(2000)
+    events = json.loads(browser.stop_tracing())["traceEvents"]
+    names = [event["name"] for event in events]
+    assert "FunctionCall" in names
+    assert names.count("FireAnimationFrame") < 20  # of 120
+
+
 @pytest.mark.smoke
 def test_an_uploaded_clip_gets_the_predictors_answer(
     visit: Visit, clips: list[Path], predictor: Predictor

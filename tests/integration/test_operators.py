@@ -59,6 +59,20 @@ def test_health_answers_as_soon_as_the_page_is_served(app: App) -> None:
     assert states[-1]["model_loaded"]
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc, as Linux has it")
+def test_a_page_that_nobody_visits_sleeps(app: App) -> None:
+    """gradio's queue would look for calls a thousand times a second."""
+
+    def wakes() -> int:
+        tasks = Path(f"/proc/{app.process.pid}/task").glob("*/status")
+        lines = [line for task in tasks for line in task.read_text().splitlines()]
+        return sum(int(line.split()[1]) for line in lines if line.startswith("voluntary"))
+
+    before, began = wakes(), time.monotonic()
+    time.sleep(3)
+    assert (wakes() - before) / (time.monotonic() - began) < 400
+
+
 def test_metrics_and_log_count_the_calls_and_name_nobody(
     app: App, metrics_port: int, tmp_path: Path
 ) -> None:

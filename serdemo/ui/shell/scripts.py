@@ -25,6 +25,7 @@ MEDIA_TYPES = {**_SCRIPTS, ".json": "application/json"}
 # Loaded when they are needed: modules of the audio thread, and what answers without a server.
 _ON_DEMAND = (
     *("shell/js/tap.js", "browser/", "recognise/in_browser/", "static_space/", "languages/"),
+    "shell/js/loading_timer.js",
 )
 
 # The page's own address without what gradio adds. Behind a proxy gradio may not know the port and
@@ -94,10 +95,13 @@ def head(path: str) -> str:
 
 @cache
 def early() -> str:
-    """HTML that runs before gradio: it chooses the language and has the page translated."""
+    """HTML that runs before gradio: it lets gradio's timers rest, chooses the language and has the page
+    translated."""
     script = _base() + _mount("shell/js/translate.js", "")
-    first = modules()["languages/first.js"].decode()
-    return f'<script>{first}</script>\n<script type="module">{script}</script>'
+    first = [
+        modules()[path].decode() for path in ("shell/js/loading_timer.js", "languages/first.js")
+    ]
+    return f'<script>{"".join(first)}</script>\n<script type="module">{script}</script>'
 
 
 @cache
