@@ -21,21 +21,11 @@ COLUMNS = 1  # of a row group
 CHUNK = 3  # of a column
 CHUNK_SIZE, DATA_OFFSET, DICTIONARY_OFFSET = 7, 9, 11  # of a chunk
 UNPACKED_SIZE, PACKED_SIZE = 2, 3  # of a header
-DATA, DICTIONARY, DATA_V2 = (
-    5,
-    7,
-    8,
-)  # structs in a header, whose first field is the number of values
-_TRUE, _FALSE, _BYTE, _INTS, _DOUBLE, _BINARY, _LISTS, _STRUCT = (
-    1,
-    2,
-    3,
-    (4, 5, 6),
-    7,
-    8,
-    (9, 10),
-    12,
-)
+# Structs in a header, whose first field is the number of values.
+DATA, DICTIONARY, DATA_V2 = 5, 7, 8
+# Kinds of values in Thrift's compact protocol.
+_TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _STRUCT = 1, 2, 3, 7, 8, 12
+_INTS, _LISTS = (4, 5, 6), (9, 10)
 
 
 @dataclass(frozen=True, slots=True)
