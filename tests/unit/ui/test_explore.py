@@ -732,7 +732,7 @@ def test_a_small_file_does_not_become_a_large_one(
     served: Explore, tmp_path: Path, name: str, kind: Any
 ) -> None:
     """One long text is told once and meant in each row: whatever the column, it is not read."""
-    rows, letters = 20_000, 20_000
+    rows, letters = 20_000, 50_000  # 1 GB, more than any other test has taken
     told_once = pa.DictionaryArray.from_arrays(
         pa.array(np.zeros(rows, np.int32)), pa.array([b"a" * letters]).cast(kind)
     )
@@ -748,7 +748,7 @@ def test_a_small_file_does_not_become_a_large_one(
     most = pa.default_memory_pool().max_memory() or 0
     told = call(served, "table", **sent(path))
     assert ("refused" in told) == (name != "x")
-    assert (pa.default_memory_pool().max_memory() or 0) < max(most, before + 100_000_000)
+    assert (pa.default_memory_pool().max_memory() or 0) <= max(most, before + 100_000_000)
 
 
 @pytest.mark.parametrize(
