@@ -17,10 +17,14 @@ from serdemo.schema.errors import UsageError
 from serdemo.schema.types import UNKNOWN_SPEAKER, Utterance
 
 
-def audio_files(root: Path) -> Iterator[Path]:
-    """All files under `root` with a known audio suffix, sorted; hidden ones are left out."""
+def audio_files(root: Path, excluded: frozenset[str] = frozenset()) -> Iterator[Path]:
+    """All files under `root` with a known audio suffix, sorted; hidden ones are left out, and folders
+    directly in `root` that have one of the `excluded` names, given in lower case."""
     for folder, subfolders, names in os.walk(root):
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        here = excluded if folder == str(root) else frozenset()
+        subfolders[:] = sorted(
+            name for name in subfolders if not name.startswith(".") and name.lower() not in here
+        )
         for name in sorted(names):
             path = Path(folder, name)
             if path.suffix.lower() in AUDIO_SUFFIXES and not name.startswith("."):

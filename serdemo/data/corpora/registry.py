@@ -64,8 +64,9 @@ def find(root: Path, name: str) -> list[Utterance]:
     """All clips of the corpus `name` under `root`, sorted by file stem; may be empty.
 
     Every folder in `root` that has one of the corpus's usual names, in any letter case, is searched
-    to any depth; if there is none, `root` itself is. Files that are no clips of the corpus are
-    skipped, and a clip that occurs twice (packs often hold a second copy) counts once.
+    to any depth; if there is none, `root` itself is, but for the folders of other known corpora. Files
+    that are no clips of the corpus are skipped, and a clip that occurs twice (packs often hold a second
+    copy) counts once.
 
     Raises UsageError for an unknown name or a `root` that is not a folder.
     """
@@ -74,15 +75,19 @@ def find(root: Path, name: str) -> list[Utterance]:
         raise UsageError(
             f"There is no corpus called {name!r}; the known ones are {', '.join(CORPORA)}."
         )
-    return parse_all(corpus, _folders(corpus, root))
+    folders = _folders(corpus, root)
+    return parse_all(corpus, folders, _names_of_others(corpus) if folders == [root] else frozenset())
 
 
-def parse_all(corpus: Corpus, folders: list[Path]) -> list[Utterance]:
-    """All clips of a corpus below `folders`, each once, sorted by file stem."""
+def parse_all(
+    corpus: Corpus, folders: list[Path], excluded: frozenset[str] = frozenset()
+) -> list[Utterance]:
+    """All clips of a corpus below `folders`, each once, sorted by file stem. Folders directly in these
+    that have one of the `excluded` names, in any letter case, are not searched."""
     clips: dict[tuple[str, str, str], Utterance] = {}
     annotations = corpus.annotations(folders)
     for folder in folders:
-        for path in audio_files(folder):
+        for path in audio_files(folder, excluded):
             clip = corpus.parse(path, annotations)
             if clip is not None:
                 clips.setdefault((path.stem.lower(), clip.speaker, clip.native_label), clip)
@@ -150,6 +155,12 @@ def _status(corpus: Corpus, root: Path | None) -> Status:
         complete=complete,
         missing="" if complete else f"{corpus.obtain} ({corpus.homepage})",
     )
+
+
+def _names_of_others(corpus: Corpus) -> frozenset[str]:
+    """The usual folder names of all other known corpora."""
+    others = (other.folders for other in CORPORA.values() if other is not corpus)
+    return frozenset().union(*others)
 
 
 def _folders(corpus: Corpus, root: Path) -> list[Path]:

@@ -8,7 +8,6 @@ from typing import Any
 
 import gradio as gr
 
-from serdemo.data import corpora
 from serdemo.data.corpora.folder_levels import LevelUnclearError
 from serdemo.runs.queue import JobQueue
 from serdemo.runs.request import TrainingRequest
@@ -103,10 +102,9 @@ class Form:
             *(self.folder, self.archive, self.hub),
         ]
 
-    def loaded(self, owner: str | None) -> Updates:
+    def loaded(self, owner: str | None, available: list[tuple[str, str]]) -> Updates:
         """The form as a user finds it: the corpora at hand, and folders only for a local one."""
         local = owner is None
-        available = corpora.available_corpora()
         folder = f"Or {FOLDER[0].lower()}{FOLDER[1:]}" if available else FOLDER
         archive = f"Or {ZIP[0].lower()}{ZIP[1:]}" if available or local else ZIP
         return {

@@ -64,7 +64,7 @@ class Handlers:
         """Show what there is for a browser."""
         owner = self.page.owner(token, request)
         return {
-            **self.form.loaded(owner),
+            **self.form.loaded(owner, self.page.corpora.choices()),
             # While a run is active the runs are shown anew each second, and this is not.
             self.form.start: self._start_choices(start_models.SHIPPED, owner, self.jobs.states()),
             **self.refresh(None, start_models.SHIPPED, token, request),

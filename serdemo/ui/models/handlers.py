@@ -66,14 +66,9 @@ class Handlers:
 
     def load(self, token: str, request: gr.Request) -> Updates:
         """What the visitor may compare on, and whether the visitor may push."""
-        from serdemo.data import corpora
-
-        ui = self.widgets
-        available = corpora.available_corpora()
-        owner = self.page.owner(token, request)
+        ui, owner = self.widgets, self.page.owner(token, request)
         is_local = owner is None
-        if not permissions.may_train(owner):
-            available = []
+        available = self.page.corpora.choices() if permissions.may_train(owner) else []
         first = available[0][1] if available else None
         return {
             ui.owner_only: gr.Column(visible=is_local),
@@ -199,7 +194,7 @@ class Handlers:
         try:
             permissions.require_training(owner)
             pair = self._pair(values, request)
-            if not folder and corpus not in [name for _, name in corpora.available_corpora()]:
+            if not folder and corpus not in [name for _, name in self.page.corpora.choices()]:
                 raise UsageError("Choose a corpus to compare them on.")
             clips = corpora.load_many(source, data_root(None))
             first, second = (self.page.visitors.at(entry.folder) for entry in pair)

@@ -29,6 +29,7 @@ from serdemo.ui.shell import (
     upload_route,
 )
 from serdemo.ui.shell.call_errors import EXCEPTION_HANDLERS, NO_CALL, OneSentence
+from serdemo.ui.shell.local_corpora import LocalCorpora
 from serdemo.ui.shell.presence import Presence
 from serdemo.ui.shell.request_limits import RequestLimits
 from serdemo.ui.shell.root_path import RootPath
@@ -53,7 +54,7 @@ class Page(gr.Blocks):
     """The page, the predictor behind it, and its visitors.
 
     `token` identifies a browser from visit to visit, from the event `identified` on; `chosen` is the key of the model that its visitor
-    chose; `footer` names the model in use. `tab` is the tab that is being laid out. `extra_routes` are
+    chose; `corpora` are those of this machine; `footer` names the model in use. `tab` is the tab that is being laid out. `extra_routes` are
     served beside gradio's own. `sweeps` are called each minute, to give up what belongs to sessions that are
     gone by `presence`; `forgets` with a session whose visitor wants to be forgotten.
     """
@@ -80,6 +81,7 @@ class Page(gr.Blocks):
         self.extra_routes = list(extra_routes)
         self.visitors = Visitors(model)
         self.presence = Presence()
+        self.corpora = LocalCorpora()
         self.sweeps: list[Callable[[], object]] = []
         self.forgets: list[Callable[[str], object]] = []
         self._generating: WeakKeyDictionary[Any, activity.Request] = WeakKeyDictionary()
