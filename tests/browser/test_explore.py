@@ -186,7 +186,7 @@ def test_a_click_tells_and_plays_the_clip(
     words = {name: values[row] for name, values in found.table.text.items()}
     assert words["clip"] in part(page, "tip").inner_text()
     began = time.perf_counter()
-    with page.expect_response(lambda r: "component_server" in r.url) as got:
+    with page.expect_response(lambda r: called(r.request) == "play") as got:
         press(page, x, y)
     assert got.value.json()["rate"] == waveform.SAMPLE_RATE
     assert time.perf_counter() - began < 15

@@ -76,7 +76,9 @@ def find(root: Path, name: str) -> list[Utterance]:
             f"There is no corpus called {name!r}; the known ones are {', '.join(CORPORA)}."
         )
     folders = _folders(corpus, root)
-    return parse_all(corpus, folders, _names_of_others(corpus) if folders == [root] else frozenset())
+    return parse_all(
+        corpus, folders, _names_of_others(corpus) if folders == [root] else frozenset()
+    )
 
 
 def parse_all(

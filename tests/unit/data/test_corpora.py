@@ -124,6 +124,18 @@ def test_other_names_are_ignored(tmp_path: Path, name: str) -> None:
     assert not any(corpus.parse(Path(name)) for corpus in CORPORA.values())
 
 
+def test_the_folder_of_another_corpus_is_left_to_it(tmp_path: Path) -> None:
+    """A clip of EMO-DB among RAVDESS's is not found there, but in any folder that is nobody's."""
+    official = "03a01Fa.wav"
+    touch(tmp_path, f"RAVDESS/{official}")
+    assert find(tmp_path, "emodb") == []
+    assert [clip.path.name for clip in find(tmp_path / "RAVDESS", "emodb")] == [official]
+    touch(tmp_path, f"mixed/ravdess/{official}")
+    assert len(find(tmp_path, "emodb")) == 1
+    touch(tmp_path, f"Berlin/mixed/{official}")
+    assert [clip.path.parent.name for clip in find(tmp_path, "emodb")] == ["mixed"]
+
+
 @pytest.mark.parametrize("corpus", CORPORA.values(), ids=CORPORA)
 def test_a_corpus_states_all_a_user_needs(corpus: Corpus) -> None:
     assert sum(corpus.emotion_counts.values()) == corpus.clips
