@@ -6,6 +6,7 @@ Each class is a pooling of `serdemo.nn.model`: frames (B, F, D), mask (B, F) -> 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ CNN_LAYERS = (3, 5, 7)
 MIN_EFFICIENTNET_SIDE = 64  # five halvings must leave more than one position
 
 
-class ImagePooling(nn.Module):
+class ImagePooling(nn.Module, ABC):
     """Resizes each clip's frames to an image of `side` x `side`; `forward_image` embeds it."""
 
     width: int
@@ -41,9 +42,9 @@ class ImagePooling(nn.Module):
         ]
         return torch.stack(rows)
 
+    @abstractmethod
     def forward_image(self, images: Tensor) -> Tensor:
         """Embed images (B, S, S) -> (B, width)."""
-        raise NotImplementedError
 
     def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
         return self.forward_image(self.image(frames, mask))

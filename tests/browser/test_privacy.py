@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from serdemo.ui.shell import privacy
 
 FAR = {"X-Forwarded-For": "203.0.113.7"}
@@ -30,6 +32,23 @@ def test_a_visitor_is_informed_keeps_and_is_forgotten(visit: Callable[..., Any])
     assert page.evaluate("document.activeElement.dataset.part") == "message"
     page.get_by_role("button", name="Keep for a day").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+BOTH = """() => [false, true].map((local) => {
+  const part = (name) => document.querySelector(`.sd-stored [data-part=${name}]`);
+  part("stored").hidden = part("keep").hidden = local;
+  part("stored-locally").hidden = !local;
+  const [footer, forget] = [document.querySelector(".sd-footer"), part("forget")];
+  return [footer.getBoundingClientRect().top, forget.getBoundingClientRect().left];
+})"""
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_nothing_moves_once_it_is_known_whose_computer_it_is(
+    visit: Callable[..., Any], width: int
+) -> None:
+    afar, local = visit(width=width).evaluate(BOTH)
+    assert afar == local
 
 
 def test_a_local_user_is_told_that_runs_stay(visit: Callable[..., Any]) -> None:

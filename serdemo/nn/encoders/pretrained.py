@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -176,7 +177,7 @@ def _readable(source: str) -> Iterator[None]:
         ) from problem
 
 
-class Pretrained(nn.Module):
+class Pretrained(nn.Module, ABC):
     """Pretrained encoder: pooled hidden states, frozen parts, LoRA adapters, a bottleneck.
 
     `depth` Transformer layers of the source's `total` are built, and `states` numbers the hidden
@@ -305,9 +306,9 @@ class Pretrained(nn.Module):
         is_norm = bool(self.final_norm) and name.startswith(f"{self.final_norm}.")
         return is_norm and self.depth < self.total
 
+    @abstractmethod
     def hidden(self, wave: Tensor, lengths: Tensor, top: int) -> tuple[list[Tensor], Tensor]:
         """Hidden states 0 to `top`, each (B, F, D), and frame counts (B,)."""
-        raise NotImplementedError
 
     def hidden_states(
         self, wave: Tensor, lengths: Tensor, top: int | None = None
