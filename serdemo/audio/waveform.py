@@ -43,6 +43,7 @@ from serdemo.audio.samples import Limits as Limits
 from serdemo.audio.samples import Resampler as Resampler
 from serdemo.audio.samples import Samples as Samples
 from serdemo.audio.samples import validate_samples as validate_samples
+from serdemo.schema.remote_files import local_copy
 from serdemo.schema.text import counted
 
 WINDOW_S = 3.0
@@ -79,6 +80,13 @@ class SoundFile:
     path: str | Path
     name: str | None = None
     limits: Limits = OWN
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """A file to fetch and decode, by an address such as `s3://bucket/clip.wav`."""
+
+    address: str
 
 
 @dataclass(slots=True, eq=False)
@@ -124,14 +132,24 @@ class Recording:
 
 @contextmanager
 def open_recording(
-    source: str | Path | SoundFile, *, name: str | None = None, high_pass: bool = True
+    source: str | Path | SoundFile | RemoteFile,
+    *,
+    name: str | None = None,
+    high_pass: bool = True,
 ) -> Iterator[Recording]:
     """Open a recording in any format that soundfile, or else the ffmpeg program, reads.
 
     `name` is its name in messages (default: the source's); without `high_pass` its pieces hold
     what lies below a voice too, as models of others expect. Raises `AudioError`, here or
-    while its pieces are read, for a file that cannot be read as sound or holds too much of it.
+    while its pieces are read, for a file that cannot be read as sound or holds too much of it, and
+    SerdemoError for one that cannot be fetched.
     """
+    if isinstance(source, RemoteFile):
+        with local_copy(source.address) as path:
+            copy = SoundFile(path, name or source.address)
+            with open_recording(copy, high_pass=high_pass) as recording:
+                yield recording
+        return
     file = source if isinstance(source, SoundFile) else SoundFile(source)
     path, limits = Path(file.path), file.limits
     name = name or file.name or path.name

@@ -18,6 +18,7 @@ TABLE: Mapping[str, tuple[str, str]] = {
     "field": (f"{EXPERIMENTS}.field", "SVM and linear probe by a corpus's own protocol."),
     "fuzz": (f"{EXPERIMENTS}.fuzz.bench", "Bad inputs for all that reads files and calls."),
     "kill": (f"{EXPERIMENTS}.kill", "Kill a training run and its page at random moments."),
+    "lists": (f"{EXPERIMENTS}.lists", "Lists by Ray Data beside the plain path."),
     "live": (f"{BENCHMARKS}.live", "Delay and losses of many live streams."),
     "load": (f"{EXPERIMENTS}.page_load", "Delay, losses and memory of the page under load."),
     "neutral": (f"{EXPERIMENTS}.neutral", "UAR with and without adaptation to neutral speech."),

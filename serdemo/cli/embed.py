@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from serdemo.cli.batch import BATCH, Batch
 from serdemo.cli.exits import tell
 from serdemo.cli.options import (
-    CORPUS,
+    CORPUS_OR_LIST,
     DEVICE,
     JSON,
     LABEL_MAP,
+    LIST,
     PATH,
     ROOT,
     SOURCE,
@@ -37,23 +39,34 @@ MAX_NAMED = 5  # unreadable clips that are named
 
 @click.command()
 @click.argument("checkpoint", type=PATH)
-@CORPUS
+@CORPUS_OR_LIST
+@LIST
 @ROOT
-@click.option("--out", required=True, type=PATH, help="The Parquet file to write.")
+@click.option(
+    "--out",
+    required=True,
+    type=PATH,
+    help="The Parquet file to write; of a list a folder for parts, which a second start goes on with.",
+)
+@BATCH
 @SOURCE
 @LABEL_MAP
 @DEVICE
+@JSON
 def embed(
     checkpoint: Path,
-    corpus: str,
+    corpus: str | None,
+    list_file: Path | None,
     root: Path | None,
     out: Path,
     source: str | None,
     label_map: dict[str, str] | None,
     device: str,
+    as_json: bool,
+    parts: Batch,
     **values: Any,
 ) -> None:
-    """Embed every clip of a corpus with a CHECKPOINT, into a table with a row for each clip.
+    """Embed every clip of a corpus, or of a list, with a CHECKPOINT, into a table with a row for each clip.
 
     CHECKPOINT is a folder (also of a model of transformers), OWNER/NAME on the hub, the name of a shipped
     one, or a pretrained encoder that is not fine-tuned:
@@ -61,12 +74,28 @@ def embed(
     """
     from serdemo.cli.views.console import progress
     from serdemo.data import corpora
+    from serdemo.data.recording_list import read_list
     from serdemo.embeddings import table
     from serdemo.embeddings.extract import embed as embed_clips
 
+    options = CacheOptions.from_json(given_options(values))
+    if (corpus is None) == (list_file is None):
+        raise UsageError("Name what to embed by --corpus or by --list, one of them.")
+    if list_file is not None:
+        if out.suffix or out.is_file():
+            raise UsageError(f"A list is embedded in parts, and --out {out} must name a folder.")
+        parts.run(
+            *("embed", read_list(list_file), out),
+            checkpoint=embedder(checkpoint, source, options.folder, label_map),
+            device=device,
+            label_map=label_map,
+            as_json=as_json,
+        )
+        return
+    assert corpus is not None  # as there is no list
+    parts.refuse()
     if out.is_dir() or not out.parent.is_dir():
         raise UsageError(f"--out {out} must name a file in an existing folder.")
-    options = CacheOptions.from_json(given_options(values))
     where = data_root(root)
     folder = embedder(checkpoint, source, options.folder, label_map)
     utterances = corpora.load_many(corpus, where, note=tell)
@@ -83,6 +112,10 @@ def embed(
         click.echo(f"Left out: {sentence}", err=True)
     more = f", {len(result.errors)} left out" if result.errors else ""
     counts = f"{len(result.table)} clips, {result.cached} of them from the cache{more}"
+    if as_json:
+        totals = {"clips": len(result.table), "cached": result.cached, "errors": result.errors}
+        print_json({"out": str(out), "base": str(base), **totals})
+        return
     click.echo(f"{out}: {counts}; paths are relative to {base}.", err=True)
 
 

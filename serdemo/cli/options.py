@@ -6,6 +6,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -46,10 +47,12 @@ def _set_columns(context: click.Context, parameter: click.Parameter, value: str 
     context.meta.setdefault(CORPUS_OPTIONS, {}).update(parse_columns(value or ""))
 
 
-def _with_corpus_options(context: click.Context, parameter: click.Parameter, specs: str) -> str:
+def _with_corpus_options(
+    context: click.Context, parameter: click.Parameter, specs: str | None
+) -> str | None:
     from serdemo.data.corpora.spec import with_options
 
-    return with_options(specs, context.meta.get(CORPUS_OPTIONS, {}))
+    return specs and with_options(specs, context.meta.get(CORPUS_OPTIONS, {}))
 
 
 def _level_option(kind: str, lowest: int, help: str) -> Callable[[F], F]:
@@ -65,12 +68,12 @@ def _level_option(kind: str, lowest: int, help: str) -> Callable[[F], F]:
     )
 
 
-def CORPUS(command: F) -> F:  # noqa: N802 (used like the other flags)
+def corpus_flags(command: F, *, required: bool = True) -> F:
     """`--corpus`, with the flags that say how the folders and tables in it are read."""
     options = (
         click.option(
             "--corpus",
-            required=True,
+            required=required,
             callback=_with_corpus_options,
             help="Names, folders, tables (CSV, JSON, Parquet) or hf:ID, with commas between.",
         ),
@@ -95,6 +98,9 @@ def CORPUS(command: F) -> F:  # noqa: N802 (used like the other flags)
     for option in reversed(options):
         command = option(command)
     return command
+
+
+CORPUS, CORPUS_OR_LIST = corpus_flags, partial(corpus_flags, required=False)
 
 
 def checkpoint_folder(path: Path, label_map: Mapping[str, str] | None = None) -> Path:
@@ -124,6 +130,13 @@ def _resolve_checkpoint(
     return None if path is None else checkpoint_folder(path, label_map)
 
 
+LIST = click.option(
+    "--list",
+    "list_file",
+    type=PATH,
+    help="The recordings that a file names: a path or an address (such as s3://) a line, or the column path"
+    " or file of CSV, Parquet or JSONL.",
+)
 SOURCE = click.option(
     "--source", help="Hub id, folder or file of a pretrained encoder [default: its usual id]."
 )

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from serdemo.cli.batch import BATCH, Batch
 from serdemo.cli.exits import fail, tell
-from serdemo.cli.options import CHECKPOINT, DEVICE, JSON, LABEL_MAP, PATH
+from serdemo.cli.options import CHECKPOINT, DEVICE, JSON, LABEL_MAP, LIST, PATH
 from serdemo.inference import answers as documents
 from serdemo.inference.answers import FORMATS, SUFFIXES, TIMELINES, Answer
 from serdemo.schema.errors import SerdemoError, UsageError
@@ -20,19 +21,14 @@ from serdemo.schema.files import atomic, make_folder
 from serdemo.schema.text import counted
 
 if TYPE_CHECKING:  # help need not wait for torch
+    from serdemo.data.recording_list import Named
     from serdemo.inference.predictor import Predictor
     from serdemo.schema.types import Prediction
 
 
 @click.command()
 @click.argument("files", nargs=-1, type=PATH)
-@click.option(
-    "--list",
-    "list_file",
-    type=PATH,
-    help="Also the recordings that a file names: a path a line, or the column path or file of CSV,"
-    " Parquet or JSONL.",
-)
+@LIST
 @click.option(
     "--format",
     "form",
@@ -42,7 +38,8 @@ if TYPE_CHECKING:  # help need not wait for torch
 @click.option(
     "--out",
     type=PATH,
-    help=f"File ({', '.join(SUFFIXES)}) to write; a folder for one timeline for each recording.",
+    help=f"File ({', '.join(SUFFIXES)}) to write; a folder for Parquet in parts, which a second start goes"
+    " on with, or by --format for one timeline for each recording.",
 )
 @click.option(
     "--segments", is_flag=True, help="A row for each segment in CSV and Parquet, not each file."
@@ -57,6 +54,7 @@ if TYPE_CHECKING:  # help need not wait for torch
     is_flag=True,
     help="All recordings are of one person, to whose voice the model gets used.",
 )
+@BATCH
 @CHECKPOINT
 @LABEL_MAP
 @DEVICE
@@ -73,13 +71,26 @@ def predict(
     label_map: dict[str, str] | None,
     device: str,
     as_json: bool,
+    parts: Batch,
 ) -> None:
     """Recognise the emotion of the voice in each FILE, or in each sound or film of a folder."""
-    from serdemo.cli.file_list import named_recordings
+    from serdemo.data.recording_list import listed_recordings, named_recordings
     from serdemo.inference.predictor import Predictor
 
     if not files and list_file is None:
         raise UsageError("Name a recording or a folder, or a list of them with --list.")
+    if out is not None and form in (None, "parquet") and (out.is_dir() or not out.suffix):
+        if segments or subtitles is not None or same_speaker:
+            raise UsageError("Parts hold a row for each recording: name a file with --out.")
+        parts.run(
+            *("predict", listed_recordings(files, list_file), out),
+            checkpoint=checkpoint,
+            device=device,
+            label_map=label_map,
+            as_json=as_json,
+        )
+        return
+    parts.refuse()
     recordings = named_recordings(files, list_file)
     output = Output.chosen(form or ("json" if as_json else None), out, recordings)
     output = replace(output, segments=segments)
@@ -125,9 +136,7 @@ class Output:
     segments: bool = False
 
     @classmethod
-    def chosen(
-        cls, form: str | None, out: Path | None, recordings: Sequence[tuple[str, Path]]
-    ) -> Output:
+    def chosen(cls, form: str | None, out: Path | None, recordings: Sequence[Named]) -> Output:
         """The output that the flags mean; raises UsageError for what cannot be written there."""
         if form is None and out is not None:
             form = SUFFIXES.get(out.suffix.lower())
@@ -216,9 +225,7 @@ def _answer(name: str, prediction: Prediction | SerdemoError) -> Answer:
     return Answer(name, prediction)
 
 
-def _of_each(
-    predictor: Predictor, recordings: Sequence[tuple[str, Path]], output: Output
-) -> Iterator[Answer]:
+def _of_each(predictor: Predictor, recordings: Sequence[Named], output: Output) -> Iterator[Answer]:
     """Answers in order, with progress on stderr."""
     from serdemo.cli.views.console import progress, seconds_progress
 
@@ -235,9 +242,7 @@ def _of_each(
             advance(number + 1)
 
 
-def _of_same_speaker(
-    predictor: Predictor, recordings: Sequence[tuple[str, Path]]
-) -> Iterator[Answer]:
+def _of_same_speaker(predictor: Predictor, recordings: Sequence[Named]) -> Iterator[Answer]:
     from serdemo.inference.same_speaker import predict_same_speaker
 
     found = predict_same_speaker(predictor, [path for _, path in recordings])
@@ -246,9 +251,7 @@ def _of_same_speaker(
         yield _answer(name, prediction)
 
 
-def _with_subtitles(
-    predictor: Predictor, recording: tuple[str, Path], subtitles: Path
-) -> Iterator[Answer]:
+def _with_subtitles(predictor: Predictor, recording: Named, subtitles: Path) -> Iterator[Answer]:
     from serdemo.cli.views.console import seconds_progress
     from serdemo.inference.cue_scores import score_cues
     from serdemo.inference.subtitles import read_subtitles

@@ -19,7 +19,7 @@ from serdemo.data.array_cache import ArrayCache, CacheOptions, digest
 from serdemo.embeddings.parquet_limits import TEXT_COLUMNS
 from serdemo.embeddings.table import Table
 from serdemo.nn.checkpoint_files import DESCRIPTION, has_weights, weight_files
-from serdemo.nn.description import read_description
+from serdemo.nn.description import Description, read_description
 from serdemo.nn.onnx_file import is_onnx
 from serdemo.nn.provenance import are_unseen, seen_speakers
 from serdemo.nn.transformers_files import FILES as TRANSFORMERS_FILES
@@ -86,15 +86,24 @@ def embed(
         raise SerdemoError(
             f"None of the {len(utterances)} clips could be read; the first: {errors[0]}"
         )
-    seen, speakers = seen_speakers(description), {clip.speaker_key for clip, _ in rows}
-    about: dict[str, object] = {
+    speakers = ((clip.corpus, clip.speaker) for clip, _ in rows)
+    about = about_table(description, fingerprint, speakers)
+    table = _table(rows, description.labels, base, about)
+    return Embedded(table, len(rows) - len(fresh), tuple(errors))
+
+
+def about_table(
+    description: Description, fingerprint: str, speakers: Iterable[tuple[str, str]]
+) -> dict[str, object]:
+    """What a table says of what made it, and of the (corpus, speaker) in it that were seen in training."""
+    seen = seen_speakers(description)
+    keys = {f"{corpus}/{speaker}" for corpus, speaker in set(speakers)}
+    return {
         "checkpoint": description.name,
         "digest": fingerprint,
         "version": __version__,
-        "seen": sorted(key for key in speakers if not are_unseen(seen, [key])),
+        "seen": sorted(key for key in keys if not are_unseen(seen, [key])),
     }
-    table = _table(rows, description.labels, base, about)
-    return Embedded(table, len(rows) - len(fresh), tuple(errors))
 
 
 def checkpoint_digest(folder: Path, label_map: Mapping[str, str] | None = None) -> str:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from serdemo.evaluation.predictions import PredictionSet
 from serdemo.inference.aggregation import Window, aggregate
-from serdemo.inference.predictor import ClipOutput, Predictor
+from serdemo.inference.clip_outputs import ClipOutput
+from serdemo.inference.predictor import Predictor
 from serdemo.inference.speaker_adaptation import estimate_offset, speech_seconds
 from serdemo.inference.speaker_prior import require_prior
 from serdemo.metrics.bootstrap import Bounds

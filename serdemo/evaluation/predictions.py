@@ -10,7 +10,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from serdemo.inference.predictor import ClipOutput, Predictor, Source
+from serdemo.inference.clip_outputs import ClipOutput
+from serdemo.inference.predictor import Predictor, Source
 from serdemo.metrics import bootstrap, classification
 from serdemo.metrics import scores as metrics_scores
 from serdemo.metrics.scores import Scores

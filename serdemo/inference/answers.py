@@ -70,10 +70,11 @@ class Table:
     rows: Sequence[Mapping[str, Any]]
 
 
-def files_table(answers: Sequence[Answer]) -> Table:
-    """A row for each recording, read or not."""
+def files_table(answers: Sequence[Answer], expected: Sequence[str] = ()) -> Table:
+    """A row for each recording, read or not, with columns for the `expected` labels and dimensions
+    whether an answer has them or not."""
     predictions = [answer.prediction for answer in answers if answer.prediction]
-    scores, names = _score_columns(predictions)
+    scores, names = _score_columns(predictions, expected)
     columns = {
         **{"file": str, "duration_s": float, "label": str, "confidence": float, "unsure": bool},
         **scores,
@@ -146,13 +147,14 @@ def _label(prediction: Prediction) -> dict[str, Any]:
 
 
 def _score_columns(
-    scored: Iterable[Prediction | Segment],
+    scored: Iterable[Prediction | Segment], expected: Sequence[str] = ()
 ) -> tuple[dict[str, type], dict[str, str]]:
     """The columns of all labels and dimensions, and the column of each; a label that is called like
     another column gets `p_` before its name."""
     taken = {"file", "duration_s", "start_s", "end_s", "text", "label", "confidence", "unsure"}
     taken |= {"warnings", "error", "speech"}
-    found = dict.fromkeys(name for one in scored for name in (*one.probabilities, *one.dimensions))
+    found = dict.fromkeys(expected)
+    found |= dict.fromkeys(name for one in scored for name in (*one.probabilities, *one.dimensions))
     names = {name: f"p_{name}" if name in taken else name for name in found}
     return dict.fromkeys(names.values(), float), names
 

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from serdemo.audio.waveform import SAMPLE_RATE, Clip, Samples
-from serdemo.inference.predictor import CLIP_BATCH_SIZE, MAX_BATCH_S, Predictor
+from serdemo.inference.clip_batches import CLIP_BATCH_SIZE, MAX_BATCH_S
+from serdemo.inference.predictor import Predictor
 from serdemo.inference.subtitles import Cue
 from serdemo.inference.timeline import NO_SPEECH, Span
 from serdemo.schema.errors import SerdemoError

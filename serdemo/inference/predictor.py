@@ -6,7 +6,6 @@ import math
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -18,9 +17,12 @@ from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
 from serdemo.audio import quality, vad, waveform
-from serdemo.audio.waveform import Clip, Recording, Samples, SoundFile
+from serdemo.audio.waveform import Clip, Recording, RemoteFile, Samples, SoundFile
 from serdemo.data.dataset import collate
+from serdemo.inference import clip_batches
 from serdemo.inference.aggregation import Window, aggregate
+from serdemo.inference.clip_batches import CLIP_BATCH_SIZE, Scored
+from serdemo.inference.clip_outputs import ClipOutput, EmbeddedClip
 from serdemo.inference.novelty import Novelty
 from serdemo.inference.stream import FIRST_S, HOP_S, WHOLE_S, Stream
 from serdemo.nn import checkpoint
@@ -36,45 +38,13 @@ from serdemo.nn.transformers_model import TransformersModel
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.types import Prediction
 
-Source = str | Path | SoundFile | Clip
+Source = str | Path | SoundFile | RemoteFile | Clip
 Result = TypeVar("Result")
 FeatureFn = Callable[[Samples], NDArray[np.float32]]
 Progress = Callable[[float, float | None], object]  # seconds done, and in all where that is known
 
 WINDOW_BATCH_SIZE = 16
-CLIP_BATCH_SIZE = 16
 LONG_S = 300.0  # a longer recording is scored as its pieces come
-MAX_BATCH_S = 600.0  # of decoded sound held in memory at once, unless a single clip is longer
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ClipOutput:
-    """Model output for one clip.
-
-    `embedding` (E,) float32 and `probabilities` (C,) are the speech-weighted means over its
-    `windows`, or those of the window that holds all of a short clip. `window_embeddings` (W, E) are
-    the rows of `windows`; `stream` is finished and has the segments.
-    """
-
-    embedding: NDArray[np.float32]
-    probabilities: NDArray[np.float64]
-    windows: tuple[Window, ...]
-    window_embeddings: NDArray[np.float32]
-    stream: Stream
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class EmbeddedClip:
-    """A clip's finished stream, with the windows to score and their embeddings (W, E)."""
-
-    stream: Stream
-    windows: tuple[Window, ...]
-    embeddings: NDArray[np.float32]
-
-    @property
-    def embedding(self) -> NDArray[np.float32]:
-        """Embedding (E,) of the clip."""
-        return aggregate(self.windows, self.embeddings).astype(np.float32)
 
 
 class Embedder:
@@ -128,10 +98,15 @@ class Embedder:
         """Raise SerdemoError for a checkpoint that this class cannot use."""
 
     def open(
-        self, source: str | Path | SoundFile, name: str | None = None
+        self, source: str | Path | SoundFile | RemoteFile, name: str | None = None
     ) -> AbstractContextManager[Recording]:
         """Open a recording as the model takes it, see `open_recording`."""
         return waveform.open_recording(source, name=name, high_pass=self.high_pass)
+
+    @property
+    def n_outputs(self) -> int:
+        """Numbers that `classify` gives for an embedding: of labels, or of dimensions."""
+        return len(self.labels or self.description.dimensions)
 
     @property
     def name(self) -> str:
@@ -199,12 +174,12 @@ class Embedder:
 
     def _clip_stream(self, clip: Clip, segments: bool) -> Stream:
         """A finished stream that holds the clip."""
-        stream = self._file_stream(segments)
+        stream = self.file_stream(segments)
         stream.push_decoded(clip.samples)
         stream.finish()
         return stream
 
-    def _file_stream(self, segments: bool) -> Stream:
+    def file_stream(self, segments: bool) -> Stream:
         """A stream for a recording at 16 kHz, of which every segment is kept."""
         return self.stream(
             waveform.SAMPLE_RATE,
@@ -214,44 +189,47 @@ class Embedder:
             segments=segments,
         )
 
+    def score_pieces(
+        self, pieces: Iterable[Samples], stream: Stream
+    ) -> Iterator[tuple[Window, NDArray[np.float32], NDArray[np.float64]]]:
+        """Score a recording as its pieces come, in bounded memory, and finish its stream: each window with
+        its embedding (E,) and probabilities (C,)."""
+        for piece in chain(pieces, [None]):
+            if piece is None:
+                stream.finish()
+            else:
+                stream.push_decoded(piece)
+            if windows := stream.ready_windows():
+                rows = self.embeddings([window.wave for window in windows])
+                for window, row, shares in zip(windows, rows, self.classify(rows), strict=True):
+                    stream.add_scores(window, shares)
+                    yield window, row, shares
+
     def in_batches(
         self,
         sources: Iterable[Source],
         score: Callable[[Sequence[Clip]], list[Result]],
         score_long: Callable[[Recording], Result] | None = None,
+        *,
+        batch_size: int = CLIP_BATCH_SIZE,
+        n_threads: int = 0,
     ) -> Iterator[Result | SerdemoError]:
-        """Decode sources and apply `score` to up to 16 clips at a time; errors keep their place.
+        """Decode sources and apply `score` to up to `batch_size` clips at a time; errors keep their place.
 
-        A recording longer than `LONG_S` goes to `score_long`, where there is one.
+        A recording longer than `LONG_S` goes to `score_long`, where there is one. `n_threads` decode ahead.
         """
-        batch: list[Clip | SerdemoError | tuple[Result]] = []
 
-        def results() -> Iterator[Result | SerdemoError]:
-            scored = iter(score([clip for clip in batch if isinstance(clip, Clip)]))
-            for clip in batch:
-                if isinstance(clip, tuple):
-                    yield clip[0]
-                else:
-                    yield clip if isinstance(clip, SerdemoError) else next(scored)
-
-        def load(source: Source) -> Clip | tuple[Result]:
+        def load(source: Source) -> Clip | Scored[Result]:
             if isinstance(source, Clip):
                 return source
             with self.open(source) as recording:
                 if score_long is None:
                     return recording.collect()
-                return recording.head(LONG_S) or (score_long(recording),)
+                return recording.head(LONG_S) or Scored(score_long(recording))
 
-        for source in sources:
-            try:
-                batch.append(load(source))
-            except SerdemoError as problem:
-                batch.append(problem)
-            seconds = sum(clip.duration_s for clip in batch if isinstance(clip, Clip))
-            if len(batch) == CLIP_BATCH_SIZE or seconds > MAX_BATCH_S:
-                yield from results()
-                batch = []
-        yield from results()
+        return clip_batches.in_batches(
+            clip_batches.decoded(load, sources, n_threads), score, batch_size
+        )
 
     def stream(
         self,
@@ -363,34 +341,35 @@ class Predictor(Embedder):
         return self._predict_clips([clip])[0]
 
     def predict_many(
-        self, sources: Iterable[Source], progress: Progress = lambda done, total: None
+        self,
+        sources: Iterable[Source],
+        progress: Progress = lambda done, total: None,
+        **batches: int,
     ) -> Iterator[Prediction | SerdemoError]:
         """Prediction per source, in order; the error for one that cannot be read. `progress` is that
-        within a long recording."""
+        within a long recording; `batches` are the sizes that `in_batches` takes."""
         return self.in_batches(
-            sources, self._predict_clips, lambda recording: self._predict_long(recording, progress)
+            sources,
+            self._predict_clips,
+            lambda recording: self._predict_long(recording, progress),
+            **batches,
         )
 
     def _predict_long(self, recording: Recording, progress: Progress) -> Prediction:
         """Predict a recording as its pieces come: the answer of a clip, in bounded memory."""
-        stream, meter = self._file_stream(segments=True), quality.PowerMeter()
-        for piece in recording.pieces:
-            meter.push(piece)
-            stream.push_decoded(piece)
-            self._add_scores(stream, stream.ready_windows())
-            progress(stream.received_s, recording.duration_s)
-        stream.finish()
-        self._add_scores(stream, stream.ready_windows())
+        stream, meter = self.file_stream(segments=True), quality.PowerMeter()
+
+        def pieces() -> Iterator[Samples]:
+            for piece in recording.pieces:
+                meter.push(piece)
+                yield piece
+                progress(stream.received_s, recording.duration_s)
+
+        for _ in self.score_pieces(pieces(), stream):
+            pass
         progress(stream.received_s, stream.received_s)
         warnings = quality.long_warnings(recording, meter, stream.speech)
         return stream.result(recording.name, warnings)
-
-    def _add_scores(self, stream: Stream, windows: Sequence[Window]) -> None:
-        if not windows:
-            return
-        rows = self.probabilities([window.wave for window in windows])
-        for window, row in zip(windows, rows, strict=True):
-            stream.add_scores(window, row)
 
     def _predict_clips(self, clips: Sequence[Clip]) -> list[Prediction]:
         outputs = self.score_clips(clips, segments=True)

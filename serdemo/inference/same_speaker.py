@@ -9,7 +9,8 @@ import numpy as np
 
 from serdemo.audio import quality
 from serdemo.audio.waveform import Clip
-from serdemo.inference.predictor import EmbeddedClip, Predictor, Source
+from serdemo.inference.clip_outputs import EmbeddedClip
+from serdemo.inference.predictor import Predictor, Source
 from serdemo.inference.speaker_adaptation import estimate_offset, speech_seconds
 from serdemo.inference.speaker_prior import require_prior
 from serdemo.schema.errors import SerdemoError, UsageError

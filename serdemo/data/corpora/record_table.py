@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,14 +19,18 @@ BATCH = 64  # rows of Parquet at once: they may hold sound
 MAX_PAGE = 100_000_000  # unpacked bytes of a page of an untrusted table, and of a batch of its rows
 
 
-def read_json(path: Path, encoding: str = "") -> tuple[list[str], list[tuple[str, Any]]]:
+def read_json(
+    path: Path, encoding: str = "", *, bounded: bool = True
+) -> tuple[list[str], list[tuple[str, Any]]]:
     """Columns and rows of a JSON list of objects, or of an object on each line.
 
     A row is a place, such as `t.jsonl, line 3`, and its values by column.
     Raises SerdemoError for anything else.
     """
-    text, _ = text_table.read_text(path, encoding)
-    rows = _json_list(path, text) if text.lstrip()[:1] == "[" else _json_lines(path, text)
+    text, _ = text_table.read_text(path, encoding, bounded=bounded)
+    limit = text_table.MAX_ROWS if bounded else sys.maxsize
+    is_list = text.lstrip()[:1] == "["
+    rows = _json_list(path, text, limit) if is_list else _json_lines(path, text, limit)
     for where, row in rows:
         if not isinstance(row, dict):
             raise SerdemoError(f"{where}: not a JSON object with a value for each column.")
@@ -118,21 +123,21 @@ def _class_names(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:
         return {}
 
 
-def _json_list(path: Path, text: str) -> list[tuple[str, Any]]:
+def _json_list(path: Path, text: str, limit: int) -> list[tuple[str, Any]]:
     try:
         rows = json.loads(text)
     except (ValueError, RecursionError) as problem:
         raise SerdemoError(f"{path.name} is no valid JSON ({problem}).") from None
-    if len(rows) > text_table.MAX_ROWS:
+    if len(rows) > limit:
         raise text_table.too_many(path)
     return [(f"{path.name}, entry {n}", row) for n, row in enumerate(rows, 1)]
 
 
-def _json_lines(path: Path, text: str) -> list[tuple[str, Any]]:
+def _json_lines(path: Path, text: str, limit: int) -> list[tuple[str, Any]]:
     rows: list[tuple[str, Any]] = []
     for line, content in enumerate(io.StringIO(text), 1):
         if content.strip():
-            if len(rows) == text_table.MAX_ROWS:
+            if len(rows) == limit:
                 raise text_table.too_many(path)
             where = f"{path.name}, line {line}"
             try:

@@ -38,10 +38,11 @@ class TextTable:
     notes: tuple[str, ...] = ()
 
 
-def read_bytes(path: Path) -> bytes:
-    """The content of a table's file; raises SerdemoError where it cannot be read or is too large."""
+def read_bytes(path: Path, *, bounded: bool = True) -> bytes:
+    """The content of a table's file; raises SerdemoError where it cannot be read, or is too large and
+    should be `bounded`."""
     try:
-        if path.stat().st_size > MAX_BYTES:
+        if bounded and path.stat().st_size > MAX_BYTES:
             raise SerdemoError(f"{path.name} is larger than {MAX_BYTES // 10**6} MB: split it.")
         return path.read_bytes()
     except (OSError, ValueError) as error:
@@ -49,12 +50,14 @@ def read_bytes(path: Path) -> bytes:
         raise SerdemoError(f"{path} cannot be read: {reason}.") from None
 
 
-def read_text(path: Path, encoding: str = "") -> tuple[str, tuple[str, ...]]:
+def read_text(
+    path: Path, encoding: str = "", *, bounded: bool = True
+) -> tuple[str, tuple[str, ...]]:
     """Text of a file in UTF-8, with a byte order mark, in Windows code page 1252, or in `encoding`.
 
     The second value has a sentence where the code page is a guess. Raises SerdemoError for no text.
     """
-    content, notes = read_bytes(path), tuple[str, ...]()
+    content, notes = read_bytes(path, bounded=bounded), tuple[str, ...]()
     if content.startswith(b"PK\3\4"):
         raise SerdemoError(
             f"{path.name} is a workbook or zip: export the table from its program as CSV (UTF-8)."
@@ -79,14 +82,14 @@ def read_text(path: Path, encoding: str = "") -> tuple[str, tuple[str, ...]]:
     return text, notes
 
 
-def read(path: Path, encoding: str = "") -> TextTable:
+def read(path: Path, encoding: str = "", *, bounded: bool = True) -> TextTable:
     """Read a table with a header.
 
     The separator is that of an Excel line `sep=;`, else the one that gives the header most fields.
     Blank lines and comments (`# ...`) are left out, as are columns without a name and content at
     the end of lines. Raises SerdemoError with the line number of a fault.
     """
-    text, notes = read_text(path, encoding)
+    text, notes = read_text(path, encoding, bounded=bounded)
     lines = _lines(path, text)
     first = next(lines, None)
     if first is None:
@@ -96,7 +99,7 @@ def read(path: Path, encoding: str = "") -> TextTable:
     n_cells = 0
     for line, fields in lines:
         n_cells += len(fields)
-        if len(rows) == MAX_ROWS or n_cells > MAX_CELLS:
+        if bounded and (len(rows) == MAX_ROWS or n_cells > MAX_CELLS):
             raise too_many(path)
         fields = _trimmed(fields, len(header))
         if fields[0].startswith("# ") or (fields[0].startswith("#") and len(fields) != len(header)):

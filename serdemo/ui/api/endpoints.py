@@ -324,7 +324,7 @@ def _embedding(embedder: Embedder, recording: Recording) -> EmbeddingEntry:
     discard(recording)
     if isinstance(found, SerdemoError):
         return {"file": name, "error": str(found)}
-    return {"file": name, "embedding": found.tolist(), "model": embedder.name}
+    return {"file": name, "embedding": found.embedding.tolist(), "model": embedder.name}
 
 
 def _folder_entry(name: str, folder: Path) -> Entry:

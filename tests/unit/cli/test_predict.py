@@ -14,9 +14,7 @@ import pytest
 from support.command import EXAMPLES, here
 
 from serdemo.cli import predict as command
-from serdemo.cli.file_list import read_list
 from serdemo.inference.predictor import Predictor
-from serdemo.schema.errors import SerdemoError
 
 VOICE = sorted(EXAMPLES.glob("*.flac"))[0]
 
@@ -32,43 +30,6 @@ def folder(tmp_path: Path) -> Path:
         shutil.copy(VOICE, tmp_path / name)
     (tmp_path / "bad.wav").write_bytes(b"")
     return tmp_path
-
-
-@pytest.mark.parametrize("suffix", [".txt", ".csv", ".tsv", ".parquet", ".jsonl"])
-def test_a_list_names_recordings(tmp_path: Path, suffix: str) -> None:
-    path, names = tmp_path / f"list{suffix}", ["x/a.wav", "b, c.wav", "Zoë.mp4"]
-    if suffix == ".txt":
-        path.write_bytes('\ufeffx/a.wav\r\n\r\n"b, c.wav"\r\nZoë.mp4'.encode())
-    elif suffix == ".parquet":
-        import pyarrow as pa
-        from pyarrow import parquet
-
-        parquet.write_table(pa.table({"n": [1, 2, 3], "path": names}), path)
-    elif suffix == ".jsonl":
-        path.write_text("\n".join(json.dumps({"n": 1, "file": name}) for name in names))
-    else:
-        mark = "\t" if suffix == ".tsv" else ","
-        with path.open("w", newline="", encoding="utf-8") as stream:
-            csv.writer(stream, delimiter=mark).writerows([["n", "File"], *((1, n) for n in names)])
-    assert read_list(path) == names
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "words"),
-    [
-        ("a.csv", "x,y\n1,2\n", "no column path or file"),
-        ("a.txt", "\n\n", "names no recording"),
-        ("a.jsonl", '{"path": 3}\n', "line 1: the path is no text"),
-        ("a.jsonl", "{", "line 1: not a JSON object"),
-        ("a.parquet", "x", "is no Parquet table"),
-    ],
-)
-def test_a_list_that_names_none_is_refused(
-    tmp_path: Path, name: str, text: str, words: str
-) -> None:
-    (tmp_path / name).write_text(text)
-    with pytest.raises(SerdemoError, match=words):
-        read_list(tmp_path / name)
 
 
 def test_a_table_has_a_row_for_each_file_of_a_list(folder: Path) -> None:

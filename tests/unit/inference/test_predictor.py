@@ -15,7 +15,8 @@ from support import bad_audio
 from torch import nn
 
 from serdemo.audio import waveform
-from serdemo.inference.predictor import ClipOutput, Predictor
+from serdemo.inference.clip_outputs import ClipOutput
+from serdemo.inference.predictor import Predictor
 from serdemo.nn import checkpoint
 from serdemo.nn.checkpoint_files import bundled_checkpoint
 from serdemo.nn.description import Description

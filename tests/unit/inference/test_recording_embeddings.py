@@ -34,6 +34,8 @@ def test_a_long_recording_is_embedded_as_a_clip(
     assert isinstance(expected[1], SerdemoError) and str(found[1]) == str(expected[1])
     for number in (0, 2, 3, 4):
         row = found[number]
-        assert not isinstance(row, SerdemoError) and row.dtype == np.float32
-        assert np.allclose(row, expected[number].embedding, atol=1e-5)
-    assert not np.allclose(found[0], found[3], atol=1e-3)
+        assert not isinstance(row, SerdemoError) and row.embedding.dtype == np.float32
+        assert np.allclose(row.embedding, expected[number].embedding, atol=1e-5)
+        assert np.allclose(row.probabilities, expected[number].probabilities, atol=1e-5)
+        assert row.duration_s == pytest.approx(soundfile.info(paths[number]).duration, abs=0.1)
+    assert not np.allclose(found[0].embedding, found[3].embedding, atol=1e-3)
