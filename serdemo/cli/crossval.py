@@ -16,6 +16,7 @@ from serdemo.cli.options import (
     PATH,
     ROOT,
     STOP_AFTER,
+    TRACK,
     given_options,
     print_json,
 )
@@ -25,6 +26,7 @@ from serdemo.training.events import Event
 
 if TYPE_CHECKING:
     from serdemo.data.protocols import Fold
+    from serdemo.runs.tracking import Tracking
 
 
 def _run(name: str) -> Callable[..., None]:
@@ -60,6 +62,7 @@ def _run(name: str) -> Callable[..., None]:
     )
     @click.option("--resume", is_flag=True, help="Resume the cross-validation in this folder.")
     @STOP_AFTER
+    @TRACK
     @JSON
     @click.pass_obj
     def run(
@@ -73,6 +76,7 @@ def _run(name: str) -> Callable[..., None]:
         run_dir: Path | None,
         resume: bool,
         stop_after: float | None,
+        tracking: Tracking,
         as_json: bool,
         **values: Any,
     ) -> None:
@@ -96,14 +100,10 @@ def _run(name: str) -> Callable[..., None]:
             click.echo(title, err=True)
             show_training(events)
 
-        if not crossval.run_protocol(protocol, planned, folder, stop_after=stop_after, show=show):
-            done, count = crossval.progress(protocol, planned, folder)
-            message = f"Stopped; {done} of {count} models are done, go on with --resume."
-            click.echo(message, err=True)
-            if as_json:
-                print_json({"finished": False, "models_done": done, "models": count})
-            return
-        _report(protocol, planned, folder, as_json)
+        finished = crossval.run_protocol(
+            protocol, planned, folder, stop_after=stop_after, tracking=tracking, show=show
+        )
+        (_report if finished else _report_stop)(protocol, planned, folder, as_json)
 
     return run
 
@@ -118,6 +118,18 @@ def _report(protocol: dict[str, Any], planned: Sequence[Fold], folder: Path, as_
     document = crossval_report.document(protocol, planned, predictions)
     report.write_protocol_report(document, folder)
     print_json({"finished": True, **document}) if as_json else show_protocol(document, folder)
+
+
+def _report_stop(
+    protocol: dict[str, Any], planned: Sequence[Fold], folder: Path, as_json: bool
+) -> None:
+    """Print how much of a stopped cross-validation is done."""
+    from serdemo.runs import crossval
+
+    done, count = crossval.progress(protocol, planned, folder)
+    click.echo(f"Stopped; {done} of {count} models are done, go on with --resume.", err=True)
+    if as_json:
+        print_json({"finished": False, "models_done": done, "models": count})
 
 
 crossval = RecipeGroup(

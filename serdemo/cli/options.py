@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -25,6 +25,9 @@ from serdemo.schema.renamed_options import (
     current_options,
     flag,
 )
+
+if TYPE_CHECKING:
+    from serdemo.runs.tracking import Tracking
 
 F = TypeVar("F", bound=Callable[..., Any] | click.Command)
 
@@ -200,6 +203,21 @@ STOP_AFTER = click.option(
     metavar="SECONDS",
     callback=check_seconds,
     help="Stop after so many seconds, resumable.",
+)
+
+
+def _tracking(context: click.Context, parameter: click.Parameter, value: str | None) -> Tracking:
+    from serdemo.runs.tracking import Tracking, parse
+
+    return Tracking(() if value is None else parse(value), note=tell)
+
+
+TRACK = click.option(
+    "--track",
+    "tracking",
+    metavar="NAME[,NAME]",
+    callback=_tracking,
+    help="Send the curves to trackers: tensorboard, wandb, mlflow, trackio [default: none].",
 )
 JSON = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document and nothing else."

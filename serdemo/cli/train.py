@@ -19,6 +19,7 @@ from serdemo.cli.options import (
     ROOT,
     RUN,
     STOP_AFTER,
+    TRACK,
     former_flags,
     given_options,
     option_flags,
@@ -28,6 +29,7 @@ from serdemo.schema.settings import data_root
 
 if TYPE_CHECKING:
     from serdemo.runs.request import TrainingRequest
+    from serdemo.runs.tracking import Tracking
 
 
 class RecipeGroup(click.Group):
@@ -76,6 +78,7 @@ def _train(name: str) -> Callable[..., None]:
     @RUN
     @click.option("--resume", is_flag=True, help="Go on where the run in this folder stopped.")
     @STOP_AFTER
+    @TRACK
     @click.option(
         "--valid", help=f"Speakers to choose by: a share, ids, or none [default: {HELD_OUT}]."
     )
@@ -96,6 +99,7 @@ def _train(name: str) -> Callable[..., None]:
         run_dir: Path,
         resume: bool,
         stop_after: float | None,
+        tracking: Tracking,
         valid: str | None,
         test: str | None,
         shipped_split: bool,
@@ -113,7 +117,7 @@ def _train(name: str) -> Callable[..., None]:
             resume=resume,
             stop_after=stop_after,
         )
-        _carry_out(request, command)
+        _carry_out(request, command, tracking)
 
     return train
 
@@ -129,12 +133,13 @@ def from_request(file: Path) -> None:
     _carry_out(replace(request, run_dir=request.run_dir or file.parent), request.command())
 
 
-def _carry_out(request: TrainingRequest, command: str) -> None:
+def _carry_out(request: TrainingRequest, command: str, tracking: Tracking | None = None) -> None:
     from serdemo.cli.views.console import show_training
     from serdemo.runs import training_run
+    from serdemo.runs.tracking import NO_TRACKING
     from serdemo.training import distributed
 
-    events = training_run.run(request, command, note=tell)
+    events = training_run.run(request, command, tracking=tracking or NO_TRACKING, note=tell)
     if distributed.is_main_process():
         show_training(events)
     else:

@@ -199,16 +199,17 @@ _JSON_TYPES: dict[str, tuple[type, ...]] = {
 
 def strip_folders(description: Description) -> Description:
     """`description` with files and checkpoints named without the folders of this machine."""
-
-    def stripped(options: dict[str, Any]) -> dict[str, Any]:
-        paths = {k: str(options[k]).split(",") for k in PATH_OPTIONS if options.get(k)}
-        return options | {k: ",".join(map(_strip_folder, parts)) for k, parts in paths.items()}
-
     return replace(
         description,
-        options=stripped(description.options),
-        encoder_options=stripped(description.encoder_options),
+        options=without_folders(description.options),
+        encoder_options=without_folders(description.encoder_options),
     )
+
+
+def without_folders(options: dict[str, Any]) -> dict[str, Any]:
+    """Options with files and checkpoints named without the folders of this machine."""
+    paths = {k: str(options[k]).split(",") for k in PATH_OPTIONS if options.get(k)}
+    return options | {k: ",".join(map(_strip_folder, parts)) for k, parts in paths.items()}
 
 
 def _strip_folder(value: str) -> str:

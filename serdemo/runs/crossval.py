@@ -10,6 +10,7 @@ import hashlib
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from serdemo.nn import provenance
 from serdemo.nn.description import read_description
 from serdemo.nn.device import pick_device
 from serdemo.runs import report, training_run
+from serdemo.runs.tracking import NO_TRACKING, Tracking
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.files import make_folder, read_json, write_json
 from serdemo.schema.renamed_options import current_options
@@ -111,11 +113,12 @@ def run_protocol(
     run_dir: Path,
     *,
     stop_after: float | None = None,
+    tracking: Tracking = NO_TRACKING,
     show: ShowFold = lambda title, events: None,
 ) -> bool:
     """Train and test every fold and seed that is not finished; True when all are.
 
-    `show` receives a title and the events of each run, and need not read them all. Ctrl-C and `stop_after`
+    Each is a run of its own in the trackers, named by its number. `show` receives a title and the events of each run, and need not read them all. Ctrl-C and `stop_after`
     (seconds in all) leave the rest to be resumed. Raises as `training_run.train` does.
     """
     start_time, recipe, options = time.monotonic(), protocol["recipe"], protocol["options"]
@@ -133,7 +136,10 @@ def run_protocol(
         if left_s == 0.0 and n_trained:
             return False
         title = f"{number} of {len(models)}: {fold.kind}, {fold.name}, seed {seed}"
-        train_fold = partial(run_fold, command=protocol["command"], show=partial(show, title))
+        named = replace(tracking, name=f"{run_dir.name}-{number}")  # a fold's names a speaker
+        train_fold = partial(
+            run_fold, command=protocol["command"], tracking=named, show=partial(show, title)
+        )
         values = {**options, "seed": seed}
         if not train_fold(recipe, values, fold.split, folder, stop_after=left_s):
             return False
@@ -150,6 +156,7 @@ def run_fold(
     *,
     command: str = "",
     stop_after: float | None = None,
+    tracking: Tracking = NO_TRACKING,
     show: ShowEvents = lambda events: None,
 ) -> bool:
     """Start the training run of one fold, or resume it; True once it is finished, False if stopped.
@@ -162,7 +169,14 @@ def run_fold(
     def events() -> Iterator[Event]:
         nonlocal last
         for event in training_run.train(
-            recipe, options, split, folder, command=command, resume=resume, stop_after=stop_after
+            recipe,
+            options,
+            split,
+            folder,
+            command=command,
+            resume=resume,
+            stop_after=stop_after,
+            tracking=tracking,
         ):
             last = event
             yield event

@@ -17,11 +17,13 @@ from serdemo.evaluation import baselines
 from serdemo.evaluation.baselines import BaselineResult
 from serdemo.nn.checkpoint_files import DESCRIPTION, REPORT
 from serdemo.nn.device import pick_device
+from serdemo.runs import tracking as trackers
 from serdemo.runs.folder import OpenRun, load_config, open_run
 from serdemo.runs.registry import hub
 from serdemo.runs.registry.store import default_registry
 from serdemo.runs.report import predictor_kwargs, raise_if_stopped, score
 from serdemo.runs.request import TrainingRequest
+from serdemo.runs.tracking import NO_TRACKING, Tracking
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.files import read_json, recovered_path
 from serdemo.training import distributed, recipes
@@ -31,11 +33,17 @@ from serdemo.training.options import TrainOptions, resolve_recipe
 from serdemo.training.recipes.base import Recipe
 
 
-def run(request: TrainingRequest, command: str = "", *, note: Note = ignore) -> Iterator[Event]:
+def run(
+    request: TrainingRequest,
+    command: str = "",
+    *,
+    tracking: Tracking = NO_TRACKING,
+    note: Note = ignore,
+) -> Iterator[Event]:
     """Carry out a request: load its clips, split them, and train as `train` does.
 
     `command` is what the model's card names, that of the request where not given; `note` takes what the user
-    should know of the clips.
+    should know of the clips. A request names no trackers, as visitors of a page make requests.
     """
     if request.run_dir is None:
         raise UsageError("A training run needs a folder.")
@@ -52,6 +60,7 @@ def run(request: TrainingRequest, command: str = "", *, note: Note = ignore) -> 
         command=command or request.command(),
         resume=request.resume,
         stop_after=request.stop_after,
+        tracking=tracking,
     )
 
 
@@ -78,12 +87,13 @@ def train(
     resume: bool = False,
     stop_after: float | None = None,
     stop_reason: Callable[[], str | None] = lambda: None,
+    tracking: Tracking = NO_TRACKING,
 ) -> Iterator[Event]:
     """Train a recipe on a split in a run's folder, then score the test speakers; yields the events and logs them.
 
     `values` are the options that differ from the recipe's own; `stop_reason` is called at every step and
     may return why to stop. The runs of a recipe's baselines follow in folders inside `run_dir`; their events
-    are yielded, but not logged.
+    are yielded, but not logged. The trackers of `tracking` get the numbers of what is logged.
 
     Raises UsageError for bad options or a folder that holds another run, SerdemoError for a failure, which
     is also the last event written.
@@ -94,9 +104,13 @@ def train(
         require_labels(list(chain(*split.parts.values())))
     description = recipe.describe(split)  # raises for what is plainly wrong: no folder is made
     pick_device(options.device)
-    with open_run(
-        run_dir, config, resume=resume, stop_after=stop_after, stop_reason=stop_reason
-    ) as run:
+    trackers.require(tracking)
+    with (
+        open_run(
+            run_dir, config, resume=resume, stop_after=stop_after, stop_reason=stop_reason
+        ) as run,
+        trackers.opened(tracking, run_dir, config) as track,
+    ):
         events = fit(
             recipe, options, split, run_dir, run.stop_reason, resume=resume, description=description
         )
@@ -105,6 +119,7 @@ def train(
                 events.close()  # the model is on disk: free the memory for what follows
                 event = yield from _complete(event, recipe, options, config, split, run_dir, run)
             run.write(event)
+            track(event)
             if isinstance(event, Finished) and distributed.is_main_process():
                 shutil.copyfile(run_dir / EVENTS, run_dir / "checkpoint" / EVENTS)
             yield event
