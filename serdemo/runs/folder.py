@@ -44,10 +44,11 @@ def load_config(
 
     Raises UsageError for a run of another recipe, SerdemoError for a damaged file.
     """
-    if not resume or not (run_dir / CONFIG).exists():
-        return {"recipe": recipe_name, "command": command, "options": dict(values)}
-    match read_json(run_dir / CONFIG):
-        case {"options": dict(options), "command": str(), **rest} as saved:
+    path = run_dir / CONFIG
+    match distributed.on_main(lambda: [read_json(path)] if resume and path.exists() else []):
+        case []:
+            return {"recipe": recipe_name, "command": command, "options": dict(values)}
+        case [{"options": dict(options), "command": str(), **rest} as saved]:
             if rest.get("recipe") != recipe_name:
                 raise UsageError(
                     f"{run_dir.name} was begun with the recipe {rest.get('recipe')}, not {recipe_name}."

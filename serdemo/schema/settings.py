@@ -163,6 +163,11 @@ def launched_processes() -> int | None:
     return None if value is None else int(value)
 
 
+def main_address() -> str:
+    """Name or address of the host of the first of the training processes started together."""
+    return os.environ.get("MASTER_ADDR", "")
+
+
 def local_processes() -> int:
     """Number of training processes started together on this machine."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))

@@ -1,28 +1,36 @@
-"""Data-parallel training in several processes started by `accelerate launch`.
+"""Data-parallel training in several processes started by `accelerate launch`, on one host or several.
 
 Each process embeds its shard of every batch. Losses are computed from gathered embeddings, so that
 every process has the loss of the whole batch; as the gradient of a gathered tensor is summed over
 the processes, the mean of their gradients equals that of one process with the whole batch. In a
-single process every function here is the identity.
+single process every function here is the identity. The run's folder is the main process's alone: what the
+others need of it they get from there (`on_main`).
 """
 
 from __future__ import annotations
 
 import atexit
-from collections.abc import Iterable
+import ipaddress
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import fields, replace
+from datetime import timedelta
 from importlib import import_module
 from typing import Any, TypeVar
 
+import psutil
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from serdemo.schema import settings
-from serdemo.schema.errors import UsageError
+from serdemo.schema.errors import SerdemoError, UsageError
 
 T = TypeVar("T")
 Labels = TypeVar("Labels", bound=Any)
+# Longest wait for a process that is silent: for as long the main process may validate while the others wait.
+TIMEOUT = timedelta(minutes=30)
 
 
 def init(*, cpu: bool = False) -> None:
@@ -50,10 +58,44 @@ def init(*, cpu: bool = False) -> None:
     # Imported before there is a group: its functions hold on to the group they find, whose threads
     # would then outlive it and abort the process at its end.
     import_module("torch.distributed.nn.functional")
-    PartialState(cpu=cpu)
+    address = settings.main_address()
+    if interface := _interface(
+        address
+    ):  # else gloo takes the one that the host's own name leads to
+        settings.set_defaults(GLOO_SOCKET_IFNAME=interface)
+    with connected():
+        PartialState(cpu=cpu, timeout=TIMEOUT)
     atexit.register(
         dist.destroy_process_group
     )  # before the interpreter shuts down under its threads
+
+
+def _interface(address: str) -> str | None:
+    """Name of the network interface by which a host is reached; None for this host itself."""
+    with suppress(OSError, ValueError):
+        family, kind, _, _, place = socket.getaddrinfo(address, 9, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.connect(place)  # which sends nothing
+            own = probe.getsockname()[0]
+        if not ipaddress.ip_address(own).is_loopback:
+            for name, addresses in psutil.net_if_addrs().items():
+                if own in [entry.address for entry in addresses]:
+                    return name
+    return None
+
+
+@contextmanager
+def connected() -> Iterator[None]:
+    """Raise SerdemoError where another process has ended, or its host cannot be reached."""
+    try:
+        yield
+    except RuntimeError as problem:  # gloo's errors are no more than that
+        if isinstance(problem, dist.DistError) or "gloo" in str(problem).lower():
+            raise SerdemoError(
+                "Another process of this training has ended, or its host cannot be reached: see what"
+                " it printed, then start all of them again, with --resume."
+            ) from problem
+        raise
 
 
 def running() -> bool:
@@ -98,6 +140,7 @@ def all_gather_with_grad(value: Tensor, batch: Labels) -> tuple[Tensor, Labels]:
     return _gather(value), replace(batch, **gathered)
 
 
+@connected()
 def _gather(value: Tensor) -> Tensor:
     """Rows of all processes, interleaved; their numbers of rows may differ by one."""
     from torch.distributed.nn.functional import all_gather
@@ -115,6 +158,7 @@ def _gather(value: Tensor) -> Tensor:
     return torch.stack(parts, dim=1).flatten(0, 1)[: sum(sizes)]
 
 
+@connected()
 def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
     """Replace every gradient by its mean over the processes, in one exchange.
 
@@ -133,6 +177,24 @@ def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
         parameter.grad = mean.view_as(parameter) if share else None
 
 
+def on_main(function: Callable[[], T]) -> T:
+    """The main process's result of a function, or the SerdemoError that it ends in, in every process."""
+    if not running():
+        return function()
+    outcome: Any = None
+    if is_main_process():
+        try:
+            outcome = function()
+        except SerdemoError as problem:
+            outcome = problem
+    outcome = broadcast_object(outcome)
+    if isinstance(outcome, SerdemoError):
+        raise outcome
+    result: T = outcome
+    return result
+
+
+@connected()
 def broadcast_object(value: T) -> T:
     """The main process's value, in every process."""
     if not running():
@@ -143,6 +205,7 @@ def broadcast_object(value: T) -> T:
     return received
 
 
+@connected()
 def all_gather_object(value: T) -> list[T]:
     """The values of all processes, by rank."""
     if not running():
@@ -152,6 +215,7 @@ def all_gather_object(value: T) -> list[T]:
     return values
 
 
+@connected()
 def barrier() -> None:
     """Wait until every process has reached this point."""
     if running():

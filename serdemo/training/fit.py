@@ -6,6 +6,7 @@ continue from). A file named `stop` in it, looked for at every step, ends the ru
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -135,7 +136,10 @@ def fit(
     description = _describe_run(
         description or recipe.describe(split), recipe, options, split, run_dir.name
     )
-    saved = checkpoint.load_state(run_dir / "resume") if resume else None
+    _require_same_clips(split)
+    saved = None
+    if resume:
+        saved = distributed.on_main(lambda: checkpoint.load_state(run_dir / "resume"))
     position = _Position() if saved is None else _saved_position(saved[1], split, run_dir.name)
     model = checkpoint.build(description)
     if saved is None:
@@ -171,6 +175,17 @@ def fit(
         yield Finished(end.step, end.metrics, run.seconds, end.note)
     else:
         yield stopped
+
+
+def _require_same_clips(split: Split) -> None:
+    """Raise UsageError where the processes have different clips, or in another order."""
+    clips = [(u.speaker_key, u.path.stem, u.emotion) for part in split.parts.values() for u in part]
+    digest = hashlib.sha256(repr(clips).encode()).hexdigest()
+    if len(set(distributed.all_gather_object(digest))) > 1:
+        raise UsageError(
+            "The processes have found different clips: each host needs the same corpora under the"
+            " --corpus that it is given."
+        )
 
 
 def _describe_run(
@@ -241,13 +256,13 @@ def _train_stages(
                 return Stopped(run.position.step, reason, run.seconds)
         if number + 1 == len(stages):
             break
-        distributed.barrier()  # until the main process has saved
         if run.position.best is None:  # no scores to choose by: the last weights count
             model.load_state_dict(trainer.ema_model.state_dict())
         else:
-            device = next(model.parameters()).device
-            best, _ = checkpoint.load(run.folder / "checkpoint", device)
-            model.load_state_dict(best.state_dict())
+            best = distributed.on_main(
+                lambda: checkpoint.load(run.folder / "checkpoint")[0].state_dict()
+            )
+            model.load_state_dict(best)
         run.position = _Position(stage=number + 1, step=run.position.step, note=run.position.note)
     return None
 

@@ -95,7 +95,8 @@ class Trainer:
         if not torch.isfinite(loss):
             raise SerdemoError("The loss is no longer a number; try a lower --learning-rate.")
         self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
+        with distributed.connected():  # the gradient of what is gathered is exchanged
+            self.scaler.scale(loss).backward()
         distributed.average_gradients(self.trained)  # first, so that all skip what overflows in one
         self.scaler.unscale_(self.optimizer)
         torch.nn.utils.clip_grad_norm_(self.trained, self.options.clip_norm)
