@@ -46,6 +46,7 @@ FIRST = [
     "browser/static/test_page",
     "browser/static/test_voice",
     "integration/test_distributed",
+    "integration/test_several_hosts",
     "browser/test_models",
     "integration/test_queue",
     "unit/nn/test_onnx_export",
