@@ -86,7 +86,7 @@ def _run(name: str) -> Callable[..., None]:
         from serdemo.runs import crossval, training_run
         from serdemo.schema.settings import runs_root
 
-        utterances = known.load_many(corpus, data_root(root), note=tell)
+        utterances = known.load_many(corpus, data_root(root), remote=True, note=tell)
         options = training_run.resolved_options(given_options(values))
         folder = run_dir or runs_root() / f"{name}-by-{by}"
         settings = {"recipe": name, "by": by, "folds": folds, "seeds": seeds, "leaky": leaky}

@@ -121,7 +121,7 @@ def evaluate(
     from serdemo.evaluation import scoring
     from serdemo.inference.predictor import Predictor
 
-    utterances = known.load_many(corpus, data_root(root), note=tell)
+    utterances = known.load_many(corpus, data_root(root), remote=True, note=tell)
     predictor = Predictor(checkpoint, device=device, label_map=label_map)
     chosen = scoring.select_test_clips(utterances, speakers, predictor.description)
     with progress("Scoring", len(chosen), hidden=as_json) as advance:

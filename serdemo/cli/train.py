@@ -116,6 +116,7 @@ def _train(name: str) -> Callable[..., None]:
             root=root,
             resume=resume,
             stop_after=stop_after,
+            remote=True,
         )
         _carry_out(request, command, tracking)
 

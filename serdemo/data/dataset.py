@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from serdemo.audio import waveform
+from serdemo.data.shards import decode_clip
 from serdemo.schema.types import Utterance
 
 
@@ -81,7 +82,7 @@ class ClipDataset(Dataset[tuple[np.ndarray, int]]):
 
     @staticmethod
     def _decode(utterance: Utterance) -> np.ndarray:
-        return waveform.decode(utterance.path).samples
+        return decode_clip(utterance).samples
 
     def wave(self, index: int) -> np.ndarray:
         """Samples (N,) float32 of a clip."""

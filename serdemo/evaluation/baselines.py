@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serdemo.audio import waveform
 from serdemo.audio.waveform import Samples
+from serdemo.data.shards import decode_clip
 from serdemo.data.splits import Split
 from serdemo.evaluation.functionals import default_functionals
 from serdemo.evaluation.predictions import PredictionSet, score
@@ -123,7 +123,7 @@ def feature_table(
         if label is None:
             continue
         try:
-            entries.append((functionals(waveform.decode(clip.path).samples), label, clip))
+            entries.append((functionals(decode_clip(clip).samples), label, clip))
         except SerdemoError:
             continue  # reported where the network is scored
     rows, truth, clips = zip(*entries, strict=True) if entries else ((), (), ())

@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from serdemo.data.shards import sound_path
 from serdemo.inference.clip_outputs import ClipOutput
 from serdemo.inference.predictor import Predictor, Source
 from serdemo.metrics import bootstrap, classification
@@ -89,7 +90,7 @@ def predict_dataset(
     utterances: Sequence[Utterance],
     classes: Collection[str] | None = None,
     progress: Callable[[int], None] = lambda done: None,
-    source_of: Callable[[Utterance], Source] = lambda clip: clip.path,
+    source_of: Callable[[Utterance], Source] = sound_path,
     on_output: Callable[[ClipOutput], object] = lambda output: None,
 ) -> PredictionSet:
     """Predict the clips of the given classes (all classes of the model where None).

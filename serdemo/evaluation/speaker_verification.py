@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from serdemo.data.shards import sound_path
 from serdemo.inference.predictor import Embedder
 from serdemo.metrics import verification
 from serdemo.metrics.verification import MAX_TRIALS, Verification
@@ -21,7 +22,7 @@ def verify(
     """
     speakers, rows, errors = [], [], []
     clips = tuple(clip for clip in clips if clip.speaker_known)
-    for clip, output in zip(clips, embedder.embed_many(u.path for u in clips), strict=True):
+    for clip, output in zip(clips, embedder.embed_many(map(sound_path, clips)), strict=True):
         if isinstance(output, SerdemoError):
             errors.append(str(output))
         else:

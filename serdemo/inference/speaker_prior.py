@@ -18,8 +18,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from serdemo.audio import waveform
 from serdemo.audio.waveform import SAMPLE_RATE
+from serdemo.data.shards import decode_clip
 from serdemo.inference.novelty import round_values
 from serdemo.inference.predictor import Embedder
 from serdemo.metrics.classification import class_of
@@ -199,7 +199,7 @@ def measure_speaker_prior(model: Embedder, utterances: Sequence[Utterance]) -> d
     """Estimate the prior on training speech, of at most 1,500 clips; empty where they are too alike."""
     chosen = prior_clips(model.labels, utterances)
     size = round(CLIP_LIMIT_S * SAMPLE_RATE)
-    rows = [model.embeddings([waveform.decode(u.path).samples[:size]])[0] for u, _ in chosen]
+    rows = [model.embeddings([decode_clip(u).samples[:size]])[0] for u, _ in chosen]
     return estimate_prior(
         np.array(rows),
         [name for _, name in chosen],

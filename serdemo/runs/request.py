@@ -47,7 +47,8 @@ class TrainingRequest:
     `corpora` are names, folders, tables or hub ids as `--corpus` takes them, looked up below `root`
     (None: SERDEMO_DATA); `options` are those that differ from the recipe's own, by name; `run_dir` is the
     run's folder and `stop_after` a limit in seconds. `confined` is for corpora that a stranger sent: a table
-    there names files of its own folder alone.
+    there names files of its own folder alone. `remote` allows corpora at addresses, which are fetched: only for
+    whoever sits at the command line.
     """
 
     recipe: str
@@ -59,13 +60,19 @@ class TrainingRequest:
     resume: bool = False
     stop_after: float | None = None
     confined: bool = False
+    remote: bool = False
 
     def clips(self, *, unlabelled: bool = False, note: Note = ignore) -> list[Utterance]:
         """The clips of the corpora; raises SerdemoError where they are not found, and UsageError for clips
         without an emotion unless `unlabelled`. `note` takes what the user should know of them."""
         names = ",".join(self.corpora)
         return corpora.load_many(
-            names, data_root(self.root), unlabelled=unlabelled, confined=self.confined, note=note
+            names,
+            data_root(self.root),
+            unlabelled=unlabelled,
+            confined=self.confined,
+            remote=self.remote,
+            note=note,
         )
 
     def command(self) -> str:
@@ -137,7 +144,7 @@ class TrainingRequest:
 
 TYPES: dict[str, tuple[type, ...]] = {
     **{name: (str,) for name in ("recipe", "valid", "test")},
-    **{name: (bool,) for name in ("resume", "shipped", "confined")},
+    **{name: (bool,) for name in ("resume", "shipped", "confined", "remote")},
     **{name: (str, type(None)) for name in ("run_dir", "root")},
     **{name: (dict,) for name in ("split", "options")},
     "corpora": (list,),

@@ -33,13 +33,30 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
+class ShardRow:
+    """Where the sound of a clip lies in a shard: a row of a `column` of the Parquet table at `address`.
+
+    `version` changes with the table's content, `suffix` is that of the sound's format, and `cache_gb` is how
+    much of all shards may lie on this disk.
+    """
+
+    address: str
+    version: str
+    column: str
+    row: int
+    suffix: str
+    cache_gb: float
+
+
+@dataclass(frozen=True, slots=True)
 class Utterance:
     """One clip of a corpus.
 
     `emotion` is one of `EMOTIONS`, "calm" or "boredom", or empty if unknown; `native_label` is the
     corpus's own label. Speaker ids are unique within a corpus only: group by `speaker_key`; clips of
     `UNKNOWN_SPEAKER` may be of any person. `fold` is the corpus's published fold or session, if it
-    has them. `sound` is the same text for clips that hold equal samples, empty for all others.
+    has them. `sound` is the same text for clips that hold equal samples, empty for all others. Where the
+    sound lies in a shard, `path` is only a name: `serdemo.data.shards.sound_path` fetches it.
     """
 
     path: Path
@@ -52,6 +69,7 @@ class Utterance:
     duration_s: float | None = None
     fold: str = ""
     sound: str = ""
+    shard: ShardRow | None = None
 
     @property
     def speaker_key(self) -> str:

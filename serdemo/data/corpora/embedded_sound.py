@@ -19,6 +19,20 @@ from serdemo.schema.settings import cache_root
 MAX_BYTES = 50_000_000_000  # of clips written per table
 
 
+def sound_suffix(name: str) -> str:
+    """The suffix for a file of the sound that was called `name`."""
+    suffix = Path(name).suffix.lower()
+    return suffix if suffix in AUDIO_SUFFIXES else ".wav"
+
+
+def sound_of(value: Any) -> tuple[bytes | None, str]:
+    """The bytes of a sound and its name, from bytes, a path, or a dictionary of them under `bytes` and `path`."""
+    pair = value if isinstance(value, dict) else {}
+    content = pair.get("bytes", value)
+    name = pair.get("path") if pair or isinstance(value, bytes) else value
+    return content if isinstance(content, bytes) else None, str(name or "")
+
+
 @dataclass(slots=True)
 class SoundCache:
     """Files for the sound of one table, which sentences name `table`."""
@@ -37,8 +51,7 @@ class SoundCache:
                 f"{self.table} holds more than {MAX_BYTES // 10**9} GB of sound: take a part of it,"
                 " as in split=train[:1000]."
             )
-        suffix = Path(name).suffix.lower()
-        suffix = suffix if suffix in AUDIO_SUFFIXES else ".wav"
+        suffix = sound_suffix(name)
         key = hashlib.sha256(content).hexdigest()
         path = cache_root() / "clips" / key[:2] / f"{key}{suffix}"
         if not path.is_file() or path.stat().st_size != len(content):
@@ -60,11 +73,9 @@ class SoundFiles:
 
         Raises SerdemoError, which begins with the place `where`, if there is none.
         """
-        pair = value if isinstance(value, dict) else {}
-        content = pair.get("bytes", value)
-        name = pair.get("path") if pair or isinstance(value, bytes) else str(value)
-        if isinstance(content, bytes):
-            return self.cache.write(content, name or "")
+        content, name = sound_of(value)
+        if content is not None:
+            return self.cache.write(content, name)
         if not name:
             raise SerdemoError(f"{where}: no sound is stored.")
-        return self.paths.find(str(name), where)
+        return self.paths.find(name, where)

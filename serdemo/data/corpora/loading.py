@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from serdemo.data.corpora import class_folders, csv_table, hf_dataset
+from serdemo.data.corpora import class_folders, csv_table, hf_dataset, shard_table
 from serdemo.data.corpora.corpus import Note, ignore
 from serdemo.data.corpora.equal_sounds import mark_equal_sounds
 from serdemo.data.corpora.folder_levels import EmotionOf
@@ -18,6 +18,7 @@ from serdemo.data.corpora.registry import CORPORA, find, normalise_speaker, pars
 from serdemo.data.corpora.speakers import refuse_look_alikes, tell_merged, tell_unknown
 from serdemo.data.corpora.spec import HUB, SpecOptions, split_spec
 from serdemo.schema.errors import SerdemoError, UsageError
+from serdemo.schema.remote_files import is_address
 from serdemo.schema.text import counted
 from serdemo.schema.types import Utterance
 
@@ -29,13 +30,15 @@ def load(
     *,
     unlabelled: bool = True,
     confined: bool = False,
+    remote: bool = False,
 ) -> list[Utterance]:
     """The clips of one `--corpus` item: a name in `CORPORA`, a folder, a table or `hf:ID`.
 
     Folders and files are looked up as given, then under `root`. A folder may hold files with the
     official names of known corpora, class folders (`class_folders.read`), or both. A table such as a
     CSV file is read by `csv_table.read`, `confined` as there; `root/NAME.csv` stands for a known
-    corpus without a folder. `hf:ID` is a dataset of the Hugging Face hub (`hf_dataset.read`).
+    corpus without a folder. `hf:ID` is a dataset of the Hugging Face hub (`hf_dataset.read`). An
+    address such as `s3://bucket/corpus` holds shards (`shard_table.read`) where `remote` allows them.
     Options may follow a `?` (`spec.SpecOptions`). `note` takes a sentence on what was left out or
     taken together.
 
@@ -43,7 +46,10 @@ def load(
     when it holds no clips, or a table has a clip without an emotion unless `unlabelled`.
     """
     item, options = split_spec(spec)
-    if item.startswith(HUB):
+    if remote and is_address(item):
+        options.refuse_for("shards")
+        clips = shard_table.read(item, options, root=root, unlabelled=unlabelled, note=note)
+    elif item.startswith(HUB) and not is_address(item):
         options.refuse_for("dataset")
         clips = hf_dataset.read(
             item.removeprefix(HUB), options, root=root, unlabelled=unlabelled, note=note
@@ -67,11 +73,12 @@ def load_many(
     *,
     unlabelled: bool = False,
     confined: bool = False,
+    remote: bool = False,
     note: Note = ignore,
 ) -> list[Utterance]:
     """The clips of all items of a comma-separated `--corpus`, each file once.
 
-    `confined` and `note` are those of `load`; `note` also takes sentences on unknown speakers and on
+    `confined`, `remote` and `note` are those of `load`; `note` also takes sentences on unknown speakers and on
     equal sounds. Raises the errors of `load`, UsageError where two items differ about a clip, or two
     clips of one sound about its emotion, and that of `require_labels` unless `unlabelled` clips are
     allowed.
@@ -81,7 +88,8 @@ def load_many(
         raise UsageError(f"No corpus is named: give one or more of {', '.join(CORPORA)}.")
     by_path: dict[Path, tuple[str, Utterance]] = {}
     for item in items:
-        for clip in load(item, root, note, unlabelled=unlabelled, confined=confined):
+        found = load(item, root, note, unlabelled=unlabelled, confined=confined, remote=remote)
+        for clip in found:
             path = clip.path.resolve()
             earlier = by_path.get(path)
             by_path[path] = (item, _merged(*earlier, item, clip) if earlier else clip)

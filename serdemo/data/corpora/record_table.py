@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from serdemo.data.corpora import text_table
 from serdemo.schema import parquet_pages
@@ -43,16 +43,18 @@ class ParquetTable:
     """A Parquet table whose rows are read as they are iterated over.
 
     Class indices that the `datasets` library stored are replaced by their names. Raises SerdemoError
-    for a file that is no Parquet table or is damaged, and for an `untrusted` one that would take much
+    for a `file` (default: that at `path`) that is no Parquet table or is damaged, and for an `untrusted` one that would take much
     memory: a value that is stored once may stand in every row.
     """
 
-    def __init__(self, path: Path, *, untrusted: bool = False) -> None:
+    def __init__(
+        self, path: Path, *, untrusted: bool = False, file: BinaryIO | None = None
+    ) -> None:
         import pyarrow.parquet as pq
 
-        self._path, self._untrusted = path, untrusted
+        self._path, self._untrusted, self._source = path, untrusted, file or path
         with _readable(path):
-            schema = pq.read_schema(path)
+            schema = pq.read_schema(self._source)
             self._batch = _bounded_batch(path) if untrusted else BATCH
         self.header: Sequence[str] = schema.names
         self._classes = _class_names(schema.metadata or {})
@@ -62,7 +64,7 @@ class ParquetTable:
         import pyarrow.parquet as pq
 
         number = n_characters = 0
-        with _readable(self._path), pq.ParquetFile(self._path) as file:
+        with _readable(self._path), pq.ParquetFile(self._source) as file:
             for batch in file.iter_batches(self._batch, columns=list(dict.fromkeys(columns))):
                 for row in batch.to_pylist():
                     number += 1

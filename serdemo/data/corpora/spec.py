@@ -17,6 +17,7 @@ from serdemo.data.corpora.label_map import read_label_map
 from serdemo.data.corpora.registry import CORPORA
 from serdemo.data.corpora.table_columns import NO_COLUMNS, choose_columns
 from serdemo.schema.errors import SerdemoError, UsageError
+from serdemo.schema.remote_files import is_address
 from serdemo.schema.types import Utterance
 
 HUB = "hf:"
@@ -26,13 +27,19 @@ LEVELS = ("emotion_level", "speaker_level")
 COLUMNS = ("audio", "emotion", "speaker", "gender", "language", "fold")
 # What a corpus must be to have an option, for those that not all have.
 KINDS = {
-    "label_map": ("folder", "table", "dataset"),
+    "label_map": ("folder", "table", "dataset", "shards"),
     **dict.fromkeys(LEVELS, ("folder",)),
-    **dict.fromkeys(COLUMNS, ("table", "dataset")),
+    **dict.fromkeys(COLUMNS, ("table", "dataset", "shards")),
     "encoding": ("table",),
     **dict.fromkeys(("name", "revision", "split"), ("dataset",)),
+    "cache_gb": ("shards",),
 }
-CALLED = {"folder": "a folder with class folders", "table": "a table", "dataset": "hf:ID"}
+CALLED = {
+    "folder": "a folder with class folders",
+    "table": "a table",
+    "dataset": "hf:ID",
+    "shards": "the address of shards",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +51,8 @@ class SpecOptions:
     (`label_map.read_label_map`). `emotion_level` and `speaker_level` are for a folder with class
     folders (`class_folders.Levels`). `audio` (also `path`), `emotion`, `speaker`, `gender`,
     `language` and `fold` are columns of a table or dataset, None for those with the usual names and
-    empty for none (`table_columns.choose_columns`); `encoding` is that of a text table. The others
+    empty for none (`table_columns.choose_columns`); `encoding` is that of a text table, and
+    `cache_gb` how much of a corpus in shards may lie on disk (`shard_table.read`). The others
     are for `hf:ID` only: a dataset's configuration, revision and split (`hf_dataset.read`).
     """
 
@@ -63,6 +71,7 @@ class SpecOptions:
     name: str = ""
     revision: str = ""
     split: str = "train"
+    cache_gb: str = ""
 
     def refuse_for(self, kind: str) -> None:
         """Raise UsageError for an option that a corpus of a kind (of `CALLED`, or known) lacks."""
@@ -140,7 +149,9 @@ def with_options(specs: str, given: Mapping[str, str]) -> str:
 
 def _with_options(item: str, given: Mapping[str, str]) -> str:
     name, options = split_spec(item)
-    if name.startswith(HUB):
+    if is_address(name):
+        kind = "shards"
+    elif name.startswith(HUB):
         kind = "dataset"
     elif name.lower() in CORPORA:
         kind = "known"
