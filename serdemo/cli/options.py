@@ -78,7 +78,8 @@ def corpus_flags(command: F, *, required: bool = True) -> F:
             "--corpus",
             required=required,
             callback=_with_corpus_options,
-            help="Names, folders, tables (CSV, JSON, Parquet) or hf:ID, with commas between.",
+            help="Names, folders, tables (CSV, JSON, Parquet) or hf:ID, with commas between; to train and to"
+            " evaluate also addresses of shards, such as s3://bucket/corpus.",
         ),
         _level_option(
             "speaker",

@@ -5,11 +5,12 @@ Only the columns that say what the clips are, and not the sound, are read here; 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
 from serdemo.data.corpora.corpus import Note, ignore
 from serdemo.data.corpora.embedded_sound import sound_of, sound_suffix
@@ -23,6 +24,7 @@ from serdemo.schema.types import ShardRow, Utterance
 
 SUFFIX = ".parquet"
 CACHE_GB = 50.0
+END_BYTES = 8
 
 
 def read(
@@ -97,11 +99,21 @@ def _opened(files: Any, path: str, address: str) -> Iterator[ParquetTable]:
     with readable(address):
         file = files.open(path, "rb")
     with file:
-        if file.seekable():
+        if _has_ranges(file):
             yield ParquetTable(Path(path), file=file)
             return
     with local_copy(address) as copy:
         yield ParquetTable(copy)
+
+
+def _has_ranges(file: BinaryIO) -> bool:
+    """Whether a server gives the end of a file without the rest, where a table says what it holds."""
+    try:
+        file.seek(-END_BYTES, os.SEEK_END)
+        file.read(END_BYTES)
+    except Exception:  # each store has errors of its own
+        return False
+    return True
 
 
 def _cache_gb(options: SpecOptions) -> float:

@@ -74,6 +74,22 @@ def test_clips_of_shards_are_those_of_the_files(store: Any, clips: list[Utteranc
     assert len(load(f"{ADDRESS}/part-1.parquet?drop=angry")) < len(found) / SHARDS
 
 
+def test_a_server_without_ranges_gives_its_shards_whole(
+    store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = type(store.open("/bucket/simple/part-0.parquet"))
+
+    class WithoutEnd(kind):  # type: ignore[misc, valid-type]
+        def seek(self, offset: int, whence: int = 0) -> int:
+            if whence:
+                raise ValueError("The HTTP server doesn't appear to support range requests.")
+            return int(super().seek(offset))
+
+    for number in range(SHARDS):
+        store.store[f"/bucket/simple/part-{number}.parquet"].__class__ = WithoutEnd
+    assert len(load(ADDRESS)) == 24
+
+
 def test_the_cache_is_bounded_and_drops_what_was_used_longest_ago(store: Any) -> None:
     sizes = [file["size"] for file in store.ls("/bucket/simple", detail=True)]
     limit = 2.2 * max(sizes) / 1e9  # two shards
