@@ -78,8 +78,9 @@ class SpecOptions:
         for option in fields(self):
             allowed = KINDS.get(option.name, (kind,))
             if kind not in allowed and getattr(self, option.name) != option.default:
-                names = " or ".join(CALLED[name] for name in allowed)
-                raise UsageError(f"The option {option.name} is for a corpus as {names} only.")
+                *others, last = (CALLED[name] for name in allowed)
+                kinds = f"{', '.join(others)} or {last}" if others else last
+                raise UsageError(f"The option {option.name} is for a corpus as {kinds} only.")
 
     @property
     def columns(self) -> dict[str, str | None]:
