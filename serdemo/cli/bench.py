@@ -21,6 +21,7 @@ TABLE: Mapping[str, tuple[str, str]] = {
     "lists": (f"{EXPERIMENTS}.lists", "Lists by Ray Data beside the plain path."),
     "live": (f"{BENCHMARKS}.live", "Delay and losses of many live streams."),
     "load": (f"{EXPERIMENTS}.page_load", "Delay, losses and memory of the page under load."),
+    "map": (f"{BENCHMARKS}.map", "Time, memory and quality of the map of many clips."),
     "neutral": (f"{EXPERIMENTS}.neutral", "UAR with and without adaptation to neutral speech."),
     "papers": (f"{EXPERIMENTS}.papers", "Train and compare what the three papers claim."),
     "personal": (f"{EXPERIMENTS}.adaptation", "UAR before and after few-shot speaker adaptation."),

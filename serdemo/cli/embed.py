@@ -27,6 +27,7 @@ from serdemo.cli.options import (
     print_json,
 )
 from serdemo.data.array_cache import CacheOptions
+from serdemo.embeddings.map_options import MapOptions
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.settings import data_root
 from serdemo.schema.text import counted
@@ -206,15 +207,23 @@ def common_folder(utterances: Sequence[Utterance], root: Path | None) -> Path:
 @click.option(
     "--out", required=True, type=PATH, help="FILE.parquet with coordinates, or FILE.html."
 )
-@click.option(
-    "--dimensions", default=2, show_default=True, type=click.IntRange(2, 3), help="Of the map."
-)
-@click.option(
-    "--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 1), help="Of UMAP."
-)
-def map_(table: Path, out: Path, dimensions: int, seed: int) -> None:
-    """Map of the embeddings of a TABLE (UMAP and PCA): a table with coordinates, or an HTML page."""
-    from serdemo.embeddings import html_map
+def map_(table: Path, out: Path, **values: Any) -> None:
+    """Map of the embeddings of a TABLE (UMAP and PCA): a table with coordinates, or an HTML page.
 
-    count = html_map.write_map(table, out, dimensions, seed)
-    click.echo(f"{out}: a map of {count} clips.", err=True)
+    TABLE is a file of `embed`, or a folder of parts. A table of more clips than --sample is mapped in
+    bounded memory: UMAP and PCA are fitted on a random sample, and the other clips placed by their
+    nearest neighbours in it.
+    """
+    from serdemo.cli.views.console import progress
+    from serdemo.embeddings import html_map
+    from serdemo.embeddings.table import TableFile
+
+    options = MapOptions.from_json(given_options(values))
+    count = len(TableFile(table))
+    with progress("Mapping", count, hidden=count <= options.sample) as advance:
+        html_map.write_map(table, out, options, advance)
+    fitted = f", fitted on {options.sample} of them" if count > options.sample else ""
+    click.echo(f"{out}: a map of {count} clips{fitted}.", err=True)
+
+
+map_.params += option_flags((MapOptions,))

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from serdemo.embeddings import table as tables
 from serdemo.embeddings.cluster_study import Codes, Figures
-from serdemo.embeddings.projection import MIN_POINTS, NEIGHBOURS, Points, ReferenceMap, pca, umap
+from serdemo.embeddings.map_options import NEIGHBOURS
+from serdemo.embeddings.projection import MIN_POINTS, Points, ReferenceMap, pca, umap
 from serdemo.embeddings.table import Table
 from serdemo.metrics.clusters import rows_by_name, unit_rows
 from serdemo.nn.checkpoint_files import bundled_checkpoint
@@ -27,6 +28,7 @@ PROJECTIONS: dict[str, tuple[str, ...]] = {
     "pca": ("pca_x", "pca_y", "pca_z"),
 }
 CLUSTER_COLUMN = "cluster"
+MAX_CLUSTERS = 1_000_000  # larger numbers in that column are none of clusters
 COMPRESSED_WIDTH = 64  # of the embeddings of a compressed map
 MAX_BASIS_CHARS = 4_000_000  # of a basis in base64
 MAPS = Path(__file__).parent / "shipped"
@@ -126,7 +128,7 @@ def read(path: Path) -> EmbeddingMap:
         if all(axis in columns for axis in axes)
     }
     clusters = columns.get(CLUSTER_COLUMN)
-    if clusters is not None and not (np.abs(clusters) < tables.MAX_ROWS).all():
+    if clusters is not None and not (np.abs(clusters) < MAX_CLUSTERS).all():
         clusters = None  # not cluster numbers
     return EmbeddingMap(
         table,

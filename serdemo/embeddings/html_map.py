@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serdemo.embeddings import table as tables
-from serdemo.embeddings.projection import MIN_POINTS, Points, pca, umap
-from serdemo.embeddings.table import Table
+from serdemo.embeddings.map_options import MapOptions
+from serdemo.embeddings.projection import (
+    MIN_POINTS,
+    Points,
+    SampledUmap,
+    fit_pca,
+    pca,
+    sample_rows,
+    umap,
+)
+from serdemo.embeddings.table import Table, TableFile
 from serdemo.schema.errors import UsageError
 from serdemo.schema.files import write_text
 from serdemo.schema.palette import style_of
@@ -20,6 +30,7 @@ from serdemo.schema.palette import style_of
 COLOURED_BY = ("emotion", "prediction", "corpus", "speaker", "language", "gender")
 MAX_NAMES = 40  # in a legend; the rarer ones share an entry
 OTHERS = "all others"
+MAX_PAGE_CLIPS = 50_000  # a page of more takes minutes to open
 # For names without a colour of their own; as distinct for colour-blind eyes as so many can be.
 COLOURS = (
     *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#8C564B"),
@@ -31,36 +42,104 @@ WARNING = (
 )
 
 
-def coordinates(table: Table, dimensions: int, seed: int) -> dict[str, Points]:
+def coordinates(table: Table, options: MapOptions) -> dict[str, Points]:
     """Coordinate columns (N,) of a map: `x`, `y` (and `z`) by UMAP, `pca_x`, `pca_y` by PCA.
 
     Below `MIN_POINTS` clips `x`, `y` are those of PCA.
     """
-    by_pca = pca(table.embedding, dimensions)
-    by_umap = umap(table.embedding, dimensions, seed) if len(table) >= MIN_POINTS else by_pca
+    own = {"seed": options.seed, "sample": options.sample}
+    by_pca = by_umap = pca(table.embedding, options.dimensions, **own)
+    if len(table) >= MIN_POINTS:
+        by_umap = umap(
+            table.embedding,
+            options.dimensions,
+            neighbours=options.neighbours,
+            min_dist=options.min_dist,
+            **own,
+        )
+    return _columns(by_umap, by_pca)
+
+
+def _columns(by_umap: Points, by_pca: Points) -> dict[str, Points]:
     return {
         prefix + axis: points[:, n]
         for prefix, points in (("", by_umap), ("pca_", by_pca))
-        for n, axis in enumerate("xyz"[:dimensions])
+        for n, axis in enumerate("xyz"[: points.shape[1]])
     }
 
 
-def write_map(source: Path, out: Path, dimensions: int = 2, seed: int = 0) -> int:
+def write_map(
+    source: Path,
+    out: Path,
+    options: MapOptions | None = None,
+    progress: Callable[[int], None] = lambda done: None,
+) -> int:
     """Write the map of a table to `out`, Parquet or HTML by its suffix; returns the number of clips.
 
-    Raises UsageError for another suffix or number of dimensions.
+    A Parquet map of more clips than `options.sample` is written as the table is read, in memory for the
+    sample alone; `progress` receives the number of clips done.
+
+    Raises UsageError for another suffix, a page of more than `MAX_PAGE_CLIPS`, or a place where `out`
+    cannot be.
     """
+    options = options or MapOptions()
     if out.suffix not in (".parquet", ".html"):
         raise UsageError(f"--out must end in .parquet or .html, and {out.name} does not.")
-    if dimensions not in (2, 3):
-        raise UsageError(f"A map has 2 dimensions or 3, not {dimensions}.")
+    file = tables.TableFile(source)
+    if not out.parent.is_dir():
+        raise UsageError(f"--out {out} must name a file in an existing folder.")
+    if source.is_dir() and out.parent.samefile(next(iter(file.parts)).parent):
+        raise UsageError(f"--out {out} would be one more part of the table: put it elsewhere.")
+    if out.suffix == ".html" and len(file) > MAX_PAGE_CLIPS:
+        raise UsageError(
+            f"A page shows at most {MAX_PAGE_CLIPS} clips, and {source.name} has {len(file)}: write a map"
+            " with --out FILE.parquet, which Explore opens."
+        )
+    if out.suffix == ".parquet" and len(file) > options.sample:
+        _write_in_batches(file, out, options, progress)
+        return len(file)
     table = tables.read(source)
-    columns = coordinates(table, dimensions, seed)
+    columns = coordinates(table, options)
     if out.suffix == ".html":
         write_text(out, page_html(table, columns, source.stem))
     else:
         tables.write(out, table, columns)
     return len(table)
+
+
+def _write_in_batches(
+    file: TableFile, out: Path, options: MapOptions, progress: Callable[[int], None]
+) -> None:
+    """Write the map that `coordinates` gives, with a batch of the table in memory at a time."""
+    rows = sample_rows(len(file), options.sample, options.seed)
+    sample = np.concatenate([batch.embedding[own] for batch, own, _ in _parts_of(file, rows)])
+    _, axes = fit_pca(sample, options.dimensions)
+    fitted = SampledUmap(
+        sample,
+        options.dimensions,
+        options.seed,
+        neighbours=options.neighbours,
+        min_dist=options.min_dist,
+    )
+    done = 0
+    with tables.open_writer(out, file.about) as add:
+        for batch, own, at in _parts_of(file, rows):
+            positions = fitted.place(batch.embedding)
+            positions[own] = fitted.positions[at]
+            add(batch, _columns(positions, axes.project(batch.embedding)))
+            progress(done := done + len(batch))
+
+
+def _parts_of(
+    file: TableFile, rows: NDArray[np.intp]
+) -> Iterator[tuple[Table, NDArray[np.intp], slice]]:
+    """Batches of a table, with those of the sorted `rows` that lie in each: their indices in the batch, and
+    where they stand in `rows`."""
+    first = 0
+    for batch in file.batches():
+        start, stop = np.searchsorted(rows, (first, first + len(batch)))
+        yield batch, rows[start:stop] - first, slice(start, stop)
+        first += len(batch)
 
 
 def page_html(table: Table, columns: Mapping[str, Points], title: str) -> str:

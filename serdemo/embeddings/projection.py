@@ -6,28 +6,53 @@ UMAP preserves neighbourhoods, not distances: how far apart groups lie on a map 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from serdemo.embeddings.map_options import MIN_DIST, NEIGHBOURS, SAMPLE
 from serdemo.metrics.clusters import unit_rows
 from serdemo.schema.errors import SerdemoError, UsageError
 
 Points = NDArray[np.float32]
 
 UMAP_COMPONENTS = 50  # principal components that UMAP starts from; more add noise and time
-NEIGHBOURS = 15
 MIN_POINTS = 4  # for UMAP
+# Of a point that is placed in a sample; 15 make positions that agree less with those of UMAP of all points.
+PLACED_BY = 5
+BLOCK = 32_768  # points that are projected at a time
 
 
-def pca(embeddings: Points, dimensions: int = 2) -> Points:
+@dataclass(frozen=True, slots=True)
+class PrincipalAxes:
+    """Principal axes of points: their `mean` (D,) and `components` (dimensions, D)."""
+
+    mean: Points
+    components: Points
+
+    def project(self, embeddings: Points) -> Points:
+        """Coordinates (N, dimensions) of `embeddings` (N, D)."""
+        return np.asarray((embeddings - self.mean) @ self.components.T, np.float32)
+
+
+def pca(embeddings: Points, dimensions: int = 2, seed: int = 0, *, sample: int = SAMPLE) -> Points:
     """Principal components (N, `dimensions`) of `embeddings` (N, D), by decreasing variance.
 
-    The largest weight of a component is positive; missing dimensions are 0. Raises SerdemoError
-    for no points or values that are not finite, UsageError for dimensions below 1.
+    The largest weight of a component is positive; missing dimensions are 0. The axes of more than
+    `sample` points are those of a random sample by `seed`. Raises SerdemoError for no points or values that are
+    not finite, UsageError for dimensions below 1.
     """
+    embeddings = check_points(embeddings)
+    if len(embeddings) <= sample:
+        return fit_pca(embeddings, dimensions)[0]
+    _, axes = fit_pca(embeddings[sample_rows(len(embeddings), sample, seed)], dimensions)
+    return np.concatenate([axes.project(block) for block in _blocks(embeddings)])
+
+
+def fit_pca(embeddings: Points, dimensions: int) -> tuple[Points, PrincipalAxes]:
+    """Principal components of all `embeddings` as in `pca`, and their axes."""
     from sklearn.decomposition import PCA
 
     embeddings = check_points(embeddings)
@@ -35,35 +60,68 @@ def pca(embeddings: Points, dimensions: int = 2) -> Points:
         raise UsageError(f"A map has 1 dimension or more, not {dimensions}.")
     count = min(dimensions, *embeddings.shape)
     points = np.zeros((len(embeddings), dimensions), np.float32)
+    components = np.zeros((dimensions, embeddings.shape[1]), np.float32)
     if np.ptp(embeddings, axis=0).any():
         solver = "full" if count == min(embeddings.shape) else "auto"
         fitted = PCA(count, svd_solver=solver, random_state=0)
         scores = fitted.fit_transform(embeddings)
         largest = np.abs(fitted.components_).argmax(1)
         signs = np.sign(fitted.components_[np.arange(count), largest])
-        points[:, :count] = scores * np.where(signs == 0, 1, signs)
-    return points
+        signs = np.where(signs == 0, 1, signs)
+        points[:, :count] = scores * signs
+        components[:count] = fitted.components_ * signs[:, None]
+    return points, PrincipalAxes(embeddings.mean(axis=0), components)
 
 
-def umap(embeddings: Points, dimensions: int = 2, seed: int = 0) -> Points:
+def umap(
+    embeddings: Points,
+    dimensions: int = 2,
+    seed: int = 0,
+    *,
+    neighbours: int = NEIGHBOURS,
+    min_dist: float = MIN_DIST,
+    sample: int = SAMPLE,
+) -> Points:
     """UMAP (McInnes et al., arXiv 1802.03426) of the first principal components, (N, `dimensions`).
 
-    Cosine distance, 15 neighbours; deterministic for a seed. Raises SerdemoError for fewer than
-    four points or values that are not finite.
+    Cosine distance, deterministic for a seed. `min_dist` is the smallest distance of points on the
+    map, 0 to 1. More than `sample` points are a `SampledUmap` of so many of them. Raises SerdemoError
+    for fewer than four points or values that are not finite, UsageError for as many `neighbours` as
+    points or more, unless these are as few as the default's.
     """
     embeddings = check_points(embeddings)
-    if len(embeddings) < MIN_POINTS:
+    if len(embeddings) <= sample:
+        return _fit_umap(embeddings, dimensions, seed, neighbours, min_dist)
+    rows = sample_rows(len(embeddings), sample, seed)
+    fitted = SampledUmap(
+        embeddings[rows], dimensions, seed, neighbours=neighbours, min_dist=min_dist
+    )
+    positions = np.concatenate([fitted.place(block) for block in _blocks(embeddings)])
+    positions[rows] = fitted.positions
+    return positions
+
+
+def _fit_umap(
+    embeddings: Points, dimensions: int, seed: int, neighbours: int, min_dist: float
+) -> Points:
+    count = len(embeddings)
+    if count < MIN_POINTS:
         raise SerdemoError(
-            f"A map needs {MIN_POINTS} clips or more, and there are {len(embeddings)}: add some."
+            f"A map needs {MIN_POINTS} clips or more, and there are {count}: add some."
+        )
+    if neighbours > max(count - 1, NEIGHBOURS):
+        raise UsageError(
+            f"--neighbours {neighbours} must be fewer than the {count} clips that UMAP is fitted on."
         )
     from umap import UMAP
 
-    reduced = pca(embeddings, min(UMAP_COMPONENTS, *embeddings.shape))
+    reduced, _ = fit_pca(embeddings, min(UMAP_COMPONENTS, *embeddings.shape))
     # Spectral initialisation needs a few more points than dimensions.
-    init = "spectral" if len(embeddings) > dimensions + 2 else "random"
+    init = "spectral" if count > dimensions + 2 else "random"
     model = UMAP(
         n_components=dimensions,
-        n_neighbors=min(NEIGHBOURS, len(embeddings) - 1),
+        n_neighbors=min(neighbours, count - 1),
+        min_dist=min_dist,
         metric="cosine",
         init=init,
         random_state=seed,
@@ -71,6 +129,59 @@ def umap(embeddings: Points, dimensions: int = 2, seed: int = 0) -> Points:
     )
     with warnings.catch_warnings(action="ignore"):  # about random initialisation
         return np.asarray(model.fit_transform(reduced), np.float32)
+
+
+class SampledUmap:
+    """UMAP of a sample of points, with `positions` (S, dimensions), on which the others are placed."""
+
+    def __init__(
+        self,
+        sample: Points,
+        dimensions: int = 2,
+        seed: int = 0,
+        *,
+        neighbours: int = NEIGHBOURS,
+        min_dist: float = MIN_DIST,
+    ) -> None:
+        """Fit UMAP to the `sample` (S, D) of embeddings, as `umap` does."""
+        from pynndescent import NNDescent  # type: ignore[import-untyped]
+
+        self.positions = _fit_umap(sample, dimensions, seed, neighbours, min_dist)
+        reduced, self._axes = fit_pca(sample, min(UMAP_COMPONENTS, *sample.shape))
+        self._index = NNDescent(
+            reduced,
+            metric="cosine",
+            n_neighbors=min(2 * NEIGHBOURS, len(sample) - 1),
+            random_state=seed,
+            n_jobs=1,
+            parallel_batch_queries=True,
+        )
+        self._index.prepare()
+
+    def place(self, embeddings: Points) -> Points:
+        """Positions (N, dimensions) of `embeddings` (N, D) by their approximate nearest neighbours, weighted
+        as in `ReferenceMap.place`."""
+        count = min(PLACED_BY, len(self.positions))
+        rows, distances = self._index.query(self._axes.project(embeddings), k=count)
+        weights = neighbour_weights(1 - distances)
+        return np.einsum("nk,nkd->nd", weights, self.positions[rows]).astype(np.float32)
+
+
+def sample_rows(count: int, limit: int, seed: int = 0) -> NDArray[np.intp]:
+    """Sorted indices of a random sample of at most `limit` of `count` rows."""
+    if count <= limit:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(seed).choice(count, limit, replace=False))
+
+
+def neighbour_weights(similarities: Points) -> Points:
+    """Weights (..., K) of a point's neighbours, whose sum is 1, by their `similarities`, nearest first.
+
+    They fall to zero at the last neighbour, so that a weighted mean is continuous in the point.
+    """
+    weights = similarities - similarities[..., -1:]
+    weights = np.where(weights[..., :1] <= 1e-9, np.float32(1), weights)  # all equal, or one
+    return np.asarray(weights / weights.sum(axis=-1, keepdims=True), np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +199,8 @@ class ReferenceMap:
 
     def __init__(self, embeddings: Points, positions: Points) -> None:
         """Build from `embeddings` (N, D) and their `positions` (N, dimensions)."""
-        self.embeddings = unit_rows(check_points(embeddings)).astype(np.float32)
+        blocks = _blocks(check_points(embeddings))  # as doubles for a moment
+        self.embeddings = np.concatenate([unit_rows(b).astype(np.float32) for b in blocks])
         self.positions = check_points(positions)
         if len(self.embeddings) != len(self.positions):
             raise SerdemoError(
@@ -97,10 +209,8 @@ class ReferenceMap:
             )
 
     def place(self, embedding: Sequence[float] | Points, neighbours: int = NEIGHBOURS) -> Placement:
-        """Place an `embedding` (D,) at the weighted mean position of its nearest neighbours.
-
-        The weights fall to zero at the last neighbour, so that the position is continuous in the
-        embedding. Raises SerdemoError for an embedding of another size.
+        """Place an `embedding` (D,) at the mean position of its nearest neighbours, weighted by
+        `neighbour_weights`. Raises SerdemoError for an embedding of another size.
         """
         points = check_points(np.asarray(embedding, np.float32)[None])
         if points.shape[1] != self.embeddings.shape[1]:
@@ -112,13 +222,15 @@ class ReferenceMap:
         count = min(neighbours, len(cosines))
         rows = np.argpartition(-cosines, count - 1)[:count]
         rows = rows[np.argsort(-cosines[rows], kind="stable")]
-        weights = cosines[rows] - cosines[rows[-1]]
-        if weights[0] <= 1e-9:  # all equal, or a single neighbour
-            weights = np.ones(count, np.float32)
-        position = (weights / weights.sum()) @ self.positions[rows]
+        position = neighbour_weights(cosines[rows]) @ self.positions[rows]
         return Placement(
             position.astype(np.float32), tuple(rows.tolist()), tuple(cosines[rows].tolist())
         )
+
+
+def _blocks(points: Points) -> Iterator[Points]:
+    """Points in pieces of at most `BLOCK`."""
+    return (points[start : start + BLOCK] for start in range(0, len(points), BLOCK))
 
 
 def check_points(values: Points) -> Points:

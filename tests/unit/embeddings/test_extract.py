@@ -512,7 +512,7 @@ def test_a_table_that_cannot_be_written_leaves_the_one_before(
     def full(*given: Any, **more: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(pq, "write_table", full)
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", full)
     with pytest.raises(SerdemoError, match=r"could not be written: No space left"):
         table.write(made, embedded().table)
     assert made.read_bytes() == before

@@ -12,6 +12,7 @@ import pytest
 from support.command import here
 
 from serdemo.embeddings import html_map, table
+from serdemo.embeddings.map_options import MapOptions
 from serdemo.embeddings.parquet_limits import TEXT_COLUMNS
 from serdemo.embeddings.projection import pca
 from serdemo.embeddings.table import Table
@@ -42,7 +43,7 @@ def source(tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 def test_a_table_with_coordinates_is_still_a_table(source: Path, tmp_path: Path) -> None:
-    assert html_map.write_map(source, tmp_path / "map.parquet", dimensions=3) == 30
+    assert html_map.write_map(source, tmp_path / "map.parquet", MapOptions(dimensions=3)) == 30
     again = table.read(tmp_path / "map.parquet")
     assert again.text == clips().text
     assert again.about == {"a": 1}
@@ -64,16 +65,18 @@ def test_too_few_for_umap_are_shown_by_pca() -> None:
         whole.probabilities[:3],
         {},
     )
-    found = html_map.coordinates(three, 2, 0)
+    found = html_map.coordinates(three, MapOptions())
     np.testing.assert_array_equal(found["x"], found["pca_x"])
-    assert not np.array_equal(html_map.coordinates(whole, 2, 0)["x"], found["pca_x"])
+    assert not np.array_equal(html_map.coordinates(whole, MapOptions())["x"], found["pca_x"])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dimensions", [2, 3])
 def test_what_the_page_draws(dimensions: int) -> None:
     given = clips()
-    figure = html_map.make_figure(given, html_map.coordinates(given, dimensions, 0))
+    figure = html_map.make_figure(
+        given, html_map.coordinates(given, MapOptions(dimensions=dimensions))
+    )
     shown = [trace for trace in figure.data if trace.visible]
     assert sorted(trace.name for trace in shown) == ["<b>odd</b> (10)", "angry (10)", "sad (10)"]
     assert sum(len(trace.x) for trace in shown) == 30
@@ -106,7 +109,7 @@ def test_what_is_told_of_a_clip() -> None:
 def test_very_many_names_are_put_together() -> None:
     given = clips(120)
     many = replace(given, text={**given.text, "speaker": tuple(f"s{n % 60}" for n in range(120))})
-    figure = html_map.make_figure(many, html_map.coordinates(many, 2, 0))
+    figure = html_map.make_figure(many, html_map.coordinates(many, MapOptions()))
     names = [trace.name for trace in figure.data if trace.name.startswith(("s", "all"))]
     assert f"{html_map.OTHERS} (40)" in names
 
@@ -124,13 +127,15 @@ def test_the_page_stands_alone(source: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_bad_wishes_are_one_sentence(source: Path, tmp_path: Path) -> None:
-    for out, dimensions, words in (
-        ("map.png", 2, "must end in .parquet or .html"),
-        ("map.html", 4, "2 dimensions or 3"),
+    for out, options, words in (
+        ("map.png", {}, "must end in .parquet or .html"),
+        ("map.html", {"dimensions": 4}, "--dimensions must lie between 2 and 3"),
+        ("map.html", {"neighbours": 30}, "--neighbours 30 must be fewer than the 30 clips"),
+        ("map.html", {"min_dist": 1.5}, "--min-dist must lie between 0 and 1"),
+        ("map.html", {"min_dist": float("nan")}, "--min-dist must lie between 0 and 1"),
+        ("no/map.html", {}, "must name a file in an existing folder"),
     ):
         with pytest.raises(UsageError, match=words):
-            html_map.write_map(source, tmp_path / out, dimensions)
+            html_map.write_map(source, tmp_path / out, MapOptions(**options))
     with pytest.raises(SerdemoError, match="There is no table"):
         html_map.write_map(tmp_path / "gone.parquet", tmp_path / "map.html")
-    with pytest.raises(SerdemoError, match="could not be written"):
-        html_map.write_map(source, tmp_path / "no" / "map.html")
