@@ -157,34 +157,44 @@ def clusters(table: Path, k: int | None, seed: int, as_json: bool) -> None:
     """Agreement of clusters within each speaker of a TABLE (see `embed`) with the emotions.
 
     Also with all speakers pooled and with shuffled emotions, and the accuracy of linear probes for
-    speaker and emotion.
+    speaker and emotion. Of a large table a random sample of speakers and clips is compared.
     """
+    import numpy as np
+
     from serdemo.cli.views.console import progress
     from serdemo.cli.views.embed import show_clusters
+    from serdemo.embeddings.cluster_study import study_rows
     from serdemo.embeddings.table import read
     from serdemo.metrics import probes
     from serdemo.metrics.clusters import analyse
 
-    clip_table = read(table)
-    known = [place for place, emotion in enumerate(clip_table.emotions) if emotion]
-    people = [place for place in known if clip_table.speaker_known[place]]
-    if known and not people:
+    clips = read(table)
+    known = [place for place, emotion in enumerate(clips.emotions) if emotion]
+    speaker_known = clips.speaker_known
+    people = [place for place in known if speaker_known[place]]
+    if not known:
+        raise SerdemoError(f"No clip of {table.name} has an emotion to compare clusters with.")
+    if not people:
         tell(f"No speaker of {table.name} is known: its clips are clustered as one person's.")
     elif len(people) < len(known):
         tell(f"{counted(len(known) - len(people), 'clip')} of unknown speakers left out.")
     known = people or known
-    speakers = [clip_table.speakers[place] for place in known]
-    emotions = [clip_table.emotions[place] for place in known]
-    rows = clip_table.embedding[known]
-    if not known:
-        raise SerdemoError(f"No clip of {table.name} has an emotion to compare clusters with.")
-    with progress("Clustering", len(set(speakers)), hidden=as_json) as advance:
-        analysis = analyse(rows, speakers, emotions, k or 0, seed=seed, progress=advance)
-    probe_results = probes.probes(rows, speakers, emotions, seed)
+    speakers = clips.speakers
+    chosen = [known[at] for at in study_rows([speakers[place] for place in known], seed)]
+    if len(chosen) < len(known):
+        tell(
+            f"{len(chosen)} of {len(known)} clips, by {len({speakers[at] for at in chosen})} of"
+            f" {len({speakers[at] for at in known})} speakers, are compared, chosen at random."
+        )
+    clips = clips.take(np.array(chosen))
+    columns = clips.embedding, clips.speakers, clips.emotions
+    with progress("Clustering", len(set(clips.speakers)), hidden=as_json) as advance:
+        analysis = analyse(*columns, k or 0, seed=seed, progress=advance)
+    probe_results = probes.probes(*columns, seed)
     if not as_json:
         show_clusters(table.name, analysis, probe_results)
         return
-    origin = {"table": str(table), "checkpoint": str(clip_table.about.get("checkpoint", ""))}
+    origin = {"table": str(table), "checkpoint": str(clips.about.get("checkpoint", ""))}
     scores = {name: probe and probe.to_json() for name, probe in probe_results.items()}
     print_json({**origin, **analysis.to_json(), "probes": scores})
 

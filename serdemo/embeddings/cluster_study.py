@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from statistics import median
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from serdemo.embeddings.projection import BLOCK, sample_rows
 from serdemo.embeddings.table import Table
 from serdemo.metrics.clusters import (
     Agreement,
@@ -22,10 +24,17 @@ from serdemo.metrics.clusters import (
 
 Codes = NDArray[np.int32]
 Figures = dict[str, Any]
+MAX_SPEAKERS = 1000
+MAX_CLIPS = 50_000
 
 
 def study(
-    table: Table, seed: int = 0, progress: Callable[[int], None] = lambda done: None
+    table: Table,
+    seed: int = 0,
+    progress: Callable[[int], None] = lambda done: None,
+    *,
+    max_speakers: int = MAX_SPEAKERS,
+    max_clips: int = MAX_CLIPS,
 ) -> tuple[Codes, Figures]:
     """Cluster each speaker's clips and compare the clusters with emotions.
 
@@ -37,14 +46,24 @@ def study(
     - `new`: the same over scored speakers that the model was not trained on, if the table says so;
     - `pooled`: the figures of all clips taken as one speaker's.
 
-    `progress` receives the number of speakers done.
+    Of more than `max_speakers` speakers, a random sample of so many is compared; the others have the
+    sample's median number of clusters, and no agreement. More than `max_clips` clips of a speaker, or of
+    all, are those of a random sample, whose nearest cluster the others join. `progress` receives the number
+    of speakers done.
     """
-    rows, emotions = unit_rows(table.embedding), np.array(table.emotions)
+    emotions, by_speaker = np.array(table.emotions), rows_by_name(table.speakers)
     clusters = np.zeros(len(table), np.int32)
     speakers: Figures = {}
-    for done, (name, indices) in enumerate(rows_by_name(table.speakers).items(), start=1):
-        speakers[name], clusters[indices] = _study_clips(rows[indices], emotions[indices], seed)
-        progress(done)
+    names = list(by_speaker)
+    studied = {names[at] for at in sample_rows(len(names), max_speakers, seed)}
+    # Those first: the others have as many clusters as they have.
+    for name in sorted(names, key=lambda name: name not in studied):
+        indices = by_speaker[name]
+        k = 0 if name in studied else round(median(own["clusters"] for own in speakers.values()))
+        speakers[name], clusters[indices] = _study_clips(
+            table.embedding, emotions, indices, seed, k, max_clips
+        )
+        progress(len(speakers))
     people = {
         name for name, known in zip(table.speakers, table.speaker_known, strict=True) if known
     }
@@ -55,10 +74,11 @@ def study(
     }
     seen = table.about.get("seen")
     new = [own for name, own in scored.items() if isinstance(seen, list) and name not in seen]
+    pool = sample_rows(len(table), max_clips, seed)
     figures = {
-        "speakers": speakers,
+        "speakers": {name: speakers[name] for name in names},
         "mean": _mean_figures(list(scored.values())),
-        "pooled": _study_clips(rows, emotions, seed)[0],
+        "pooled": _study_clips(table.embedding, emotions, pool, seed, 0, max_clips)[0],
     }
     return clusters, figures | ({"new": _mean_figures(new)} if new else {})
 
@@ -73,22 +93,60 @@ def _mean_figures(speakers: Sequence[Figures]) -> Figures:
 
 
 def _study_clips(
-    rows: NDArray[np.float64], emotions: NDArray[Any], seed: int
+    embedding: NDArray[np.float32],
+    emotions: NDArray[Any],
+    indices: NDArray[np.intp],
+    seed: int,
+    k: int,
+    max_clips: int,
 ) -> tuple[Figures, Codes]:
-    """Figures and clusters of clips taken as one speaker's."""
+    """Figures and clusters of the clips `indices` taken as one speaker's; with `k` clusters no agreement."""
+    sample = sample_rows(len(indices), max_clips, seed)
+    rows, names = unit_rows(embedding[indices[sample]]), emotions[indices[sample]]
+    known, agreement, chance = names != "", Agreement(), Agreement()
     with single_thread():
-        clusters = cluster(rows, seed=seed)
-        known = emotions != ""
-        agreement, chance = compare(rows[known], clusters[known], emotions[known], seed=seed)
+        found = cluster(rows, k, seed)
+        if not k:
+            agreement, chance = compare(rows[known], found[known], names[known], seed=seed)
     if agreement.nmi is None:  # a single emotion: no agreement is defined
         agreement = chance = Agreement()
     figures = {
         "n": int(known.sum()),
-        "clusters": len(set(clusters.tolist())),
+        "clusters": len(set(found.tolist())),
         "found": _rounded(agreement),
         "chance": _rounded(chance),
     }
-    return figures, clusters.astype(np.int32)
+    if len(sample) < len(indices):
+        found = _nearest_clusters(embedding, indices, rows, found)
+    return figures, found.astype(np.int32)
+
+
+def _nearest_clusters(
+    embedding: NDArray[np.float32],
+    indices: NDArray[np.intp],
+    rows: NDArray[np.float64],
+    clusters: NDArray[np.intp],
+) -> NDArray[np.intp]:
+    """The cluster of each of the clips `indices` whose mean is the nearest, by the `clusters` of `rows`."""
+    means = np.stack([rows[clusters == n].mean(axis=0) for n in range(clusters.max() + 1)])
+    offsets = (means**2).sum(axis=1) / 2
+    blocks = (indices[start : start + BLOCK] for start in range(0, len(indices), BLOCK))
+    return np.concatenate(
+        [(unit_rows(embedding[own]) @ means.T - offsets).argmax(axis=1) for own in blocks]
+    )
+
+
+def study_rows(speakers: Sequence[str], seed: int = 0) -> NDArray[np.intp]:
+    """Sorted rows of a random sample: at most `MAX_SPEAKERS` speakers, with as many clips of each as make at
+    most `MAX_CLIPS`; all rows where there are no more."""
+    by_speaker = list(rows_by_name(speakers).values())
+    chosen = [by_speaker[at] for at in sample_rows(len(by_speaker), MAX_SPEAKERS, seed)]
+    counts = np.array([len(rows) for rows in chosen])
+    most = int(counts.max(initial=0))  # of a speaker
+    while (total := int(counts.clip(max=most).sum())) > MAX_CLIPS:
+        most = most * MAX_CLIPS // total
+    own = [rows[sample_rows(len(rows), most, seed)] for rows in chosen]
+    return np.sort(np.concatenate(own))
 
 
 def _rounded(agreement: Agreement) -> Figures:

@@ -28,6 +28,7 @@ PROJECTIONS: dict[str, tuple[str, ...]] = {
     "pca": ("pca_x", "pca_y", "pca_z"),
 }
 CLUSTER_COLUMN = "cluster"
+MAX_UMAP_SPEAKERS = 2000  # UMAP takes a tenth of a second or more of each
 MAX_CLUSTERS = 1_000_000  # larger numbers in that column are none of clusters
 COMPRESSED_WIDTH = 64  # of the embeddings of a compressed map
 MAX_BASIS_CHARS = 4_000_000  # of a basis in base64
@@ -79,10 +80,13 @@ def project(table: Table, name: str, seed: int = 0) -> Points:
 
 
 def _project_each_speaker(table: Table, dimensions: int, seed: int) -> Points:
-    """Project each speaker's clips separately, every speaker scaled to the range -1 to 1."""
+    """Project each speaker's clips separately, every speaker scaled to the range -1 to 1; by PCA where
+    there are too few clips, or too many speakers, for UMAP."""
     positions = np.zeros((len(table), dimensions), np.float32)
-    for rows in rows_by_name(table.speakers).values():
-        projection = pca if len(rows) <= NEIGHBOURS else partial(umap, seed=seed)
+    by_speaker = rows_by_name(table.speakers)
+    for rows in by_speaker.values():
+        by_pca = len(rows) <= NEIGHBOURS or len(by_speaker) > MAX_UMAP_SPEAKERS
+        projection = pca if by_pca else partial(umap, seed=seed)
         points = projection(table.embedding[rows], dimensions)
         positions[rows] = (points - points.mean(axis=0)) / max(float(np.abs(points).max()), 1e-9)
     return positions

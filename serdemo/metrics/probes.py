@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serdemo.metrics import classification
-from serdemo.metrics.clusters import single_thread, unit_rows
+from serdemo.metrics.clusters import rows_by_name, single_thread, unit_rows
 from serdemo.schema.types import Record
 
 FOLDS = 5
@@ -88,10 +88,10 @@ def probes(
 ) -> dict[str, Probe | None]:
     """Probes of N clips: `speaker`, tested on other clips of the same speakers, `emotion`, on held-out
     speakers, and `emotion_centred`, with each speaker's mean embedding subtracted."""
-    rows, names = unit_rows(embeddings), np.asarray(speakers)
+    rows = unit_rows(embeddings)
     centred = rows.copy()
-    for name in sorted(set(speakers)):
-        centred[names == name] -= rows[names == name].mean(axis=0)
+    for own in rows_by_name(speakers).values():
+        centred[own] -= rows[own].mean(axis=0)
     return {
         "speaker": probe(rows, speakers, seed=seed),
         "emotion": probe(rows, emotions, speakers, seed),
