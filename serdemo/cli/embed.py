@@ -163,7 +163,7 @@ def clusters(table: Path, k: int | None, seed: int, as_json: bool) -> None:
 
     from serdemo.cli.views.console import progress
     from serdemo.cli.views.embed import show_clusters
-    from serdemo.embeddings.cluster_study import study_rows
+    from serdemo.embeddings.cluster_study import probed_rows
     from serdemo.embeddings.table import read
     from serdemo.metrics import probes
     from serdemo.metrics.clusters import analyse
@@ -180,7 +180,7 @@ def clusters(table: Path, k: int | None, seed: int, as_json: bool) -> None:
         tell(f"{counted(len(known) - len(people), 'clip')} of unknown speakers left out.")
     known = people or known
     speakers = clips.speakers
-    chosen = [known[at] for at in study_rows([speakers[place] for place in known], seed)]
+    chosen = [known[at] for at in probed_rows([speakers[place] for place in known], seed)]
     if len(chosen) < len(known):
         tell(
             f"{len(chosen)} of {len(known)} clips, by {len({speakers[at] for at in chosen})} of"

@@ -24,8 +24,9 @@ from serdemo.metrics.clusters import (
 
 Codes = NDArray[np.int32]
 Figures = dict[str, Any]
-MAX_SPEAKERS = 1000
-MAX_CLIPS = 50_000
+MAX_SPEAKERS, MAX_CLIPS = 1000, 50_000  # that are studied
+# That are compared and probed: a probe's time grows with the product of clips and speakers.
+MAX_PROBED_SPEAKERS, MAX_PROBED_CLIPS = 250, 20_000
 
 
 def study(
@@ -136,15 +137,15 @@ def _nearest_clusters(
     )
 
 
-def study_rows(speakers: Sequence[str], seed: int = 0) -> NDArray[np.intp]:
-    """Sorted rows of a random sample: at most `MAX_SPEAKERS` speakers, with as many clips of each as make at
-    most `MAX_CLIPS`; all rows where there are no more."""
+def probed_rows(speakers: Sequence[str], seed: int = 0) -> NDArray[np.intp]:
+    """Sorted rows of a random sample: at most `MAX_PROBED_SPEAKERS` speakers, with as many clips of each as
+    make at most `MAX_PROBED_CLIPS`; all rows where there are no more."""
     by_speaker = list(rows_by_name(speakers).values())
-    chosen = [by_speaker[at] for at in sample_rows(len(by_speaker), MAX_SPEAKERS, seed)]
+    chosen = [by_speaker[at] for at in sample_rows(len(by_speaker), MAX_PROBED_SPEAKERS, seed)]
     counts = np.array([len(rows) for rows in chosen])
     most = int(counts.max(initial=0))  # of a speaker
-    while (total := int(counts.clip(max=most).sum())) > MAX_CLIPS:
-        most = most * MAX_CLIPS // total
+    while (total := int(counts.clip(max=most).sum())) > MAX_PROBED_CLIPS:
+        most = most * MAX_PROBED_CLIPS // total
     own = [rows[sample_rows(len(rows), most, seed)] for rows in chosen]
     return np.sort(np.concatenate(own))
 

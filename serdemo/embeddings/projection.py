@@ -6,8 +6,9 @@ UMAP preserves neighbourhoods, not distances: how far apart groups lie on a map 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ UMAP_COMPONENTS = 50  # principal components that UMAP starts from; more add noi
 MIN_POINTS = 4  # for UMAP
 # Of a point that is placed in a sample; 15 make positions that agree less with those of UMAP of all points.
 PLACED_BY = 5
+MAX_EXACT = 4096  # points whose neighbours are found exactly, as in UMAP
 BLOCK = 32_768  # points that are projected at a time
 
 
@@ -144,27 +146,40 @@ class SampledUmap:
         min_dist: float = MIN_DIST,
     ) -> None:
         """Fit UMAP to the `sample` (S, D) of embeddings, as `umap` does."""
-        from pynndescent import NNDescent  # type: ignore[import-untyped]
-
         self.positions = _fit_umap(sample, dimensions, seed, neighbours, min_dist)
         reduced, self._axes = fit_pca(sample, min(UMAP_COMPONENTS, *sample.shape))
-        self._index = NNDescent(
-            reduced,
-            metric="cosine",
-            n_neighbors=min(2 * NEIGHBOURS, len(sample) - 1),
-            random_state=seed,
-            n_jobs=1,
-            parallel_batch_queries=True,
-        )
-        self._index.prepare()
+        self._nearest = _neighbour_search(reduced, min(PLACED_BY, len(sample)), seed)
 
     def place(self, embeddings: Points) -> Points:
-        """Positions (N, dimensions) of `embeddings` (N, D) by their approximate nearest neighbours, weighted
+        """Positions (N, dimensions) of `embeddings` (N, D) by their nearest neighbours in the sample, weighted
         as in `ReferenceMap.place`."""
-        count = min(PLACED_BY, len(self.positions))
-        rows, distances = self._index.query(self._axes.project(embeddings), k=count)
+        rows, distances = self._nearest(self._axes.project(embeddings))
         weights = neighbour_weights(1 - distances)
         return np.einsum("nk,nkd->nd", weights, self.positions[rows]).astype(np.float32)
+
+
+def _neighbour_search(
+    points: Points, count: int, seed: int
+) -> Callable[[Points], tuple[NDArray[np.integer[Any]], Points]]:
+    """A function of points (N, D) that finds the `count` nearest of `points` by cosine distance, as rows and
+    distances (N, count); approximate where there are more than `MAX_EXACT`."""
+    if len(points) <= MAX_EXACT:
+        from sklearn.neighbors import NearestNeighbors
+
+        exact = NearestNeighbors(n_neighbors=count, metric="cosine", algorithm="brute").fit(points)
+        return lambda others: exact.kneighbors(others)[::-1]
+    from pynndescent import NNDescent  # type: ignore[import-untyped]
+
+    index = NNDescent(
+        points,
+        metric="cosine",
+        n_neighbors=2 * NEIGHBOURS,
+        random_state=seed,
+        n_jobs=1,
+        parallel_batch_queries=True,  # with random numbers of its own for each
+    )
+    index.prepare()
+    return lambda others: index.query(others, k=count)
 
 
 def sample_rows(count: int, limit: int, seed: int = 0) -> NDArray[np.intp]:

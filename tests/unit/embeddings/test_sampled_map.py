@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+import pynndescent
 import pytest
 from support.command import here
 from support.embedding_tables import clips
 
-from serdemo.embeddings import cluster_study, embedding_map, html_map, table
-from serdemo.embeddings.cluster_study import study, study_rows
+from serdemo.embeddings import cluster_study, embedding_map, html_map, projection, table
+from serdemo.embeddings.cluster_study import probed_rows, study
 from serdemo.embeddings.map_options import MapOptions
 from serdemo.embeddings.projection import (
     SampledUmap,
@@ -22,6 +25,7 @@ from serdemo.embeddings.projection import (
     umap,
 )
 from serdemo.embeddings.table import Table
+from serdemo.metrics.clusters import unit_rows
 from serdemo.schema.errors import SerdemoError, UsageError
 
 
@@ -81,6 +85,33 @@ def test_a_map_in_batches_is_the_map_of_the_table(
     assert np.array_equal(fitted.place(own.embedding[others]), positions[others])
 
 
+def test_neighbours_in_a_large_sample_are_approximate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exact search stands in for the library, which takes most of a minute to compile."""
+    points = pca(many().embedding, 5)
+    exact = projection._neighbour_search(points, 5, 0)
+    arguments = inspect.signature(pynndescent.NNDescent)
+
+    class Index:
+        def __init__(self, *given: Any, **more: Any) -> None:
+            bound = arguments.bind(*given, **more).arguments
+            assert bound["data"] is points and bound["metric"] == "cosine"
+
+        def prepare(self) -> None:
+            pass
+
+        def query(self, others: Any, k: int) -> Any:
+            assert k == 5
+            return exact(others)
+
+    monkeypatch.setattr(pynndescent, "NNDescent", Index)
+    monkeypatch.setattr(projection, "MAX_EXACT", 299)
+    rows, distances = projection._neighbour_search(points, 5, 0)(points)
+    assert np.array_equal(rows[:, 0], np.arange(300))
+    assert np.abs(distances[:, 0]).max() < 1e-6 and (np.diff(distances) >= 0).all()
+    cosines = unit_rows(points) @ unit_rows(points).T
+    np.testing.assert_allclose(1 - distances[7], np.sort(cosines[7])[:-6:-1], atol=1e-6)
+
+
 @pytest.mark.slow
 def test_the_command_says_what_it_was_fitted_on(tmp_path: Path) -> None:
     source, out = tmp_path / "clips.parquet", tmp_path / "map.parquet"
@@ -136,19 +167,19 @@ def test_of_many_clips_a_sample_is_clustered_and_the_others_join() -> None:
 
 def test_rows_that_clusters_compares_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     speakers = ["a"] * 900 + [f"s{n // 10}" for n in range(100)]
-    assert np.array_equal(study_rows(speakers), np.arange(1000))
-    monkeypatch.setattr(cluster_study, "MAX_CLIPS", 100)
-    rows = study_rows(speakers)
+    assert np.array_equal(probed_rows(speakers), np.arange(1000))
+    monkeypatch.setattr(cluster_study, "MAX_PROBED_CLIPS", 100)
+    rows = probed_rows(speakers)
     assert 50 < len(rows) <= 100 and (np.diff(rows) > 0).all()
     counts = [sum(speakers[row] == name for row in rows) for name in dict.fromkeys(speakers)]
     assert max(counts) - min(counts) <= 1
-    monkeypatch.setattr(cluster_study, "MAX_SPEAKERS", 3)
-    assert len({speakers[row] for row in study_rows(speakers)}) == 3
+    monkeypatch.setattr(cluster_study, "MAX_PROBED_SPEAKERS", 3)
+    assert len({speakers[row] for row in probed_rows(speakers)}) == 3
 
 
 def test_clusters_says_what_it_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table.write(tmp_path / "clips.parquet", many())
-    monkeypatch.setattr(cluster_study, "MAX_SPEAKERS", 2)
+    monkeypatch.setattr(cluster_study, "MAX_PROBED_SPEAKERS", 2)
     ran = here("clusters", tmp_path / "clips.parquet", "--json", "--k", 3)
     assert (ran.json()["n"], ran.json()["speakers"]) == (100, 2)
     assert "100 of 300 clips, by 2 of 6 speakers, are compared, chosen at random." in ran.err
