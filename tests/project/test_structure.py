@@ -30,10 +30,12 @@ ONLY_IN = {
     ),
     "matplotlib": ("serdemo/evaluation/plots.py",),
     "umap": ("serdemo/embeddings/projection.py",),
+    "pynndescent": ("serdemo/embeddings/projection.py",),
     "pyarrow": (
         "serdemo/data/corpora/record_table.py",
         "serdemo/embeddings/parquet_limits.py",
         "serdemo/embeddings/table.py",
+        "serdemo/embeddings/table_values.py",
         "serdemo/experiments/fuzz/table_targets.py",
         "serdemo/inference/parquet_file.py",
     ),
