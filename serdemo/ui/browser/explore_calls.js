@@ -64,17 +64,14 @@ export class ExploreCalls extends Calls {
   /* The sentence `silent`, because the sound of a map's clips is only where its corpora are. */
   async onPlay(request) {
     const map = await this.map(request);
-    map.rowsOf([field(request, "row", "number")]);
+    const row = field(request, "row", "number");
+    if (!Number.isInteger(row) || row < 0 || row >= map.count) {
+      throw new UsageError("This clip is of another map: choose once more.");
+    }
     return { silent: NOT_HERE };
   }
 
-  /* Counts of names among `rows`. */
-  async onSelect(request) {
-    const map = await this.map(request);
-    return map.counts(map.rowsOf(request.rows));
-  }
-
-  /* A file of `rows`, or of all, as `blob` with its `name`. */
+  /* A file of `rows`, bits in base64, or of all, as `blob` with its `name`. */
   async onSave(request) {
     const map = await this.map(request);
     const ending = field(request, "ending", "string");

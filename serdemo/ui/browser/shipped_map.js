@@ -5,13 +5,19 @@ import { UsageError } from "./errors.js";
 import { gunzip } from "./fetching.js";
 import { ReferenceMap, fromHalf } from "./reference_map.js";
 
-export const COUNTED = ["emotion", "prediction", "cluster", "speaker"];
-export const MAX_COUNTED = 12; // names of each that are counted in a selection
 const MAP = "map.json.gz";
 const REFERENCE = "reference.bin";
 const SAVED = { ".csv": "map.csv.gz", ".parquet": "map.parquet", ".html": "map.html.gz" };
 const TYPES = { ".csv": "text/csv", ".parquet": "application/vnd.apache.parquet", ".html": "text/html" };
 export const ENDINGS = Object.keys(SAVED);
+
+const bitsOf = (selection) => {
+  try {
+    return new Uint8Array(bytesOf(selection));
+  } catch {
+    throw new UsageError("A selection is bits in base64: reload the page.");
+  }
+};
 
 const textOf = (bytes) => new TextDecoder().decode(bytes);
 
@@ -34,10 +40,6 @@ export class ShippedMap {
     this.reference = new ReferenceMap(embeddings, new Float32Array(buffer, 0, size * width), basis,
       Object.fromEntries(Object.entries(projections)
         .map(([name, axes]) => [name, { places: places(name), axes }])));
-    this.kinds = Object.fromEntries(COUNTED.map((kind) => {
-      const { names, codes } = kind === "cluster" ? open.clusters : open.kinds[kind];
-      return [kind, { names, codes: new Uint16Array(bytesOf(codes)) }];
-    }));
   }
 
   /* The name of the model that made the map. */
@@ -53,32 +55,18 @@ export class ShippedMap {
     return this.reference.place(embedding);
   }
 
-  /* The rows of a request, each once and in order; all of them for none. */
-  rowsOf(rows) {
-    if (rows === undefined || rows === null) return Array.from({ length: this.count }, (_, row) => row);
-    if (!Array.isArray(rows) || !rows.every(Number.isInteger)) {
-      throw new UsageError("A selection is a list of whole numbers: reload the page.");
-    }
-    if (rows.length > this.count || rows.some((row) => row < 0 || row >= this.count)) {
+  /* The rows of a request: those whose bits are set in base64, or all of them for none. */
+  rowsOf(selection) {
+    const all = Array.from({ length: this.count }, (_, row) => row);
+    if (selection === undefined || selection === null) return all;
+    const bytes = bitsOf(selection);
+    const isSet = (row) => bytes[row >> 3] & (128 >> (row & 7));
+    if (bytes.length !== Math.ceil(this.count / 8)) {
       throw new UsageError("This selection is of another map: select once more.");
     }
+    const rows = all.filter(isSet);
     if (!rows.length) throw new UsageError("Nothing is selected: draw round some points first.");
-    return [...new Set(rows)].sort((a, b) => a - b);
-  }
-
-  /* The commonest names among the selected `rows`, by kind: name, selected clips, all clips. */
-  counts(rows) {
-    const counts = {};
-    for (const [kind, { names, codes }] of Object.entries(this.kinds)) {
-      if (!names.length) continue;
-      const whole = new Uint32Array(names.length);
-      const selected = new Uint32Array(names.length);
-      for (const code of codes) whole[code] += 1;
-      for (const row of rows) selected[codes[row]] += 1;
-      counts[kind] = [...names.keys()].sort((a, b) => selected[b] - selected[a]).slice(0, MAX_COUNTED)
-        .filter((code) => selected[code]).map((code) => [names[code], selected[code], whole[code]]);
-    }
-    return { n: rows.length, counts };
+    return rows;
   }
 
   /* The parts in `wanted`, all of which are there. */

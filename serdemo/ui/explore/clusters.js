@@ -45,7 +45,7 @@ export const islands = (points) => {
 };
 
 const drawHull = (pen, island, name, ink, width) => {
-  const points = convexHull(island.flatMap(([x, y]) => Array.from({ length: CORNERS }, (_, i) => {
+  const points = convexHull(convexHull(island).flatMap(([x, y]) => Array.from({ length: CORNERS }, (_, i) => {
     const angle = (2 * Math.PI * i) / CORNERS;
     return [x + MARGIN_PX * Math.cos(angle), y + MARGIN_PX * Math.sin(angle)];
   })));

@@ -27,10 +27,10 @@ const acts = (tab) => ({
   again: () => tab.player.toggle(),
   "speaker-of": () => tab.chooseSpeaker(tab.clips.kinds.speaker.codes[tab.chosen]),
   unselect: () => {
-    tab.select([]);
+    tab.select(null);
     tab.button("lasso").focus({ preventScroll: true });
   },
-  "select-shown": () => tab.select(tab.clips.rows()),
+  "select-shown": () => tab.select(tab.clips.shown.slice()),
   earlier: () => tab.table.turn(-1),
   later: () => tab.table.turn(1),
   hear: async () => {
@@ -38,6 +38,7 @@ const acts = (tab) => ({
     if (payload) tab.open(payload);
   },
   stop: () => tab.sources.stop(),
+  compute: () => tab.fetchMissing(tab.clips, true),
   shipped: () => tab.openShipped(),
 });
 
@@ -48,8 +49,8 @@ const onClick = (tab, actions, event) => {
   if (actions[act]) actions[act]();
   if (row !== undefined) tab.choose(Number(row));
   if (save) {
-    const rows = button.dataset.chosen !== undefined ? tab.clips.rows(tab.selected) : null;
-    saveMap(tab.ask, tab.clips, save, rows, (sentence) => tab.showFault(sentence));
+    const mask = button.dataset.chosen !== undefined ? tab.selected : null;
+    saveMap(tab.ask, tab.clips, save, mask, (sentence) => tab.showFault(sentence));
   }
 };
 

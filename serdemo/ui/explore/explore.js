@@ -17,6 +17,8 @@ import { MapSources } from "./sources.js";
 import { ClipTable } from "./table.js";
 
 const POLL_MS = 1000;
+const MAX_SPEAKERS = 2000; // in the list, the commonest; others are searched for
+const BY_NUMBER = new Intl.Collator("en", { numeric: true });
 
 class MapTab {
   /* A page without a server gives BrowserModels as `models`, and the address of the example voice. */
@@ -37,7 +39,7 @@ class MapTab {
     this.gestures = new Gestures(this.scatter, part("field"), {
       hover: (row, x, y) => this.clips && showTip(part, this.clips, row, x, y),
       click: (row) => this.choose(row),
-      lasso: (rows) => this.select(rows),
+      lasso: (mask) => this.select(mask.includes(1) ? mask : null),
     });
     // All controls wait for a map, but those that open one.
     this.waiting = [...this.root.querySelectorAll("button, input, select")]
@@ -73,11 +75,12 @@ class MapTab {
 
   showNote() {
     const sentences = this.fault ? [this.fault] : this.clips ? [...this.clips.notes] : [];
-    if (!this.fault && this.clips?.missing.includes("umap2")) {
+    if (!this.fault && this.clips?.isComputing && this.clips.missing.includes("umap2")) {
       sentences.push("PCA is shown while UMAP is computed; the map can be used meanwhile.");
     }
     put(this.part("note"), sentences.join(" "));
     this.part("note").classList.toggle("sd-live-fault", Boolean(this.fault));
+    this.part("compute").hidden = !this.clips?.missing.length || this.clips.isComputing;
   }
 
   /* Colour and marker of each name of the kind that the points are coloured by. */
@@ -108,13 +111,24 @@ class MapTab {
     this.redraw();
   }
 
-  /* Draws a layout, if it is there; `byVisitor` tells who chose it. */
-  arrange(name, byVisitor = false) {
+  /* Draws a layout, if it is there, fetched where it is not yet; `byVisitor` tells who chose it. */
+  async arrange(name, byVisitor = false) {
     const { clips } = this;
+    if (!clips.offers(name)) return;
+    this.part("layout").value = name;
+    if (clips.lacks(name)) {
+      const answer = await this.askPersistently("progress", { map: clips.key, wanted: [clips.lacks(name)] });
+      if (this.clips !== clips) return;
+      if (this.part("layout").value !== name) return; // another was chosen meanwhile
+      if (answer.refused) {
+        this.part("layout").value = this.layout.chosen;
+        return this.showFault(answer.refused);
+      }
+      clips.addParts(answer);
+    }
     const layout = clips.layout(name);
     if (!layout) return;
     this.layout = { ...layout, name: name.startsWith("pca") ? "pca" : name, chosen: name, byVisitor };
-    this.part("layout").value = name;
     put(this.button("move"), layout.axes === 3 ? "Turn" : "Move");
     this.scatter.points(layout.places, layout.axes, clips.speaker < 0 ? null : clips.rows());
     this.recolour();
@@ -123,9 +137,9 @@ class MapTab {
   offerLayouts() {
     const { clips } = this;
     for (const option of this.part("layout").options) {
-      option.disabled = !clips.layout(option.value) || (option.value === "own" && clips.speaker < 0);
+      option.disabled = !clips.offers(option.value) || (option.value === "own" && clips.speaker < 0);
       const title = (option.dataset.title ||= option.textContent); // in the page's language
-      put(option, option.disabled && clips.missing.includes(option.value) ? `${title} ${translate("(soon)")}` : title);
+      put(option, option.disabled && clips.isComputing && clips.missing.includes(option.value) ? `${title} ${translate("(soon)")}` : title);
     }
   }
 
@@ -140,7 +154,7 @@ class MapTab {
   offerSpeakers() {
     const { clips } = this;
     const groups = new Map();
-    clips.counts("speaker").forEach(({ name, code, whole }) => {
+    clips.counts("speaker").slice(0, MAX_SPEAKERS).forEach(({ name, code, whole }) => {
       const corpus = name.slice(0, name.indexOf("/"));
       if (!groups.has(corpus)) groups.set(corpus, []);
       groups.get(corpus).push({ name: name.slice(corpus.length + 1) || "unknown", code,
@@ -149,7 +163,7 @@ class MapTab {
     const option = ({ name, code, facts }) =>
       `<option value="${code}">${escapeHtml(name)} (${facts})</option>`;
     const group = ([corpus, speakers]) => `<optgroup label="${escapeHtml(corpus || "speakers")}">${speakers
-      .sort((a, b) => a.name.localeCompare(b.name, "en", { numeric: true })).map(option).join("")}</optgroup>`;
+      .sort((a, b) => BY_NUMBER.compare(a.name, b.name)).map(option).join("")}</optgroup>`;
     this.part("speaker").innerHTML = `<option value="-1">All ${count(clips.kinds.speaker.names.length)}
       speakers</option>${[...groups.entries()].sort().map(group).join("")}`;
     this.part("speaker").value = String(clips.speaker);
@@ -161,7 +175,7 @@ class MapTab {
     this.part("speaker").value = String(code);
     clips.applyFilters();
     this.offerLayouts();
-    const ownLayout = code >= 0 && clips.places.own;
+    const ownLayout = code >= 0 && clips.offers("own");
     const { chosen } = this.layout;
     this.arrange(ownLayout ? "own" : chosen === "own" ? "umap2" : chosen);
     showMetrics(this.part, clips);
@@ -172,20 +186,11 @@ class MapTab {
     if (this.layout.chosen === "own") this.chooseSpeaker(-1);
   }
 
-  async select(rows) {
-    const { clips } = this;
-    this.selected = null;
-    if (rows.length) {
-      this.selected = new Uint8Array(clips.n);
-      for (const row of rows) this.selected[row] = 1;
-    }
+  /* Selects the rows of a mask; null for none. */
+  select(mask) {
+    this.selected = mask;
     this.redraw();
-    if (!rows.length) return showSelection(this.part, clips, null);
-    const { selected } = this;
-    const answer = await this.ask("select", { map: clips.key, rows });
-    if (selected !== this.selected) return undefined;
-    this.showFault(answer.refused || "");
-    return showSelection(this.part, clips, answer.refused ? null : answer);
+    showSelection(this.part, this.clips, mask && this.clips.selection(mask));
   }
 
   choose(row) {
@@ -227,7 +232,8 @@ class MapTab {
     const groups = new Map();
     for (const row of clips.rows()) {
       const name = clips.name("cluster", row);
-      groups.set(name, [...(groups.get(name) || []), scatter.screen(scatter.placeOf(row))]);
+      if (!groups.has(name)) groups.set(name, []);
+      groups.get(name).push(scatter.screen(scatter.placeOf(row)));
     }
     const width = this.part("field").clientWidth;
     for (const [name, points] of groups) drawCluster(pen, points, name, this.ink, width);
@@ -248,29 +254,36 @@ class MapTab {
     this.scatter.draw();
   }
 
-  /* Fetches, one by one, the parts of the map that the server still computes. */
-  async fetchMissing(clips) {
+  /* Fetches, one by one, the parts of the map that the server still computes; `start` has it begin with
+     those that it computes on request alone. */
+  async fetchMissing(clips, start = false) {
+    clips.isComputing = true;
+    this.showComputing();
     while (this.clips === clips && clips.missing.length && this.root.isConnected) {
       await wait(POLL_MS);
       const wanted = clips.missing;
-      const answer = await this.askPersistently("progress", { map: clips.key, wanted });
+      const answer = await this.askPersistently("progress", { map: clips.key, wanted, start });
       if (this.clips !== clips) return;
       if (answer.refused) {
         clips.missing = [];
-        this.offerLayouts();
-        showMetrics(this.part, clips);
+        this.showComputing();
         return this.showFault(answer.refused);
       }
       clips.addParts(answer);
       if (clips.missing.length === wanted.length) continue;
-      this.offerLayouts();
       this.offerColours();
       this.offerSpeakers();
       const first = this.layout.chosen === "pca2" && !this.layout.byVisitor;
       if (first && wanted.includes("umap2") && clips.places.umap2) this.arrange("umap2");
-      showMetrics(this.part, clips);
-      this.showNote();
+      this.showComputing();
     }
+  }
+
+  /* Which parts of the map are there, and which are computed. */
+  showComputing() {
+    this.offerLayouts();
+    showMetrics(this.part, this.clips);
+    this.showNote();
   }
 
   /* Shows a map that the server sent. */
@@ -293,13 +306,13 @@ class MapTab {
     this.offerLayouts();
     this.offerColours();
     this.offerSpeakers();
-    this.arrange(clips.places.umap2 ? "umap2" : "pca2");
+    this.arrange(clips.offers("umap2") ? "umap2" : "pca2");
     showSelection(part, clips, null);
     showMetrics(part, clips);
     this.player.show(clips, -1, "");
     this.showNewcomer();
     this.showNote();
-    this.fetchMissing(clips);
+    if (!clips.onRequest) this.fetchMissing(clips);
   }
 
   async openShipped() {

@@ -6,7 +6,7 @@ const PX_PER_RADIAN = 160;
 const MAX_PITCH = 1.5;
 const STEPS = { ArrowLeft: [40, 0], ArrowRight: [-40, 0], ArrowUp: [0, 40], ArrowDown: [0, -40] };
 
-/* `on` has the handlers hover(row, x, y), click(row) and lasso(rows). */
+/* `on` has the handlers hover(row, x, y), click(row) and lasso(mask). */
 export class Gestures {
   constructor(scatter, field, on) {
     Object.assign(this, { scatter, field, on, drawing: false, line: [], pointers: new Map() });

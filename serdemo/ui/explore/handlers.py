@@ -79,11 +79,14 @@ class Explore(Calls):
 
     def on_folder(self, request: Request, visit: gr.Request) -> Response:
         """Start to embed the clips of `folder`, a corpus or a path under the data root, by the model of
-        the shipped map. Gives the job as `hearing`."""
+        the shipped map; or to read the table of embeddings that lies there. Gives the job as `hearing`."""
         if not self._is_local(visit):
             raise UsageError(ONLY_HERE)
+        typed = field(request, "folder", str)
+        if table := sources.table_at(typed):
+            return {"hearing": self._jobs.read(table, _visitor(request))}
         checkpoint = bundled_checkpoint(self.maps.get(SHIPPED).title)
-        return {"hearing": self._jobs.begin(field(request, "folder", str), checkpoint)}
+        return {"hearing": self._jobs.begin(typed, checkpoint)}
 
     def on_hearing(self, request: Request, _: gr.Request) -> Response:
         """The progress of the job `hearing`: `done` of `total`, then the map; `stop` ends it."""
@@ -91,8 +94,8 @@ class Explore(Calls):
         job.stopped = job.stopped or bool(request.get("stop"))
         if job.refusal:
             raise SerdemoError(job.refusal)
-        if job.result:
-            return payload.payload(job.result)
+        if job.key:
+            return payload.payload(self.maps.get(job.key))
         return {"done": job.done, "total": job.total}
 
     def on_table(self, request: Request, visit: gr.Request) -> Response:
@@ -107,9 +110,10 @@ class Explore(Calls):
         return payload.payload(session)
 
     def on_progress(self, request: Request, _: gr.Request) -> Response:
-        """The parts in `wanted` that are ready by now; see `payload.parts`."""
+        """The parts in `wanted` that are ready by now; see `payload.parts`. `start` has a large map's
+        missing ones computed."""
         current = self._map(request)
-        self.maps.progress(current)
+        self.maps.progress(current, request.get("start") is True)
         wanted = request.get("wanted")
         names = [n for n in wanted if isinstance(n, str)] if isinstance(wanted, list) else []
         ready = payload.parts(current, names)
@@ -118,8 +122,9 @@ class Explore(Calls):
     def on_play(self, request: Request, visit: gr.Request) -> Response:
         """The sound of clip `row` as 16-bit `samples` in base64 at `rate` Hz, or the sentence `silent`
         why there is none."""
-        current = self._map(request)
-        row = payload.rows_of(current, [field(request, "row", int)])[0]
+        current, row = self._map(request), field(request, "row", int)
+        if not 0 <= row < len(current.mapped.table):
+            raise UsageError("This clip is of another map: choose once more.")
         if not self._is_local(visit):
             return {"silent": NOT_YOURS}
         path = self._sound_file(current, current.mapped.table.text["clip"][row])
@@ -138,13 +143,9 @@ class Explore(Calls):
             return None
         return path if is_sound and path.is_relative_to(root) else None
 
-    def on_select(self, request: Request, _: gr.Request) -> Response:
-        """Counts of names among `rows`; see `payload.counts`."""
-        current = self._map(request)
-        return payload.counts(current, payload.rows_of(current, request.get("rows")))
-
     def on_save(self, request: Request, _: gr.Request) -> Response:
-        """A file of `rows`, or of all: its `path` on the server, to be fetched, by its `ending`."""
+        """A file of `rows` (see `payload.rows_of`), or of all: its `path` on the server, to be fetched, by
+        its `ending`."""
         current, ending = self._map(request), field(request, "ending", str)
         if ending not in ENDINGS:
             raise UsageError("A map is saved as .parquet, .csv or .html: reload the page.")

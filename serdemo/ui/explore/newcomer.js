@@ -126,7 +126,7 @@ export class Newcomer {
     const list = this.part("near");
     list.hidden = !this.rows.length;
     const items = this.rows.slice(0, MAX_NEIGHBOURS).map((row, i) => `<li>
-      <button type="button" translate="no" data-row="${row}">${escapeHtml(this.clips.names[row])}</button>
+      <button type="button" translate="no" data-row="${row}">${escapeHtml(this.clips.clip(row))}</button>
       <span>${escapeHtml(this.clips.name("emotion", row))}, alike ${this.similarities[i].toFixed(2)}</span></li>`);
     replaceKeepingFocus(list, "row", items.join(""));
   }

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from serdemo.embeddings import background, embedding_map
+from serdemo.embeddings import background, embedding_map, parquet_limits
 from serdemo.embeddings.embedding_map import PROJECTIONS, EmbeddingMap
 from serdemo.schema.errors import SerdemoError
 from serdemo.ui.shell.gradio_settings import scratch_folder
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from serdemo.embeddings.projection import Placement, Points, ReferenceMap
 
 MAX_OPEN = 12  # the latest used; the shipped one beside
+MAX_LARGE_OPEN = 2  # of those, with more clips than a visitor's table may have
 MAX_WORKING = 2
 MAX_WORK_S = 3600.0  # for the parts of one
 SHIPPED = "shipped"
@@ -59,6 +60,11 @@ class MapSession:
         return [name for name in background.PARTS if name not in ready]
 
     @property
+    def on_request(self) -> bool:
+        """Whether the map is so large that what is missing is computed on request alone."""
+        return len(self.mapped.table) > parquet_limits.MAX_ROWS
+
+    @property
     def working(self) -> bool:
         """Whether parts are being computed."""
         if self._process is None or self._process.poll() is not None:
@@ -67,9 +73,9 @@ class MapSession:
             self._process.kill()
         return True
 
-    def start_if_needed(self) -> None:
-        """Start to compute what is missing, unless that was done before."""
-        if self._process is None and self.missing:
+    def start_if_needed(self, requested: bool = False) -> None:
+        """Start to compute what is missing, unless that was done before, or has to be `requested`."""
+        if self._process is None and self.missing and (requested or not self.on_request):
             self._folder = tempfile.TemporaryDirectory(
                 prefix="map-", dir=scratch_folder(), ignore_cleanup_errors=True
             )
@@ -78,7 +84,8 @@ class MapSession:
 
     def waits_for(self, name: str) -> bool:
         """Whether a part is not ready yet and may still come."""
-        return name in self.missing and (self.working or self._process is None)
+        starts = self._process is None and not self.on_request
+        return name in self.missing and (self.working or starts)
 
     def gather(self) -> list[str]:
         """Add the parts that have become ready; returns their names. Raises SerdemoError when the
@@ -154,12 +161,15 @@ class MapSessions:
         notes: Sequence[str] = (),
         visitor: str = "",
     ) -> MapSession:
-        """Open a map for a session. Beyond MAX_OPEN, that not used for longest is closed."""
+        """Open a map for a session. Beyond MAX_OPEN, and MAX_LARGE_OPEN, those not used for longest are
+        closed."""
         session = MapSession(secrets.token_urlsafe(), title, mapped, base, tuple(notes), visitor)
         with self._lock:
             self._open[session.key] = session
             own = [key for key in self._open if key != SHIPPED]
-            old = [self._open.pop(key) for key in own[:-MAX_OPEN]]
+            large = [key for key in own if self._open[key].on_request]
+            closing = {*own[:-MAX_OPEN], *large[:-MAX_LARGE_OPEN]}
+            old = [self._open.pop(key) for key in closing]
         for closed in old:
             closed.stop()
         return session
@@ -180,11 +190,12 @@ class MapSessions:
             if session.visitor and not is_here(session.visitor):
                 session.stop()
 
-    def progress(self, session: MapSession) -> list[str]:
+    def progress(self, session: MapSession, requested: bool = False) -> list[str]:
         """The parts of a map that have become ready since the last call; their computation starts once
-        fewer than MAX_WORKING others run. Raises SerdemoError when it failed."""
+        fewer than MAX_WORKING others run, for a large map where it is `requested`. Raises SerdemoError
+        when it failed."""
         with self._lock:
             working = sum(other.working for other in self._open.values())
             if working < MAX_WORKING:
-                session.start_if_needed()
+                session.start_if_needed(requested)
         return session.gather()

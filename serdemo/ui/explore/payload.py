@@ -1,4 +1,4 @@
-"""A map as JSON for the page's scripts, counts of a selection, and the files that a map is saved as."""
+"""A map as JSON for the page's scripts, the rows of a selection, and the files that a map is saved as."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,8 +34,6 @@ KINDS = (
 RIGHT, WRONG = "correct", "wrong"
 SEEN, NEW = "known to the model", "new to the model"
 UNKNOWN = "unknown"
-COUNTED = ("emotion", "prediction", "cluster", "speaker")
-MAX_COUNTED = 12  # names of each that are counted in a selection
 
 Json = dict[str, Any]
 
@@ -53,9 +52,19 @@ def payload(session: MapSession) -> Json:
         "shares": packed(np.round(100 * shares).astype(np.uint8)) if clips.labels else "",
         "notes": list(session.notes),
         "warning": f"Distances on a UMAP map are not distances. {html_map.WARNING}",
-        **parts(session, [*session.mapped.positions, "study"]),
+        **parts(session, [*_shown_first(session), "study"]),
+        "layouts": list(session.mapped.positions),
         "missing": session.missing,
+        "on_request": session.on_request,
     }
+
+
+def _shown_first(session: MapSession) -> list[str]:
+    """The projections that are sent at once: of a large map one, the others when they are chosen."""
+    names = [name for name in PROJECTIONS if name in session.mapped.positions]
+    if not session.on_request:
+        return names
+    return ["umap2" if "umap2" in names else "pca"]
 
 
 def parts(session: MapSession, wanted: Sequence[str]) -> Json:
@@ -92,38 +101,31 @@ def names(own: EmbeddingMap, kind: str) -> list[str]:
             return [UNKNOWN] * len(clips)
         known = {name for name in seen if isinstance(name, str)}
         unseen = {True: NEW, False: UNKNOWN}  # by whether it is known who speaks
-        return [
-            SEEN if name in known else unseen[is_known_speaker(name)] for name in clips.speakers
-        ]
+        speakers = clips.speakers
+        training = {
+            name: SEEN if name in known else unseen[is_known_speaker(name)]
+            for name in set(speakers)
+        }
+        return [training[name] for name in speakers]
     return [name or UNKNOWN for name in clips.text[kind]]
 
 
-def counts(session: MapSession, rows: NDArray[np.int64]) -> Json:
-    """The commonest names among the selected `rows` (K,), by kind: name, selected clips, all clips."""
-    tables: dict[str, list[tuple[str, int, int]]] = {}
-    for kind in COUNTED:
-        ranked, codes = coded(session, kind)
-        if not ranked:
-            continue
-        whole = np.bincount(codes, minlength=len(ranked))
-        selected = np.bincount(codes[rows], minlength=len(ranked))
-        best = np.argsort(-selected, kind="stable")[:MAX_COUNTED].tolist()
-        tables[kind] = [(ranked[n], int(selected[n]), int(whole[n])) for n in best if selected[n]]
-    return {"n": len(rows), "counts": tables}
-
-
-def rows_of(session: MapSession, rows: Any) -> NDArray[np.int64]:
-    """The rows of a request, each once; all of them for None. Raises UsageError for other values."""
+def rows_of(session: MapSession, selection: Any) -> NDArray[np.int64]:
+    """The rows (K,) of a request: all of them for None, else those whose bits are set in base64, the
+    first row's the highest of the first byte. Raises UsageError for other values."""
     count = len(session.mapped.table)
-    if rows is None:
+    if selection is None:
         return np.arange(count)
-    if not isinstance(rows, list) or not all(type(row) is int for row in rows):
-        raise UsageError("A selection is a list of whole numbers: reload the page.")
-    if len(rows) > count or any(not 0 <= row < count for row in rows):
+    try:
+        packed_bits = base64.b64decode(selection, validate=True)
+    except (TypeError, ValueError) as problem:
+        raise UsageError("A selection is bits in base64: reload the page.") from problem
+    bits = np.unpackbits(np.frombuffer(packed_bits, np.uint8))
+    if len(packed_bits) != -(-count // 8) or bits[count:].any():
         raise UsageError("This selection is of another map: select once more.")
-    if not rows:
+    if not bits.any():
         raise UsageError("Nothing is selected: draw round some points first.")
-    return np.unique(np.array(rows, np.int64))
+    return np.flatnonzero(bits)
 
 
 def save(session: MapSession, rows: NDArray[np.int64], ending: str) -> Path:
@@ -180,12 +182,14 @@ def as_csv(own: EmbeddingMap) -> str:
     clips = own.table
     projection = "umap2" if "umap2" in own.positions else "pca"
     lines.writerow([*clips.text, "confidence", "cluster", *PROJECTIONS[projection][:2]])
-    for row in range(len(clips)):
-        texts = [_harmless(values[row]) for values in clips.text.values()]
-        share = f"{clips.probabilities[row].max():.4f}" if clips.labels else ""
-        cluster = "" if own.clusters is None else own.clusters[row] + 1
-        x, y = own.positions[projection][row, :2]
-        lines.writerow([*texts, share, cluster, f"{x:.5f}", f"{y:.5f}"])
+    columns: list[Iterable[object]] = [map(_harmless, values) for values in clips.text.values()]
+    if clips.labels:
+        columns.append(map("{:.4f}".format, clips.probabilities.max(axis=1).tolist()))
+    else:
+        columns.append(repeat(""))
+    columns.append(repeat("") if own.clusters is None else (own.clusters + 1).tolist())
+    columns += [map("{:.5f}".format, own.positions[projection][:, n].tolist()) for n in (0, 1)]
+    lines.writerows(zip(*columns, strict=False))
     return out.getvalue()
 
 
@@ -200,14 +204,18 @@ def coded(session: MapSession, kind: str) -> tuple[list[str], NDArray[np.int64]]
         every = names(session.mapped, kind)
         ranked = [name for name, _ in Counter(every).most_common()]
         number = {name: n for n, name in enumerate(ranked)}
-        session.codes[kind] = ranked, np.array([number[name] for name in every], np.int64)
+        codes = np.fromiter(map(number.__getitem__, every), np.int64, len(every))
+        session.codes[kind] = ranked, codes
     return session.codes[kind]
 
 
 def _packed_names(session: MapSession, kind: str) -> Json:
-    """`coded` for the page, with codes as uint16: names beyond that count as the last."""
+    """`coded` for the page, with as many bytes a clip as the codes need, none for a single name."""
     ranked, codes = coded(session, kind)
-    return {"names": ranked[:65_536], "codes": packed(np.minimum(codes, 65_535).astype("<u2"))}
+    if len(ranked) == 1:
+        return {"names": ranked, "codes": ""}
+    width = next(width for width in ("<u1", "<u2", "<u4") if len(ranked) - 1 <= np.iinfo(width).max)
+    return {"names": ranked, "codes": packed(codes.astype(width))}
 
 
 def _harmless(text: str) -> str:

@@ -9,7 +9,7 @@ export const showTip = (part, clips, row, x, y) => {
   part("field").classList.toggle("sd-map-on", row >= 0);
   if (row < 0) return;
   const lines = clips.description(row).map(escapeHtml);
-  tip.innerHTML = [`<b translate="no">${escapeHtml(clips.names[row])}</b>`, ...lines].join("<br>");
+  tip.innerHTML = [`<b translate="no">${escapeHtml(clips.clip(row))}</b>`, ...lines].join("<br>");
   const field = part("field").getBoundingClientRect();
   tip.style.left = `${Math.max(4, Math.min(x + 14, field.width - tip.offsetWidth - 4))}px`;
   tip.style.top = `${y + tip.offsetHeight + 24 > field.height ? y - tip.offsetHeight - 10 : y + 16}px`;
@@ -31,7 +31,7 @@ export class ClipPlayer {
     const card = this.part("clip");
     card.hidden = row < 0;
     if (row < 0) return;
-    card.innerHTML = `<h2 translate="no">${escapeHtml(clips.names[row])}</h2>
+    card.innerHTML = `<h2 translate="no">${escapeHtml(clips.clip(row))}</h2>
       <p>${clips.description(row).map(escapeHtml).join("<br>")}</p>
       <p class="sd-map-sound" role="status" data-part="sound-status">${escapeHtml(status)}</p>
       <div class="sd-map-buttons"><button type="button" class="sd-button" data-act="again" data-part="again" hidden>Play again</button>

@@ -130,7 +130,7 @@ export const showMetrics = (part, clips) => {
     part("metrics").innerHTML = `<h2>Do clusters follow emotions?</h2>${html}`;
   };
   if (!mean) {
-    return set(`<p class="sd-live-small">${clips.missing.includes("study")
+    return set(`<p class="sd-live-small">${clips.isComputing && clips.missing.includes("study")
       ? "Clusters are being computed." : "These are not known for this map."}</p>`);
   }
   const ofSpeaker = Object.hasOwn(speakers, speaker) ? speakers[speaker] : undefined;

@@ -2,6 +2,7 @@
 import { count, download, escapeHtml, put, saveBlob, wait } from "../shell/js/dom.js";
 import { apiUrl, persistent } from "../shell/js/rpc.js";
 import { sendFile } from "../shell/js/upload.js";
+import { packBits } from "./clips.js";
 
 const POLL_MS = 500;
 const MAX_TABLE_MB = 20;
@@ -50,8 +51,8 @@ export class MapSources {
       const share = answer.done / Math.max(1, answer.total);
       this.part("bar").value = share;
       const left = share > MIN_SHARE ? ((performance.now() - since) * (1 - share)) / share / 1000 : 0;
-      put(this.part("bar-status"), `${count(answer.done)} of ${count(answer.total)} clips${
-        left > 1 ? `, about ${Math.ceil(left)} s left` : ""}`);
+      put(this.part("bar-status"), answer.total ? `${count(answer.done)} of ${count(answer.total)} clips${
+        left > 1 ? `, about ${Math.ceil(left)} s left` : ""}` : "Reading the table");
       await wait(POLL_MS);
     }
   }
@@ -72,11 +73,11 @@ export class MapSources {
   }
 }
 
-/* Has the map, or some rows of it, written to a file, and fetches that from the server, unless it comes
+/* Has the map, or the rows of a mask of it, written to a file, and fetches that from the server, unless it comes
    with the answer as `blob`. `say` shows a sentence. */
-export const saveMap = async (ask, clips, ending, rows, say) => {
+export const saveMap = async (ask, clips, ending, mask, say) => {
   say("Writing the file");
-  const answer = await ask("save", { map: clips.key, ending, rows });
+  const answer = await ask("save", { map: clips.key, ending, rows: mask && packBits(mask) });
   if (answer.refused) return say(answer.refused);
   if (answer.blob) saveBlob(answer.blob, answer.name);
   else download(apiUrl(`file=${answer.path}`), answer.name);

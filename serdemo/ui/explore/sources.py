@@ -1,13 +1,17 @@
-"""New maps: of a folder of clips under the data root, or of a table that a visitor sent."""
+"""New maps: of a folder of clips or a table under the data root, or of a table that a visitor sent."""
 
 from __future__ import annotations
 
 import secrets
 import threading
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from serdemo.data import corpora
 from serdemo.data.array_cache import CacheOptions
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
 MAX_CLIPS = 50_000
 NO_ROOT = "No folder of corpora is known: set SERDEMO_DATA to it and start serdemo again."
 FAULT = "Something went wrong while the clips were embedded, and the log says what: try again."
+PARTS_FOLDER = "rows"  # of the folder that `serdemo embed --list` writes
 
 
 def known_root() -> Path | None:
@@ -59,6 +64,27 @@ def inside(typed: str) -> str:
             raise UsageError(f"There is no corpus, folder or CSV file {item} in {top}.")
         items.append(str(path))
     return ",".join(items)
+
+
+def table_at(typed: str) -> Path | None:
+    """The table of embeddings at a path under the data root, a Parquet file or a folder of its parts;
+    None where something else lies there. Raises UsageError as `inside` does."""
+    if "," in typed or not typed.strip() or typed.strip().lower() in corpora.CORPORA:
+        return None
+    path = Path(inside(typed))
+    for folder in (path / PARTS_FOLDER, path):
+        parts = [path] if path.is_file() else sorted(folder.glob("*.parquet"))
+        if parts and _holds_embeddings(parts[0]):
+            return path
+    return None
+
+
+def _holds_embeddings(path: Path) -> bool:
+    """Whether a file is Parquet with the column of embeddings."""
+    try:
+        return "embedding" in pq.read_schema(path).names
+    except (pa.ArrowException, OSError):
+        return False
 
 
 def available_corpora(folder: Path) -> list[str]:
@@ -109,17 +135,18 @@ def read_upload(path: Path, name: str) -> tuple[EmbeddingMap, list[str]]:
 
 @dataclass(slots=True)
 class EmbeddingJob:
-    """Embedding of a folder's clips: `done` of `total`, then the `result` or a `refusal`."""
+    """Embedding of a folder's clips, or reading of a table: `done` of `total`, 0 for a table, then the `key` of the map
+    or a `refusal`."""
 
     total: int
     done: int = 0
-    result: MapSession | None = None
+    key: str = ""
     refusal: str = ""
     stopped: bool = False
 
 
 class EmbeddingJobs:
-    """The jobs that embed folders of clips: one at a time, in threads of their own."""
+    """The jobs that embed folders of clips or read tables: one at a time, in threads of their own."""
 
     def __init__(self, maps: MapSessions) -> None:
         self._maps, self._turn = maps, threading.Lock()
@@ -131,26 +158,42 @@ class EmbeddingJobs:
         if len(clips) > MAX_CLIPS:
             raise SerdemoError(f"{len(clips)} clips are too many for a map: at most {MAX_CLIPS}.")
         job = EmbeddingJob(len(clips))
-        key = secrets.token_urlsafe()
-        running = {
-            k: other for k, other in self._jobs.items() if not (other.result or other.refusal)
-        }
-        self._jobs = running | {key: job}
 
         def progress(done: int) -> None:
             job.done = done
             if job.stopped:
                 raise SerdemoError("Stopped: the embeddings so far are used the next time.")
 
+        def embedded() -> MapSession:
+            result = embed(checkpoint, clips, root(), CacheOptions(), progress=progress)
+            sentences, errors = notes(result.table), result.errors
+            if errors:
+                sentences.append(f"Left out, {len(errors)} of {len(clips)}: {errors[0]}")
+            pca_map = embedding_map.pca_only(result.table)
+            return self._maps.add(title(result.table), pca_map, root(), sentences)
+
+        return self._start(job, embedded)
+
+    def read(self, path: Path, visitor: str) -> str:
+        """Start to read the map of a table under the data root for a session; returns the job's key."""
+
+        def opened() -> MapSession:
+            table_map = embedding_map.read(path)
+            sentences = notes(table_map.table)
+            return self._maps.add(path.stem, table_map, root(), sentences, visitor)
+
+        return self._start(EmbeddingJob(0), opened)
+
+    def _start(self, job: EmbeddingJob, make: Callable[[], MapSession]) -> str:
+        """Run a job in a thread of its own, once those before it have ended; returns its key."""
+        key = secrets.token_urlsafe()
+        running = {k: other for k, other in self._jobs.items() if not (other.key or other.refusal)}
+        self._jobs = running | {key: job}
+
         def run() -> None:
             try:
                 with self._turn:
-                    embedded = embed(checkpoint, clips, root(), CacheOptions(), progress=progress)
-                    sentences, errors = notes(embedded.table), embedded.errors
-                    if errors:
-                        sentences.append(f"Left out, {len(errors)} of {len(clips)}: {errors[0]}")
-                    pca_map = embedding_map.pca_only(embedded.table)
-                    job.result = self._maps.add(title(embedded.table), pca_map, root(), sentences)
+                    job.key = make().key
             except SerdemoError as problem:
                 job.refusal = str(problem)
             except Exception:

@@ -35,7 +35,7 @@ export class ClipTable {
     put(this.part("table-caption"), shown.length
       ? `Clips ${count(from + 1)} to ${count(from + shown.length)} of ${count(this.rows.length)}`
       : "No clip is shown");
-    replaceKeepingFocus(this.part("rows"), "row", shown.map((row) => this.line(row)).join(""));
+    replaceKeepingFocus(this.part("rows"), "row", Array.from(shown, (row) => this.line(row)).join(""));
     this.part("earlier").disabled = !this.page;
     this.part("later").disabled = from + PAGE_ROWS >= this.rows.length;
   }
@@ -46,7 +46,7 @@ export class ClipTable {
     const cells = COLUMNS.map((kind) =>
       `<td>${escapeHtml(clips.name(kind, row))}${kind === "prediction" ? share : ""}</td>`);
     return `<tr><th scope="row"><button type="button" translate="no" data-row="${row}"
-      aria-pressed="${row === this.chosen}">${escapeHtml(clips.names[row])}</button></th>
+      aria-pressed="${row === this.chosen}">${escapeHtml(clips.clip(row))}</button></th>
       ${cells.join("")}</tr>`;
   }
 }

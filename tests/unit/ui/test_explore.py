@@ -108,6 +108,11 @@ def numbers(packed: str, kind: str) -> Any:
     return np.frombuffer(base64.b64decode(packed), kind)
 
 
+def bits(count: int, *rows: int) -> str:
+    """A selection of `rows` among `count` clips."""
+    return payload.packed(np.packbits(np.isin(np.arange(count), rows)))
+
+
 @pytest.fixture
 def opened(served: Explore, tiny_checkpoint: Path, corpus_root: Path, tmp_path: Path) -> Any:
     """The map of the corpus `simple` by the model that answers; its parts are not computed."""
@@ -265,7 +270,8 @@ def test_the_page_gets_what_the_table_holds(served: Explore, opened: Any) -> Non
     assert tuple(told["clips"].split("\n")) == table.text["clip"]
     for kind in ("emotion", "prediction", "speaker", "corpus", "error", "training"):
         coded = told["kinds"][kind]
-        named = [coded["names"][code] for code in numbers(coded["codes"], "<u2")]
+        codes = numbers(coded["codes"], "u1") if coded["codes"] else [0] * told["n"]
+        named = [coded["names"][code] for code in codes]
         assert named == payload.names(opened.mapped, kind)
     assert told["kinds"]["speaker"]["names"][0] in set(table.speakers)
     places = numbers(told["places"]["pca"], "<f4").reshape(-1, 3)
@@ -287,31 +293,30 @@ def test_the_shipped_map_opens_at_once(served: Explore) -> None:
     assert not told["notes"]
 
 
-def test_a_selection_is_counted_by_class(served: Explore, opened: Any) -> None:
-    rows = [row for row, name in enumerate(opened.mapped.table.emotions) if name == "sad"][:5]
-    told = call(served, "select", map=opened.key, rows=[*rows, rows[0]])
-    assert told["n"] == 5
-    assert told["counts"]["emotion"] == [["sad", 5, 8]]
-    assert sum(n for _, n, _ in told["counts"]["speaker"]) == 5
-    assert "cluster" not in told["counts"]
+def test_a_selection_is_the_rows_whose_bits_are_set(opened: Any) -> None:
+    assert payload.rows_of(opened, bits(24, 0, 7, 8, 23)).tolist() == [0, 7, 8, 23]
+    assert payload.rows_of(opened, None).tolist() == list(range(24))
 
 
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
-        ([], "Nothing is selected"),
-        ([24], "another map"),
-        ([-1], "another map"),
-        ([0] * 25, "another map"),
-        (["a"], "whole numbers"),
-        ("all", "whole numbers"),
-        ([True], "whole numbers"),
+        (bits(24), "Nothing is selected"),
+        (bits(25, 3), "another map"),
+        (bits(16, 3), "another map"),
+        ("", "another map"),
+        ([1], "bits in base64"),
+        ("all", "bits in base64"),
+        (True, "bits in base64"),
     ],
 )
 def test_a_selection_that_is_none_is_refused(
     served: Explore, opened: Any, rows: Any, words: str
 ) -> None:
-    assert words in call(served, "select", map=opened.key, rows=rows)["refused"]
+    opened.stop()
+    opened.mapped = replace(opened.mapped, positions={"umap2": opened.mapped.positions["pca"]})
+    told = call(served, "save", map=opened.key, rows=rows, ending=".csv")
+    assert words in told["refused"]
 
 
 @pytest.mark.parametrize(
@@ -320,8 +325,9 @@ def test_a_selection_that_is_none_is_refused(
         ({"call": "no"}, "no call 'no'"),
         ({}, "needs call"),
         (None, "needs call"),
-        ({"call": "select", "map": "gone", "rows": [1]}, "was closed"),
-        ({"call": "select"}, "needs map"),
+        ({"call": "progress", "map": "gone"}, "was closed"),
+        ({"call": "play"}, "needs map"),
+        ({"call": "play", "map": SHIPPED, "row": 1 << 40}, "another map"),
         ({"call": "voice", "voice": "gone", "samples": ""}, "no longer followed"),
         ({"call": "hearing", "hearing": "gone"}, "no longer being embedded"),
         ({"call": "place", "map": SHIPPED, "path": "/etc/passwd"}, "could not be sent"),
@@ -383,7 +389,7 @@ def test_a_selection_is_saved_as_a_table_that_others_open(
 ) -> None:
     flat = opened.mapped.positions["pca"][:, 1:]
     opened.mapped = replace(opened.mapped, positions={**opened.mapped.positions, "umap2": flat})
-    told = call(served, "save", map=opened.key, rows=[2, 0, 5], ending=".parquet")
+    told = call(served, "save", map=opened.key, rows=bits(24, 2, 0, 5), ending=".parquet")
     assert Path(told["path"]).is_relative_to(get_upload_folder())
     found = pq.read_table(told["path"]).to_pandas()
     assert tuple(found["clip"]) == tuple(opened.mapped.table.text["clip"][n] for n in (0, 2, 5))
@@ -805,7 +811,7 @@ def test_the_parts_of_a_map_come_one_after_another(served: Explore, opened: Any)
     while time.monotonic() < deadline:
         told = call(served, "progress", map=opened.key, wanted=opened.missing or ["study"])
         assert "refused" not in told, told
-        assert call(served, "select", map=opened.key, rows=[1])["n"] == 1  # it answers meanwhile
+        assert "samples" in call(served, "play", map=opened.key, row=1)  # it answers meanwhile
         had += [name for name in told["places"] if name not in had]
         if not told["missing"]:
             break
@@ -814,11 +820,10 @@ def test_the_parts_of_a_map_come_one_after_another(served: Explore, opened: Any)
     assert opened.mapped.positions["umap3"].shape == (24, 3)
     whole = call(served, "open", map=opened.key)
     assert whole["figures"]["mean"]["scored"] == 4
-    assert set(numbers(whole["clusters"]["codes"], "<u2")) == set(
+    assert set(numbers(whole["clusters"]["codes"], "u1")) == set(
         range(len(whole["clusters"]["names"]))
     )
     assert set(call(served, "example", map=opened.key)["at"]) == {"pca", "umap2", "umap3"}
-    assert call(served, "select", map=opened.key, rows=[1])["counts"]["cluster"]
 
 
 def fail(served: Explore, opened: Any) -> Any:

@@ -29,7 +29,7 @@ from serdemo.ui.shell.page import Page
 from serdemo.ui.shell.rpc import to_base64
 from serdemo.ui.shell.session import WarmPredictor
 
-ROWS = ([0], [5, 3, 3], list(range(0, 10_000, 7)), list(range(2000, 2040)), None)
+CLIPS = 10_416
 CALLS = """
 import { ExploreCalls } from "./ui/browser/explore_calls.js";
 const read = async (name) => new Uint8Array(readFileSync(`map/${name}`));
@@ -49,6 +49,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def served(tiny_checkpoint: Path) -> Explore:
     """The calls of a page with a server."""
     return Explore(Page(WarmPredictor(lambda: Predictor(tiny_checkpoint, device="cpu"))))
+
+
+def bits(count: int, *rows: int) -> str:
+    """A selection of `rows` among `count` clips."""
+    return payload.packed(np.packbits(np.isin(np.arange(count), rows)))
 
 
 def call(served: Explore, request: dict[str, Any]) -> Any:
@@ -79,14 +84,13 @@ def test_the_browser_answers_as_the_server(served: Explore, folder: Path) -> Non
     named = {"map": SHIPPED}
     requests: list[dict[str, Any]] = [
         {"call": "open"},
-        *({"call": "select", **named, "rows": rows} for rows in ROWS),
         {"call": "progress", **named, "wanted": ["umap2", "study", "nothing"]},
         {"call": "progress", **named},
-        {"call": "select", **named, "rows": []},
-        {"call": "select", **named, "rows": ["1"]},
-        {"call": "select", **named, "rows": [1.5]},
-        {"call": "select", **named, "rows": [10_416]},
-        {"call": "select", "map": "another", "rows": [1]},
+        {"call": "save", **named, "ending": ".csv", "rows": bits(CLIPS)},
+        {"call": "save", **named, "ending": ".csv", "rows": bits(CLIPS + 8, 1)},
+        {"call": "save", **named, "ending": ".csv", "rows": "no bits"},
+        {"call": "play", **named, "row": CLIPS},
+        {"call": "progress", "map": "another"},
         {"call": "save", **named, "ending": ".zip"},
         {"call": "leave", "voice": "nobody"},
     ]
@@ -127,10 +131,10 @@ def test_a_map_is_saved_as_by_the_server(served: Explore, folder: Path) -> None:
         """,
         [
             {"map": SHIPPED, "ending": ".csv"},
-            {"map": SHIPPED, "ending": ".csv", "rows": [9, 4, 4000]},
+            {"map": SHIPPED, "ending": ".csv", "rows": bits(CLIPS, 9, 4, 4000)},
             {"map": SHIPPED, "ending": ".html"},
             {"map": SHIPPED, "ending": ".parquet"},
-            {"map": SHIPPED, "ending": ".parquet", "rows": [9, 4]},
+            {"map": SHIPPED, "ending": ".parquet", "rows": bits(CLIPS, 9, 4)},
         ],
     )
     session = MapSessions().get(SHIPPED)
