@@ -404,7 +404,7 @@ def test_without_a_microphone_it_says_what_to_do(
 def test_a_folder_is_heard_and_mapped(visit_map: Callable[..., Any]) -> None:
     page = visit_map()
     page.get_by_text("A map of your own clips").click()
-    typed = page.get_by_label("A corpus or folder")
+    typed = page.get_by_label("A corpus, folder or table")
     for wrong, words in (("..", "outside the data folder"), ("absent", "There is no corpus")):
         typed.fill(wrong)
         page.get_by_role("button", name="Make a map").click()

@@ -88,7 +88,7 @@ def test_the_browser_answers_as_the_server(served: Explore, folder: Path) -> Non
         {"call": "progress", **named},
         {"call": "save", **named, "ending": ".csv", "rows": bits(CLIPS)},
         {"call": "save", **named, "ending": ".csv", "rows": bits(CLIPS + 8, 1)},
-        {"call": "save", **named, "ending": ".csv", "rows": "no bits"},
+        {"call": "save", **named, "ending": ".csv", "rows": "no bits!"},
         {"call": "play", **named, "row": CLIPS},
         {"call": "progress", "map": "another"},
         {"call": "save", **named, "ending": ".zip"},
