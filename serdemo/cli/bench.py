@@ -15,6 +15,7 @@ BENCHMARKS, EXPERIMENTS = "serdemo.cli.benchmarks", "serdemo.experiments"
 TABLE: Mapping[str, tuple[str, str]] = {
     "browser": (f"{EXPERIMENTS}.browser", "Answers in Chromium beside Python's."),
     "estimate": (f"{EXPERIMENTS}.estimate", "Estimated beside actual duration of a training run."),
+    "explore": (f"{EXPERIMENTS}.page_map", "A map of a million clips in Chromium."),
     "field": (f"{EXPERIMENTS}.field", "SVM and linear probe by a corpus's own protocol."),
     "fuzz": (f"{EXPERIMENTS}.fuzz.bench", "Bad inputs for all that reads files and calls."),
     "kill": (f"{EXPERIMENTS}.kill", "Kill a training run and its page at random moments."),
