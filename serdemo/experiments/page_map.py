@@ -55,7 +55,7 @@ _LASSO = """async ({ share }) => {
   const send = (type, i) => field.dispatchEvent(new PointerEvent(type, { pointerId: 1, shiftKey: true,
     clientX: box.left + box.width / 2 + (share * box.height / 2) * Math.cos((i * Math.PI) / 50),
     clientY: box.top + box.height / 2 + (share * box.height / 2) * Math.sin((i * Math.PI) / 50) }));
-  for (let i = 0; i < 100; i++) send("pointermove", i);
+  for (let i = 0; i <= 100; i++) send("pointermove", i);
   await frame();
   const began = performance.now();
   send("pointerup", 0);

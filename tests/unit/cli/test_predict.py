@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from serdemo.cli.file_list import read_list
 from support.command import EXAMPLES, here
 
 from serdemo.cli import predict as command

@@ -56,7 +56,11 @@ def test_corrected_labels_take_the_place_of_the_official_ones(tmp_path, name, te
     [
         ("shemo?colour=red", UsageError, "no option 'colour'; there are drop, labels"),
         ("shemo?drop", UsageError, "not as name=value"),
-        ("shemo?audio=sound", UsageError, "audio is for a corpus as a table, hf:ID or the address of shards only"),
+        (
+            "shemo?audio=sound",
+            UsageError,
+            "audio is for a corpus as a table, hf:ID or the address of shards only",
+        ),
         ("shemo?labels=away.json", UsageError, r"no file 'away\.json' of labels"),
         ("shemo?labels=list.json", SerdemoError, "holds no labels"),
         ("shemo?labels=odd.csv", SerdemoError, "odd.csv, line 2: 'hungry' is no emotion we know"),
