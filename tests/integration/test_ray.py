@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,10 +13,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
-from support.command import ROOT, here, there
+from support.command import ROOT, furnish, here, there
 
+from serdemo.embeddings import table
 from serdemo.inference.parquet_file import read_parts
 from serdemo.runs.batch.ray_engine import Share
 
@@ -137,6 +140,48 @@ def test_a_worker_dies_and_then_the_driver(
     errors = rows_in(out, "errors")
     assert errors["file"] == [f"bad{row}.wav" for row in range(40, N_LISTED, 97)]
     assert not [path for path in out.rglob("*") if path.name.endswith((".part", ".attempts"))]
+
+
+@pytest.mark.usefixtures("leftovers")
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no bash")
+def test_the_commands_of_the_page_run_as_they_are_written(tmp_path: Path) -> None:
+    furnish(tmp_path)
+    page = (ROOT / "serdemo" / "runs" / "README.md").read_text(encoding="utf-8")
+    blocks = dict(re.findall(r"^```bash (\w+)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL))
+    places = {"HOME": tmp_path, "PYTHONPATH": ROOT, "RAY_USAGE_STATS_ENABLED": "0"}
+    places["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+    def run(block: str, **environment: object) -> None:
+        own = {name: str(value) for name, value in {**places, **environment}.items()}
+        done = subprocess.run(
+            ["bash", "-e", "-c", blocks[block]],
+            cwd=tmp_path,
+            env={**os.environ, **own},
+            capture_output=True,
+            text=True,
+            timeout=280,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+
+    try:
+        run("runnable")
+        count = int(re.findall(r"--array=1-(\d+)", blocks["slurm"])[0])
+        for number in range(count, 0, -1):
+            run("slurm", SLURM_ARRAY_TASK_ID=number, SLURM_ARRAY_TASK_COUNT=count)
+        run("ray")
+        run("cluster")
+    finally:
+        subprocess.run(
+            [Path(sys.executable).parent / "ray", "stop", "--force"], capture_output=True
+        )
+    plain = rows_in(tmp_path / "answers")
+    assert len(plain["row"]) > 20
+    assert_same(rows_in(tmp_path / "answers-slurm"), plain)
+    assert_same(rows_in(tmp_path / "answers-ray"), plain)
+    one, other = (table.read(tmp_path / name) for name in ("embeddings", "embeddings-ray"))
+    assert one.text == other.text and set(one.emotions) == {"angry", "sad"}
+    assert np.allclose(one.embedding, other.embedding, atol=1e-4)
+    assert len(table.read(tmp_path / "map.parquet")) == len(one)
 
 
 def test_no_cluster_is_one_sentence(tmp_path: Path, tiny_checkpoint: Path, listing: Path) -> None:

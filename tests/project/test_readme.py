@@ -13,14 +13,13 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
-from support.command import EXAMPLES, ROOT, Ran, clips, here
+from support.command import ROOT, Ran, furnish, here
 
 from serdemo.cli.main import COMMANDS
 from serdemo.data.corpora import CORPORA
@@ -34,6 +33,7 @@ PAGES = (
     "serdemo/README.md",
     "serdemo/data/README.md",
     "serdemo/embeddings/README.md",
+    "serdemo/runs/README.md",
     "serdemo/training/README.md",
     "serdemo/ui/README.md",
     "tests/README.md",
@@ -48,6 +48,15 @@ MAX_WORDS = 1500  # of the root README
 COMMAND_ONE = "python -m pip install -r requirements.txt -e . && python app.py"
 COMMAND_TWO = 'python -m pip install -r requirements.txt -e ".[test]" && python -m pytest'
 FLAGS_OF_OTHERS = {
+    "--array",
+    "--cpus-per-task",
+    "--detach",
+    "--flavor",
+    "--generate",
+    "--gpus-per-task",
+    "--head",
+    "--requeue",
+    "--timeout",
     "--resolution",
     "--test",
     "--upgrade",
@@ -107,19 +116,6 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     os.chdir(folder)
     yield folder
     os.chdir(before)
-
-
-def furnish(folder: Path) -> None:
-    """The example voices where the repository has them, and clips of four speakers."""
-    shutil.copytree(EXAMPLES, folder / "serdemo" / "audio" / "examples")
-    voices = clips(folder / "my-voices", speakers=4)
-    for number, name in enumerate(("anna", "ben", "carla", "dan")):
-        (voices / f"s{number}").rename(voices / name)
-    rows = ["path,speaker,emotion"]
-    for path in sorted(voices.rglob("*.wav")):
-        speaker, emotion = path.relative_to(voices).parts[:2]
-        rows.append(f"{path.relative_to(folder).as_posix()},{speaker},{emotion}")
-    (folder / "my-voices.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
 
 
 def run(line: str) -> Ran:

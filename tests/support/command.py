@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -72,3 +73,16 @@ def clips(folder: Path, speakers: int = 6, emotions: tuple[str, ...] = ("angry",
                 wave = np.sin(2 * np.pi * pitch * time) + 0.05 * random.standard_normal(len(time))
                 soundfile.write(place / f"{take}.wav", 0.3 * wave, 16_000)
     return folder
+
+
+def furnish(folder: Path) -> None:
+    """The example voices where the repository has them, and clips of four speakers."""
+    shutil.copytree(EXAMPLES, folder / "serdemo" / "audio" / "examples")
+    voices = clips(folder / "my-voices", speakers=4)
+    for number, name in enumerate(("anna", "ben", "carla", "dan")):
+        (voices / f"s{number}").rename(voices / name)
+    rows = ["path,speaker,emotion"]
+    for path in sorted(voices.rglob("*.wav")):
+        speaker, emotion = path.relative_to(voices).parts[:2]
+        rows.append(f"{path.relative_to(folder).as_posix()},{speaker},{emotion}")
+    (folder / "my-voices.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")

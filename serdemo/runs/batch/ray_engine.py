@@ -151,9 +151,12 @@ def _cluster(address: str | None) -> Iterator[None]:
     with redirect_stdout(sys.stderr):  # what Ray has to say is no answer
         try:
             ray.init(
-                address=address, num_cpus=n_cpus, log_to_driver=False, logging_level=logging.ERROR
+                address=address,
+                num_cpus=n_cpus,
+                log_to_driver=False,
+                logging_level=logging.CRITICAL,
             )
-            logging.getLogger("ray.data").setLevel(logging.ERROR)
+            logging.getLogger("ray.data").setLevel(logging.CRITICAL)
             yield
         except Exception as problem:  # an actor's comes in one of Ray's
             raise _ended(problem) from problem
