@@ -91,6 +91,6 @@ def test_a_label_map_names_the_emotions_of_folders(tmp_path):
         ("c", "sad", "1", "ben"),
     ]
     with pytest.raises(
-        UsageError, match=r"label_map is for a corpus as a folder .* or a table or hf"
+        UsageError, match=r"label_map is for a corpus as a folder .*, a table, hf"
     ):
         load("shemo?label_map=map.csv", shemo(tmp_path).parent)
