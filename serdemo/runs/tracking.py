@@ -82,8 +82,6 @@ def opened(tracking: Tracking, run_dir: Path, config: Mapping[str, Any]) -> Iter
     that cannot be begun; one that fails later is left, and `note` takes a sentence.
     """
     begun: dict[str, Any] = {}
-    if distributed.is_main_process():
-        begun = {name: _begin(name, tracking, run_dir, config) for name in tracking.trackers}
 
     def log(event: Event) -> None:
         if not isinstance(event, Step | EpochEnd | Finished):
@@ -98,14 +96,13 @@ def opened(tracking: Tracking, run_dir: Path, config: Mapping[str, Any]) -> Iter
                 )
 
     try:
+        for name in tracking.trackers if distributed.is_main_process() else ():
+            begun[name] = _begin(name, tracking, run_dir, config)
         yield log
     finally:
         for name, tracker in begun.items():
-            with (
-                suppress(Exception),
-                redirect_stdout(sys.stderr),
-            ):  # the run's own end is what counts
-                _finish(name, tracker)
+            with suppress(Exception), redirect_stdout(sys.stderr):
+                _finish(name, tracker)  # whatever becomes of it, the run has ended as it has
 
 
 def scalars(event: Step | EpochEnd | Finished) -> dict[str, float]:

@@ -59,8 +59,12 @@ class Host:
 
 
 def ip(*arguments: str) -> bool:
-    """Whether `ip` did what it was to do."""
-    return subprocess.run(["ip", *arguments], capture_output=True, check=False).returncode == 0
+    """Whether there is `ip`, and it did what it was to do."""
+    return bool(shutil.which("ip")) and _done("ip", *arguments)
+
+
+def _done(*command: str) -> bool:
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 @pytest.fixture
@@ -68,7 +72,7 @@ def hosts(tmp_path: Path) -> Iterator[list[Host]]:
     """Two hosts, each with clips of its own; only their two ends of a cable join them."""
     names = [f"serdemo-{os.getpid()}-{number}" for number in range(2)]
     ends = [f"sd{os.getpid() % 10**6}-{number}" for number in range(2)]
-    joined = bool(shutil.which("ip")) and all(ip("netns", "add", name) for name in names)
+    joined = all(ip("netns", "add", name) for name in names)
     cable = ["link", "add", ends[0], "netns", names[0], "type", "veth", "peer", "name", ends[1]]
     joined = joined and ip(*cable, "netns", names[1])
     for name, end, address in zip(names, ends, ADDRESSES, strict=True):
