@@ -7,6 +7,7 @@ import socket
 import sqlite3
 import struct
 import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,11 @@ def feed(events: list[Event], run: Path, tracker: str) -> None:
     with tracking.opened(chosen, run, CONFIG) as log:
         for event in events:
             log(event)
+    if tracker == "wandb":  # its service may write for a moment longer
+        import wandb as library
+
+        library.teardown()
+        time.sleep(1)  # its folders are named by the second
 
 
 @pytest.fixture
