@@ -129,12 +129,12 @@ def _nearest_clusters(
     clusters: NDArray[np.intp],
 ) -> NDArray[np.intp]:
     """The cluster of each of the clips `indices` whose mean is the nearest, by the `clusters` of `rows`."""
-    means = np.stack([rows[clusters == n].mean(axis=0) for n in range(clusters.max() + 1)])
+    numbers = np.unique(clusters)
+    means = np.stack([rows[clusters == n].mean(axis=0) for n in numbers])
     offsets = (means**2).sum(axis=1) / 2
     blocks = (indices[start : start + BLOCK] for start in range(0, len(indices), BLOCK))
-    return np.concatenate(
-        [(unit_rows(embedding[own]) @ means.T - offsets).argmax(axis=1) for own in blocks]
-    )
+    nearest = [(unit_rows(embedding[own]) @ means.T - offsets).argmax(axis=1) for own in blocks]
+    return np.asarray(numbers[np.concatenate(nearest)])
 
 
 def probed_rows(speakers: Sequence[str], seed: int = 0) -> NDArray[np.intp]:

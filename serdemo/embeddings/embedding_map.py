@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from serdemo.embeddings.cluster_study import Codes, Figures
 from serdemo.embeddings.map_options import NEIGHBOURS
 from serdemo.embeddings.projection import MIN_POINTS, Points, ReferenceMap, pca, umap
 from serdemo.embeddings.table import Table
-from serdemo.metrics.clusters import rows_by_name, unit_rows
+from serdemo.metrics.clusters import rows_by_name, single_thread, unit_rows
 from serdemo.nn.checkpoint_files import bundled_checkpoint
 from serdemo.schema.errors import SerdemoError
 
@@ -84,11 +85,13 @@ def _project_each_speaker(table: Table, dimensions: int, seed: int) -> Points:
     there are too few clips, or too many speakers, for UMAP."""
     positions = np.zeros((len(table), dimensions), np.float32)
     by_speaker = rows_by_name(table.speakers)
-    for rows in by_speaker.values():
-        by_pca = len(rows) <= NEIGHBOURS or len(by_speaker) > MAX_UMAP_SPEAKERS
-        projection = pca if by_pca else partial(umap, seed=seed)
-        points = projection(table.embedding[rows], dimensions)
-        positions[rows] = (points - points.mean(axis=0)) / max(float(np.abs(points).max()), 1e-9)
+    many = len(by_speaker) > MAX_UMAP_SPEAKERS
+    with single_thread() if many else nullcontext():
+        for rows in by_speaker.values():
+            projection = pca if many or len(rows) <= NEIGHBOURS else partial(umap, seed=seed)
+            points = projection(table.embedding[rows], dimensions)
+            scale = max(float(np.abs(points).max()), 1e-9)
+            positions[rows] = (points - points.mean(axis=0)) / scale
     return positions
 
 
