@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from serdemo.data import corpora
 from serdemo.data.array_cache import CacheOptions
+from serdemo.data.corpora.record_table import ParquetTable
 from serdemo.embeddings import embedding_map, parquet_limits
 from serdemo.embeddings.extract import embed
 from serdemo.embeddings.projection import MIN_POINTS
@@ -82,8 +80,8 @@ def table_at(typed: str) -> Path | None:
 def _holds_embeddings(path: Path) -> bool:
     """Whether a file is Parquet with the column of embeddings."""
     try:
-        return "embedding" in pq.read_schema(path).names
-    except (pa.ArrowException, OSError):
+        return "embedding" in ParquetTable(path).header
+    except SerdemoError:
         return False
 
 
