@@ -3,7 +3,7 @@ const SIDE = 512; // squares across the map by which neighbours are brought toge
 
 /* All rows (n,) in a mixed order, so that no class lies on top of the others. */
 export const mixed = (n) => {
-  const order = Uint32Array.from({ length: n }, (_, row) => row);
+  const order = new Uint32Array(n).map((_, row) => row);
   let seed = 1;
   for (let i = n - 1; i > 0; i--) {
     seed = (Math.imul(seed, 1103515245) + 12345) >>> 0;

@@ -93,7 +93,8 @@ export class Scatter {
   style(styles, codes) {
     this.styles = styles;
     this.codes = codes;
-    this.coded = Uint32Array.from(this.order, (row) => codes[row]);
+    this.coded = new Uint32Array(this.n);
+    for (let k = 0; k < this.n; k++) this.coded[k] = codes[this.order[k]];
     this.channels = channels(styles.map(({ colour }) => colour));
     const edge = document.body.classList.contains("dark") ? "#14161a" : "#ffffff";
     const many = this.shown ? this.shown.reduce((sum, isShown) => sum + isShown, 0) : this.n;
@@ -204,7 +205,7 @@ export class Scatter {
 
   drawDensity(layer, inView) {
     const { width, height } = this.canvas;
-    this.density ||= new Density(width, height, Math.round(this.ratio));
+    this.density ||= new Density(width, height, Math.max(1, Math.round(this.ratio)));
     this.density.add(this.sx, this.sy, this.layers, layer, this.coded, this.channels, inView);
     this.density.paint(this.pixels, layer === FAINT ? FAINT_OPACITY / OPACITY : 1);
   }

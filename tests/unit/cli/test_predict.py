@@ -14,7 +14,6 @@ import pytest
 from support.command import EXAMPLES, here
 
 from serdemo.cli import predict as command
-from serdemo.cli.file_list import read_list
 from serdemo.inference.predictor import Predictor
 
 VOICE = sorted(EXAMPLES.glob("*.flac"))[0]

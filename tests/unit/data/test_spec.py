@@ -90,7 +90,5 @@ def test_a_label_map_names_the_emotions_of_folders(tmp_path):
         ("b", "sad", "1", "anna"),
         ("c", "sad", "1", "ben"),
     ]
-    with pytest.raises(
-        UsageError, match=r"label_map is for a corpus as a folder .*, a table, hf"
-    ):
+    with pytest.raises(UsageError, match=r"label_map is for a corpus as a folder .*, a table, hf"):
         load("shemo?label_map=map.csv", shemo(tmp_path).parent)
