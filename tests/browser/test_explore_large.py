@@ -65,6 +65,7 @@ def test_a_large_map_is_moved_encircled_searched_and_pointed_at(
     part(page, "count").filter(has_text=f"{small:,} of").wait_for()
     beside = page_map.frames_ms(page, "pan", FRAMES)  # markers of the shipped map
     page_map.open_map(page, address, table.name, POINTS)
+    page.set_default_timeout(20_000)
     for act in ("pan", "zoom", "hover"):
         taken = page_map.frames_ms(page, act, FRAMES)
         assert taken["p50"] < max(100, 3 * beside["p50"]), act
@@ -84,6 +85,8 @@ def test_a_large_map_is_moved_encircled_searched_and_pointed_at(
     x, y = points[points[:, 1].argmin()].tolist()
     row = int(np.hypot(*(points - (x, y)).T).argmin())
     assert page.evaluate(ALPHA, [round(x - 0.5), round(y - 0.5)]) > 90
+    part(page, "field").scroll_into_view_if_needed()
+    box = part(page, "field").bounding_box()
     page.mouse.click(box["x"] + x, box["y"] + y)
     part(page, "clip").filter(has_text=found.table.text["clip"][row]).wait_for()
 
