@@ -16,6 +16,7 @@ from serdemo.data.corpora.record_table import ParquetTable
 from serdemo.embeddings import embedding_map, parquet_limits
 from serdemo.embeddings.extract import embed
 from serdemo.embeddings.projection import MIN_POINTS
+from serdemo.embeddings.table import part_files
 from serdemo.schema.errors import SerdemoError, UsageError
 from serdemo.schema.settings import data_root
 from serdemo.schema.types import is_known_speaker
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 MAX_CLIPS = 50_000
 NO_ROOT = "No folder of corpora is known: set SERDEMO_DATA to it and start serdemo again."
 FAULT = "Something went wrong while the clips were embedded, and the log says what: try again."
-PARTS_FOLDER = "rows"  # of the folder that `serdemo embed --list` writes
 
 
 def known_root() -> Path | None:
@@ -70,19 +70,11 @@ def table_at(typed: str) -> Path | None:
     if "," in typed or not typed.strip() or typed.strip().lower() in corpora.CORPORA:
         return None
     path = Path(inside(typed))
-    for folder in (path / PARTS_FOLDER, path):
-        parts = [path] if path.is_file() else sorted(folder.glob("*.parquet"))
-        if parts and _holds_embeddings(parts[0]):
-            return path
-    return None
-
-
-def _holds_embeddings(path: Path) -> bool:
-    """Whether a file is Parquet with the column of embeddings."""
     try:
-        return "embedding" in ParquetTable(path).header
+        first = part_files(path)[0]
+        return path if "embedding" in ParquetTable(first).header else None
     except SerdemoError:
-        return False
+        return None
 
 
 def available_corpora(folder: Path) -> list[str]:
