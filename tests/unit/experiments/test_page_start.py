@@ -15,11 +15,11 @@ from serdemo.experiments import page_start as start_bench
 @pytest.mark.slow
 @pytest.mark.real_time
 def test_the_page_is_served_soon_after_a_bare_one() -> None:
-    ran = here("bench", "start", "--rounds", "1", "--json")
+    ran = here("bench", "start", "--rounds", "3", "--json")  # a single one may meet cold caches
     figures = ran.json()
     assert list(figures) == ["page_s", "gradio_s", "ratio", "rounds"]
     assert figures["ratio"] == pytest.approx(figures["page_s"] / figures["gradio_s"], abs=0.01)
-    assert figures["gradio_s"] > 0 and figures["rounds"] == 1
+    assert figures["gradio_s"] > 0 and figures["rounds"] == 3
     assert figures["ratio"] < 1.5  # README tells it as measured with nothing else to do
 
 
