@@ -148,14 +148,14 @@ def _killed(command: Sequence[str], folder: Path, faults: list[str]) -> dict[str
     rows = folder / "killed" / ROWS
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _wait_for_parts(rows, PARTS // 4, child)
-    workers = _workers()
+    workers = ray_workers()
     if not workers:
         raise SerdemoError("No process of a worker was found.")
     workers[0].kill()
     _wait_for_parts(rows, PARTS // 2, child)
     child.kill()
     child.wait()
-    while _workers():  # Ray ends them once it finds that their driver is gone
+    while ray_workers():  # Ray ends them once it finds that their driver is gone
         time.sleep(0.2)
     before = {part: part.stat().st_mtime_ns for part in rows.glob("part-*.parquet")}
     again = _timed(command)
@@ -178,7 +178,7 @@ def _wait_for_parts(rows: Path, count: int, child: subprocess.Popen[bytes]) -> N
         time.sleep(0.05)
 
 
-def _workers() -> list[psutil.Process]:
+def ray_workers() -> list[psutil.Process]:
     """The processes of Ray that hold a model."""
     found = []
     for process in psutil.process_iter():

@@ -19,6 +19,7 @@ import pytest
 from support.command import ROOT, furnish, here, there
 
 from serdemo.embeddings import table
+from serdemo.experiments.lists import ray_workers
 from serdemo.inference.parquet_file import read_parts
 from serdemo.runs.batch.ray_engine import Share
 
@@ -102,15 +103,6 @@ def leftovers() -> Iterator[None]:
                 process.kill()
 
 
-def workers() -> list[psutil.Process]:
-    """The processes of Ray that hold a model."""
-    found = []
-    for process in psutil.process_iter(["cmdline"]):
-        if "MapWorker(MapBatches(PartActor))" in " ".join(process.info["cmdline"] or ()):
-            found.append(process)
-    return found
-
-
 @pytest.mark.usefixtures("leftovers")
 def test_a_worker_dies_and_then_the_driver(
     tmp_path: Path, tiny_checkpoint: Path, listing: Path, plain: dict[str, list[Any]]
@@ -119,14 +111,14 @@ def test_a_worker_dies_and_then_the_driver(
     command = [*flags(tiny_checkpoint, listing, out), "--engine", "ray", "--workers", 2]
     child = start(*command, cwd=tmp_path)
     wait_for_parts(out, 3, child)
-    both = workers()
+    both = ray_workers()
     assert len(both) == 2
     both[0].kill()
     wait_for_parts(out, n_parts // 2, child)
     child.send_signal(signal.SIGKILL)
     child.communicate()
     limit = time.monotonic() + 60
-    while workers():  # until Ray's processes notice that their driver is gone
+    while ray_workers():  # until Ray's processes notice that their driver is gone
         assert time.monotonic() < limit
         time.sleep(0.1)
     done = {part: part.stat().st_mtime_ns for part in (out / "rows").glob("part-*.parquet")}

@@ -16,7 +16,6 @@ from serdemo.schema.errors import UsageError
 from serdemo.schema.files import make_folder, read_json, write_json
 
 JOB = "job.json"
-PART_SIZE = 1000  # recordings
 # What may differ from the job that a folder belongs to, as a sentence calls it.
 DIFFERENT = {"task": "model or command", "list": "list", "part_size": "--part-size"}
 
