@@ -12,6 +12,7 @@ from typing import Any
 from serdemo.audio.waveform import RemoteFile
 from serdemo.data.corpora import text_table
 from serdemo.data.corpora.class_folders import audio_files
+from serdemo.data.corpora.corpus import AUDIO_SUFFIXES
 from serdemo.data.corpora.record_table import ParquetTable, read_json
 from serdemo.schema.errors import SerdemoError
 from serdemo.schema.remote_files import is_address
@@ -89,6 +90,8 @@ def read_list(path: Path) -> RecordingList:
 
     Raises SerdemoError where there is none.
     """
+    if path.suffix.lower() in AUDIO_SUFFIXES:
+        raise SerdemoError(f"{path.name} is a recording and no list: name it without --list.")
     header, rows = _table(path)
     column = _path_column(path, header)
     known = {name.strip().lower(): name for name in header}

@@ -40,6 +40,7 @@ def test_a_list_names_recordings(tmp_path: Path, suffix: str) -> None:
         ("a.jsonl", '{"path": 3}\n', "line 1: the path is no text"),
         ("a.jsonl", "{", "line 1: not a JSON object"),
         ("a.parquet", "x", "is no Parquet table"),
+        ("a.WAV", "x", "is a recording and no list: name it without --list"),
     ],
 )
 def test_a_list_that_names_none_is_refused(
