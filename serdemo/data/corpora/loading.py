@@ -49,7 +49,12 @@ def load(
     if remote and is_address(item):
         options.refuse_for("shards")
         clips = shard_table.read(item, options, root=root, unlabelled=unlabelled, note=note)
-    elif item.startswith(HUB) and not is_address(item):
+    elif is_address(item):
+        raise UsageError(
+            f"There is no corpus, folder or CSV file called {item!r}: the commands train, evaluate and"
+            " crossval alone read from addresses."
+        )
+    elif item.startswith(HUB):
         options.refuse_for("dataset")
         clips = hf_dataset.read(
             item.removeprefix(HUB), options, root=root, unlabelled=unlabelled, note=note
