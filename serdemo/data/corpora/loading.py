@@ -46,14 +46,13 @@ def load(
     when it holds no clips, or a table has a clip without an emotion unless `unlabelled`.
     """
     item, options = split_spec(spec)
-    if remote and is_address(item):
+    if is_address(item):
+        if not remote:
+            raise UsageError(
+                f"{item} is an address, which is not read here: name a folder or a table."
+            )
         options.refuse_for("shards")
         clips = shard_table.read(item, options, root=root, unlabelled=unlabelled, note=note)
-    elif is_address(item):
-        raise UsageError(
-            f"There is no corpus, folder or CSV file called {item!r}: the commands train, evaluate and"
-            " crossval alone read from addresses."
-        )
     elif item.startswith(HUB):
         options.refuse_for("dataset")
         clips = hf_dataset.read(

@@ -157,7 +157,7 @@ def test_an_address_is_refused_where_the_command_line_did_not_name_it(
     ):
         request = TrainingRequest("supervised", (address,))  # as the page makes them
         for read in (request.clips, lambda address=address: corpora.load(address)):
-            with pytest.raises(UsageError, match="crossval alone read from addresses"):
+            with pytest.raises(UsageError, match="is an address, which is not read here"):
                 read()
 
 
